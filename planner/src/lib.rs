@@ -1,0 +1,11 @@
+//! Predicts the event stream that PyTorch's caching allocator would see, without PyTorch and without a GPU.
+//!
+//! The stages, in order; arrows never point back:
+//!
+//! ```text
+//! read -> graph -> lower -> schedule -> allocate -> report
+//! ```
+
+pub mod allocate;
+pub mod bytes;
+pub mod read;

@@ -1,0 +1,1 @@
+//! Reads models: Hugging Face folders, safetensors headers, configurations.
