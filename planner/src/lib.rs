@@ -8,4 +8,6 @@
 
 pub mod allocate;
 pub mod bytes;
+pub mod dtype;
+pub mod lower;
 pub mod read;

@@ -1,0 +1,12 @@
+//! What kernels ask the device about when they choose a launch and its scratch memory.
+
+/// The properties of a GPU on which PyTorch's choices depend (`cudaDeviceProp`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Compute capability, e.g. `(9, 0)`.
+    pub compute_capability: (u32, u32),
+    /// Streaming multiprocessors.
+    pub multiprocessors: u64,
+    /// The most resident threads on one multiprocessor.
+    pub threads_per_multiprocessor: u64,
+}

@@ -1,0 +1,1 @@
+//! What CUDA kernels need beside their inputs and outputs: temporaries whose sizes follow from shapes and the device.
