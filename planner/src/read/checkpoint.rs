@@ -207,3 +207,19 @@ fn listed(path: &Path, index: &Index<'_>, checkpoint: &Checkpoint) -> Result<(),
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_stay_countable() {
+        let header = |data| Header { tensors: Vec::new(), metadata: BTreeMap::new(), data: Bytes(data) };
+        let merged =
+            |first, second| merge(Path::new("m"), vec![("a".into(), header(first)), ("b".into(), header(second))]);
+        assert_eq!(merged(1, LARGEST_CHECKPOINT - 1).unwrap().bytes(), Bytes(LARGEST_CHECKPOINT));
+        for (first, second) in [(1, LARGEST_CHECKPOINT), (u64::MAX, u64::MAX)] {
+            assert_eq!(merged(first, second).unwrap_err().to_string(), "m: its tensors take more than 1 EiB");
+        }
+    }
+}

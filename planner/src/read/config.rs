@@ -12,7 +12,6 @@ use serde_json::{Map, Value};
 
 pub use error::ConfigError;
 
-use super::header::parse::message;
 use super::quote;
 
 /// The longest configuration that is read, in bytes. The largest real ones (20,000 labels) have 2 MB.
@@ -51,7 +50,7 @@ pub fn read(path: &Path) -> Result<Config, ConfigError> {
 /// Reads a configuration out of its text; `path` is for errors.
 pub fn parse(path: &Path, text: &[u8]) -> Result<Config, ConfigError> {
     let value = serde_json::from_slice(text).or_else(|error| python(text).ok_or(error)).map_err(|error| {
-        let (message, line, column) = (message(&error), error.line(), error.column());
+        let (message, line, column) = (quote::json_message(&error), error.line(), error.column());
         ConfigError::Json { path: path.to_path_buf(), message, line, column }
     })?;
     match value {

@@ -12,7 +12,7 @@
 //! Source of the format: <https://github.com/huggingface/safetensors>, README.md and `tensor.rs`.
 
 mod error;
-pub(crate) mod parse;
+mod parse;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;

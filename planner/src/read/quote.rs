@@ -33,6 +33,12 @@ pub fn shape(shape: &[u64]) -> String {
     format!("[{}{more}]", dimensions.join(", "))
 }
 
+/// serde_json's message without the position that it ends with.
+pub fn json_message(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    cut(text.strip_suffix(&format!(" at line {} column {}", error.line(), error.column())).unwrap_or(&text))
+}
+
 fn escaped(characters: impl Iterator<Item = char>) -> String {
     let mut shown = String::new();
     for character in characters {

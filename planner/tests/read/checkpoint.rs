@@ -181,6 +181,23 @@ fn a_broken_shard_is_named() {
 }
 
 #[test]
+fn of_several_broken_shards_the_first_is_named() {
+    let folder = Folder::new();
+    let names: Vec<String> = (0..40).map(|shard| format!("s{shard:02}.safetensors")).collect();
+    for (shard, name) in names.iter().enumerate() {
+        match shard {
+            0..7 => folder.vectors(name, &[&format!("t{shard}")]),
+            _ => folder.write(name, ""),
+        };
+    }
+    let entries: Vec<String> = names.iter().enumerate().map(|(i, name)| format!(r#""t{i}":"{name}""#)).collect();
+    folder.write(INDEX, format!(r#"{{"weight_map":{{{}}}}}"#, entries.join(",")));
+    for _ in 0..20 {
+        assert!(refused(&folder).starts_with("DIR/s07.safetensors: is not a safetensors file: 0 bytes"));
+    }
+}
+
+#[test]
 fn a_broken_index() {
     let index = |text: &str| {
         let folder = Folder::new();

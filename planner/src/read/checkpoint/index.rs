@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::{CheckpointError, FileId, LARGEST_INDEX};
-use crate::read::header::parse::message;
+use crate::read::quote;
 
 /// An index's content.
 #[derive(Debug, Default)]
@@ -46,7 +46,8 @@ pub(super) fn text(path: &Path) -> Result<Vec<u8>, CheckpointError> {
 /// Reads an index out of its text; every shard's name is checked to stay in the folder.
 pub(super) fn parse<'text>(path: &Path, text: &'text [u8]) -> Result<Index<'text>, CheckpointError> {
     let Written { weight_map: index } = serde_json::from_slice(text).map_err(|error| {
-        let (path, message, line, column) = (path.to_path_buf(), message(&error), error.line(), error.column());
+        let (path, message, line, column) =
+            (path.to_path_buf(), quote::json_message(&error), error.line(), error.column());
         match error.is_data() {
             true => CheckpointError::IndexContent { path, message, line, column },
             false => CheckpointError::IndexJson { path, message, line, column },

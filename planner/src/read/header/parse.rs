@@ -58,18 +58,12 @@ pub(super) fn dtype(name: &str) -> Option<Dtype> {
 
 fn fault(error: &serde_json::Error, current: Option<String>) -> HeaderFault {
     let (line, column) = (error.line(), error.column());
-    let message = message(error);
+    let message = quote::json_message(error);
     match (error.is_data(), current) {
         (false, _) => HeaderFault::Json { message, line, column },
         (true, Some(entry)) => HeaderFault::Entry { entry, message, line, column },
         (true, None) => HeaderFault::NotAnObject { message, line, column },
     }
-}
-
-/// serde_json's message without the position that it ends with.
-pub(crate) fn message(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    quote::cut(text.strip_suffix(&format!(" at line {} column {}", error.line(), error.column())).unwrap_or(&text))
 }
 
 /// Reads an object into entries that outlive an error.
