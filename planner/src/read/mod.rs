@@ -1,4 +1,9 @@
-//! Reads models: Hugging Face folders, safetensors headers, configurations.
+//! Reads models: Hugging Face folders, safetensors headers, configurations; and specs.
 
+pub mod checkpoint;
+pub mod config;
 pub mod gpus;
+pub mod header;
+pub mod inspect;
+pub mod quote;
 pub mod specs;
