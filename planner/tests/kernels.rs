@@ -5,6 +5,8 @@
 
 use planner::dtype::Dtype;
 use planner::lower::device::Device;
+use planner::lower::kernels::cub::Width;
+use planner::lower::kernels::embedding;
 use planner::lower::kernels::layout::Layout;
 use planner::lower::kernels::reduce::{self, Reduction};
 use planner::lower::kernels::step::Step;
@@ -44,15 +46,26 @@ fn check(file: &str, predict: impl Fn(&[&str]) -> Vec<i64>) {
     assert!(wrong.is_empty(), "{} of {count} rows of {file} differ, e.g.\n{shown}", wrong.len());
 }
 
-/// Outputs, which come first, and then steps, in the files' notation.
+/// Outputs that come first, and then steps, in the files' notation.
 fn events(outputs: &[u64], steps: &[Step]) -> Vec<i64> {
-    let outputs: Vec<i64> = outputs.iter().filter(|&&bytes| bytes > 0).map(|&bytes| bytes as i64).collect();
-    let first = outputs.len() as i64 + 1;
-    let steps = steps.iter().map(|step| match *step {
-        Step::Allocate(bytes) => bytes as i64,
-        Step::Free(number) => -(first + number as i64),
-    });
-    outputs.iter().copied().chain(steps).collect()
+    let mut events: Vec<i64> = outputs.iter().filter(|&&bytes| bytes > 0).map(|&bytes| bytes as i64).collect();
+    let (mut count, mut temporaries) = (events.len() as i64, Vec::<i64>::new());
+    for step in steps {
+        if let Step::Free(number) = *step {
+            events.push(-temporaries[number]);
+            continue;
+        }
+        count += 1;
+        match *step {
+            Step::Allocate(bytes) => {
+                temporaries.push(count);
+                events.push(bytes as i64);
+            }
+            Step::Output(bytes) => events.push(bytes as i64),
+            Step::Free(_) => {}
+        }
+    }
+    events
 }
 
 fn numbers<T: std::str::FromStr>(joined: &str) -> Vec<T> {
@@ -90,5 +103,20 @@ fn reductions_allocate_what_pytorch_does() {
         let kept: u64 = layout.shape.iter().zip(&reduced).filter(|(_, on)| !**on).map(|(n, _)| n).product();
         let steps = reduce::scratch(&device(row[0]), kind, &layout, input, &reduced, output);
         events(&[kept * output.size(), kept * second], &steps)
+    });
+}
+
+#[test]
+fn gradients_of_embeddings_allocate_what_pytorch_does() {
+    check("embedding.csv", |row| {
+        let number = |at: usize| row[at].parse().expect(row[at]);
+        let call = embedding::Gradient {
+            index_width: if row[2] == "int64" { Width::Eight } else { Width::Four },
+            scale_by_frequency: row[7].contains("freq"),
+            gradient_is_contiguous: !row[7].contains("grad"),
+            indices_are_contiguous: !row[7].contains("indices"),
+            ..embedding::Gradient::new(number(3), number(4), number(5), Dtype::named(row[1]).expect(row[1]))
+        };
+        events(&[], &embedding::backward(&device(row[0]), &call))
     });
 }

@@ -1,5 +1,7 @@
 //! What CUDA kernels need beside their inputs and outputs: temporaries whose sizes follow from shapes and the device.
 
+pub mod cub;
+pub mod embedding;
 pub mod layout;
 pub mod reduce;
 pub mod reduction_space;

@@ -1,14 +1,17 @@
-//! The life of a kernel's temporaries: what one operator asks the allocator for beside its outputs, in order.
+//! The life of an operator's allocations: what it asks of the allocator, in order.
 //!
 //! ```text
-//! steps.hold(100); steps.hold(24); steps.release(2);   =>   +100 +24 -#1 -#0
+//! steps.hold(100); steps.output(512); steps.hold(24); steps.release(2);   =>   +100 +512(stays) +24 -#1 -#0
 //! ```
 
 /// One request to the allocator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Allocate that many bytes; the n-th of these is temporary number n, from 0.
+    /// Allocate a temporary of that many bytes; the n-th of these is temporary number n, from 0.
     Allocate(u64),
+    /// Allocate a result of that many bytes, which outlives the operator. Only operators that do so amid their
+    /// temporaries list it; all others allocate their results before the first step.
+    Output(u64),
     /// Free the temporary of that number.
     Free(usize),
 }
@@ -17,28 +20,33 @@ pub enum Step {
 #[derive(Clone, Debug, Default)]
 pub struct Steps {
     list: Vec<Step>,
-    held: Vec<usize>,
+    held: Vec<Option<usize>>,
     count: usize,
 }
 
 impl Steps {
-    /// Allocates a temporary and gives its number. Nothing is asked of the allocator for 0 bytes, but it is counted as held.
-    pub fn hold(&mut self, bytes: u64) -> usize {
-        let number = self.count;
-        if bytes > 0 {
-            self.list.push(Step::Allocate(bytes));
-            self.count += 1;
-            self.held.push(number);
-        } else {
-            self.held.push(usize::MAX);
+    /// Allocates a temporary. Nothing is asked of the allocator for 0 bytes, but it counts as held.
+    pub fn hold(&mut self, bytes: u64) {
+        if bytes == 0 {
+            self.held.push(None);
+            return;
         }
-        number
+        self.list.push(Step::Allocate(bytes));
+        self.held.push(Some(self.count));
+        self.count += 1;
+    }
+
+    /// Allocates a result.
+    pub fn output(&mut self, bytes: u64) {
+        if bytes > 0 {
+            self.list.push(Step::Output(bytes));
+        }
     }
 
     /// Frees the last `how_many` temporaries, the youngest first, as C++ leaves a scope.
     pub fn release(&mut self, how_many: usize) {
         for _ in 0..how_many {
-            if let Some(number) = self.held.pop().filter(|&number| number != usize::MAX) {
+            if let Some(Some(number)) = self.held.pop() {
                 self.list.push(Step::Free(number));
             }
         }
