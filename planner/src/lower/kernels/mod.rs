@@ -1,1 +1,8 @@
 //! What CUDA kernels need beside their inputs and outputs: temporaries whose sizes follow from shapes and the device.
+
+pub mod cub;
+pub mod embedding;
+pub mod layout;
+pub mod reduce;
+pub mod reduction_space;
+pub mod step;

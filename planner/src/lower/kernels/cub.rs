@@ -1,0 +1,101 @@
+//! Temporary storage of the CUB algorithms that PyTorch calls: sort, scan and unique.
+//!
+//! Each algorithm divides its input into tiles and keeps a few bytes for every tile. Tile sizes are tuned for each
+//! architecture, so they depend on which of PyTorch's binaries the GPU runs. Measured with PyTorch 2.11 (CUDA 13.0), for
+//! PyTorch's calls in aten/src/ATen/cuda/cub.cuh; sizes follow cub/device/dispatch/dispatch_{radix_sort,scan}.cuh.
+
+use crate::lower::device::Device;
+
+/// Each piece of temporary storage starts at a multiple of this, and the whole is padded for an unaligned start.
+const ALIGNMENT: u64 = 256;
+/// Tiles of padding before the first tile's state in a scan.
+const PADDING_TILES: u64 = 32;
+const RADIX_DIGITS: u64 = 256;
+
+/// The architecture of the kernels that a GPU runs, of those that PyTorch 2.11's wheels contain and CUB tunes for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// Compute capability 8.0: A100.
+    Sm80,
+    /// Compute capabilities 8.6 and 8.9: RTX 30 and 40, A10, L4, L40.
+    Sm86,
+    /// Compute capability 9.0 and, as long as nothing was measured there, above: H100, H200.
+    Sm90,
+}
+
+impl Architecture {
+    /// The architecture of the kernels that the device runs.
+    pub fn of(device: &Device) -> Architecture {
+        match device.compute_capability {
+            (major, _) if major >= 9 => Architecture::Sm90,
+            (8, 0) => Architecture::Sm80,
+            _ => Architecture::Sm86,
+        }
+    }
+
+    /// The element of a row of tile sizes, written `[8.0, 8.6, 9.0]`.
+    fn of_row(self, sizes: [u64; 3]) -> u64 {
+        sizes[self as usize]
+    }
+}
+
+/// The width of keys and of the values beside them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// 32 bits.
+    Four,
+    /// 64 bits.
+    Eight,
+}
+
+impl Width {
+    /// In bytes.
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Width::Four => 4,
+            Width::Eight => 8,
+        }
+    }
+
+    fn choose<T>(self, four: T, eight: T) -> T {
+        match self {
+            Width::Four => four,
+            Width::Eight => eight,
+        }
+    }
+}
+
+/// `radix_sort_pairs`: sorts `n` keys of all their bits with values of the same width.
+pub fn sort_pairs(architecture: Architecture, width: Width, n: u64) -> u64 {
+    let in_one_tile = width.choose(4864, 2304);
+    if n <= in_one_tile {
+        return 1;
+    }
+    let tile = architecture.of_row(width.choose([6528, 6528, 6528], [3840, 3840, 4608]));
+    let passes = width.bytes();
+    let lookback = n.div_ceil(tile) * RADIX_DIGITS * 4;
+    let digit_counts = passes * RADIX_DIGITS * 8;
+    total(&[lookback, digit_counts, n * width.bytes(), n * width.bytes(), passes * 4])
+}
+
+/// `exclusive_sum` of `n` numbers.
+pub fn exclusive_sum(width: Width, n: u64) -> u64 {
+    let tiles = n.div_ceil(width.choose(1920, 896));
+    total(&[1, (PADDING_TILES + tiles) * width.bytes() * 2])
+}
+
+/// `unique_by_key` of `n` keys, without what it writes the keys to.
+pub fn unique_by_key(architecture: Architecture, width: Width, n: u64) -> u64 {
+    let tile = architecture.of_row(width.choose([2816, 704, 7168], [1792, 320, 4480]));
+    total(&[1, (PADDING_TILES + n.div_ceil(tile)) * 16])
+}
+
+/// `inclusive_sum_by_key` and `inclusive_scan_by_key` of `n` numbers.
+pub fn scan_by_key(architecture: Architecture, width: Width, n: u64) -> u64 {
+    let tiles = n.div_ceil(architecture.of_row(width.choose([3840, 2304, 4032], [2240, 2304, 2464])));
+    total(&[(PADDING_TILES + tiles) * 16, (tiles + 1) * width.bytes()])
+}
+
+fn total(pieces: &[u64]) -> u64 {
+    pieces.iter().map(|piece| piece.next_multiple_of(ALIGNMENT)).sum::<u64>() + ALIGNMENT - 1
+}
