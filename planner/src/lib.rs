@@ -9,5 +9,8 @@
 pub mod allocate;
 pub mod bytes;
 pub mod dtype;
+pub mod graph;
 pub mod lower;
+pub mod ops;
 pub mod read;
+pub mod schedule;

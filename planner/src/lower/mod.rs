@@ -1,4 +1,103 @@
-//! Lowers a forward program to what PyTorch's dispatcher, autograd engine and optimizers would allocate and free.
+//! Lowers a forward program to what PyTorch's dispatcher, autograd engine and optimizers allocate and free.
+//!
+//! ```text
+//! Step::Op    -> the operator's row, on storages: results, temporaries, what autograd saves   (ops/)
+//! Step::Drop  -> Python's reference goes; the memory too, if autograd does not hold it        (tensor.rs)
+//! backward    -> the nodes that the forward recorded, in the engine's order                   (autograd.rs)
+//! ```
 
+pub mod autograd;
+pub mod context;
 pub mod device;
+pub mod iterator;
 pub mod kernels;
+pub(crate) mod optimizer;
+pub mod parameters;
+pub mod tensor;
+
+use std::fmt;
+
+use context::{Context, Settings};
+use device::Device;
+use tensor::Tensor;
+
+use crate::graph::{Argument, DtypeArgument, Graph, ModuleId, Op, Step};
+use crate::ops::{Operand, Operands};
+use crate::schedule::Stream;
+
+/// Why a program cannot run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LowerError {
+    /// The operator.
+    pub op: &'static str,
+    /// The module that called it.
+    pub module: ModuleId,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl fmt::Display for LowerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.op, self.message)
+    }
+}
+
+impl std::error::Error for LowerError {}
+
+/// Lowers a program for a device: the event stream of the run.
+///
+/// # Errors
+/// An operator that PyTorch would refuse, such as an attention kernel that the device lacks.
+pub fn lower(graph: &Graph, device: &Device, settings: Settings) -> Result<Stream, LowerError> {
+    let mut context = Context::new(device.clone(), settings, graph.parameters.clone().into());
+    let mut values: Vec<Option<Tensor>> = vec![None; graph.shapes.len()];
+    for step in &graph.steps {
+        match step {
+            Step::Op(id) => run(&mut context, &graph.ops[id.index()], &mut values)?,
+            Step::Drop(tensor) => values[tensor.index()] = None,
+            Step::Enter(_) | Step::Exit(_) => {}
+        }
+    }
+    let stream = context.log.take();
+    Ok(stream)
+}
+
+fn run(context: &mut Context, op: &Op, values: &mut [Option<Tensor>]) -> Result<(), LowerError> {
+    let fail = |message: String| LowerError { op: op.operator.name, module: op.module, message };
+    let outer = context.enter_module(op.module);
+    let operands = op
+        .arguments
+        .iter()
+        .map(|argument| operand(context, argument, values))
+        .collect::<Result<_, _>>()
+        .map_err(fail)?;
+    let outputs = (op.operator.lower)(context, &Operands(operands)).map_err(fail)?;
+    for (id, tensor) in op.outputs.iter().zip(outputs) {
+        values[id.index()] = Some(tensor);
+    }
+    for (id, tensor) in context.loaded.drain(..) {
+        values[id.index()] = Some(tensor);
+    }
+    context.leave_module(outer);
+    Ok(())
+}
+
+fn operand(context: &Context, argument: &Argument, values: &[Option<Tensor>]) -> Result<Operand, String> {
+    let tensor = |id: crate::graph::TensorId| {
+        values[id.index()].clone().ok_or_else(|| format!("tensor {} is used outside its life", id.0))
+    };
+    Ok(match argument {
+        Argument::None => Operand::None,
+        Argument::Bool(flag) => Operand::Bool(*flag),
+        Argument::Int(number) => Operand::Int(*number),
+        Argument::Float(number) => Operand::Float(*number),
+        Argument::Text(text) => Operand::Text(text.clone()),
+        Argument::Dtype(DtypeArgument::Fixed(dtype)) => Operand::Dtype(*dtype),
+        Argument::Dtype(DtypeArgument::Weights) => Operand::Dtype(context.settings.weights),
+        Argument::Dtype(DtypeArgument::Of(id)) => Operand::Dtype(tensor(*id)?.dtype),
+        Argument::Tensor(id) => Operand::Tensor(tensor(*id)?),
+        Argument::List(items) => {
+            Operand::List(items.iter().map(|item| operand(context, item, values)).collect::<Result<_, _>>()?)
+        }
+    })
+}

@@ -6,4 +6,5 @@ pub mod gpus;
 pub mod header;
 pub mod inspect;
 pub mod quote;
+pub mod spec;
 pub mod specs;

@@ -1,0 +1,138 @@
+//! Construction: makes the module tree and its parameters from classes.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::call::Given;
+use super::machine::{Frame, Machine, Outcome};
+use super::value::{Attributes, Object, Value};
+use super::{Dims, Module, ModuleId, Parameter};
+use crate::dtype::Dtype;
+use crate::read::spec::Class;
+use crate::read::spec::syntax::Function;
+
+impl Machine {
+    /// Makes an instance; a module is given its path by the module that it becomes a child of.
+    pub(super) fn construct(&mut self, class: &Rc<Class>, given: Given, path: String) -> Outcome<Value> {
+        let mut constructor: Frame = vec![None; class.constructor.names.len()];
+        self.bind(&class.constructor, &mut constructor, given)?;
+        let parameters = class.constructor.parameters.iter();
+        let mut locals: Frame = parameters.map(|p| constructor[usize::from(p.name.0)].take()).collect();
+        let module = class.is_module.then(|| {
+            self.modules.push(Module { path, class: class.name.clone() });
+            ModuleId(self.modules.len() as u32 - 1)
+        });
+        let object =
+            Rc::new(Object { class: Some(class.clone()), module, attributes: RefCell::new(Attributes::default()) });
+        locals.push(Some(Value::Object(object.clone())));
+        if class.is_module {
+            object.attributes.borrow_mut().insert("training".into(), Value::Bool(false));
+        }
+        for (name, expression) in &class.attributes {
+            let value = self.compute(expression, &locals)?;
+            object.attributes.borrow_mut().insert(name.clone(), value);
+        }
+        for (name, expression) in &class.children {
+            let value = self.compute(expression, &locals)?;
+            object.attributes.borrow_mut().insert(name.clone(), value);
+        }
+        for field in &class.parameters {
+            let value = self.field(&field.shape, &locals)?;
+            object.attributes.borrow_mut().insert(field.name.clone(), value);
+        }
+        for buffer in &class.buffers {
+            let value = self.field(&buffer.field.shape, &locals)?;
+            object.attributes.borrow_mut().insert(buffer.field.name.clone(), value);
+        }
+        Ok(Value::Object(object))
+    }
+
+    fn compute(&mut self, expression: &Function, locals: &Frame) -> Outcome<Value> {
+        let mut frame = locals.clone();
+        frame.resize(expression.names.len().max(locals.len()), None);
+        self.run(expression, frame)
+    }
+
+    fn field(&mut self, shape: &Function, locals: &Frame) -> Outcome<Value> {
+        let sizes = self.compute(shape, locals)?;
+        if let Value::None = sizes {
+            return Ok(Value::None);
+        }
+        let mut dims = Dims::new();
+        for size in self.elements(&sizes)?.iter() {
+            match size {
+                Value::Int(size) if (0..=1 << 40).contains(size) => dims.push(*size as u64),
+                Value::Int(size) => return self.error(format!("{}: {size} is no size of a dimension", shape.name)),
+                other => return self.error(format!("{}: {} is no size", shape.name, other.kind())),
+            }
+        }
+        let elements = dims.iter().try_fold(8u64, |product, size| product.checked_mul(*size));
+        if elements.is_none_or(|bytes| bytes > 1 << 60) {
+            return self.error(format!("{}: a parameter of shape {dims:?} is larger than any memory", shape.name));
+        }
+        Ok(self.tensor(dims))
+    }
+
+    /// Names the modules below `object` and lists their parameters and buffers in the order of `model.to(device)`:
+    /// children before the module's own (torch/nn/modules/module.py, `_apply`).
+    pub(super) fn enlist(&mut self, object: &Rc<Object>, path: &str, training: bool) -> Outcome<()> {
+        let (Some(class), Some(module)) = (object.class.clone(), object.module) else { return Ok(()) };
+        self.modules[module.index()].path = path.to_owned();
+        object.attributes.borrow_mut().insert("training".into(), Value::Bool(training));
+        for (name, _) in &class.children {
+            let child = object.attributes.borrow().get(name).cloned().unwrap_or(Value::None);
+            self.enlist_child(&child, &join(path, name), training)?;
+        }
+        for field in &class.parameters {
+            self.enlist_tensor(object, module, &field.name, path, None)?;
+        }
+        for buffer in &class.buffers {
+            let kind = Some((buffer.dtype, buffer.persistent));
+            self.enlist_tensor(object, module, &buffer.field.name, path, kind)?;
+        }
+        Ok(())
+    }
+
+    fn enlist_child(&mut self, child: &Value, path: &str, training: bool) -> Outcome<()> {
+        match child {
+            Value::Object(child) => self.enlist(child, path, training),
+            Value::Sequence(children) => {
+                for (number, child) in children.iter().enumerate() {
+                    self.enlist_child(child, &join(path, &number.to_string()), training)?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Lists one parameter, or one buffer where `buffer` says its type and whether checkpoints hold it.
+    fn enlist_tensor(
+        &mut self,
+        owner: &Rc<Object>,
+        module: ModuleId,
+        name: &Rc<str>,
+        path: &str,
+        buffer: Option<(Option<Dtype>, bool)>,
+    ) -> Outcome<()> {
+        let Some(Value::Tensor(reference)) = owner.attributes.borrow().get(name).cloned() else { return Ok(()) };
+        let tensor = reference.tensor;
+        if !self.listed.insert(tensor) {
+            return Ok(());
+        }
+        self.parameters.push(Parameter {
+            name: join(path, name),
+            module,
+            tensor,
+            shape: self.shape(tensor).clone(),
+            dtype: buffer.and_then(|(dtype, _)| dtype),
+            buffer: buffer.is_some(),
+            stored: buffer.is_none_or(|(_, persistent)| persistent),
+        });
+        Ok(())
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}

@@ -1,0 +1,295 @@
+//! Functions that spec code finds ready: arithmetic over numbers, lists, and the questions that Python code asks.
+
+use std::rc::Rc;
+
+use super::call::Given;
+use super::machine::{Machine, Outcome};
+use super::value::{Builtin, Value};
+use crate::read::spec::syntax::{Binary, Unary};
+
+/// The builtin of that name.
+pub(super) fn named(name: &str) -> Option<Builtin> {
+    Some(match name {
+        "range" => range,
+        "len" => length,
+        "enumerate" => enumerate,
+        "zip" => zip,
+        "int" => int,
+        "float" => float,
+        "min" => |machine, given| extreme(machine, given, Binary::Less),
+        "max" => |machine, given| extreme(machine, given, Binary::Greater),
+        "getattr" => get_attribute,
+        "hasattr" => has_attribute,
+        "is_tensor" => |_, given| Ok(Value::Bool(matches!(given.positional.first(), Some(Value::Tensor(_))))),
+        "Output" => output,
+        "require" => require,
+        _ => return None,
+    })
+}
+
+/// `require(condition, message)`: ends the run with the message where the condition does not hold.
+fn require(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [condition, message] = given.exactly(machine)?;
+    if machine.truth(&condition)? {
+        return Ok(Value::None);
+    }
+    let mut text = String::new();
+    for part in machine.elements(&Value::sequence(vec![message]))?.iter() {
+        text.push_str(&show(part));
+    }
+    machine.error(text)
+}
+
+fn show(value: &Value) -> String {
+    match value {
+        Value::Text(text) => text.to_string(),
+        Value::Int(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Sequence(parts) => parts.iter().map(show).collect::<Vec<_>>().join(""),
+        other => other.kind().to_owned(),
+    }
+}
+
+/// `Output(a=..., b=...)`: an object with those attributes, as transformers' model outputs are.
+fn output(_: &mut Machine, given: Given) -> Outcome<Value> {
+    Ok(Value::bag(given.named.into_iter().collect()))
+}
+
+fn integer(machine: &Machine, value: &Value) -> Outcome<i64> {
+    match value {
+        Value::Int(number) => Ok(*number),
+        Value::Bool(flag) => Ok(i64::from(*flag)),
+        other => machine.error(format!("an integer was expected, not {}", other.kind())),
+    }
+}
+
+fn range(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let numbers = given.positional.iter().map(|value| integer(machine, value)).collect::<Outcome<Vec<_>>>()?;
+    let (start, end) = match numbers[..] {
+        [end] => (0, end),
+        [start, end] => (start, end),
+        _ => return machine.error("range takes one or two integers"),
+    };
+    if end.saturating_sub(start) > 1_000_000 {
+        return machine.error(format!("a range of {} elements is longer than any model's", end - start));
+    }
+    Ok(Value::sequence((start..end).map(Value::Int).collect()))
+}
+
+fn length(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [value] = given.exactly(machine)?;
+    Ok(Value::Int(machine.elements(&value)?.len() as i64))
+}
+
+fn enumerate(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [value] = given.exactly(machine)?;
+    let elements = machine.elements(&value)?;
+    let pairs = elements.iter().enumerate();
+    Ok(Value::sequence(pairs.map(|(i, v)| Value::sequence(vec![Value::Int(i as i64), v.clone()])).collect()))
+}
+
+fn zip(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [left, right] = given.exactly(machine)?;
+    let (left, right) = (machine.elements(&left)?, machine.elements(&right)?);
+    let pairs = left.iter().zip(right.iter());
+    Ok(Value::sequence(pairs.map(|(l, r)| Value::sequence(vec![l.clone(), r.clone()])).collect()))
+}
+
+fn int(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [value] = given.exactly(machine)?;
+    match value {
+        Value::Float(number) => Ok(Value::Int(number as i64)),
+        other => integer(machine, &other).map(Value::Int),
+    }
+}
+
+fn float(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [value] = given.exactly(machine)?;
+    match value {
+        Value::Float(_) => Ok(value),
+        other => integer(machine, &other).map(|number| Value::Float(number as f64)),
+    }
+}
+
+fn extreme(machine: &mut Machine, given: Given, wanted: Binary) -> Outcome<Value> {
+    let mut values = given.positional.into_iter();
+    let Some(mut best) = values.next() else { return machine.error("min and max take at least one number") };
+    for value in values {
+        let better = machine.binary(wanted, value.clone(), best.clone())?;
+        if machine.truth(&better)? {
+            best = value;
+        }
+    }
+    Ok(best)
+}
+
+fn get_attribute(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [owner, name, default] = given.exactly(machine)?;
+    Ok(find_attribute(machine, &owner, &name)?.unwrap_or(default))
+}
+
+fn has_attribute(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [owner, name] = given.exactly(machine)?;
+    Ok(Value::Bool(find_attribute(machine, &owner, &name)?.is_some()))
+}
+
+fn find_attribute(machine: &Machine, owner: &Value, name: &Value) -> Outcome<Option<Value>> {
+    let Value::Text(name) = name else { return machine.error("an attribute's name is a text") };
+    Ok(match owner {
+        Value::Object(object) => object.attributes.borrow().get(name).cloned(),
+        Value::Dictionary(entries) => entries.get(name).cloned(),
+        _ => None,
+    })
+}
+
+// ---- operators ----------------------------------------------------------------------------------------------------
+
+impl Machine {
+    pub(super) fn unary(&mut self, operator: Unary, operand: Value) -> Outcome<Value> {
+        match (operator, operand) {
+            (Unary::Not, operand) => Ok(Value::Bool(!self.truth(&operand)?)),
+            (Unary::Negate, Value::Int(number)) => Ok(Value::Int(-number)),
+            (Unary::Negate, Value::Float(number)) => Ok(Value::Float(-number)),
+            (Unary::Negate, operand @ Value::Tensor(_)) => self.emit_named("neg", vec![operand]),
+            (Unary::Invert, operand @ Value::Tensor(_)) => self.emit_named("bitwise_not", vec![operand]),
+            (_, operand) => self.error(format!("{} cannot be negated", operand.kind())),
+        }
+    }
+
+    pub(super) fn binary(&mut self, operator: Binary, left: Value, right: Value) -> Outcome<Value> {
+        match operator {
+            Binary::Is => return Ok(Value::Bool(same(&left, &right))),
+            Binary::IsNot => return Ok(Value::Bool(!same(&left, &right))),
+            Binary::In | Binary::NotIn => {
+                let found = self.contains(&right, &left)?;
+                return Ok(Value::Bool(found == (operator == Binary::In)));
+            }
+            _ => {}
+        }
+        if matches!(left, Value::Tensor(_)) || matches!(right, Value::Tensor(_)) {
+            return self.tensor_binary(operator, left, right);
+        }
+        match operator {
+            Binary::Equal => return Ok(Value::Bool(equal(&left, &right))),
+            Binary::NotEqual => return Ok(Value::Bool(!equal(&left, &right))),
+            _ => {}
+        }
+        match (&left, &right) {
+            (Value::Int(a), Value::Int(b)) => self.integers(operator, *a, *b),
+            (Value::Sequence(a), Value::Sequence(b)) if operator == Binary::Add => {
+                Ok(Value::sequence(a.iter().chain(b.iter()).cloned().collect()))
+            }
+            (Value::Text(a), Value::Text(b)) if operator == Binary::Add => Ok(Value::Text(format!("{a}{b}").into())),
+            _ => match (number(&left), number(&right)) {
+                (Some(a), Some(b)) => self.numbers(operator, a, b),
+                _ => self.error(format!("{} and {} do not go together in arithmetic", left.kind(), right.kind())),
+            },
+        }
+    }
+
+    fn tensor_binary(&mut self, operator: Binary, left: Value, right: Value) -> Outcome<Value> {
+        let name = match operator {
+            Binary::Add => "add",
+            Binary::Subtract => "sub",
+            Binary::Multiply => "mul",
+            Binary::Divide => "div",
+            Binary::Power => "pow",
+            Binary::MatrixMultiply => "matmul",
+            Binary::BitAnd => "bitwise_and",
+            Binary::BitOr => "bitwise_or",
+            Binary::Equal => "eq",
+            Binary::NotEqual => "ne",
+            Binary::Less => "lt",
+            Binary::LessEqual => "le",
+            Binary::Greater => "gt",
+            Binary::GreaterEqual => "ge",
+            Binary::FloorDivide => "floor_divide",
+            Binary::Remainder => "remainder",
+            Binary::Is | Binary::IsNot | Binary::In | Binary::NotIn => return self.error("not an operator of tensors"),
+        };
+        self.emit_named(name, vec![left, right])
+    }
+
+    pub(super) fn emit_named(&mut self, name: &str, arguments: Vec<Value>) -> Outcome<Value> {
+        match crate::ops::named(name) {
+            Some(operator) => self.call_operator(operator, Given { positional: arguments, named: Vec::new() }),
+            None => self.error(format!("no operator is called `{name}`")),
+        }
+    }
+
+    fn integers(&self, operator: Binary, a: i64, b: i64) -> Outcome<Value> {
+        let checked = |result: Option<i64>| match result {
+            Some(number) => Ok(Value::Int(number)),
+            None => self.error(format!("the product of sizes {a} and {b} is larger than any memory")),
+        };
+        match operator {
+            Binary::Add => checked(a.checked_add(b)),
+            Binary::Subtract => checked(a.checked_sub(b)),
+            Binary::Multiply => checked(a.checked_mul(b)),
+            Binary::FloorDivide | Binary::Remainder if b == 0 => self.error("a division by zero"),
+            Binary::FloorDivide => checked(a.checked_div_euclid(b)),
+            Binary::Remainder => checked(a.checked_rem_euclid(b)),
+            _ => self.numbers(operator, a as f64, b as f64),
+        }
+    }
+
+    fn numbers(&self, operator: Binary, a: f64, b: f64) -> Outcome<Value> {
+        Ok(match operator {
+            Binary::Add => Value::Float(a + b),
+            Binary::Subtract => Value::Float(a - b),
+            Binary::Multiply => Value::Float(a * b),
+            Binary::Divide | Binary::FloorDivide if b == 0.0 => return self.error("a division by zero"),
+            Binary::Divide => Value::Float(a / b),
+            Binary::FloorDivide => Value::Float((a / b).floor()),
+            Binary::Power => Value::Float(a.powf(b)),
+            Binary::Less => Value::Bool(a < b),
+            Binary::LessEqual => Value::Bool(a <= b),
+            Binary::Greater => Value::Bool(a > b),
+            Binary::GreaterEqual => Value::Bool(a >= b),
+            _ => return self.error("not an operator of numbers"),
+        })
+    }
+
+    fn contains(&self, container: &Value, wanted: &Value) -> Outcome<bool> {
+        match (container, wanted) {
+            (Value::Sequence(values), wanted) => Ok(values.iter().any(|value| equal(value, wanted))),
+            (Value::Dictionary(entries), Value::Text(key)) => Ok(entries.contains_key(key)),
+            (Value::Text(text), Value::Text(part)) => Ok(text.contains(&**part)),
+            (other, _) => self.error(format!("{} contains nothing", other.kind())),
+        }
+    }
+}
+
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Int(number) => Some(*number as f64),
+        Value::Float(number) => Some(*number),
+        Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
+        _ => None,
+    }
+}
+
+fn same(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Object(a), Value::Object(b)) => Rc::ptr_eq(a, b),
+        (Value::Tensor(a), Value::Tensor(b)) => Rc::ptr_eq(a, b),
+        _ => equal(left, right),
+    }
+}
+
+fn equal(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::None, Value::None) => true,
+        (Value::Bool(a), Value::Bool(b)) => a == b,
+        (Value::Text(a), Value::Text(b)) => a == b,
+        (Value::Sequence(a), Value::Sequence(b)) => {
+            a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| equal(a, b))
+        }
+        (Value::Dtype(a), Value::Dtype(b)) => a == b,
+        _ => match (number(left), number(right)) {
+            (Some(a), Some(b)) => a == b,
+            _ => false,
+        },
+    }
+}

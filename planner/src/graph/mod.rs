@@ -1,0 +1,218 @@
+//! The forward program, unrolled: which operators run over which tensors, in which order, and when Python lets go of each.
+//!
+//! A spec's code is run the way Python would run it, over tensors that have only a shape. What Python's reference counts
+//! would do is what Rust's ownership does here: a [`value::Value`] that holds a tensor notes a [`Step::Drop`] when the
+//! last of its kind goes.
+//!
+//! ```text
+//! hidden_states = attn_output + residual      ->  Op(add) [attn_output, residual] -> t7;  Drop(t3) the old hidden_states
+//! ```
+//!
+//! The graph knows nothing of element types, precision or autograd: `x.to(y.dtype)` stays an operator whose argument is
+//! [`DtypeArgument::Of`] a tensor.
+
+mod build;
+mod builtins;
+mod call;
+mod index;
+mod machine;
+mod unroll;
+mod value;
+
+use std::fmt;
+use std::rc::Rc;
+
+use petgraph::graph::{DiGraph, NodeIndex};
+use smallvec::SmallVec;
+
+use crate::dtype::Dtype;
+use crate::ops::Operator;
+
+pub use unroll::{Loop, unroll};
+
+/// Sizes of a tensor's dimensions, outermost first.
+pub type Dims = SmallVec<[u64; 5]>;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u32);
+
+        impl $name {
+            /// The position in the array that it numbers.
+            pub fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+    };
+}
+
+id!(
+    /// A tensor of the program.
+    TensorId
+);
+id!(
+    /// An operator's call in the program.
+    OpId
+);
+id!(
+    /// A module of the model's tree.
+    ModuleId
+);
+
+/// A module of the model's tree.
+#[derive(Clone, Debug)]
+pub struct Module {
+    /// Its path, e.g. `transformer.h.0.attn`; empty for the model itself.
+    pub path: String,
+    /// The name of its class.
+    pub class: Rc<str>,
+}
+
+/// A parameter or a buffer of the model.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// Its full name, e.g. `transformer.h.0.attn.c_attn.weight`.
+    pub name: String,
+    /// The module that owns it.
+    pub module: ModuleId,
+    /// The tensor that it is in the program.
+    pub tensor: TensorId,
+    /// Its shape.
+    pub shape: Dims,
+    /// Its type; the type of the run's weights where none is fixed.
+    pub dtype: Option<Dtype>,
+    /// Whether it is a buffer: no gradient, no optimizer state.
+    pub buffer: bool,
+    /// Whether checkpoints hold it.
+    pub stored: bool,
+}
+
+/// A type that an operator is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DtypeArgument {
+    /// This one.
+    Fixed(Dtype),
+    /// That of the run's weights.
+    Weights,
+    /// Whatever that tensor has.
+    Of(TensorId),
+}
+
+/// An argument of an operator's call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Argument {
+    /// `None`
+    None,
+    /// `True`, `False`
+    Bool(bool),
+    /// An integer.
+    Int(i64),
+    /// A floating-point number.
+    Float(f64),
+    /// A text.
+    Text(Rc<str>),
+    /// A type.
+    Dtype(DtypeArgument),
+    /// A tensor.
+    Tensor(TensorId),
+    /// A list or tuple.
+    List(Vec<Argument>),
+}
+
+/// An operator's call.
+#[derive(Clone, Debug)]
+pub struct Op {
+    /// What is called.
+    pub operator: &'static Operator,
+    /// With what.
+    pub arguments: SmallVec<[Argument; 4]>,
+    /// What it gives.
+    pub outputs: SmallVec<[TensorId; 2]>,
+    /// The module whose code called it.
+    pub module: ModuleId,
+}
+
+/// One step of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// An operator runs.
+    Op(OpId),
+    /// Python's last reference to the tensor goes.
+    Drop(TensorId),
+    /// A module's call begins.
+    Enter(ModuleId),
+    /// A module's call has returned.
+    Exit(ModuleId),
+}
+
+/// A program and the model that it runs.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// The module tree, parents before children; the model itself is the first.
+    pub modules: Vec<Module>,
+    /// Parameters and buffers in the order in which `model.to(device)` moves them.
+    pub parameters: Vec<Parameter>,
+    /// Shapes of all tensors, by [`TensorId`].
+    pub shapes: Vec<Dims>,
+    /// All calls, by [`OpId`].
+    pub ops: Vec<Op>,
+    /// What happens, in order.
+    pub steps: Vec<Step>,
+}
+
+impl Graph {
+    /// The data flow: an edge from the call that makes a tensor to each call that takes it.
+    pub fn data_flow(&self) -> DiGraph<OpId, TensorId> {
+        let mut flow = DiGraph::with_capacity(self.ops.len(), self.ops.len() * 2);
+        let mut maker: Vec<Option<NodeIndex>> = vec![None; self.shapes.len()];
+        for (number, op) in self.ops.iter().enumerate() {
+            let node = flow.add_node(OpId(number as u32));
+            for tensor in op.arguments.iter().flat_map(tensors_of) {
+                if let Some(from) = maker[tensor.index()] {
+                    flow.add_edge(from, node, tensor);
+                }
+            }
+            for output in &op.outputs {
+                maker[output.index()] = Some(node);
+            }
+        }
+        flow
+    }
+}
+
+/// The tensors within an argument.
+pub fn tensors_of(argument: &Argument) -> Vec<TensorId> {
+    match argument {
+        Argument::Tensor(tensor) => vec![*tensor],
+        Argument::List(items) => items.iter().flat_map(tensors_of).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Why a program could not be unrolled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GraphError {
+    /// Where in a spec: `file:line:column`, innermost first.
+    pub at: Vec<String>,
+    /// The path of the module whose code ran.
+    pub module: String,
+    /// What went wrong.
+    pub message: String,
+}
+
+impl fmt::Display for GraphError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if !self.module.is_empty() {
+            write!(f, ", in {}", self.module)?;
+        }
+        match self.at.first() {
+            Some(at) => write!(f, " ({at})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for GraphError {}

@@ -1,0 +1,151 @@
+//! Unrolls a model's program: builds the module tree, then runs the loop of the chosen mode over it.
+
+use std::rc::Rc;
+
+use indexmap::IndexMap;
+
+use super::call::Given;
+use super::machine::{Machine, Outcome};
+use super::value::{Attributes, Object, Value};
+use super::{Graph, GraphError};
+use crate::read::spec::{Architecture, Family};
+
+/// What the loop of a run is told: entries of `run` in specs/library/loops.yaml.
+#[derive(Clone, Debug, Default)]
+pub struct Loop {
+    /// The loop's function: `train`, `infer`, `generate` or `eval_with_grad`.
+    pub mode: &'static str,
+    /// Whether the model is in training mode (`model.train()`).
+    pub training: bool,
+    /// Integers such as batch and seq.
+    pub integers: Vec<(&'static str, u64)>,
+    /// Switches such as hold_outputs.
+    pub flags: Vec<(&'static str, bool)>,
+    /// How attention is computed: `sdpa` or `eager`.
+    pub attention: String,
+}
+
+/// Builds the model and unrolls its loop.
+///
+/// `config` holds the entries of the model's config.json; the family's defaults fill what it leaves out.
+///
+/// # Errors
+/// A spec that does not fit the config, a shape that does not fit, sizes beyond any memory; with the spec's line.
+pub fn unroll(
+    family: &Family,
+    architecture: &Architecture,
+    config: &serde_json::Map<String, serde_json::Value>,
+    wanted: &Loop,
+) -> Result<Graph, GraphError> {
+    let mut machine = Machine::new(family.definitions.clone());
+    match machine.unroll(family, architecture, config, wanted) {
+        Ok(steps) => Ok(Graph {
+            modules: machine.modules,
+            parameters: machine.parameters,
+            shapes: machine.shapes,
+            ops: machine.ops,
+            steps,
+        }),
+        Err(error) => Err(*error),
+    }
+}
+
+impl Machine {
+    fn unroll(
+        &mut self,
+        family: &Family,
+        architecture: &Architecture,
+        config: &serde_json::Map<String, serde_json::Value>,
+        wanted: &Loop,
+    ) -> Outcome<Vec<super::Step>> {
+        let config = self.config(family, config, &wanted.attention)?;
+        let class = self.global(&architecture.name.as_str().into())?;
+        let given = Given { positional: vec![config.clone()], named: Vec::new() };
+        let model = self.call(class, given)?;
+        let Value::Object(model) = &model else { return self.error("the architecture is no module") };
+        if tied(&config) {
+            for (name, other) in &architecture.tied {
+                self.tie(model, name, other)?;
+            }
+        }
+        self.enlist(model, "", wanted.training)?;
+        self.steps.borrow_mut().clear();
+
+        let mut run = Attributes::default();
+        run.extend(wanted.integers.iter().map(|(name, value)| (Rc::from(*name), Value::Int(*value as i64))));
+        run.extend(wanted.flags.iter().map(|(name, value)| (Rc::from(*name), Value::Bool(*value))));
+        run.insert("mode".into(), Value::Text(wanted.mode.into()));
+        let inputs = self.global(&architecture.inputs)?;
+        let lead = self.global(&wanted.mode.into())?;
+        let positional = vec![Value::Object(model.clone()), Value::bag(run), inputs];
+        let result = self.call(lead, Given { positional, named: Vec::new() });
+        let mut steps = std::mem::take(&mut *self.steps.borrow_mut());
+        result?;
+        // The records end where the loop's last phase does: what its return lets go is not theirs.
+        let end = steps.iter().rposition(|step| matches!(step, super::Step::Op(_))).map_or(0, |last| last + 1);
+        steps.truncate(end);
+        Ok(steps)
+    }
+
+    /// The config object: given entries over defaults, aliases resolved, then what its class derives.
+    fn config(
+        &mut self,
+        family: &Family,
+        given: &serde_json::Map<String, serde_json::Value>,
+        attention: &str,
+    ) -> Outcome<Value> {
+        let mut entries: IndexMap<&str, &serde_json::Value> =
+            family.defaults.iter().map(|(key, value)| (key.as_str(), value)).collect();
+        for (key, value) in given {
+            let key = family.aliases.get(key).unwrap_or(key);
+            entries.insert(key, value);
+        }
+        let mut attributes = Attributes::default();
+        attributes.extend(entries.iter().map(|(key, value)| (Rc::from(*key), Value::from_json(value))));
+        attributes.insert("_attn_implementation".into(), Value::Text(attention.into()));
+        let config = Value::bag(attributes);
+        if let Some(derive) = &family.derive {
+            self.call_function(derive, None, Given { positional: vec![config.clone()], named: Vec::new() })?;
+        }
+        if let Value::Object(object) = &config {
+            let mut attributes = object.attributes.borrow_mut();
+            for (alias, key) in &family.aliases {
+                if let Some(value) = attributes.get(key.as_str()).cloned() {
+                    attributes.insert(alias.as_str().into(), value);
+                }
+            }
+        }
+        Ok(config)
+    }
+
+    /// Makes the parameter `name` the same tensor as `other`.
+    fn tie(&mut self, model: &Rc<Object>, name: &str, other: &str) -> Outcome<()> {
+        let (target, field) = self.owner(model, name)?;
+        let (source, shared) = self.owner(model, other)?;
+        let Some(value) = source.attributes.borrow().get(shared).cloned() else {
+            return self.error(format!("tied: there is no parameter `{other}`"));
+        };
+        let old = target.attributes.borrow_mut().insert(field.into(), value);
+        drop(old);
+        Ok(())
+    }
+
+    /// The module that owns the parameter of that full name, and the parameter's name within it.
+    fn owner<'a>(&mut self, model: &Rc<Object>, name: &'a str) -> Outcome<(Rc<Object>, &'a str)> {
+        let mut at = model.clone();
+        let (path, field) = name.rsplit_once('.').unwrap_or(("", name));
+        for part in path.split('.').filter(|part| !part.is_empty()) {
+            let child = at.attributes.borrow().get(part).cloned();
+            at = match child {
+                Some(Value::Object(child)) => child,
+                _ => return self.error(format!("tied: there is no module `{path}`")),
+            };
+        }
+        Ok((at, field))
+    }
+}
+
+fn tied(config: &Value) -> bool {
+    let Value::Object(config) = config else { return false };
+    matches!(config.attributes.borrow().get("tie_word_embeddings"), Some(Value::Bool(true)))
+}

@@ -1,0 +1,131 @@
+//! The values of running spec code, with Python's lifetimes: cloning a value is taking a reference.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
+
+use super::{DtypeArgument, ModuleId, Step, TensorId};
+use crate::ops::{Default, Operator};
+use crate::read::spec::Class;
+use crate::read::spec::syntax::Function;
+
+/// Names to values, in the order of their first assignment.
+pub type Attributes = IndexMap<Rc<str>, Value, FxBuildHasher>;
+
+/// Python's reference to a tensor; when the last goes, the program gets a [`Step::Drop`].
+#[derive(Debug)]
+pub struct Reference {
+    pub tensor: TensorId,
+    pub steps: Rc<RefCell<Vec<Step>>>,
+}
+
+impl Drop for Reference {
+    fn drop(&mut self) {
+        self.steps.borrow_mut().push(Step::Drop(self.tensor));
+    }
+}
+
+/// An instance of a class, or a bag of attributes (`class` is None): a config, an output.
+#[derive(Debug)]
+pub struct Object {
+    pub class: Option<Rc<Class>>,
+    pub module: Option<ModuleId>,
+    pub attributes: RefCell<Attributes>,
+}
+
+/// A function that the program itself provides.
+pub type Builtin = fn(&mut super::machine::Machine, super::call::Given) -> super::machine::Outcome<Value>;
+
+/// A value of running spec code.
+#[derive(Clone, Debug)]
+pub enum Value {
+    None,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(Rc<str>),
+    Dtype(DtypeArgument),
+    Tensor(Rc<Reference>),
+    Sequence(Rc<Vec<Value>>),
+    Dictionary(Rc<Attributes>),
+    Object(Rc<Object>),
+    Class(Rc<Class>),
+    Function(Rc<Function>),
+    Method(Rc<Object>, Rc<Function>),
+    Builtin(Builtin),
+    Operator(&'static Operator),
+    /// An operator called as a method: the tensor is its first argument.
+    TensorMethod(Rc<Reference>, &'static Operator),
+    /// A method of a tensor that asks for its shape.
+    ShapeMethod(TensorId, ShapeQuestion),
+}
+
+/// What `x.size()`, `x.dim()` and `x.numel()` ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShapeQuestion {
+    Size,
+    Dim,
+    Count,
+}
+
+impl Value {
+    /// A tuple or list.
+    pub fn sequence(values: Vec<Value>) -> Value {
+        Value::Sequence(Rc::new(values))
+    }
+
+    /// An object without a class.
+    pub fn bag(attributes: Attributes) -> Value {
+        Value::Object(Rc::new(Object { class: None, module: None, attributes: RefCell::new(attributes) }))
+    }
+
+    /// What it is called in messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Value::None => "None",
+            Value::Bool(_) => "a boolean",
+            Value::Int(_) => "an integer",
+            Value::Float(_) => "a number",
+            Value::Text(_) => "a text",
+            Value::Dtype(_) => "a type",
+            Value::Tensor(_) => "a tensor",
+            Value::Sequence(_) => "a list",
+            Value::Dictionary(_) => "a dictionary",
+            Value::Object(_) => "an object",
+            Value::Class(_) => "a class",
+            Value::Function(_) | Value::Method(..) | Value::Builtin(_) | Value::Operator(_) => "a function",
+            Value::TensorMethod(..) | Value::ShapeMethod(..) => "a method",
+        }
+    }
+
+    /// The value of a JSON value: what `config.json` holds.
+    pub fn from_json(json: &serde_json::Value) -> Value {
+        match json {
+            serde_json::Value::Null => Value::None,
+            serde_json::Value::Bool(flag) => Value::Bool(*flag),
+            serde_json::Value::Number(number) => match number.as_i64() {
+                Some(integer) => Value::Int(integer),
+                None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            serde_json::Value::String(text) => Value::Text(text.as_str().into()),
+            serde_json::Value::Array(items) => Value::sequence(items.iter().map(Value::from_json).collect()),
+            serde_json::Value::Object(entries) => {
+                let entries = entries.iter().map(|(key, value)| (Rc::from(key.as_str()), Value::from_json(value)));
+                Value::Dictionary(Rc::new(entries.collect()))
+            }
+        }
+    }
+}
+
+impl From<Default> for Value {
+    fn from(default: Default) -> Value {
+        match default {
+            Default::None => Value::None,
+            Default::Bool(flag) => Value::Bool(flag),
+            Default::Int(number) => Value::Int(number),
+            Default::Float(number) => Value::Float(number),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! What runs while a program is lowered: the log, the device, grad mode, and the memory that libraries keep.
+
+use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+use super::autograd::{Apply, Edge, Node};
+use super::device::Device;
+use super::kernels::step::Step;
+use super::parameters::Trained;
+use super::tensor::{Log, Storage, Tensor, TensorData, contiguous_strides};
+use crate::bytes::{Bytes, MIB};
+use crate::dtype::Dtype;
+use crate::graph::{Dims, ModuleId, Parameter, TensorId};
+use crate::schedule::{Allocation, Category};
+
+/// The threads that ask for memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thread {
+    /// Python's.
+    Forward,
+    /// The autograd engine's for the device.
+    Backward,
+}
+
+/// Settings of a run on which operators depend.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether parameters need gradients.
+    pub training: bool,
+    /// The type of the weights.
+    pub weights: Dtype,
+    /// The attention kernel asked for.
+    pub attention_kernel: Option<super::kernels::attention::Backend>,
+}
+
+/// The state of a lowering.
+pub struct Context {
+    pub(crate) log: Rc<Log>,
+    /// The GPU.
+    pub device: Device,
+    /// The run's settings.
+    pub settings: Settings,
+    /// Whether autograd records.
+    pub grad_enabled: bool,
+    thread: Thread,
+    sequence: u64,
+    module: ModuleId,
+    node: Option<&'static str>,
+    /// What new allocations are for.
+    pub category: Category,
+    /// The model's parameters and buffers.
+    pub(super) model: Rc<[Parameter]>,
+    /// What loading has put on the device, to be bound to the program's tensors.
+    pub(super) loaded: Vec<(TensorId, Tensor)>,
+    /// The parameters that are trained, in the order of `model.parameters()`.
+    pub(super) trained: Vec<Trained>,
+    /// What the optimizer keeps, by parameter.
+    pub(super) states: FxHashMap<u32, Vec<Rc<Storage>>>,
+    /// The workspaces of cuBLAS handles, by thread.
+    blas: [Option<Rc<Storage>>; 2],
+    /// The workspaces of cuBLASLt, by thread.
+    blas_lt: [Option<Rc<Storage>>; 2],
+}
+
+impl Context {
+    pub(super) fn new(device: Device, settings: Settings, model: Rc<[Parameter]>) -> Context {
+        Context {
+            log: Rc::default(),
+            device,
+            settings,
+            grad_enabled: true,
+            thread: Thread::Forward,
+            sequence: 0,
+            module: ModuleId(0),
+            node: None,
+            category: Category::Temporaries,
+            model,
+            loaded: Vec::new(),
+            trained: Vec::new(),
+            states: FxHashMap::default(),
+            blas: [None, None],
+            blas_lt: [None, None],
+        }
+    }
+
+    // ---- memory -------------------------------------------------------------------------------------------------
+
+    /// Asks for memory on behalf of an operator.
+    pub fn allocate(&mut self, op: &'static str, bytes: u64) -> Rc<Storage> {
+        self.allocate_for(op, bytes, None)
+    }
+
+    pub(super) fn allocate_for(&mut self, op: &'static str, bytes: u64, parameter: Option<u32>) -> Rc<Storage> {
+        self.log.allocate(Allocation {
+            bytes: Bytes(bytes),
+            stream: 0,
+            op,
+            node: self.node,
+            module: self.module,
+            category: self.category,
+            parameter,
+        })
+    }
+
+    /// A new contiguous tensor.
+    pub fn empty(&mut self, op: &'static str, sizes: &[u64], dtype: Dtype) -> Tensor {
+        self.empty_strided(op, sizes.into(), contiguous_strides(sizes), dtype)
+    }
+
+    /// A new tensor with strides that leave no gaps.
+    pub fn empty_strided(&mut self, op: &'static str, sizes: Dims, strides: Dims, dtype: Dtype) -> Tensor {
+        let bytes = sizes.iter().product::<u64>() * dtype.size();
+        let storage = self.allocate(op, bytes);
+        TensorData::new(storage, dtype, sizes, strides)
+    }
+
+    /// A new tensor with the sizes and type of another, and its strides where it is dense
+    /// (aten/src/ATen/native/TensorFactories.cpp, `empty_like` with the preserved memory format).
+    pub fn empty_like(&mut self, op: &'static str, like: &TensorData) -> Tensor {
+        self.empty_like_as(op, like, like.dtype)
+    }
+
+    /// The same with another type.
+    pub fn empty_like_as(&mut self, op: &'static str, like: &TensorData, dtype: Dtype) -> Tensor {
+        let strides = if like.is_dense() { like.strides.clone() } else { dense_strides(like) };
+        self.empty_strided(op, like.sizes.clone(), strides, dtype)
+    }
+
+    /// What a kernel allocates and frees, in its own order; gives its results, if it lists them: what it does not free.
+    pub fn scratch(&mut self, op: &'static str, steps: &[Step]) -> SmallVec<[Rc<Storage>; 4]> {
+        let mut held: SmallVec<[Option<Rc<Storage>>; 4]> = SmallVec::new();
+        let mut results = SmallVec::new();
+        for step in steps {
+            match step {
+                Step::Allocate(bytes) => {
+                    let storage = self.allocate(op, *bytes);
+                    held.push(Some(storage));
+                }
+                Step::Output(bytes) => {
+                    let storage = self.allocate(op, *bytes);
+                    results.push(storage);
+                }
+                Step::Free(number) => held[*number] = None,
+            }
+        }
+        results
+    }
+
+    // ---- autograd -----------------------------------------------------------------------------------------------
+
+    /// Whether an operator over these tensors is recorded.
+    pub fn records(&self, inputs: &[&Tensor]) -> bool {
+        self.grad_enabled && inputs.iter().any(|input| input.requires_grad())
+    }
+
+    /// Keeps a tensor for backward: its memory, without its place in the graph.
+    pub fn save(&mut self, tensor: &Tensor) -> Tensor {
+        if matches!(tensor.storage.category(), Category::Temporaries | Category::KvCache) {
+            tensor.storage.becomes(Category::SavedActivations);
+        }
+        detach(tensor)
+    }
+
+    /// Records an operator: `outputs` become results of a node whose gradients go to `inputs`.
+    pub fn record(&mut self, name: &'static str, inputs: &[Option<&Tensor>], outputs: &[&Tensor], apply: Apply) {
+        let edges: SmallVec<[Edge; 3]> =
+            inputs.iter().map(|input| input.map_or(Edge::None, |tensor| tensor.gradient.borrow().clone())).collect();
+        let metadata = outputs.iter().map(|output| (output.sizes.clone(), output.dtype)).collect();
+        let node = Node::new(name, self.module, self.sequence, edges, metadata, apply);
+        self.sequence += 1;
+        for (position, output) in outputs.iter().enumerate() {
+            if output.dtype.is_floating() {
+                output.gradient.replace(Edge::Node(node.clone(), position as u32));
+            }
+        }
+    }
+
+    pub(super) fn enter_backward(&mut self) -> (Thread, bool) {
+        (
+            std::mem::replace(&mut self.thread, super::autograd::BACKWARD),
+            std::mem::replace(&mut self.grad_enabled, false),
+        )
+    }
+
+    pub(super) fn leave_backward(&mut self, thread: Thread, enabled: bool) {
+        self.thread = thread;
+        self.grad_enabled = enabled;
+    }
+
+    pub(super) fn enter_node(&mut self, node: &Node) -> (ModuleId, Option<&'static str>) {
+        (std::mem::replace(&mut self.module, node.module), self.node.replace(node.name))
+    }
+
+    pub(super) fn leave_node(&mut self, outer: (ModuleId, Option<&'static str>)) {
+        (self.module, self.node) = outer;
+    }
+
+    /// Makes a module the one that asks.
+    pub fn enter_module(&mut self, module: ModuleId) -> ModuleId {
+        std::mem::replace(&mut self.module, module)
+    }
+
+    /// Gives the module back that asked before.
+    pub fn leave_module(&mut self, outer: ModuleId) {
+        self.module = outer;
+    }
+
+    // ---- libraries ----------------------------------------------------------------------------------------------
+
+    /// A cuBLAS handle is used: its workspace is made at the first use by a thread and kept
+    /// (aten/src/ATen/cuda/CublasHandlePool.cpp; 32 MiB on compute capability 9.0, else `:4096:2:16:8`).
+    pub fn use_blas(&mut self) {
+        let thread = self.thread as usize;
+        if self.blas[thread].is_none() {
+            let bytes = if self.device.compute_capability.0 == 9 { 32 * MIB } else { 8_519_680 };
+            self.blas[thread] = Some(self.workspace("cublas", bytes));
+        }
+    }
+
+    /// cuBLASLt is used: its own workspace of 1 MiB, beside the handle's (CublasHandlePool.cpp,
+    /// `getCUDABlasLtWorkspace`).
+    pub fn use_blas_lt(&mut self) {
+        let thread = self.thread as usize;
+        if self.blas_lt[thread].is_none() {
+            self.use_blas();
+            self.blas_lt[thread] = Some(self.workspace("cublasLt", MIB));
+        }
+    }
+
+    fn workspace(&mut self, op: &'static str, bytes: u64) -> Rc<Storage> {
+        let outer = std::mem::replace(&mut self.category, Category::Workspace);
+        let storage = self.allocate(op, bytes);
+        self.category = outer;
+        storage
+    }
+}
+
+/// The same memory, outside the autograd graph.
+pub fn detach(tensor: &Tensor) -> Tensor {
+    TensorData::new(tensor.storage.clone(), tensor.dtype, tensor.sizes.clone(), tensor.strides.clone())
+}
+
+/// Strides without gaps that keep the order of a tensor's dimensions (aten/src/ATen/ExpandUtils.cpp,
+/// `infer_dense_strides`).
+pub fn dense_strides(like: &TensorData) -> Dims {
+    super::iterator::output_strides(&like.sizes, &[(&like.sizes, &like.strides)])
+}

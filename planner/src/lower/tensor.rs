@@ -1,0 +1,179 @@
+//! Tensors with storages, and who holds them: what `at::Tensor` and `c10::Storage` are to PyTorch.
+//!
+//! A [`Tensor`] is a counted reference, as in PyTorch; views share a [`Storage`]. When the last reference to a storage
+//! goes, the free is written into the [`Log`]: Rust's ownership does what C++'s intrusive pointers do.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::autograd::Edge;
+use crate::bytes::Bytes;
+use crate::dtype::Dtype;
+use crate::graph::Dims;
+use crate::schedule::{Allocation, AllocationId, Category, Event, Phase, Stream};
+
+/// The stream as it is written.
+#[derive(Debug, Default)]
+pub struct Log(RefCell<Stream>);
+
+impl Log {
+    /// Writes an allocation.
+    pub(super) fn allocate(self: &Rc<Self>, allocation: Allocation) -> Rc<Storage> {
+        let mut stream = self.0.borrow_mut();
+        let bytes = allocation.bytes;
+        let category = allocation.category;
+        if bytes == Bytes(0) {
+            return Rc::new(Storage { allocation: None, category: RefCell::new(category), log: self.clone() });
+        }
+        let id = AllocationId(stream.allocations.len() as u32);
+        stream.allocations.push(allocation);
+        stream.events.push(Event::Allocate(id));
+        Rc::new(Storage { allocation: Some(id), category: RefCell::new(category), log: self.clone() })
+    }
+
+    /// Writes a phase's end.
+    pub(crate) fn phase(&self, phase: Phase) {
+        let mut stream = self.0.borrow_mut();
+        let number = stream.phases.len() as u32;
+        stream.phases.push(phase);
+        stream.events.push(Event::Phase(number));
+    }
+
+    /// Takes out what has been written; what is freed from now on is lost.
+    pub(super) fn take(&self) -> Stream {
+        std::mem::take(&mut *self.0.borrow_mut())
+    }
+}
+
+/// Memory that tensors share. A storage of no bytes makes no event.
+#[derive(Debug)]
+pub struct Storage {
+    allocation: Option<AllocationId>,
+    category: RefCell<Category>,
+    log: Rc<Log>,
+}
+
+impl Storage {
+    /// Notes that the memory is now for something else.
+    pub fn becomes(&self, category: Category) {
+        if let Some(id) = self.allocation
+            && *self.category.borrow() != category
+        {
+            self.category.replace(category);
+            self.log.0.borrow_mut().events.push(Event::Becomes(id, category));
+        }
+    }
+
+    /// What the memory is for.
+    pub fn category(&self) -> Category {
+        *self.category.borrow()
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        if let Some(id) = self.allocation {
+            self.log.0.borrow_mut().events.push(Event::Free(id));
+        }
+    }
+}
+
+/// A tensor: a view of a storage, with its place in the autograd graph.
+#[derive(Debug)]
+pub struct TensorData {
+    /// The memory.
+    pub storage: Rc<Storage>,
+    /// The elements' type.
+    pub dtype: Dtype,
+    /// Sizes, outermost first.
+    pub sizes: Dims,
+    /// Strides in elements, outermost first.
+    pub strides: Dims,
+    /// The tensor that it is a view of, which it keeps: PyTorch notes it without grad mode too
+    /// (torch/csrc/autograd/VariableTypeUtils.h, `as_view`).
+    pub base: Option<Tensor>,
+    /// Where its gradient goes.
+    pub gradient: RefCell<Edge>,
+}
+
+/// A counted reference to a tensor.
+pub type Tensor = Rc<TensorData>;
+
+impl TensorData {
+    /// A new tensor over a storage.
+    pub fn new(storage: Rc<Storage>, dtype: Dtype, sizes: Dims, strides: Dims) -> Tensor {
+        Rc::new(TensorData { storage, dtype, sizes, strides, base: None, gradient: Edge::None.into() })
+    }
+
+    /// A view of a tensor.
+    pub fn view(of: &Tensor, sizes: Dims, strides: Dims) -> Tensor {
+        Rc::new(TensorData {
+            storage: of.storage.clone(),
+            dtype: of.dtype,
+            sizes,
+            strides,
+            base: Some(of.base.as_ref().unwrap_or(of).clone()),
+            gradient: Edge::None.into(),
+        })
+    }
+
+    /// The number of elements.
+    pub fn count(&self) -> u64 {
+        self.sizes.iter().product()
+    }
+
+    /// The bytes of its elements.
+    pub fn bytes(&self) -> u64 {
+        self.count() * self.dtype.size()
+    }
+
+    /// Whether autograd follows it.
+    pub fn requires_grad(&self) -> bool {
+        !matches!(*self.gradient.borrow(), Edge::None)
+    }
+
+    /// Whether its elements lie in memory in the order of their indices, without gaps.
+    pub fn is_contiguous(&self) -> bool {
+        let mut expected = 1;
+        for (size, stride) in self.sizes.iter().zip(&self.strides).rev() {
+            if *size != 1 {
+                if *stride != expected {
+                    return self.count() == 0;
+                }
+                expected *= size;
+            }
+        }
+        true
+    }
+
+    /// Whether its elements fill their memory in some order of the dimensions, without gaps or overlaps
+    /// (c10/core/TensorImpl.cpp, `_compute_non_overlapping_and_dense`).
+    pub fn is_dense(&self) -> bool {
+        let mut order: Dims = (0..self.sizes.len() as u64).collect();
+        order.sort_by_key(|dim| {
+            let dim = *dim as usize;
+            if self.sizes[dim] < 2 { (1, 0) } else { (0, self.strides[dim]) }
+        });
+        let mut expected = 1;
+        for dim in order {
+            let (size, stride) = (self.sizes[dim as usize], self.strides[dim as usize]);
+            if size < 2 {
+                return true;
+            }
+            if stride != expected {
+                return false;
+            }
+            expected *= size;
+        }
+        true
+    }
+}
+
+/// The strides of a contiguous tensor.
+pub fn contiguous_strides(sizes: &[u64]) -> Dims {
+    let mut strides: Dims = sizes.iter().map(|_| 1).collect();
+    for dim in (1..sizes.len()).rev() {
+        strides[dim - 1] = strides[dim] * sizes[dim].max(1);
+    }
+    strides
+}

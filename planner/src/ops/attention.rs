@@ -1,0 +1,173 @@
+//! Scaled dot-product attention: the backend that PyTorch picks, its forward and its backward, from their plans.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use smallvec::smallvec;
+
+use super::call::one as one_shape;
+use super::operands::one;
+use super::reduce::sum_scratch;
+use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use crate::dtype::Dtype;
+use crate::lower::autograd::Gradients;
+use crate::lower::context::Context;
+use crate::lower::kernels::attention::{self, Backend, Buffer, Held, Layout, Mask, Problem, Step};
+use crate::lower::tensor::{Storage, Tensor, TensorData};
+use crate::schedule::Category;
+
+pub(super) const ROWS: &[Row] = &[Row {
+    name: "scaled_dot_product_attention",
+    signature: "query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, enable_gqa=False",
+    returns: Returns::One,
+    source: "aten/src/ATen/native/transformers/attention.cpp, cuda/sdp_utils.cpp, cuda/attention.cu",
+    shapes: shape,
+    lower: attend,
+}];
+
+fn shape(call: &Call) -> Shapes {
+    let (query, key, value) = (call.shape(0)?, call.shape(1)?, call.shape(2)?);
+    let fits = query.len() == 4 && key.len() == 4 && value.len() == 4 && query[3] == key[3] && key[..3] == value[..3];
+    if !fits {
+        return Err(format!("query {query:?}, key {key:?} and value {value:?} do not go together"));
+    }
+    one_shape(smallvec![query[0], query[1], query[2], value[3]])
+}
+
+fn layout(tensor: &Tensor) -> Layout {
+    Layout { shape: tensor.sizes.to_vec(), strides: tensor.strides.to_vec() }
+}
+
+/// The memory of a call's plan as it runs: its buffers, and what it holds of the caller's.
+#[derive(Default)]
+struct Memory {
+    buffers: Vec<Option<Rc<Storage>>>,
+    held: Vec<(Held, Tensor)>,
+}
+
+impl Memory {
+    fn run(&mut self, context: &mut Context, op: &'static str, buffers: &[Buffer], steps: &[Step], dtype: Dtype) {
+        self.buffers.resize(buffers.len(), None);
+        for step in steps {
+            match step {
+                Step::Allocate(id) => self.buffers[id.0] = Some(context.allocate(op, buffers[id.0].bytes)),
+                Step::Free(id) => self.buffers[id.0] = None,
+                Step::Release(held) => {
+                    if let Some(place) = self.held.iter().position(|(known, _)| known == held) {
+                        self.held.remove(place);
+                    }
+                }
+                Step::Blas => context.use_blas(),
+                Step::Sum { from, to } => sum_scratch(context, &from.shape, &from.strides, to, dtype),
+            }
+        }
+    }
+
+    fn tensor(&self, buffer: usize, layout: &Layout, dtype: Dtype) -> Option<Tensor> {
+        let storage = self.buffers.get(buffer)?.clone()?;
+        Some(TensorData::new(storage, dtype, layout.shape[..].into(), layout.strides[..].into()))
+    }
+}
+
+fn names(backend: Backend) -> [&'static str; 3] {
+    match backend {
+        Backend::Flash => [
+            "_scaled_dot_product_flash_attention",
+            "ScaledDotProductFlashAttentionBackward0",
+            "_scaled_dot_product_flash_attention_backward",
+        ],
+        Backend::Efficient => [
+            "_scaled_dot_product_efficient_attention",
+            "ScaledDotProductEfficientAttentionBackward0",
+            "_scaled_dot_product_efficient_attention_backward",
+        ],
+        Backend::Cudnn => [
+            "_scaled_dot_product_cudnn_attention",
+            "ScaledDotProductCudnnAttentionBackward0",
+            "_scaled_dot_product_cudnn_attention_backward",
+        ],
+        Backend::Math => ["_scaled_dot_product_attention_math", "math attention backward", "math attention backward"],
+    }
+}
+
+fn attend(context: &mut Context, operands: &Operands) -> Lowered {
+    let inputs = [operands.tensor(0)?, operands.tensor(1)?, operands.tensor(2)?];
+    let mask = operands.optional(3);
+    let tracks = |tensor: &Tensor| context.grad_enabled && tensor.requires_grad();
+    let problem = Problem {
+        query: layout(inputs[0]),
+        key: layout(inputs[1]),
+        value: layout(inputs[2]),
+        dtype: inputs[0].dtype,
+        mask: mask.map(|mask| Mask {
+            layout: layout(mask),
+            boolean: mask.dtype == Dtype::Bool,
+            requires_grad: tracks(mask),
+        }),
+        dropout: operands.float(4).unwrap_or(0.0),
+        causal: operands.flag(5),
+        grouped: operands.flag(6),
+        requires_grad: inputs.map(tracks),
+    };
+    let backend = attention::choose(&context.device, &problem, context.settings.attention_kernel)
+        .map_err(|error| error.to_string())?;
+    let plan = attention::forward(&context.device, &problem, backend).map_err(|error| error.to_string())?;
+    let [forward_name, node, backward_name] = names(backend);
+    let mut memory = Memory::default();
+    memory.run(context, forward_name, &plan.buffers, &plan.steps, problem.dtype);
+    let output = memory
+        .tensor(plan.output.0, &plan.layout, problem.dtype)
+        .ok_or_else(|| "the attention's result is empty".to_owned())?;
+    let followed: Vec<&Tensor> = inputs.into_iter().chain(mask).collect();
+    if !context.records(&followed) {
+        return one(output);
+    }
+    for held in plan.saved {
+        let tensor = match held {
+            Held::Query => inputs[0],
+            Held::Key => inputs[1],
+            Held::Value => inputs[2],
+            Held::Mask => mask.unwrap_or(inputs[0]),
+            Held::Output => &output,
+        };
+        memory.held.push((held, context.save(tensor)));
+    }
+    let memory = keep(memory, backend, plan.output.0);
+    context.record(
+        node,
+        &[Some(inputs[0]), Some(inputs[1]), Some(inputs[2]), mask],
+        &[&output],
+        Box::new(move |context, g| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            // What can be run forward can be run backward, unless the gradient has a layout that the kernel refuses.
+            let Ok(plan) = attention::backward(&context.device, &problem, backend, &layout(g)) else {
+                return Gradients::new();
+            };
+            let mut memory = memory.borrow_mut();
+            memory.run(context, backward_name, &plan.buffers, &plan.steps, problem.dtype);
+            let gradient = |gradient: Option<attention::Gradient>| {
+                let gradient = gradient?;
+                match gradient.buffer {
+                    Some(buffer) => memory.tensor(buffer.0, &gradient.layout, problem.dtype),
+                    None => Some(g.clone()),
+                }
+            };
+            let gradients = plan.gradients.into_iter().map(gradient).collect();
+            memory.buffers.clear();
+            gradients
+        }),
+    );
+    one(output)
+}
+
+/// Marks the buffers that stay with autograd as saved. The fused kernels' nodes save their result; those of the math path
+/// do not, so that there the result lives as long as the caller wants it.
+fn keep(mut memory: Memory, backend: Backend, output: usize) -> RefCell<Memory> {
+    if backend == Backend::Math {
+        memory.buffers[output] = None;
+    }
+    for storage in memory.buffers.iter().flatten() {
+        storage.becomes(Category::SavedActivations);
+    }
+    RefCell::new(memory)
+}

@@ -1,0 +1,105 @@
+//! Tensors made from nothing: ranges, zeros; and the few operators over integers that inputs and masks need.
+
+use smallvec::smallvec;
+
+use super::call::{dimension, one as one_shape};
+use super::elementwise::first_shape;
+use super::operands::one;
+use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use crate::dtype::Dtype;
+use crate::graph::Dims;
+use crate::lower::context::Context;
+use crate::schedule::Category;
+
+pub(super) const ROWS: &[Row] = &[
+    row("arange", "end", arange_shape, arange),
+    row("zeros", "size, dtype", sizes_shape, |context, a| filled(context, a, "zeros")),
+    row("empty_cache", "like", |_| one_shape(smallvec![0]), empty_cache),
+    row("scalar_on_device", "like", |_| one_shape(Dims::new()), scalar_on_device),
+    row(
+        "gather",
+        "input, dim, index",
+        |call| one_shape(call.shape(2)?.clone()),
+        |context, a| {
+            let sizes = a.tensor(2)?.sizes.clone();
+            one(context.empty("gather", &sizes, a.tensor(0)?.dtype))
+        },
+    ),
+    row("pad", "input, left, right", pad_shape, pad),
+    row("cumsum", "input, dim", first_shape, |context, a| {
+        let sizes = a.tensor(0)?.sizes.clone();
+        one(context.empty("cumsum", &sizes, Dtype::I64))
+    }),
+    row("as_input", "input", first_shape, |_, a| {
+        a.tensor(0)?.storage.becomes(Category::Inputs);
+        one(a.tensor(0)?.clone())
+    }),
+    row("as_cache", "input", first_shape, |_, a| {
+        a.tensor(0)?.storage.becomes(Category::KvCache);
+        one(a.tensor(0)?.clone())
+    }),
+];
+
+const fn row(name: &'static str, signature: &'static str, shapes: fn(&Call) -> Shapes, lower: super::Lower) -> Row {
+    Row {
+        name,
+        signature,
+        returns: Returns::One,
+        source: "aten/src/ATen/native/TensorFactories.cpp, PadNd.cpp, TensorAdvancedIndexing.cpp",
+        shapes,
+        lower,
+    }
+}
+
+fn size(number: i64) -> Result<u64, String> {
+    u64::try_from(number).map_err(|_| format!("{number} is no size"))
+}
+
+fn arange_shape(call: &Call) -> Shapes {
+    one_shape(smallvec![size(call.int(0)?)?])
+}
+
+fn arange(context: &mut Context, operands: &Operands) -> Lowered {
+    let sizes = [size(operands.int(0)?)?];
+    one(context.empty("arange", &sizes, Dtype::I64))
+}
+
+fn sizes_shape(call: &Call) -> Shapes {
+    one_shape(call.ints(0)?.into_iter().map(size).collect::<Result<_, _>>()?)
+}
+
+fn filled(context: &mut Context, operands: &Operands, op: &'static str) -> Lowered {
+    let sizes: Dims = operands.ints(0)?.into_iter().map(size).collect::<Result<_, _>>()?;
+    let dtype = operands.dtype(1).unwrap_or(context.settings.weights);
+    one(context.empty(op, &sizes, dtype))
+}
+
+/// `torch.tensor([], dtype=like.dtype)`: no bytes, so no event.
+fn empty_cache(context: &mut Context, operands: &Operands) -> Lowered {
+    let dtype = operands.tensor(0)?.dtype;
+    one(context.empty("empty", &[0], dtype))
+}
+
+/// `torch.tensor(number, device=..., dtype=like.dtype)`: a number copied to the device.
+fn scalar_on_device(context: &mut Context, operands: &Operands) -> Lowered {
+    let dtype = operands.tensor(0)?.dtype;
+    one(context.empty("_to_copy", &[], dtype))
+}
+
+fn pad_shape(call: &Call) -> Shapes {
+    let mut shape = call.shape(0)?.clone();
+    let last = dimension(-1, shape.len())?;
+    shape[last] += size(call.int(1)?)? + size(call.int(2)?)?;
+    one_shape(shape)
+}
+
+fn pad(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    if x.requires_grad() {
+        return Err("padding of a tensor that needs a gradient is not known".to_owned());
+    }
+    let mut sizes = x.sizes.clone();
+    let last = dimension(-1, sizes.len())?;
+    sizes[last] += size(operands.int(1)?)? + size(operands.int(2)?)?;
+    one(context.empty("constant_pad_nd", &sizes, x.dtype))
+}

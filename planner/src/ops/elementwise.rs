@@ -1,0 +1,460 @@
+//! Elementwise operators: arithmetic, activations, comparisons, casts, dropout.
+
+use smallvec::smallvec;
+
+use super::call::{broadcast, one as one_shape};
+use super::operands::one;
+use super::{Call, Lowered, Operand, Operands, Returns, Row, Shapes};
+use crate::dtype::Dtype;
+use crate::lower::autograd::Gradients;
+use crate::lower::context::Context;
+use crate::lower::iterator::output_strides;
+use crate::lower::tensor::Tensor;
+
+pub(super) const ROWS: &[Row] = &[
+    binary("add", |context, a| arithmetic(context, a, Arithmetic::Add)),
+    binary("sub", |context, a| arithmetic(context, a, Arithmetic::Subtract)),
+    binary("mul", |context, a| arithmetic(context, a, Arithmetic::Multiply)),
+    binary("div", |context, a| arithmetic(context, a, Arithmetic::Divide)),
+    binary("bitwise_and", |context, a| compare(context, "bitwise_and", a, None)),
+    binary("bitwise_or", |context, a| compare(context, "bitwise_or", a, None)),
+    binary("eq", |context, a| compare(context, "eq", a, Some(Dtype::Bool))),
+    binary("ne", |context, a| compare(context, "ne", a, Some(Dtype::Bool))),
+    binary("lt", |context, a| compare(context, "lt", a, Some(Dtype::Bool))),
+    binary("le", |context, a| compare(context, "le", a, Some(Dtype::Bool))),
+    binary("gt", |context, a| compare(context, "gt", a, Some(Dtype::Bool))),
+    binary("ge", |context, a| compare(context, "ge", a, Some(Dtype::Bool))),
+    Row {
+        name: "pow",
+        signature: "input, exponent",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/Pow.cpp; torch/csrc/autograd/FunctionsManual.cpp, pow_backward",
+        shapes: first_shape,
+        lower: pow,
+    },
+    unary("neg", |context, a| one(activation(context, a.tensor(0)?, &NEG))),
+    unary("rsqrt", |context, a| one(activation(context, a.tensor(0)?, &RSQRT))),
+    unary("cos", |context, a| one(activation(context, a.tensor(0)?, &COS))),
+    unary("sin", |context, a| one(activation(context, a.tensor(0)?, &SIN))),
+    unary("tanh", |context, a| one(activation(context, a.tensor(0)?, &TANH))),
+    unary("sigmoid", |context, a| one(activation(context, a.tensor(0)?, &SIGMOID))),
+    unary("relu", |context, a| one(activation(context, a.tensor(0)?, &RELU))),
+    unary("silu", |context, a| one(activation(context, a.tensor(0)?, &SILU))),
+    unary("bitwise_not", |context, a| {
+        let x = a.tensor(0)?;
+        one(elementwise(context, "bitwise_not", &[x], x.dtype))
+    }),
+    Row {
+        name: "gelu",
+        signature: "input, approximate=None",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/cuda/ActivationGeluKernel.cu",
+        shapes: first_shape,
+        lower: |context, a| one(activation(context, a.tensor(0)?, &GELU)),
+    },
+    Row {
+        name: "where",
+        signature: "condition, input, other",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/TensorCompare.cpp, where",
+        shapes: where_shape,
+        lower: where_,
+    },
+    Row {
+        name: "to",
+        signature: "input, dtype",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/TensorConversions.cpp, to_impl",
+        shapes: first_shape,
+        lower: |context, a| match a.dtype(1) {
+            Some(dtype) => one(to(context, a.tensor(0)?, dtype)),
+            None => one(a.tensor(0)?.clone()),
+        },
+    },
+    unary("float", |context, a| one(to(context, a.tensor(0)?, Dtype::F32))),
+    Row {
+        name: "dropout",
+        signature: "input, p, training",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/Dropout.cpp, dropout; cuda/Dropout.cu, native_dropout_cuda",
+        shapes: first_shape,
+        lower: dropout,
+    },
+];
+
+const fn binary(name: &'static str, lower: super::Lower) -> Row {
+    Row {
+        name,
+        signature: "input, other",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/BinaryOps.cpp; tools/autograd/derivatives.yaml",
+        shapes: |call| one_shape(broadcast(&call.shape_or_scalar(0)?, &call.shape_or_scalar(1)?)?),
+        lower,
+    }
+}
+
+const fn unary(name: &'static str, lower: super::Lower) -> Row {
+    Row {
+        name,
+        signature: "input",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/UnaryOps.cpp, Activation.cpp; tools/autograd/derivatives.yaml",
+        shapes: first_shape,
+        lower,
+    }
+}
+
+pub(super) fn first_shape(call: &Call) -> Shapes {
+    one_shape(call.shape(0)?.clone())
+}
+
+fn where_shape(call: &Call) -> Shapes {
+    let values = broadcast(&call.shape_or_scalar(1)?, &call.shape_or_scalar(2)?)?;
+    one_shape(broadcast(call.shape(0)?, &values)?)
+}
+
+// ---- layouts and types --------------------------------------------------------------------------------------------
+
+/// A new tensor for an elementwise result of these operands, laid out as TensorIterator does.
+pub(crate) fn elementwise(context: &mut Context, op: &'static str, operands: &[&Tensor], dtype: Dtype) -> Tensor {
+    let mut sizes = operands[0].sizes.clone();
+    for operand in &operands[1..] {
+        sizes = broadcast(&sizes, &operand.sizes).unwrap_or(sizes);
+    }
+    let layouts: smallvec::SmallVec<[_; 3]> = operands.iter().map(|x| (&x.sizes, &x.strides)).collect();
+    let strides = output_strides(&sizes, &layouts);
+    context.empty_strided(op, sizes, strides, dtype)
+}
+
+/// c10/core/ScalarType.cpp, `promoteTypes`, over the types that the planner knows.
+fn promote(a: Dtype, b: Dtype) -> Dtype {
+    use Dtype::{BF16, F16, F32};
+    match (a.is_floating(), b.is_floating()) {
+        _ if a == b => a,
+        (true, false) => a,
+        (false, true) => b,
+        (true, true) if matches!((a, b), (F16, BF16) | (BF16, F16)) => F32,
+        _ => a.max(b),
+    }
+}
+
+/// The type of a result: tensors with dimensions decide before those without, and these before numbers
+/// (aten/src/ATen/native/TypeProperties.cpp, `result_type`).
+fn result_type(operands: &Operands) -> Dtype {
+    let (mut dims, mut zero, mut number) = (None, None, None);
+    let merge = |slot: &mut Option<Dtype>, dtype| *slot = Some(slot.map_or(dtype, |known| promote(known, dtype)));
+    for operand in &operands.0 {
+        match operand {
+            Operand::Tensor(tensor) if tensor.sizes.is_empty() => merge(&mut zero, tensor.dtype),
+            Operand::Tensor(tensor) => merge(&mut dims, tensor.dtype),
+            Operand::Float(_) => merge(&mut number, Dtype::F32),
+            Operand::Int(_) => merge(&mut number, Dtype::I64),
+            _ => {}
+        }
+    }
+    let lower = |high: Option<Dtype>, low: Option<Dtype>| match (high, low) {
+        (Some(high), Some(low)) if category(low) > category(high) => Some(low),
+        (Some(high), _) => Some(high),
+        (None, low) => low,
+    };
+    lower(lower(dims, zero), number).unwrap_or(Dtype::F32)
+}
+
+fn category(dtype: Dtype) -> u8 {
+    match dtype {
+        Dtype::Bool => 0,
+        _ if dtype.is_floating() => 2,
+        _ => 1,
+    }
+}
+
+// ---- casts ----------------------------------------------------------------------------------------------------------
+
+/// `tensor.to(dtype)`: the tensor itself where it has the type.
+pub(crate) fn to(context: &mut Context, tensor: &Tensor, dtype: Dtype) -> Tensor {
+    if tensor.dtype == dtype {
+        return tensor.clone();
+    }
+    let output = cast(context, tensor, dtype);
+    if context.records(&[tensor]) {
+        let from = tensor.dtype;
+        context.record(
+            "ToCopyBackward0",
+            &[Some(tensor)],
+            &[&output],
+            Box::new(move |context, g| smallvec![g[0].as_ref().map(|g| no_grad_to(context, g, from))]),
+        );
+    }
+    output
+}
+
+fn no_grad_to(context: &mut Context, tensor: &Tensor, dtype: Dtype) -> Tensor {
+    if tensor.dtype == dtype { tensor.clone() } else { cast(context, tensor, dtype) }
+}
+
+/// A copy with another type.
+pub(crate) fn cast(context: &mut Context, tensor: &Tensor, dtype: Dtype) -> Tensor {
+    context.empty_like_as("_to_copy", tensor, dtype)
+}
+
+// ---- arithmetic -----------------------------------------------------------------------------------------------------
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arithmetic {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+}
+
+/// The sum of two tensors, outside autograd.
+pub(crate) fn add(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
+    elementwise(context, "add", &[a, b], promote(a.dtype, b.dtype))
+}
+
+fn multiply(context: &mut Context, a: &Tensor, b: Option<&Tensor>) -> Tensor {
+    let operands: smallvec::SmallVec<[&Tensor; 2]> = std::iter::once(a).chain(b).collect();
+    let dtype = b.map_or(a.dtype, |b| promote(a.dtype, b.dtype));
+    elementwise(context, "mul", &operands, dtype)
+}
+
+fn arithmetic(context: &mut Context, operands: &Operands, kind: Arithmetic) -> Lowered {
+    let (a, b) = (operands.optional(0), operands.optional(1));
+    let tensors: smallvec::SmallVec<[&Tensor; 2]> = a.into_iter().chain(b).collect();
+    let mut dtype = result_type(operands);
+    if kind == Arithmetic::Divide && !dtype.is_floating() {
+        dtype = Dtype::F32;
+    }
+    let op = match kind {
+        Arithmetic::Add => "add",
+        Arithmetic::Subtract => "sub",
+        Arithmetic::Multiply => "mul",
+        Arithmetic::Divide => "div",
+    };
+    let output = elementwise(context, op, &tensors, dtype);
+    if context.records(&tensors) {
+        record_arithmetic(context, kind, a, b, &output);
+    }
+    one(output)
+}
+
+/// derivatives.yaml; a node computes its outputs in the order of their names: `other` before `self`.
+fn record_arithmetic(context: &mut Context, kind: Arithmetic, a: Option<&Tensor>, b: Option<&Tensor>, output: &Tensor) {
+    let needs = |tensor: Option<&Tensor>| tensor.is_some_and(|tensor| tensor.requires_grad());
+    let (needs_a, needs_b) = (needs(a), needs(b));
+    match kind {
+        Arithmetic::Add => context.record(
+            "AddBackward0",
+            &[a, b],
+            &[output],
+            Box::new(move |_, g| {
+                smallvec![needs_a.then(|| g[0].clone()).flatten(), needs_b.then(|| g[0].clone()).flatten()]
+            }),
+        ),
+        Arithmetic::Subtract => context.record(
+            "SubBackward0",
+            &[a, b],
+            &[output],
+            Box::new(move |context, g| {
+                let other = g[0].as_ref().filter(|_| needs_b).map(|g| elementwise(context, "neg", &[g], g.dtype));
+                smallvec![g[0].clone().filter(|_| needs_a), other]
+            }),
+        ),
+        Arithmetic::Multiply => {
+            let saved_a = a.filter(|_| needs_b).map(|a| context.save(a));
+            let saved_b = b.filter(|_| needs_a).map(|b| context.save(b));
+            context.record(
+                "MulBackward0",
+                &[a, b],
+                &[output],
+                Box::new(move |context, g| {
+                    let Some(g) = &g[0] else { return Gradients::new() };
+                    let other = needs_b.then(|| multiply(context, g, saved_a.as_ref()));
+                    let this = needs_a.then(|| multiply(context, g, saved_b.as_ref()));
+                    smallvec![this, other]
+                }),
+            );
+        }
+        Arithmetic::Divide => {
+            let saved_a = a.filter(|_| needs_b).map(|a| context.save(a));
+            let saved_b = b.map(|b| context.save(b));
+            context.record(
+                "DivBackward0",
+                &[a, b],
+                &[output],
+                Box::new(move |context, g| {
+                    let Some(g) = &g[0] else { return Gradients::new() };
+                    let other = needs_b.then(|| divide_other(context, g, saved_a.as_ref(), saved_b.as_ref()));
+                    let operands: smallvec::SmallVec<[&Tensor; 2]> = std::iter::once(g).chain(&saved_b).collect();
+                    let this = needs_a.then(|| elementwise(context, "div", &operands, g.dtype));
+                    smallvec![this, other]
+                }),
+            );
+        }
+    }
+}
+
+/// FunctionsManual.cpp, `div_tensor_other_grad`: -grad * ((self / other) / other).
+fn divide_other(context: &mut Context, g: &Tensor, a: Option<&Tensor>, b: Option<&Tensor>) -> Tensor {
+    let operands: smallvec::SmallVec<[&Tensor; 2]> = a.into_iter().chain(b).collect();
+    let once = elementwise(context, "div", &operands, g.dtype);
+    let twice = elementwise(context, "div", &[&once], g.dtype);
+    drop(once);
+    let negative = elementwise(context, "neg", &[g], g.dtype);
+    multiply(context, &negative, Some(&twice))
+}
+
+fn compare(context: &mut Context, op: &'static str, operands: &Operands, dtype: Option<Dtype>) -> Lowered {
+    let tensors: smallvec::SmallVec<[&Tensor; 2]> =
+        operands.optional(0).into_iter().chain(operands.optional(1)).collect();
+    one(elementwise(context, op, &tensors, dtype.unwrap_or_else(|| result_type(operands))))
+}
+
+/// pow with a number for exponent; backward is grad * (exponent * self.pow(exponent - 1)).
+fn pow(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let Some(exponent) = operands.float(1) else { return Err("the exponent must be a number".to_owned()) };
+    let output = elementwise(context, "pow", &[x], result_type(operands));
+    if context.records(&[x]) {
+        let saved = context.save(x);
+        context.record(
+            "PowBackward0",
+            &[Some(x)],
+            &[&output],
+            Box::new(move |context, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                if exponent == 0.0 {
+                    return smallvec![Some(context.empty_like("zeros_like", &saved))];
+                }
+                let power = elementwise(context, "pow", &[&saved], saved.dtype);
+                let scaled = elementwise(context, "mul", &[&power], power.dtype);
+                smallvec![Some(multiply(context, g, Some(&scaled)))]
+            }),
+        );
+    }
+    one(output)
+}
+
+// ---- functions of one tensor ----------------------------------------------------------------------------------------
+
+/// What backward of a function of one tensor keeps.
+enum Keeps {
+    Nothing,
+    Input,
+    Result,
+}
+
+/// A differentiable function of one tensor.
+struct Activation {
+    op: &'static str,
+    node: &'static str,
+    keeps: Keeps,
+    /// The kernels that backward runs, in order, over the gradient and what was kept; all but the last are temporaries.
+    backward: &'static [&'static str],
+}
+
+const NEG: Activation = Activation { op: "neg", node: "NegBackward0", keeps: Keeps::Nothing, backward: &["neg"] };
+/// -0.5 * grad * result.pow(3)
+const RSQRT: Activation =
+    Activation { op: "rsqrt", node: "RsqrtBackward0", keeps: Keeps::Result, backward: &["pow", "mul", "mul"] };
+const COS: Activation =
+    Activation { op: "cos", node: "CosBackward0", keeps: Keeps::Input, backward: &["sin", "neg", "mul"] };
+const SIN: Activation = Activation { op: "sin", node: "SinBackward0", keeps: Keeps::Input, backward: &["cos", "mul"] };
+const TANH: Activation =
+    Activation { op: "tanh", node: "TanhBackward0", keeps: Keeps::Result, backward: &["tanh_backward"] };
+const SIGMOID: Activation =
+    Activation { op: "sigmoid", node: "SigmoidBackward0", keeps: Keeps::Result, backward: &["sigmoid_backward"] };
+const RELU: Activation =
+    Activation { op: "relu", node: "ReluBackward0", keeps: Keeps::Result, backward: &["threshold_backward"] };
+const SILU: Activation =
+    Activation { op: "silu", node: "SiluBackward0", keeps: Keeps::Input, backward: &["silu_backward"] };
+const GELU: Activation =
+    Activation { op: "gelu", node: "GeluBackward0", keeps: Keeps::Input, backward: &["gelu_backward"] };
+
+fn activation(context: &mut Context, x: &Tensor, rule: &'static Activation) -> Tensor {
+    let dtype = if x.dtype.is_floating() || rule.op == "neg" { x.dtype } else { Dtype::F32 };
+    let output = elementwise(context, rule.op, &[x], dtype);
+    if context.records(&[x]) {
+        let saved = match rule.keeps {
+            Keeps::Nothing => None,
+            Keeps::Input => Some(context.save(x)),
+            Keeps::Result => Some(context.save(&output)),
+        };
+        context.record(
+            rule.node,
+            &[Some(x)],
+            &[&output],
+            Box::new(move |context, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                let operands: smallvec::SmallVec<[&Tensor; 2]> = std::iter::once(g).chain(&saved).collect();
+                let mut results: smallvec::SmallVec<[Tensor; 3]> =
+                    rule.backward.iter().map(|op| elementwise(context, op, &operands, g.dtype)).collect();
+                smallvec![results.pop()]
+            }),
+        );
+    }
+    output
+}
+
+fn where_(context: &mut Context, operands: &Operands) -> Lowered {
+    let condition = operands.tensor(0)?;
+    let scalars = Operands([operands.at(1).clone(), operands.at(2).clone()].into_iter().collect());
+    let dtype = result_type(&scalars);
+    // A number becomes a tensor without dimensions on the device first (TensorCompare.cpp, where with a scalar).
+    let made: Vec<Tensor> = (1..3)
+        .filter(|position| operands.optional(*position).is_none())
+        .map(|_| context.empty("scalar_tensor", &[], dtype))
+        .collect();
+    let given: smallvec::SmallVec<[&Tensor; 3]> =
+        std::iter::once(condition).chain(operands.optional(1)).chain(operands.optional(2)).chain(&made).collect();
+    let output = elementwise(context, "where", &given, dtype);
+    let (a, b) = (operands.optional(1), operands.optional(2));
+    let tracked: smallvec::SmallVec<[&Tensor; 2]> = a.into_iter().chain(b).collect();
+    if context.records(&tracked) {
+        let saved = context.save(condition);
+        let needs = [a, b].map(|tensor| tensor.is_some_and(|tensor| tensor.requires_grad()));
+        context.record(
+            "WhereBackward0",
+            &[a, b],
+            &[&output],
+            Box::new(move |context, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                // self: where(condition, grad, 0), other: where(condition, 0, grad)
+                let mut part = |needed: bool| {
+                    needed.then(|| {
+                        let zero = context.empty("scalar_tensor", &[], g.dtype);
+                        elementwise(context, "where", &[&saved, g, &zero], g.dtype)
+                    })
+                };
+                let other = part(needs[1]);
+                smallvec![part(needs[0]), other]
+            }),
+        );
+    }
+    one(output)
+}
+
+/// The mask is made before the result; without training or with p = 0 the input comes back.
+fn dropout(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let p = operands.float(1).unwrap_or(0.0);
+    if !operands.flag(2) || p == 0.0 || x.count() == 0 {
+        return one(x.clone());
+    }
+    let mask = context.empty_like_as("native_dropout", x, Dtype::Bool);
+    let output = context.empty_like("native_dropout", x);
+    if context.records(&[x]) {
+        let saved = context.save(&mask);
+        context.record(
+            "NativeDropoutBackward0",
+            &[Some(x)],
+            &[&output],
+            Box::new(move |context, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                let _ = &saved;
+                smallvec![Some(context.empty_like("native_dropout_backward", g))]
+            }),
+        );
+    }
+    one(output)
+}

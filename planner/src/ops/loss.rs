@@ -1,0 +1,67 @@
+//! Losses.
+
+use smallvec::smallvec;
+
+use super::call::one as one_shape;
+use super::normalize::normalized;
+use super::operands::one;
+use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use crate::graph::Dims;
+use crate::lower::autograd::Gradients;
+use crate::lower::context::Context;
+use crate::lower::tensor::Tensor;
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "cross_entropy",
+        signature: "input, target",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/LossNLL.cpp, cross_entropy_loss; cuda/Loss.cu, NLLLoss2d.cu",
+        shapes: cross_entropy_shape,
+        lower: cross_entropy,
+    },
+    Row {
+        name: "mse_loss",
+        signature: "input, target",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/Loss.cpp, mse_loss",
+        shapes: |_| one_shape(Dims::new()),
+        lower: |_, _| Err("the mean squared error of a regression head is not known yet".to_owned()),
+    },
+];
+
+fn cross_entropy_shape(call: &Call) -> Shapes {
+    let (input, target) = (call.shape(0)?, call.shape(1)?);
+    match (&input[..], &target[..]) {
+        ([rows, _], [labels]) if rows == labels => one_shape(Dims::new()),
+        _ => Err(format!("scores of shape {input:?} do not fit labels of shape {target:?}")),
+    }
+}
+
+/// The mean over rows: log-softmax, then the negative log-likelihood, which gives the loss and the total weight.
+fn cross_entropy(context: &mut Context, operands: &Operands) -> Lowered {
+    let (input, target) = (operands.tensor(0)?, operands.tensor(1)?);
+    let names = ["_log_softmax", "LogSoftmaxBackward0", "_log_softmax_backward_data"];
+    let scores = normalized(context, input, input.dtype, names);
+    let loss = context.empty("nll_loss_forward", &[], scores.dtype);
+    let total_weight = context.empty("nll_loss_forward", &[], scores.dtype);
+    if context.records(&[&scores]) {
+        record_nll(context, &scores, target, &loss, &total_weight);
+    }
+    one(loss)
+}
+
+fn record_nll(context: &mut Context, scores: &Tensor, target: &Tensor, loss: &Tensor, total_weight: &Tensor) {
+    let saved = [scores, target, total_weight].map(|tensor| context.save(tensor));
+    context.record(
+        "NllLossBackward0",
+        &[Some(scores)],
+        &[loss],
+        Box::new(move |context, g| {
+            if g[0].is_none() {
+                return Gradients::new();
+            }
+            smallvec![Some(context.empty_like("nll_loss_backward", &saved[0]))]
+        }),
+    );
+}

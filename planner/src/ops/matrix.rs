@@ -1,0 +1,319 @@
+//! Matrix products: matmul, linear, addmm, and what they are made of.
+
+use smallvec::smallvec;
+
+use super::call::{broadcast, one as one_shape};
+use super::operands::one;
+use super::views::{expand, reshape, transpose, transposed, unsafe_view, view};
+use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use crate::graph::Dims;
+use crate::lower::autograd::Gradients;
+use crate::lower::context::Context;
+use crate::lower::tensor::{Tensor, TensorData};
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "matmul",
+        signature: "input, other",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/LinearAlgebra.cpp, matmul and should_fold",
+        shapes: |call| one_shape(product_shape(call.shape(0)?, call.shape(1)?)?),
+        lower: |context, a| one(matmul(context, a.tensor(0)?, a.tensor(1)?)?),
+    },
+    Row {
+        name: "linear",
+        signature: "input, weight, bias=None",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/Linear.cpp, linear",
+        shapes: linear_shape,
+        lower: linear,
+    },
+    Row {
+        name: "addmm",
+        signature: "input, mat1, mat2",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/cuda/Blas.cpp, addmm_out_cuda_impl",
+        shapes: |call| one_shape(product_shape(call.shape(1)?, call.shape(2)?)?),
+        lower: |context, a| one(addmm(context, a.tensor(0)?, a.tensor(1)?, a.tensor(2)?)),
+    },
+];
+
+// ---- shapes -------------------------------------------------------------------------------------------------------
+
+fn product_shape(a: &[u64], b: &[u64]) -> Result<Dims, String> {
+    let fail = || format!("shapes {a:?} and {b:?} cannot be multiplied");
+    if a.len() < 2 || b.len() < 2 || a[a.len() - 1] != b[b.len() - 2] {
+        return Err(fail());
+    }
+    let mut shape = broadcast(&a[..a.len() - 2], &b[..b.len() - 2]).map_err(|_| fail())?;
+    shape.push(a[a.len() - 2]);
+    shape.push(b[b.len() - 1]);
+    Ok(shape)
+}
+
+fn linear_shape(call: &Call) -> Shapes {
+    let (input, weight) = (call.shape(0)?, call.shape(1)?);
+    match (input.split_last(), &weight[..]) {
+        (Some((last, leading)), [outputs, inputs]) if last == inputs => {
+            one_shape(leading.iter().copied().chain([*outputs]).collect())
+        }
+        _ => Err(format!("an input of shape {input:?} does not fit a weight of shape {weight:?}")),
+    }
+}
+
+// ---- products of two matrices ---------------------------------------------------------------------------------------
+
+/// cuBLAS takes a matrix whose rows or columns lie without gaps; another one is copied first
+/// (aten/src/ATen/native/cuda/Blas.cpp, `prepare_matrix_for_cublas`).
+fn prepared(context: &mut Context, x: &Tensor) -> Option<Tensor> {
+    let [rows, columns] = x.sizes[..] else { return None };
+    let [down, across] = x.strides[..] else { return None };
+    let fits = x.is_dense() || (down == 1 && across >= rows.max(1)) || (across == 1 && down >= columns.max(1));
+    (!fits).then(|| context.empty("clone", &x.sizes, x.dtype))
+}
+
+/// mm outside autograd.
+fn plain_mm(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
+    let output = context.empty("mm", &[a.sizes[0], b.sizes[1]], a.dtype);
+    if output.count() > 0 {
+        let copies = [prepared(context, a), prepared(context, b)];
+        context.use_blas();
+        drop(copies);
+    }
+    output
+}
+
+fn t(x: &Tensor) -> Tensor {
+    transposed(x, 0, 1)
+}
+
+fn is_column_major(x: &Tensor) -> bool {
+    x.strides[0] == 1 && x.strides[1] == x.sizes[0]
+}
+
+/// The layout of an operand, which decides the layout of its gradient.
+#[derive(Clone, Copy)]
+struct ColumnMajor(bool);
+
+/// FunctionsManual.cpp, `mm_mat1_backward`.
+fn mat1_gradient(context: &mut Context, g: &Tensor, mat2: &Tensor, layout: ColumnMajor) -> Tensor {
+    if layout.0 { t(&plain_mm(context, mat2, &t(g))) } else { plain_mm(context, g, &t(mat2)) }
+}
+
+/// FunctionsManual.cpp, `mm_mat2_backward`.
+fn mat2_gradient(context: &mut Context, g: &Tensor, mat1: &Tensor, layout: ColumnMajor) -> Tensor {
+    if layout.0 { t(&plain_mm(context, &t(g), mat1)) } else { plain_mm(context, &t(mat1), g) }
+}
+
+/// What backward of a product keeps: each operand where the other needs a gradient.
+struct Factors {
+    mat1: Option<Tensor>,
+    mat2: Option<Tensor>,
+    layouts: (ColumnMajor, ColumnMajor),
+}
+
+impl Factors {
+    fn save(context: &mut Context, mat1: &Tensor, mat2: &Tensor) -> Factors {
+        Factors {
+            mat1: mat2.requires_grad().then(|| context.save(mat1)),
+            mat2: mat1.requires_grad().then(|| context.save(mat2)),
+            layouts: (ColumnMajor(is_column_major(mat1)), ColumnMajor(is_column_major(mat2))),
+        }
+    }
+
+    fn mat1_gradient(&self, context: &mut Context, g: &Tensor) -> Option<Tensor> {
+        // mm_mat1_backward takes mat2 as mat2: (mat2 @ g.t()).t() needs mat2 of shape [k, n]
+        self.mat2.as_ref().map(|mat2| mat1_gradient(context, g, mat2, self.layouts.0))
+    }
+
+    fn mat2_gradient(&self, context: &mut Context, g: &Tensor) -> Option<Tensor> {
+        self.mat1.as_ref().map(|mat1| mat2_gradient(context, g, mat1, self.layouts.1))
+    }
+}
+
+/// `mm`; backward makes the gradient of `mat2` before that of `self`.
+pub(crate) fn mm(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
+    let output = plain_mm(context, a, b);
+    if context.records(&[a, b]) {
+        let factors = Factors::save(context, a, b);
+        context.record(
+            "MmBackward0",
+            &[Some(a), Some(b)],
+            &[&output],
+            Box::new(move |context, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                let second = factors.mat2_gradient(context, g);
+                smallvec![factors.mat1_gradient(context, g), second]
+            }),
+        );
+    }
+    output
+}
+
+/// `addmm`: through cuBLASLt where the bias can be added by its epilogue; backward makes `mat1`, `mat2`, `self`.
+pub(crate) fn addmm(context: &mut Context, bias: &Tensor, a: &Tensor, b: &Tensor) -> Tensor {
+    let output = context.empty("addmm", &[a.sizes[0], b.sizes[1]], a.dtype);
+    let fused = bias.sizes[..] == [b.sizes[1]] && bias.is_contiguous() && b.sizes[0] > 1 && b.sizes[1] > 1;
+    let copies = [prepared(context, a), prepared(context, b)];
+    if fused {
+        context.use_blas_lt();
+    } else {
+        context.use_blas();
+    }
+    drop(copies);
+    if context.records(&[bias, a, b]) {
+        let factors = Factors::save(context, a, b);
+        let needs_bias = bias.requires_grad();
+        context.record(
+            "AddmmBackward0",
+            &[Some(bias), Some(a), Some(b)],
+            &[&output],
+            Box::new(move |context, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                let first = factors.mat1_gradient(context, g);
+                let second = factors.mat2_gradient(context, g);
+                smallvec![needs_bias.then(|| g.clone()), first, second]
+            }),
+        );
+    }
+    output
+}
+
+// ---- batches --------------------------------------------------------------------------------------------------------
+
+/// A batch of matrices that cuBLAS cannot take is copied first (`prepare_batch_matrix_for_cublas`).
+fn prepared_batch(context: &mut Context, x: &Tensor, rows: u64, columns: u64) -> Option<Tensor> {
+    let [_, down, across] = x.strides[..] else { return None };
+    let fits = (across == 1 && down >= columns.max(1))
+        || (down == 1 && across >= rows.max(1))
+        || (x.is_contiguous() && down != 0 && across != 0);
+    (!fits).then(|| context.empty("clone", &x.sizes, x.dtype))
+}
+
+fn plain_bmm(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
+    let output = context.empty("bmm", &[a.sizes[0], a.sizes[1], b.sizes[2]], a.dtype);
+    if output.count() > 0 {
+        let copies =
+            [prepared_batch(context, b, b.sizes[1], b.sizes[2]), prepared_batch(context, a, a.sizes[1], a.sizes[2])];
+        context.use_blas();
+        drop(copies);
+    }
+    output
+}
+
+/// `bmm`; backward makes the gradient of `mat2` before that of `self`.
+fn bmm(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
+    let output = plain_bmm(context, a, b);
+    if context.records(&[a, b]) {
+        let saved_a = b.requires_grad().then(|| context.save(a));
+        let saved_b = a.requires_grad().then(|| context.save(b));
+        context.record(
+            "BmmBackward0",
+            &[Some(a), Some(b)],
+            &[&output],
+            Box::new(move |context, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                let second = saved_a.as_ref().map(|a| plain_bmm(context, &transposed(a, 1, 2), g));
+                let first = saved_b.as_ref().map(|b| plain_bmm(context, g, &transposed(b, 1, 2)));
+                smallvec![first, second]
+            }),
+        );
+    }
+    output
+}
+
+// ---- matmul and linear ------------------------------------------------------------------------------------------------
+
+/// Whether the larger operand is folded into one matrix (`should_fold`).
+fn folds(context: &Context, a: &Tensor, b: &Tensor) -> bool {
+    let _ = context;
+    let first_larger = a.sizes.len() >= b.sizes.len();
+    let (large, small) = if first_larger { (a, b) } else { (b, a) };
+    if large.sizes.len() < 3 || small.sizes.len() > 2 {
+        return false;
+    }
+    if small.requires_grad() {
+        return true;
+    }
+    if a.sizes.len() == 2 {
+        return false;
+    }
+    if large.count() == 0 {
+        return true;
+    }
+    (0..large.sizes.len() - 2).all(|dim| large.strides[dim] == large.strides[dim + 1] * large.sizes[dim + 1])
+}
+
+/// `matmul` of operands with at least two dimensions.
+pub(crate) fn matmul(context: &mut Context, a: &Tensor, b: &Tensor) -> Result<Tensor, String> {
+    if a.sizes.len() == 2 && b.sizes.len() == 2 {
+        return Ok(mm(context, a, b));
+    }
+    if folds(context, a, b) {
+        return fold(context, a, b);
+    }
+    let batch = broadcast(&a.sizes[..a.sizes.len() - 2], &b.sizes[..b.sizes.len() - 2])?;
+    let count: u64 = batch.iter().product();
+    let mut flat = |x: &Tensor| {
+        let matrix = &x.sizes[x.sizes.len() - 2..];
+        let wanted: Vec<i64> = batch.iter().chain(matrix).map(|size| *size as i64).collect();
+        let expanded = expand(context, x, &wanted)?;
+        Ok::<_, String>(reshape(context, &expanded, &[count, matrix[0], matrix[1]]))
+    };
+    let (flat_a, flat_b) = (flat(a)?, flat(b)?);
+    let product = bmm(context, &flat_a, &flat_b);
+    let mut sizes = batch;
+    sizes.push(flat_a.sizes[1]);
+    sizes.push(flat_b.sizes[2]);
+    Ok(unsafe_view(context, &product, &sizes))
+}
+
+fn fold(context: &mut Context, a: &Tensor, b: &Tensor) -> Result<Tensor, String> {
+    let swapped = b.sizes.len() > a.sizes.len();
+    let (large, small) =
+        if swapped { (transpose(context, b, -1, -2)?, transpose(context, a, 0, 1)?) } else { (a.clone(), b.clone()) };
+    let (last, leading) = large.sizes.split_last().ok_or("a product of scalars")?;
+    let folded = reshape(context, &large, &[leading.iter().product(), *last]);
+    let product = mm(context, &folded, &small);
+    let mut sizes = Dims::from(leading);
+    sizes.push(small.sizes[1]);
+    let output = unsafe_view(context, &product, &sizes);
+    if swapped { transpose(context, &output, -1, -2) } else { Ok(output) }
+}
+
+fn linear(context: &mut Context, operands: &Operands) -> Lowered {
+    let (input, weight) = (operands.tensor(0)?, operands.tensor(1)?);
+    let Some(bias) = operands.optional(2) else {
+        let turned = transpose(context, weight, 0, 1)?;
+        return one(matmul(context, input, &turned)?);
+    };
+    if input.sizes.len() == 2 {
+        let turned = transpose(context, weight, 0, 1)?;
+        return one(addmm(context, bias, input, &turned));
+    }
+    if input.is_contiguous() && input.sizes.len() == 3 {
+        let flat = reshape(context, input, &[input.sizes[0] * input.sizes[1], input.sizes[2]]);
+        let turned = transpose(context, weight, 0, 1)?;
+        let product = addmm(context, bias, &flat, &turned);
+        let sizes: Vec<i64> = [input.sizes[0], input.sizes[1], weight.sizes[0]].iter().map(|s| *s as i64).collect();
+        return one(view(context, &product, &sizes)?);
+    }
+    let turned = transpose(context, weight, 0, 1)?;
+    let product = matmul(context, input, &turned)?;
+    one(add_in_place(context, &product, bias))
+}
+
+/// `output.add_(bias)`: the same memory, a new place in the autograd graph.
+fn add_in_place(context: &mut Context, x: &Tensor, bias: &Tensor) -> Tensor {
+    let output = TensorData::new(x.storage.clone(), x.dtype, x.sizes.clone(), x.strides.clone());
+    if context.records(&[x, bias]) {
+        let needs = [x.requires_grad(), bias.requires_grad()];
+        context.record(
+            "AddBackward0",
+            &[Some(x), Some(bias)],
+            &[&output],
+            Box::new(move |_, g| needs.iter().map(|needed| g[0].clone().filter(|_| *needed)).collect()),
+        );
+    }
+    output
+}

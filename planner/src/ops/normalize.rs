@@ -1,0 +1,129 @@
+//! Normalizations along dimensions: layer norm and softmax.
+
+use smallvec::smallvec;
+
+use super::call::one as one_shape;
+use super::elementwise::{first_shape, to};
+use super::operands::one;
+use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use crate::dtype::Dtype;
+use crate::lower::autograd::Gradients;
+use crate::lower::context::Context;
+use crate::lower::kernels::layer_norm::{Backward, backward};
+use crate::lower::tensor::{Tensor, TensorData};
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "layer_norm",
+        signature: "input, weight, bias",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/layer_norm.cpp; cuda/layer_norm_kernel.cu",
+        shapes: layer_norm_shape,
+        lower: layer_norm,
+    },
+    Row {
+        name: "softmax",
+        signature: "input, dim, dtype=None",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/SoftMax.cpp, softmax; cuda/SoftMax.cu",
+        shapes: first_shape,
+        lower: |context, a| one(softmax(context, a.tensor(0)?, a.dtype(2))),
+    },
+];
+
+fn layer_norm_shape(call: &Call) -> Shapes {
+    let (input, weight) = (call.shape(0)?, call.shape(1)?);
+    if !input.ends_with(weight) {
+        return Err(format!("an input of shape {input:?} does not fit a weight of shape {weight:?}"));
+    }
+    one_shape(input.clone())
+}
+
+/// The type in which half precision accumulates (aten/src/ATen/AccumulateType.h).
+fn accumulator(dtype: Dtype) -> Dtype {
+    if dtype == Dtype::F64 { Dtype::F64 } else { Dtype::F32 }
+}
+
+/// Result, mean and rstd; backward needs the input, mean, rstd and the weight.
+fn layer_norm(context: &mut Context, operands: &Operands) -> Lowered {
+    let (input, weight, bias) = (operands.tensor(0)?, operands.optional(1), operands.optional(2));
+    let x = if input.is_contiguous() {
+        input.clone()
+    } else {
+        context.empty("native_layer_norm", &input.sizes, input.dtype)
+    };
+    let width: u64 = weight.map_or(*input.sizes.last().unwrap_or(&1), |weight| weight.count());
+    let rows = x.count() / width.max(1);
+    let output = context.empty("native_layer_norm", &x.sizes, x.dtype);
+    let statistics = accumulator(x.dtype);
+    let mean = context.empty("native_layer_norm", &[rows], statistics);
+    let rstd = context.empty("native_layer_norm", &[rows], statistics);
+    drop(x);
+    let inputs: smallvec::SmallVec<[&Tensor; 3]> = std::iter::once(input).chain(weight).chain(bias).collect();
+    if context.records(&inputs) {
+        let saved = [input, &mean, &rstd].map(|tensor| context.save(tensor));
+        let saved_weight = weight.map(|weight| context.save(weight));
+        let needs = |tensor: Option<&Tensor>| tensor.is_some_and(|tensor| tensor.requires_grad());
+        let wanted = [input.requires_grad(), needs(weight), needs(bias)];
+        context.record(
+            "NativeLayerNormBackward0",
+            &[Some(input), weight, bias],
+            &[&output],
+            Box::new(move |context, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                let [input, ..] = &saved;
+                let call = Backward {
+                    gradient_is_contiguous: g.is_contiguous(),
+                    input_is_contiguous: input.is_contiguous(),
+                    ..Backward::new(rows, width, input.dtype, wanted)
+                };
+                let steps = backward(&context.device, &call);
+                let mut results = context.scratch("native_layer_norm_backward", &steps).into_iter();
+                let shapes = [
+                    Some(&input.sizes),
+                    saved_weight.as_ref().map(|w| &w.sizes),
+                    saved_weight.as_ref().map(|w| &w.sizes),
+                ];
+                let tensor = |(wanted, sizes): (bool, Option<&crate::graph::Dims>)| {
+                    let sizes = sizes.filter(|_| wanted)?.clone();
+                    let strides = crate::lower::tensor::contiguous_strides(&sizes);
+                    Some(TensorData::new(results.next()?, g.dtype, sizes, strides))
+                };
+                wanted.into_iter().zip(shapes).map(tensor).collect()
+            }),
+        );
+    }
+    one(output)
+}
+
+/// Where another type is asked for, the input is converted first, but float16 to float32, which the kernel does.
+pub(crate) fn softmax(context: &mut Context, x: &Tensor, dtype: Option<Dtype>) -> Tensor {
+    let target = dtype.unwrap_or(x.dtype);
+    let fused = x.dtype == Dtype::F16 && target == Dtype::F32;
+    let x = if fused { x.clone() } else { to(context, x, target) };
+    normalized(context, &x, target, ["_softmax", "SoftmaxBackward0", "_softmax_backward_data"])
+}
+
+/// Softmax or log-softmax: the result is kept; backward makes one tensor.
+pub(super) fn normalized(context: &mut Context, x: &Tensor, dtype: Dtype, names: [&'static str; 3]) -> Tensor {
+    let input = if x.is_contiguous() { x.clone() } else { context.empty("contiguous", &x.sizes, x.dtype) };
+    let output = context.empty(names[0], &input.sizes, dtype);
+    drop(input);
+    if context.records(&[x]) {
+        let saved = context.save(&output);
+        let from = x.dtype;
+        context.record(
+            names[1],
+            &[Some(x)],
+            &[&output],
+            Box::new(move |context, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                let copy = (!g.is_contiguous()).then(|| context.empty("contiguous", &g.sizes, g.dtype));
+                let result = context.empty(names[2], &saved.sizes, from);
+                drop(copy);
+                smallvec![Some(result)]
+            }),
+        );
+    }
+    output
+}

@@ -1,0 +1,144 @@
+//! Reductions: sum, mean; and the sum that brings a gradient back to what the forward broadcast.
+
+use smallvec::smallvec;
+
+use super::call::{dimension, one as one_shape};
+use super::operands::one;
+use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use crate::dtype::Dtype;
+use crate::graph::Dims;
+use crate::lower::autograd::Gradients;
+use crate::lower::context::Context;
+use crate::lower::kernels::layout::Layout;
+use crate::lower::kernels::reduce::{Reduction, scratch};
+use crate::lower::tensor::{Tensor, TensorData};
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "mean",
+        signature: "input, dim, keepdim=False",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/ReduceOps.cpp, mean",
+        shapes: reduced_shape,
+        lower: mean,
+    },
+    Row {
+        name: "sum",
+        signature: "input, dim, keepdim=False",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/ReduceOps.cpp, sum",
+        shapes: reduced_shape,
+        lower: sum,
+    },
+];
+
+fn marks(count: usize, dims: &[i64]) -> Result<Vec<bool>, String> {
+    let mut marks = vec![dims.is_empty(); count];
+    for dim in dims {
+        marks[dimension(*dim, count)?] = true;
+    }
+    Ok(marks)
+}
+
+fn reduced_shape(call: &Call) -> Shapes {
+    let shape = call.shape(0)?;
+    let marks = marks(shape.len(), &call.ints(1)?)?;
+    one_shape(kept(shape, &marks, call.flag(2)))
+}
+
+fn kept(shape: &[u64], marks: &[bool], keepdim: bool) -> Dims {
+    let sizes = shape.iter().zip(marks);
+    sizes.filter(|(_, reduced)| keepdim || !**reduced).map(|(size, reduced)| if *reduced { 1 } else { *size }).collect()
+}
+
+/// Allocates the result of a reduction and the kernel's scratch memory.
+pub(crate) fn reduce(
+    context: &mut Context,
+    op: &'static str,
+    kind: Reduction,
+    x: &Tensor,
+    marks: &[bool],
+    keepdim: bool,
+    dtype: Dtype,
+) -> Tensor {
+    let output = context.empty(op, &kept(&x.sizes, marks, keepdim), dtype);
+    let layout = layout(&x.sizes, &x.strides);
+    let steps = scratch(&context.device, kind, &layout, x.dtype, marks, dtype);
+    context.scratch(op, &steps);
+    output
+}
+
+fn layout(sizes: &[u64], strides: &[u64]) -> Layout {
+    Layout { shape: sizes.to_vec(), strides: strides.iter().map(|stride| *stride as i64).collect(), offset: 0 }
+}
+
+/// The dimensions that `sum_to` sums: the leading ones, and those of size 1 in the result.
+fn broadcast_marks(from: &[u64], to: &[u64]) -> Vec<bool> {
+    let leading = from.len() - to.len().min(from.len());
+    let sizes = from.iter().enumerate();
+    sizes.map(|(dim, size)| dim < leading || (to[dim - leading] == 1 && *size != 1)).collect()
+}
+
+/// The scratch memory of a sum from one shape to another, whose result somebody else allocates.
+pub(super) fn sum_scratch(context: &mut Context, sizes: &[u64], strides: &[u64], to: &[u64], dtype: Dtype) {
+    let marks = broadcast_marks(sizes, to);
+    let steps = scratch(&context.device, Reduction::Sum, &layout(sizes, strides), dtype, &marks, dtype);
+    context.scratch("sum", &steps);
+}
+
+/// Sums a gradient over the dimensions that were broadcast (aten/src/ATen/ExpandUtils.h, `sum_to`).
+pub(crate) fn sum_to(context: &mut Context, gradient: Tensor, sizes: &[u64]) -> Tensor {
+    let leading = gradient.sizes.len() - sizes.len().min(gradient.sizes.len());
+    let marks = broadcast_marks(&gradient.sizes, sizes);
+    let summed = if marks.contains(&true) {
+        let dtype = gradient.dtype;
+        reduce(context, "sum", Reduction::Sum, &gradient, &marks, true, dtype)
+    } else {
+        gradient
+    };
+    if leading == 0 {
+        return summed;
+    }
+    let strides = summed.strides[leading..].into();
+    TensorData::view(&summed, sizes.into(), strides)
+}
+
+fn mean(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let marks = marks(x.sizes.len(), &operands.ints(1)?)?;
+    let output = reduce(context, "mean", Reduction::Mean, x, &marks, operands.flag(2), x.dtype);
+    if context.records(&[x]) {
+        let sizes = x.sizes.clone();
+        // FunctionsManual.cpp, mean_backward: the expanded gradient divided by the count
+        context.record(
+            "MeanBackward1",
+            &[Some(x)],
+            &[&output],
+            Box::new(move |context, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                smallvec![Some(context.empty("div", &sizes, g.dtype))]
+            }),
+        );
+    }
+    one(output)
+}
+
+fn sum(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let marks = marks(x.sizes.len(), &operands.ints(1)?)?;
+    let dtype = if x.dtype.is_floating() { x.dtype } else { Dtype::I64 };
+    let output = reduce(context, "sum", Reduction::Sum, x, &marks, operands.flag(2), dtype);
+    if context.records(&[x]) {
+        let sizes = x.sizes.clone();
+        context.record(
+            "SumBackward1",
+            &[Some(x)],
+            &[&output],
+            Box::new(move |_, g| {
+                let expanded = |g: &Tensor| TensorData::view(g, sizes.clone(), sizes.iter().map(|_| 0).collect());
+                smallvec![g[0].as_ref().map(expanded)]
+            }),
+        );
+    }
+    one(output)
+}

@@ -1,0 +1,42 @@
+//! What a run's loop asks for beside operators: loading, backward, the optimizer's step, the end of a phase.
+
+use smallvec::SmallVec;
+
+use super::{Call, Lowered, Operand, Operands, Returns, Row, Shapes};
+use crate::lower::context::Context;
+use crate::lower::{autograd, optimizer, parameters};
+use crate::schedule::Phase;
+
+pub(super) const ROWS: &[Row] = &[
+    row("load", "", |context, _| nothing(parameters::load(context))),
+    row("mark", "phase, step", mark),
+    row("set_grad_enabled", "enabled", |context, a| {
+        context.grad_enabled = a.flag(0);
+        nothing(())
+    }),
+    row("backward", "loss", |context, a| {
+        autograd::backward(context, a.tensor(0)?)?;
+        nothing(())
+    }),
+    row("optimizer_step", "", |context, _| nothing(optimizer::step(context))),
+    row("zero_grad", "", |context, _| nothing(parameters::zero_grad(context))),
+];
+
+const fn row(name: &'static str, signature: &'static str, lower: super::Lower) -> Row {
+    Row { name, signature, returns: Returns::One, source: "the meaning of a run: README.md", shapes: none, lower }
+}
+
+fn none(_: &Call) -> Shapes {
+    Ok(SmallVec::new())
+}
+
+fn nothing(_: ()) -> Lowered {
+    Ok(SmallVec::new())
+}
+
+fn mark(context: &mut Context, operands: &Operands) -> Lowered {
+    let Operand::Text(name) = operands.at(0) else { return Err("a phase's name is a text".to_owned()) };
+    let step = operands.int(1)?.max(0) as u64;
+    context.log.phase(Phase { step, name: name.clone() });
+    nothing(())
+}

@@ -1,0 +1,422 @@
+//! Views: other sizes and strides over the same memory; and `reshape`, `contiguous`, `cat`, which copy where they must.
+
+use smallvec::{SmallVec, smallvec};
+
+use super::call::{count, dimension, one as one_shape, resolve_sizes, several};
+use super::elementwise::first_shape;
+use super::operands::one;
+use super::reduce::sum_to;
+use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use crate::graph::Dims;
+use crate::lower::autograd::Gradients;
+use crate::lower::context::Context;
+use crate::lower::tensor::{Tensor, TensorData, contiguous_strides};
+
+const SOURCE: &str = "aten/src/ATen/native/TensorShape.cpp; tools/autograd/derivatives.yaml";
+
+pub(super) const ROWS: &[Row] = &[
+    row("view", "input, *size", view_shape, |context, a| one(view(context, a.tensor(0)?, &a.ints(1)?)?)),
+    row("reshape", "input, *size", view_shape, |context, a| one(reshape_to(context, a.tensor(0)?, &a.ints(1)?)?)),
+    row("contiguous", "input", first_shape, |context, a| one(contiguous(context, a.tensor(0)?))),
+    row("transpose", "input, dim0, dim1", transpose_shape, |context, a| {
+        one(transpose(context, a.tensor(0)?, a.int(1)?, a.int(2)?)?)
+    }),
+    row("unsqueeze", "input, dim", unsqueeze_shape, unsqueeze),
+    row("squeeze", "input, dim", squeeze_shape, |context, a| {
+        let x = a.tensor(0)?;
+        one(squeeze(context, x, dimension(a.int(1)?, x.sizes.len())?))
+    }),
+    row("expand", "input, *size", expand_shape, |context, a| one(expand(context, a.tensor(0)?, &a.ints(1)?)?)),
+    row("slice", "input, dim, start, end", slice_shape, slice),
+    row("select", "input, dim, index", select_shape, select),
+    Row { returns: Returns::Tuple, ..row("split", "input, split_size, dim=0", split_shape, split) },
+    row("cat", "tensors, dim=0", cat_shape, cat),
+];
+
+const fn row(name: &'static str, signature: &'static str, shapes: fn(&Call) -> Shapes, lower: super::Lower) -> Row {
+    Row { name, signature, returns: Returns::One, source: SOURCE, shapes, lower }
+}
+
+// ---- shapes -------------------------------------------------------------------------------------------------------
+
+fn view_shape(call: &Call) -> Shapes {
+    one_shape(resolve_sizes(count(call.shape(0)?), &call.ints(1)?)?)
+}
+
+fn transpose_shape(call: &Call) -> Shapes {
+    let mut shape = call.shape(0)?.clone();
+    let (a, b) = (dimension(call.int(1)?, shape.len())?, dimension(call.int(2)?, shape.len())?);
+    shape.swap(a, b);
+    one_shape(shape)
+}
+
+fn unsqueeze_shape(call: &Call) -> Shapes {
+    let mut shape = call.shape(0)?.clone();
+    shape.insert(dimension(call.int(1)?, shape.len() + 1)?, 1);
+    one_shape(shape)
+}
+
+fn squeeze_shape(call: &Call) -> Shapes {
+    let mut shape = call.shape(0)?.clone();
+    let dim = dimension(call.int(1)?, shape.len())?;
+    if shape[dim] == 1 {
+        shape.remove(dim);
+    }
+    one_shape(shape)
+}
+
+fn expand_shape(call: &Call) -> Shapes {
+    one_shape(expanded_sizes(call.shape(0)?, &call.ints(1)?)?)
+}
+
+fn expanded_sizes(shape: &[u64], wanted: &[i64]) -> Result<Dims, String> {
+    let fail = || format!("a tensor of shape {shape:?} cannot be expanded to {wanted:?}");
+    let leading = wanted.len().checked_sub(shape.len()).ok_or_else(fail)?;
+    let size = |(dim, wanted): (usize, &i64)| match (dim.checked_sub(leading), *wanted) {
+        (Some(place), -1) => Ok(shape[place]),
+        (Some(place), wanted) if shape[place] == 1 || shape[place] as i64 == wanted => {
+            u64::try_from(wanted).map_err(|_| fail())
+        }
+        (None, wanted) => u64::try_from(wanted).map_err(|_| fail()),
+        _ => Err(fail()),
+    };
+    wanted.iter().enumerate().map(size).collect()
+}
+
+fn slice_shape(call: &Call) -> Shapes {
+    let mut shape = call.shape(0)?.clone();
+    let dim = dimension(call.int(1)?, shape.len())?;
+    let (start, end) = (call.int(2)?, call.int(3)?);
+    if start < 0 || end < start || end > shape[dim] as i64 {
+        return Err(format!("{start}:{end} lies outside the {} elements of dimension {dim}", shape[dim]));
+    }
+    shape[dim] = (end - start) as u64;
+    one_shape(shape)
+}
+
+fn select_shape(call: &Call) -> Shapes {
+    let mut shape = call.shape(0)?.clone();
+    let dim = dimension(call.int(1)?, shape.len())?;
+    let index = call.int(2)?;
+    if index >= shape[dim] as i64 || index < -(shape[dim] as i64) {
+        return Err(format!("{index} lies outside the {} elements of dimension {dim}", shape[dim]));
+    }
+    shape.remove(dim);
+    one_shape(shape)
+}
+
+fn split_shape(call: &Call) -> Shapes {
+    let shape = call.shape(0)?;
+    let dim = dimension(call.int(2)?, shape.len())?;
+    several(parts(shape[dim], &call.ints(1)?)?.into_iter().map(|part| {
+        let mut shape = shape.clone();
+        shape[dim] = part;
+        shape
+    }))
+}
+
+/// The sizes of the parts: equal ones of the given size, or those of the list.
+fn parts(total: u64, sizes: &[i64]) -> Result<Vec<u64>, String> {
+    let fail = || format!("{total} elements cannot be split into {sizes:?}");
+    match sizes {
+        [size] if *size > 0 => {
+            let size = *size as u64;
+            if total / size > 100_000 {
+                return Err(fail());
+            }
+            Ok((0..total.div_ceil(size)).map(|part| size.min(total - part * size)).collect())
+        }
+        sizes if sizes.iter().all(|size| *size >= 0) && sizes.iter().sum::<i64>() as u64 == total => {
+            Ok(sizes.iter().map(|size| *size as u64).collect())
+        }
+        _ => Err(fail()),
+    }
+}
+
+fn cat_shape(call: &Call) -> Shapes {
+    let shapes = call.shape_list(0)?;
+    let counted: Vec<&&Dims> = shapes.iter().filter(|shape| shape[..] != [0]).collect();
+    let Some(first) = counted.first() else { return one_shape(smallvec![0]) };
+    let mut result = (**first).clone();
+    let dim = dimension(call.int(1)?, result.len())?;
+    for shape in &counted[1..] {
+        let fits = shape.len() == result.len() && (0..result.len()).all(|d| d == dim || shape[d] == result[d]);
+        if !fits {
+            return Err(format!("shapes {result:?} and {shape:?} cannot be joined along dimension {dim}"));
+        }
+        result[dim] += shape[dim];
+    }
+    one_shape(result)
+}
+
+// ---- views ----------------------------------------------------------------------------------------------------------
+
+/// The strides of a view of other sizes, where one exists (aten/src/ATen/TensorUtils.cpp, `computeStride`).
+fn view_strides(old_sizes: &[u64], old_strides: &[u64], sizes: &[u64]) -> Option<Dims> {
+    if old_sizes.is_empty() {
+        return Some(sizes.iter().map(|_| 1).collect());
+    }
+    if count(old_sizes) == 0 {
+        return Some(contiguous_strides(sizes));
+    }
+    let mut strides: Dims = sizes.iter().map(|_| 0).collect();
+    let mut place = sizes.len();
+    let mut base = old_strides[old_sizes.len() - 1];
+    let (mut chunk, mut filled) = (1, 1);
+    for dim in (0..old_sizes.len()).rev() {
+        chunk *= old_sizes[dim];
+        let ends = dim == 0 || (old_sizes[dim - 1] != 1 && old_strides[dim - 1] != chunk * base);
+        if !ends {
+            continue;
+        }
+        while place > 0 && (filled < chunk || sizes[place - 1] == 1) {
+            strides[place - 1] = filled * base;
+            filled *= sizes[place - 1];
+            place -= 1;
+        }
+        if filled != chunk {
+            return None;
+        }
+        if dim > 0 {
+            base = old_strides[dim - 1];
+            (chunk, filled) = (1, 1);
+        }
+    }
+    (place == 0).then_some(strides)
+}
+
+fn can_view(x: &Tensor, sizes: &[u64]) -> Option<Dims> {
+    view_strides(&x.sizes, &x.strides, sizes)
+}
+
+/// A view outside autograd; what backward formulas call `reshape`.
+fn plain_reshape(context: &mut Context, x: &Tensor, sizes: &[u64]) -> Tensor {
+    match can_view(x, sizes) {
+        Some(strides) => TensorData::view(x, sizes.into(), strides),
+        None => {
+            let copy = context.empty("clone", &x.sizes, x.dtype);
+            TensorData::view(&copy, sizes.into(), contiguous_strides(sizes))
+        }
+    }
+}
+
+fn record_view(context: &mut Context, node: &'static str, x: &Tensor, output: &Tensor, back: ViewBack) {
+    if context.records(&[x]) {
+        context.record(
+            node,
+            &[Some(x)],
+            &[output],
+            Box::new(move |context, g| smallvec![g[0].as_ref().map(|g| back(context, g))]),
+        );
+    }
+}
+
+type ViewBack = Box<dyn Fn(&mut Context, &Tensor) -> Tensor>;
+
+fn reshape_back(x: &Tensor) -> ViewBack {
+    let sizes = x.sizes.clone();
+    Box::new(move |context, g| plain_reshape(context, g, &sizes))
+}
+
+/// `x.view(sizes)`.
+pub(crate) fn view(context: &mut Context, x: &Tensor, sizes: &[i64]) -> Result<Tensor, String> {
+    let sizes = resolve_sizes(x.count(), sizes)?;
+    let Some(strides) = can_view(x, &sizes) else {
+        return Err(format!("a tensor of shape {:?} has no view of shape {sizes:?}: use reshape", x.sizes));
+    };
+    let output = TensorData::view(x, sizes, strides);
+    record_view(context, "ViewBackward0", x, &output, reshape_back(x));
+    Ok(output)
+}
+
+fn reshape_to(context: &mut Context, x: &Tensor, sizes: &[i64]) -> Result<Tensor, String> {
+    let sizes = resolve_sizes(x.count(), sizes)?;
+    Ok(reshape(context, x, &sizes))
+}
+
+/// `x.reshape(sizes)`: a view where one exists, else a contiguous copy.
+pub(crate) fn reshape(context: &mut Context, x: &Tensor, sizes: &[u64]) -> Tensor {
+    if let Some(strides) = can_view(x, sizes) {
+        let output = TensorData::view(x, sizes.into(), strides);
+        record_view(context, "ViewBackward0", x, &output, reshape_back(x));
+        return output;
+    }
+    let copy = clone(context, x);
+    unsafe_view(context, &copy, sizes)
+}
+
+/// `_unsafe_view`: a view of a result that nothing else refers to; it is not noted as a view.
+pub(crate) fn unsafe_view(context: &mut Context, x: &Tensor, sizes: &[u64]) -> Tensor {
+    let strides = can_view(x, sizes).unwrap_or_else(|| contiguous_strides(sizes));
+    let output = TensorData::new(x.storage.clone(), x.dtype, sizes.into(), strides);
+    record_view(context, "UnsafeViewBackward0", x, &output, reshape_back(x));
+    output
+}
+
+/// A contiguous copy.
+fn clone(context: &mut Context, x: &Tensor) -> Tensor {
+    let output = context.empty("clone", &x.sizes, x.dtype);
+    record_view(context, "CloneBackward0", x, &output, Box::new(|_, g| g.clone()));
+    output
+}
+
+/// `x.contiguous()`.
+pub(crate) fn contiguous(context: &mut Context, x: &Tensor) -> Tensor {
+    if x.is_contiguous() { x.clone() } else { clone(context, x) }
+}
+
+/// `x.transpose(a, b)`.
+pub(crate) fn transpose(context: &mut Context, x: &Tensor, a: i64, b: i64) -> Result<Tensor, String> {
+    let (a, b) = (dimension(a, x.sizes.len())?, dimension(b, x.sizes.len())?);
+    let output = transposed(x, a, b);
+    let name = if x.sizes.len() == 2 { "TBackward0" } else { "TransposeBackward0" };
+    record_view(context, name, x, &output, Box::new(move |_, g| transposed(g, a, b)));
+    Ok(output)
+}
+
+/// A transposed view outside autograd.
+pub(crate) fn transposed(x: &Tensor, a: usize, b: usize) -> Tensor {
+    let (mut sizes, mut strides) = (x.sizes.clone(), x.strides.clone());
+    sizes.swap(a, b);
+    strides.swap(a, b);
+    TensorData::view(x, sizes, strides)
+}
+
+fn unsqueeze(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let dim = dimension(operands.int(1)?, x.sizes.len() + 1)?;
+    let (mut sizes, mut strides) = (x.sizes.clone(), x.strides.clone());
+    let stride = if dim < sizes.len() { sizes[dim] * strides[dim] } else { 1 };
+    sizes.insert(dim, 1);
+    strides.insert(dim, stride);
+    let output = TensorData::view(x, sizes, strides);
+    record_view(context, "UnsqueezeBackward0", x, &output, Box::new(move |_, g| squeezed(g, dim)));
+    one(output)
+}
+
+fn squeezed(x: &Tensor, dim: usize) -> Tensor {
+    let (mut sizes, mut strides) = (x.sizes.clone(), x.strides.clone());
+    if sizes[dim] == 1 {
+        sizes.remove(dim);
+        strides.remove(dim);
+    }
+    TensorData::view(x, sizes, strides)
+}
+
+fn squeeze(context: &mut Context, x: &Tensor, dim: usize) -> Tensor {
+    let output = squeezed(x, dim);
+    record_view(context, "SqueezeBackward1", x, &output, reshape_back(x));
+    output
+}
+
+/// `x.expand(sizes)`.
+pub(crate) fn expand(context: &mut Context, x: &Tensor, sizes: &[i64]) -> Result<Tensor, String> {
+    let sizes = expanded_sizes(&x.sizes, sizes)?;
+    let leading = sizes.len() - x.sizes.len();
+    let strides = (0..sizes.len())
+        .map(|dim| match dim.checked_sub(leading) {
+            Some(place) if x.sizes[place] == sizes[dim] => x.strides[place],
+            _ => 0,
+        })
+        .collect();
+    let output = TensorData::view(x, sizes, strides);
+    let original = x.sizes.clone();
+    record_view(
+        context,
+        "ExpandBackward0",
+        x,
+        &output,
+        Box::new(move |context, g| sum_to(context, g.clone(), &original)),
+    );
+    Ok(output)
+}
+
+/// Backward of `slice` and `select`: zeros of the input's sizes, into which the gradient is copied
+/// (FunctionsManual.cpp, `slice_backward`, `select_backward`).
+fn zeros_back(x: &Tensor) -> ViewBack {
+    let sizes = x.sizes.clone();
+    Box::new(move |context, g| context.empty("zeros", &sizes, g.dtype))
+}
+
+fn slice(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let dim = dimension(operands.int(1)?, x.sizes.len())?;
+    let output = narrowed(x, dim, (operands.int(3)? - operands.int(2)?).max(0) as u64);
+    record_view(context, "SliceBackward0", x, &output, zeros_back(x));
+    one(output)
+}
+
+fn narrowed(x: &Tensor, dim: usize, length: u64) -> Tensor {
+    let mut sizes = x.sizes.clone();
+    sizes[dim] = length;
+    TensorData::view(x, sizes, x.strides.clone())
+}
+
+fn select(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let dim = dimension(operands.int(1)?, x.sizes.len())?;
+    let (mut sizes, mut strides) = (x.sizes.clone(), x.strides.clone());
+    sizes.remove(dim);
+    strides.remove(dim);
+    let output = TensorData::view(x, sizes, strides);
+    record_view(context, "SelectBackward0", x, &output, zeros_back(x));
+    one(output)
+}
+
+/// Backward joins the parts' gradients; a part without one counts as zeros (`split_backward`).
+fn split(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let dim = dimension(operands.int(2)?, x.sizes.len())?;
+    let parts = parts(x.sizes[dim], &operands.ints(1)?)?;
+    let outputs: SmallVec<[Tensor; 2]> = parts.iter().map(|length| narrowed(x, dim, *length)).collect();
+    if context.records(&[x]) {
+        let shapes: Vec<Dims> = outputs.iter().map(|output| output.sizes.clone()).collect();
+        let sizes = x.sizes.clone();
+        context.record(
+            "SplitBackward0",
+            &[Some(x)],
+            &outputs.iter().collect::<Vec<_>>(),
+            Box::new(move |context, gradients| {
+                let Some(dtype) = gradients.iter().flatten().map(|g| g.dtype).next() else { return Gradients::new() };
+                let zeros: Vec<Tensor> = shapes
+                    .iter()
+                    .enumerate()
+                    .filter(|(part, _)| gradients.get(*part).is_none_or(|g| g.is_none()))
+                    .map(|(_, shape)| context.empty("zeros", shape, dtype))
+                    .collect();
+                let joined = context.empty("cat", &sizes, dtype);
+                drop(zeros);
+                smallvec![Some(joined)]
+            }),
+        );
+    }
+    Ok(outputs)
+}
+
+/// aten/src/ATen/native/cuda/Shape.cu, `cat_out_cuda`: one result; tensors of shape [0] count for nothing.
+fn cat(context: &mut Context, operands: &Operands) -> Lowered {
+    let tensors = operands.tensors(0)?;
+    let counted: Vec<&Tensor> = tensors.iter().copied().filter(|x| x.sizes[..] != [0]).collect();
+    let Some(first) = counted.first() else { return one((*tensors[0]).clone()) };
+    let dim = dimension(operands.int(1)?, first.sizes.len())?;
+    let mut sizes = first.sizes.clone();
+    sizes[dim] = counted.iter().map(|x| x.sizes[dim]).sum();
+    let dtype = first.dtype;
+    let output = context.empty("cat", &sizes, dtype);
+    if context.records(&tensors) {
+        // Each gradient is a view of the whole; a tensor of shape [0] gets zeros of no bytes.
+        let lengths: Vec<Option<u64>> =
+            tensors.iter().map(|x| (x.requires_grad() && x.sizes[..] != [0]).then(|| x.sizes[dim])).collect();
+        let inputs: Vec<Option<&Tensor>> = tensors.iter().map(|x| Some(*x)).collect();
+        context.record(
+            "CatBackward0",
+            &inputs,
+            &[&output],
+            Box::new(move |_, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                lengths.iter().map(|length| length.map(|length| narrowed(g, dim, length))).collect()
+            }),
+        );
+    }
+    one(output)
+}

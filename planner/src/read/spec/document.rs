@@ -1,0 +1,201 @@
+//! The YAML of a spec file, key by key; unknown keys are errors with file, line and column.
+
+use std::fmt;
+use std::rc::Rc;
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+
+use super::SpecError;
+use super::syntax::Position;
+
+/// A spec file as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Document {
+    pub name: String,
+    pub source: String,
+    pub uses: Vec<String>,
+    pub architectures: IndexMap<String, ArchitectureText>,
+    pub config: ConfigText,
+    pub modules: IndexMap<String, ClassText>,
+    pub classes: IndexMap<String, ClassText>,
+    pub functions: IndexMap<String, String>,
+    pub configurations: IndexMap<String, ConfigurationText>,
+}
+
+/// What a checkpoint of an architecture looks like and what its model is called with.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ArchitectureText {
+    pub inputs: String,
+    #[serde(default)]
+    pub base_prefix: String,
+    #[serde(default)]
+    pub tied: IndexMap<String, String>,
+    #[serde(default)]
+    pub ignored: Vec<String>,
+    #[serde(default)]
+    pub generates: bool,
+    #[serde(default)]
+    pub positions: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ConfigText {
+    pub defaults: IndexMap<String, serde_json::Value>,
+    pub aliases: IndexMap<String, String>,
+    pub derive: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConfigurationText {
+    pub architecture: String,
+    pub source: String,
+    #[serde(default)]
+    pub dtype: Option<String>,
+    #[serde(default)]
+    pub config: IndexMap<String, serde_json::Value>,
+}
+
+/// An expression that YAML may have read as a number, a boolean or a list of such.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Scalar {
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+    List(Vec<Scalar>),
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scalar::Bool(true) => f.write_str("True"),
+            Scalar::Bool(false) => f.write_str("False"),
+            Scalar::Int(number) => write!(f, "{number}"),
+            Scalar::Float(number) => write!(f, "{number:?}"),
+            Scalar::Text(text) => f.write_str(text),
+            Scalar::List(items) => {
+                f.write_str("[")?;
+                items.iter().try_for_each(|item| write!(f, "{item}, "))?;
+                f.write_str("]")
+            }
+        }
+    }
+}
+
+/// A tensor that a module owns: a shape, or a shape with more said of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum FieldText {
+    Shape(Scalar),
+    Full(FullFieldText),
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FullFieldText {
+    pub shape: Scalar,
+    #[serde(default)]
+    pub dtype: Option<String>,
+    #[serde(default)]
+    pub persistent: bool,
+    #[serde(default)]
+    pub when: Option<Scalar>,
+}
+
+/// A module or a plain class; a key with a parenthesis is a method: `forward(hidden_states)`.
+#[derive(Debug, Default)]
+pub(super) struct ClassText {
+    pub attributes: IndexMap<String, Scalar>,
+    pub children: IndexMap<String, Scalar>,
+    pub parameters: IndexMap<String, FieldText>,
+    pub buffers: IndexMap<String, FieldText>,
+    pub methods: IndexMap<String, String>,
+}
+
+impl<'de> Deserialize<'de> for ClassText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = ClassText;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a module: attributes, children, parameters, buffers and methods")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ClassText, A::Error> {
+                let mut class = ClassText::default();
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "attributes" => class.attributes = map.next_value()?,
+                        "children" => class.children = map.next_value()?,
+                        "parameters" => class.parameters = map.next_value()?,
+                        "buffers" => class.buffers = map.next_value()?,
+                        method if method.contains('(') => {
+                            class.methods.insert(key, map.next_value()?);
+                        }
+                        other => {
+                            return Err(A::Error::custom(format!(
+                                "unknown key `{other}`: a module has attributes, children, parameters, buffers \
+                                 and methods, which are written with their parameters: `{other}(...)`"
+                            )));
+                        }
+                    }
+                }
+                Ok(class)
+            }
+        }
+        deserializer.deserialize_map(Keys)
+    }
+}
+
+/// Reads the YAML of `text`.
+pub(super) fn read(file: &Rc<str>, text: &str) -> Result<Document, SpecError> {
+    serde_yaml::from_str(text).map_err(|error| {
+        let at = error
+            .location()
+            .map_or(Position::default(), |place| Position { line: place.line() as u32, column: place.column() as u32 });
+        let message = error.to_string();
+        let message = message.split(" at line ").next().unwrap_or(&message);
+        SpecError::new(file, at, message)
+    })
+}
+
+/// Finds where keys and code stand in a file's text: each search goes on where the last one ended.
+pub(super) struct Places<'a> {
+    lines: Vec<&'a str>,
+    /// The line that the next search begins with, from 0.
+    next: usize,
+}
+
+impl<'a> Places<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Places { lines: text.lines().collect(), next: 0 }
+    }
+
+    /// Goes to the line that holds `key:`, and gives the position of the key.
+    pub(super) fn key(&mut self, key: &str) -> Position {
+        let found = (self.next..self.lines.len()).find(|number| {
+            let line = self.lines[*number].trim_start().trim_start_matches(['"', '\'']);
+            line.starts_with(key) && line[key.len()..].trim_start_matches(['"', '\'']).starts_with(':')
+        });
+        let Some(number) = found else { return Position { line: self.next as u32 + 1, column: 1 } };
+        self.next = number;
+        let line = self.lines[number];
+        Position { line: number as u32 + 1, column: (line.len() - line.trim_start().len()) as u32 + 1 }
+    }
+
+    /// The position of the code of a block that stands under the key found last.
+    pub(super) fn block(&self) -> Position {
+        let first = (self.next + 1..self.lines.len()).find(|number| !self.lines[*number].trim().is_empty());
+        let number = first.unwrap_or(self.next);
+        let line = self.lines.get(number).copied().unwrap_or("");
+        Position { line: number as u32 + 1, column: (line.len() - line.trim_start().len()) as u32 + 1 }
+    }
+}

@@ -1,0 +1,367 @@
+//! A family of models: its classes, functions, architectures and built-in configurations, ready to be run.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use indexmap::IndexMap;
+use rustc_hash::FxHashMap;
+
+use super::document::{ArchitectureText, ClassText, Document, FieldText, FullFieldText, Places, Scalar, read};
+use super::syntax::{Function, Position};
+use super::{SpecError, parse};
+use crate::dtype::Dtype;
+use crate::read::specs;
+
+/// A tensor that a module owns.
+#[derive(Debug)]
+pub struct Field {
+    /// Its name within the module.
+    pub name: Rc<str>,
+    /// Gives its shape, or None where the module goes without it.
+    pub shape: Function,
+}
+
+/// A buffer that a module owns.
+#[derive(Debug)]
+pub struct Buffer {
+    /// Its name and shape.
+    pub field: Field,
+    /// Its type; the weights' type where the spec gives none.
+    pub dtype: Option<Dtype>,
+    /// Whether checkpoints hold it.
+    pub persistent: bool,
+}
+
+/// A class: a module, or a plain class such as a cache.
+#[derive(Debug)]
+pub struct Class {
+    /// Its name.
+    pub name: Rc<str>,
+    /// Whether it is a module with a path, children and parameters.
+    pub is_module: bool,
+    /// What its construction takes: a function without a body.
+    pub constructor: Function,
+    /// Attributes in order; each sees the constructor's parameters, then `self`.
+    pub attributes: Vec<(Rc<str>, Function)>,
+    /// Children in order: modules, lists of modules or None.
+    pub children: Vec<(Rc<str>, Function)>,
+    /// Parameters in order.
+    pub parameters: Vec<Field>,
+    /// Buffers in order.
+    pub buffers: Vec<Buffer>,
+    /// Methods, `forward` among them.
+    pub methods: FxHashMap<Rc<str>, Rc<Function>>,
+}
+
+/// What a global name of a spec means.
+#[derive(Clone, Debug)]
+pub enum Definition {
+    /// A function.
+    Function(Rc<Function>),
+    /// A class; calling it makes an instance.
+    Class(Rc<Class>),
+}
+
+/// One architecture of a family, as `architectures` of a config.json names it.
+#[derive(Debug)]
+pub struct Architecture {
+    /// Its name, which is also the name of its module.
+    pub name: String,
+    /// The function that makes the model's inputs for a run.
+    pub inputs: Rc<str>,
+    /// The attribute that holds the base model; checkpoints of the base model go without this prefix.
+    pub base_prefix: String,
+    /// Parameters that share another's storage, when the config ties them: (name, the other's name).
+    pub tied: Vec<(String, String)>,
+    /// Names in checkpoints that are passed over.
+    pub ignored: Vec<regex::Regex>,
+    /// Whether it can generate.
+    pub generates: bool,
+    /// The config's key of the longest sequence that its position embeddings hold.
+    pub positions: Option<String>,
+}
+
+/// A built-in configuration: a published model's config.
+#[derive(Debug)]
+pub struct Configuration {
+    /// Its architecture.
+    pub architecture: String,
+    /// Where its figures were read.
+    pub source: String,
+    /// The type of its published weights.
+    pub dtype: Option<String>,
+    /// The entries that differ from the family's defaults.
+    pub config: IndexMap<String, serde_json::Value>,
+}
+
+/// A family of models.
+#[derive(Debug)]
+pub struct Family {
+    /// Its name, e.g. `gpt2`.
+    pub name: String,
+    /// What it was read from.
+    pub source: String,
+    /// Its file.
+    pub file: Rc<str>,
+    /// Global names: its own and those of the libraries that it uses.
+    pub definitions: FxHashMap<Rc<str>, Definition>,
+    /// Architectures by name.
+    pub architectures: IndexMap<String, Architecture>,
+    /// Entries of a config that leaves them out.
+    pub defaults: IndexMap<String, serde_json::Value>,
+    /// Other names of entries: (alias, entry).
+    pub aliases: IndexMap<String, String>,
+    /// What the config class computes from the entries, as a function of `config`.
+    pub derive: Option<Rc<Function>>,
+    /// Built-in configurations by name.
+    pub configurations: IndexMap<String, Configuration>,
+}
+
+/// Where specs come from: the user's folder first, then the embedded ones.
+#[derive(Clone, Debug, Default)]
+pub struct Shelf {
+    /// The user's folder, laid out as `specs/`.
+    pub folder: Option<PathBuf>,
+}
+
+impl Shelf {
+    /// The texts of a folder's spec files, `models` or `library`: (file name for messages, text).
+    fn files(&self, folder: &str) -> Result<Vec<(Rc<str>, String)>, SpecError> {
+        let mut files = Vec::new();
+        if let Some(own) = &self.folder {
+            let own = own.join(folder);
+            if own.is_dir() {
+                for path in yaml_files(&own)? {
+                    files.push((path.display().to_string().into(), read_text(&path)?));
+                }
+            }
+        }
+        let embedded = specs::embedded_files(folder);
+        files.extend(embedded.into_iter().map(|(path, text)| (format!("specs/{path}").into(), text.to_owned())));
+        Ok(files)
+    }
+
+    /// The family that has the architecture, or `None`.
+    pub fn family_of_architecture(&self, name: &str) -> Result<Option<Family>, SpecError> {
+        self.find(name, |family| family.architectures.contains_key(name))
+    }
+
+    /// The family that has the built-in configuration, or `None`.
+    pub fn family_of_configuration(&self, name: &str) -> Result<Option<Family>, SpecError> {
+        self.find(name, |family| family.configurations.contains_key(name))
+    }
+
+    /// Every family, the user's first.
+    pub fn families(&self) -> Result<Vec<Family>, SpecError> {
+        self.files("models")?.iter().map(|(file, text)| self.family(file, text)).collect()
+    }
+
+    /// The first family that passes; only files whose text holds `word` are parsed.
+    fn find(&self, word: &str, passes: impl Fn(&Family) -> bool) -> Result<Option<Family>, SpecError> {
+        for (file, text) in self.files("models")? {
+            if text.contains(word) {
+                let family = self.family(&file, &text)?;
+                if passes(&family) {
+                    return Ok(Some(family));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Parses a family and the libraries that it uses.
+    pub fn family(&self, file: &Rc<str>, text: &str) -> Result<Family, SpecError> {
+        let document = read(file, text)?;
+        let mut family = parse(&document, file, text)?;
+        let own = std::mem::take(&mut family.definitions);
+        let mut waiting = document.uses.clone();
+        let mut used = Vec::new();
+        while let Some(name) = waiting.pop() {
+            if used.contains(&name) {
+                continue;
+            }
+            let (file, text) = self.library(&name, file)?;
+            let document = read(&file, &text)?;
+            waiting.extend(document.uses.clone());
+            family.definitions.extend(parse(&document, &file, &text)?.definitions);
+            used.push(name);
+        }
+        family.definitions.extend(own);
+        Ok(family)
+    }
+
+    fn library(&self, name: &str, user: &Rc<str>) -> Result<(Rc<str>, String), SpecError> {
+        if let Some(folder) = &self.folder {
+            let path = folder.join("library").join(format!("{name}.yaml"));
+            if path.is_file() {
+                return Ok((path.display().to_string().into(), read_text(&path)?));
+            }
+        }
+        let path = format!("library/{name}.yaml");
+        match specs::embedded(&path) {
+            Some(text) => Ok((format!("specs/{path}").into(), text.to_owned())),
+            None => Err(SpecError::new(user, Position::default(), &format!("uses: there is no library `{name}`"))),
+        }
+    }
+}
+
+fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, SpecError> {
+    let fail = |error: std::io::Error| {
+        SpecError::new(&folder.display().to_string().into(), Position::default(), &error.to_string())
+    };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(fail)? {
+        let path = entry.map_err(fail)?.path();
+        if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn read_text(path: &Path) -> Result<String, SpecError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| SpecError::new(&path.display().to_string().into(), Position::default(), &error.to_string()))
+}
+
+/// Parses the code of a document.
+pub(super) fn parse(document: &Document, file: &Rc<str>, text: &str) -> Result<Family, SpecError> {
+    let mut definitions = FxHashMap::default();
+    for (section, classes, is_module) in [("modules", &document.modules, true), ("classes", &document.classes, false)] {
+        let mut places = Places::new(text);
+        places.key(section);
+        for (signature, class) in classes {
+            let class = parse_class(signature, class, is_module, &mut places, file)?;
+            definitions.insert(class.name.clone(), Definition::Class(Rc::new(class)));
+        }
+    }
+    let mut places = Places::new(text);
+    places.key("functions");
+    for (signature, body) in &document.functions {
+        let at = places.key(signature);
+        let function = parse::function("", (signature, at), (body, places.block()), file)?;
+        definitions.insert(function.name.as_str().into(), Definition::Function(Rc::new(function)));
+    }
+    let derive = if document.config.derive.is_empty() {
+        None
+    } else {
+        let mut places = Places::new(text);
+        let at = places.key("derive");
+        let body = (document.config.derive.as_str(), places.block());
+        Some(Rc::new(parse::function("", ("derive(config)", at), body, file)?))
+    };
+    Ok(Family {
+        name: document.name.clone(),
+        source: document.source.clone(),
+        file: file.clone(),
+        definitions,
+        architectures: document
+            .architectures
+            .iter()
+            .map(|(name, text)| Ok((name.clone(), parse_architecture(name, text, file)?)))
+            .collect::<Result<_, SpecError>>()?,
+        defaults: document.config.defaults.clone(),
+        aliases: document.config.aliases.clone(),
+        derive,
+        configurations: document
+            .configurations
+            .iter()
+            .map(|(name, text)| {
+                let configuration = Configuration {
+                    architecture: text.architecture.clone(),
+                    source: text.source.clone(),
+                    dtype: text.dtype.clone(),
+                    config: text.config.clone(),
+                };
+                (name.clone(), configuration)
+            })
+            .collect(),
+    })
+}
+
+fn parse_architecture(name: &str, text: &ArchitectureText, file: &Rc<str>) -> Result<Architecture, SpecError> {
+    let ignored = text.ignored.iter().map(|pattern| {
+        regex::Regex::new(pattern).map_err(|_| {
+            let message = format!("architectures: {name}: ignored: `{pattern}` is not a regular expression");
+            SpecError::new(file, Position::default(), &message)
+        })
+    });
+    Ok(Architecture {
+        name: name.to_owned(),
+        inputs: text.inputs.as_str().into(),
+        base_prefix: text.base_prefix.clone(),
+        tied: text.tied.iter().map(|(name, other)| (name.clone(), other.clone())).collect(),
+        ignored: ignored.collect::<Result<_, _>>()?,
+        generates: text.generates,
+        positions: text.positions.clone(),
+    })
+}
+
+fn parse_class(
+    signature: &str,
+    text: &ClassText,
+    is_module: bool,
+    places: &mut Places,
+    file: &Rc<str>,
+) -> Result<Class, SpecError> {
+    let at = places.key(signature);
+    let constructor = parse::function("", (signature, at), ("", at), file)?;
+    let name: Rc<str> = constructor.name.as_str().into();
+    let mut locals: Vec<Rc<str>> =
+        constructor.parameters.iter().map(|p| constructor.names[usize::from(p.name.0)].clone()).collect();
+    locals.push("self".into());
+    let mut expression = |key: &str, value: &Scalar| {
+        let place = places.key(key);
+        let at = Position { column: place.column + key.len() as u32 + 2, ..place };
+        parse::expression(&format!("{name}.{key}"), &locals, (&value.to_string(), at), file)
+    };
+    let plain = |entries: &IndexMap<String, Scalar>, expression: &mut dyn FnMut(&str, &Scalar) -> _| {
+        entries
+            .iter()
+            .map(|(key, value)| Ok((Rc::from(key.as_str()), expression(key, value)?)))
+            .collect::<Result<Vec<(Rc<str>, Function)>, SpecError>>()
+    };
+    let attributes = plain(&text.attributes, &mut expression)?;
+    let children = plain(&text.children, &mut expression)?;
+    let mut parameters = Vec::new();
+    for (key, field) in &text.parameters {
+        parameters.push(parse_field(key, field, &mut expression)?.field);
+    }
+    let mut buffers = Vec::new();
+    for (key, field) in &text.buffers {
+        buffers.push(parse_field(key, field, &mut expression)?);
+    }
+    let mut methods = FxHashMap::default();
+    for (signature, body) in &text.methods {
+        let at = places.key(signature);
+        let method = parse::function(&name, (signature, at), (body, places.block()), file)?;
+        let short = method.name.rsplit('.').next().unwrap_or(&method.name);
+        methods.insert(Rc::from(short), Rc::new(method));
+    }
+    Ok(Class { name, is_module, constructor, attributes, children, parameters, buffers, methods })
+}
+
+fn parse_field(
+    key: &str,
+    text: &FieldText,
+    expression: &mut dyn FnMut(&str, &Scalar) -> Result<Function, SpecError>,
+) -> Result<Buffer, SpecError> {
+    let full = match text {
+        FieldText::Shape(shape) => FullFieldText { shape: shape.clone(), dtype: None, persistent: false, when: None },
+        FieldText::Full(full) => full.clone(),
+    };
+    let shape = match &full.when {
+        None => full.shape.clone(),
+        Some(when) => Scalar::Text(format!("({}) if {when} else None", full.shape)),
+    };
+    let shape = expression(key, &shape)?;
+    let dtype = match &full.dtype {
+        None => None,
+        Some(name) => Some(Dtype::named(name).ok_or_else(|| {
+            let at = shape.body.first().map_or(Position::default(), |statement| statement.at);
+            SpecError::new(&shape.file, at, &format!("`{name}` is not the name of a type"))
+        })?),
+    };
+    Ok(Buffer { field: Field { name: key.into(), shape }, dtype, persistent: full.persistent })
+}

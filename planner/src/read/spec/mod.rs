@@ -1,0 +1,54 @@
+//! Specs of models: YAML files whose modules are written as the PyTorch source writes them.
+//!
+//! ```text
+//! specs/models/gpt2.yaml -- document --> texts with positions -- lexer, parse --> functions (syntax) -> Family
+//!        uses: [nn, cache]  -> specs/library/*.yaml, the same format
+//! ```
+
+mod document;
+mod family;
+mod lexer;
+mod parse;
+pub mod syntax;
+
+use std::fmt;
+use std::rc::Rc;
+
+pub use family::{Architecture, Buffer, Class, Configuration, Definition, Family, Field, Shelf};
+use syntax::Position;
+
+/// What is wrong with a spec, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecError {
+    /// The spec's file.
+    pub file: Rc<str>,
+    /// Line and column within it; line 0 where the whole file is meant.
+    pub at: Position,
+    /// What is wrong, without the place.
+    pub message: String,
+}
+
+impl SpecError {
+    /// An error at a place in a file.
+    pub fn new(file: &Rc<str>, at: Position, message: &str) -> SpecError {
+        SpecError { file: file.clone(), at, message: message.to_owned() }
+    }
+}
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SpecError { file, at, message } = self;
+        if at.line == 0 {
+            return write!(f, "{file}: {message}");
+        }
+        write!(f, "{file}:{}:{}: {message}", at.line, at.column)
+    }
+}
+
+impl std::error::Error for SpecError {}
+
+/// Parses the text of a spec file without using it; what a fuzzer calls.
+pub fn check(file: &str, text: &str) -> Result<(), SpecError> {
+    let file: Rc<str> = file.into();
+    family::parse(&document::read(&file, text)?, &file, text).map(|_| ())
+}

@@ -1,0 +1,580 @@
+//! Parses the code of specs: a recursive descent over the tokens, one function a level of precedence.
+
+use std::rc::Rc;
+
+use super::SpecError;
+use super::lexer::{Token, tokens};
+use super::syntax::*;
+
+/// How deep expressions and blocks may nest: far beyond any real spec, well within the stack.
+const DEPTH: usize = 100;
+
+/// Parses a function from its signature, `forward(hidden_states, cache=None)`, and its body.
+///
+/// `owner` is put before its name in messages; the positions are those of the two texts within `file`.
+pub(super) fn function(
+    owner: &str,
+    signature: (&str, Position),
+    body: (&str, Position),
+    file: &Rc<str>,
+) -> Result<Function, SpecError> {
+    let mut names = Names::default();
+    let (name, parameters) = {
+        let mut parser = Parser::new(signature.0, signature.1, file, &mut names)?;
+        parser.signature()?
+    };
+    let body = {
+        let mut parser = Parser::new(body.0, body.1, file, &mut names)?;
+        let body = parser.statements()?;
+        parser.expect_end()?;
+        body
+    };
+    let name = if owner.is_empty() { name } else { format!("{owner}.{name}") };
+    Ok(Function { name, file: file.clone(), names: names.0, parameters, body })
+}
+
+/// Parses a single expression as a function without parameters other than `parameters`, which returns it.
+pub(super) fn expression(
+    name: &str,
+    parameters: &[Rc<str>],
+    text: (&str, Position),
+    file: &Rc<str>,
+) -> Result<Function, SpecError> {
+    let mut names = Names::default();
+    let parameters = parameters
+        .iter()
+        .map(|parameter| Parameter { name: names.number(parameter), default: None, rest: false })
+        .collect();
+    let mut parser = Parser::new(text.0, text.1, file, &mut names)?;
+    let value = parser.sequence_or_expression()?;
+    parser.skip(&Token::Newline);
+    parser.expect_end()?;
+    let body = vec![Statement { at: value.at, kind: StatementKind::Return(Some(value)) }];
+    Ok(Function { name: name.to_owned(), file: file.clone(), names: names.0, parameters, body })
+}
+
+/// The names that a function uses, numbered in the order of their first use.
+#[derive(Default)]
+struct Names(Vec<Rc<str>>);
+
+impl Names {
+    fn number(&mut self, name: &Rc<str>) -> NameId {
+        let known = self.0.iter().position(|known| known == name);
+        NameId(known.unwrap_or_else(|| {
+            self.0.push(name.clone());
+            self.0.len() - 1
+        }) as u16)
+    }
+}
+
+struct Parser<'a> {
+    file: &'a Rc<str>,
+    tokens: Vec<(Token, Position)>,
+    next: usize,
+    depth: usize,
+    names: &'a mut Names,
+}
+
+type Parsed<T> = Result<T, SpecError>;
+
+impl<'a> Parser<'a> {
+    fn new(text: &str, at: Position, file: &'a Rc<str>, names: &'a mut Names) -> Parsed<Self> {
+        Ok(Parser { file, tokens: tokens(text, file, at)?, next: 0, depth: 0, names })
+    }
+
+    // ---- tokens -------------------------------------------------------------------------------------------------
+
+    fn peek(&self) -> &Token {
+        &self.tokens[self.next.min(self.tokens.len() - 1)].0
+    }
+
+    fn at(&self) -> Position {
+        self.tokens[self.next.min(self.tokens.len() - 1)].1
+    }
+
+    fn take(&mut self) -> Token {
+        let token = self.peek().clone();
+        self.next += 1;
+        token
+    }
+
+    fn skip(&mut self, token: &Token) -> bool {
+        let found = self.peek() == token;
+        self.next += usize::from(found);
+        found
+    }
+
+    fn sign(&mut self, sign: &'static str) -> bool {
+        self.skip(&Token::Sign(sign))
+    }
+
+    fn expect(&mut self, sign: &'static str) -> Parsed<()> {
+        if self.sign(sign) { Ok(()) } else { Err(self.unexpected(&format!("`{sign}`"))) }
+    }
+
+    fn expect_end(&mut self) -> Parsed<()> {
+        if *self.peek() == Token::End { Ok(()) } else { Err(self.unexpected("the end")) }
+    }
+
+    fn name(&mut self) -> Parsed<Rc<str>> {
+        match self.take() {
+            Token::Name(name) => Ok(name),
+            _ => {
+                self.next -= 1;
+                Err(self.unexpected("a name"))
+            }
+        }
+    }
+
+    fn error(&self, at: Position, message: &str) -> SpecError {
+        SpecError::new(self.file, at, message)
+    }
+
+    fn unexpected(&self, wanted: &str) -> SpecError {
+        let found = match self.peek() {
+            Token::Name(name) => format!("`{name}`"),
+            Token::Int(number) => format!("`{number}`"),
+            Token::Float(number) => format!("`{number}`"),
+            Token::Text(text) => format!("\"{text}\""),
+            Token::Sign(sign) => format!("`{sign}`"),
+            Token::Newline | Token::Dedent => "the end of the line".to_owned(),
+            Token::Indent => "an indented line".to_owned(),
+            Token::End => "the end".to_owned(),
+        };
+        self.error(self.at(), &format!("{wanted} was expected here, not {found}"))
+    }
+
+    /// Runs `parse` one level deeper; refuses what nests beyond reason.
+    fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+        if self.depth >= DEPTH {
+            return Err(self.error(self.at(), &format!("this nests deeper than {DEPTH} levels")));
+        }
+        self.depth += 1;
+        let parsed = parse(self);
+        self.depth -= 1;
+        parsed
+    }
+
+    // ---- signatures ---------------------------------------------------------------------------------------------
+
+    fn signature(&mut self) -> Parsed<(String, Vec<Parameter>)> {
+        let name = self.name()?.to_string();
+        let mut parameters = Vec::new();
+        self.expect("(")?;
+        while !self.sign(")") {
+            let rest = self.sign("**");
+            let local = self.name()?;
+            let name = self.names.number(&local);
+            let default = if self.sign("=") { Some(self.expression()?) } else { None };
+            parameters.push(Parameter { name, default, rest });
+            if !self.sign(",") {
+                self.expect(")")?;
+                break;
+            }
+        }
+        self.skip(&Token::Newline);
+        self.expect_end()?;
+        Ok((name, parameters))
+    }
+
+    // ---- statements ---------------------------------------------------------------------------------------------
+
+    fn statements(&mut self) -> Parsed<Vec<Statement>> {
+        let mut statements = Vec::new();
+        while !matches!(self.peek(), Token::Dedent | Token::End) {
+            if self.sign("pass") {
+                self.newline()?;
+                continue;
+            }
+            statements.push(self.nested(Self::statement)?);
+        }
+        Ok(statements)
+    }
+
+    fn newline(&mut self) -> Parsed<()> {
+        if self.skip(&Token::Newline) || *self.peek() == Token::End {
+            Ok(())
+        } else {
+            Err(self.unexpected("the end of the line"))
+        }
+    }
+
+    fn block(&mut self) -> Parsed<Vec<Statement>> {
+        self.expect(":")?;
+        if !self.skip(&Token::Newline) {
+            return Ok(vec![self.statement()?]);
+        }
+        if !self.skip(&Token::Indent) {
+            return Err(self.unexpected("an indented line"));
+        }
+        let statements = self.statements()?;
+        self.skip(&Token::Dedent);
+        Ok(statements)
+    }
+
+    fn statement(&mut self) -> Parsed<Statement> {
+        let at = self.at();
+        let kind = if self.sign("return") {
+            let nothing = matches!(self.peek(), Token::Newline | Token::End);
+            let value = if nothing { None } else { Some(self.sequence_or_expression()?) };
+            self.newline()?;
+            StatementKind::Return(value)
+        } else if self.sign("if") {
+            self.conditional()?
+        } else if self.sign("for") {
+            let target = self.loop_target()?;
+            self.expect("in")?;
+            let source = self.expression()?;
+            StatementKind::For(target, source, self.block()?)
+        } else if self.sign("del") {
+            let mut names = Vec::new();
+            loop {
+                let name = self.name()?;
+                names.push(self.names.number(&name));
+                if !self.sign(",") {
+                    break;
+                }
+            }
+            self.newline()?;
+            StatementKind::Delete(names)
+        } else {
+            let kind = self.assignment()?;
+            self.newline()?;
+            kind
+        };
+        Ok(Statement { kind, at })
+    }
+
+    fn conditional(&mut self) -> Parsed<StatementKind> {
+        let mut branches = vec![(self.expression()?, self.block()?)];
+        while self.sign("elif") {
+            branches.push((self.expression()?, self.block()?));
+        }
+        let otherwise = if self.sign("else") { self.block()? } else { Vec::new() };
+        Ok(StatementKind::If(branches, otherwise))
+    }
+
+    fn assignment(&mut self) -> Parsed<StatementKind> {
+        let left = self.sequence_or_expression()?;
+        for (sign, operator) in
+            [("+=", Binary::Add), ("-=", Binary::Subtract), ("*=", Binary::Multiply), ("/=", Binary::Divide)]
+        {
+            if self.sign(sign) {
+                return Ok(StatementKind::Update(self.target(left)?, operator, self.sequence_or_expression()?));
+            }
+        }
+        if self.sign("=") {
+            let target = self.target(left)?;
+            return Ok(StatementKind::Assign(target, self.sequence_or_expression()?));
+        }
+        Ok(StatementKind::Evaluate(left))
+    }
+
+    fn target(&mut self, expression: Expression) -> Parsed<Target> {
+        match expression.kind {
+            ExpressionKind::Name(name) => Ok(Target::Name(name)),
+            ExpressionKind::Attribute(owner, name) => Ok(Target::Attribute(*owner, name)),
+            ExpressionKind::Sequence(elements) => elements
+                .into_iter()
+                .map(|element| match element {
+                    Argument::Plain(expression) => self.target(expression),
+                    _ => Err(self.error(expression.at, "a starred name cannot be assigned")),
+                })
+                .collect::<Parsed<_>>()
+                .map(Target::Sequence),
+            _ => Err(self.error(expression.at, "this cannot be assigned")),
+        }
+    }
+
+    fn loop_target(&mut self) -> Parsed<Target> {
+        let mut targets = Vec::new();
+        loop {
+            let name = self.name()?;
+            targets.push(Target::Name(self.names.number(&name)));
+            if !self.sign(",") {
+                break;
+            }
+        }
+        Ok(if targets.len() == 1 { targets.remove(0) } else { Target::Sequence(targets) })
+    }
+
+    // ---- expressions, loosest binding first ------------------------------------------------------------------
+
+    fn sequence_or_expression(&mut self) -> Parsed<Expression> {
+        let at = self.at();
+        let first = self.element()?;
+        if *self.peek() != Token::Sign(",") {
+            return match first {
+                Argument::Plain(expression) => Ok(expression),
+                starred => Ok(Expression { kind: ExpressionKind::Sequence(vec![starred]), at }),
+            };
+        }
+        let mut elements = vec![first];
+        while self.sign(",") {
+            if matches!(self.peek(), Token::Newline | Token::End | Token::Sign("=" | ")")) {
+                break;
+            }
+            elements.push(self.element()?);
+        }
+        Ok(Expression { kind: ExpressionKind::Sequence(elements), at })
+    }
+
+    fn element(&mut self) -> Parsed<Argument> {
+        if self.sign("*") { Ok(Argument::Spread(self.expression()?)) } else { Ok(Argument::Plain(self.expression()?)) }
+    }
+
+    fn expression(&mut self) -> Parsed<Expression> {
+        self.nested(|parser| {
+            let at = parser.at();
+            let value = parser.disjunction()?;
+            if !parser.sign("if") {
+                return Ok(value);
+            }
+            let condition = parser.disjunction()?;
+            parser.expect("else")?;
+            let otherwise = parser.expression()?;
+            Ok(Expression { kind: ExpressionKind::Choice(Box::new([condition, value, otherwise])), at })
+        })
+    }
+
+    fn disjunction(&mut self) -> Parsed<Expression> {
+        let mut left = self.conjunction()?;
+        while self.sign("or") {
+            let at = left.at;
+            left = Expression { kind: ExpressionKind::Or(left.into(), self.conjunction()?.into()), at };
+        }
+        Ok(left)
+    }
+
+    fn conjunction(&mut self) -> Parsed<Expression> {
+        let mut left = self.negation()?;
+        while self.sign("and") {
+            let at = left.at;
+            left = Expression { kind: ExpressionKind::And(left.into(), self.negation()?.into()), at };
+        }
+        Ok(left)
+    }
+
+    fn negation(&mut self) -> Parsed<Expression> {
+        let at = self.at();
+        if self.sign("not") {
+            let operand = self.nested(Self::negation)?;
+            return Ok(Expression { kind: ExpressionKind::Unary(Unary::Not, operand.into()), at });
+        }
+        self.comparison()
+    }
+
+    /// `a < b <= c` means `a < b and b <= c`, as in Python.
+    fn comparison(&mut self) -> Parsed<Expression> {
+        let first = self.binary(0)?;
+        let at = first.at;
+        let mut result: Option<Expression> = None;
+        let mut left = first;
+        while let Some(operator) = self.comparison_sign() {
+            let right = self.binary(0)?;
+            let kind = ExpressionKind::Binary(operator, left.into(), right.clone().into());
+            let compared = Expression { kind, at };
+            result = Some(match result {
+                None => compared,
+                Some(before) => Expression { kind: ExpressionKind::And(before.into(), compared.into()), at },
+            });
+            left = right;
+        }
+        Ok(result.unwrap_or(left))
+    }
+
+    fn comparison_sign(&mut self) -> Option<Binary> {
+        const SIGNS: [(&str, Binary); 7] = [
+            ("==", Binary::Equal),
+            ("!=", Binary::NotEqual),
+            ("<=", Binary::LessEqual),
+            (">=", Binary::GreaterEqual),
+            ("<", Binary::Less),
+            (">", Binary::Greater),
+            ("in", Binary::In),
+        ];
+        if let Some((_, operator)) = SIGNS.into_iter().find(|(sign, _)| self.sign(sign)) {
+            return Some(operator);
+        }
+        if self.sign("is") {
+            return Some(if self.sign("not") { Binary::IsNot } else { Binary::Is });
+        }
+        let not_in = *self.peek() == Token::Sign("not")
+            && self.tokens.get(self.next + 1).is_some_and(|(token, _)| *token == Token::Sign("in"));
+        if not_in {
+            self.next += 2;
+            return Some(Binary::NotIn);
+        }
+        None
+    }
+
+    fn binary(&mut self, level: usize) -> Parsed<Expression> {
+        const LEVELS: [&[(&str, Binary)]; 4] = [
+            &[("|", Binary::BitOr)],
+            &[("&", Binary::BitAnd)],
+            &[("+", Binary::Add), ("-", Binary::Subtract)],
+            &[
+                ("*", Binary::Multiply),
+                ("//", Binary::FloorDivide),
+                ("/", Binary::Divide),
+                ("%", Binary::Remainder),
+                ("@", Binary::MatrixMultiply),
+            ],
+        ];
+        let Some(signs) = LEVELS.get(level) else { return self.unary() };
+        let mut left = self.binary(level + 1)?;
+        while let Some((_, operator)) = signs.iter().find(|(sign, _)| self.sign(sign)) {
+            let at = left.at;
+            let right = self.binary(level + 1)?;
+            left = Expression { kind: ExpressionKind::Binary(*operator, left.into(), right.into()), at };
+        }
+        Ok(left)
+    }
+
+    fn unary(&mut self) -> Parsed<Expression> {
+        let at = self.at();
+        for (sign, operator) in [("-", Unary::Negate), ("~", Unary::Invert)] {
+            if self.sign(sign) {
+                let operand = self.nested(Self::unary)?;
+                return Ok(Expression { kind: ExpressionKind::Unary(operator, operand.into()), at });
+            }
+        }
+        let base = self.postfix()?;
+        if self.sign("**") {
+            let exponent = self.nested(Self::unary)?;
+            return Ok(Expression { kind: ExpressionKind::Binary(Binary::Power, base.into(), exponent.into()), at });
+        }
+        Ok(base)
+    }
+
+    fn postfix(&mut self) -> Parsed<Expression> {
+        let mut value = self.atom()?;
+        loop {
+            let at = value.at;
+            let kind = if self.sign(".") {
+                ExpressionKind::Attribute(value.into(), self.name()?)
+            } else if self.sign("(") {
+                ExpressionKind::Call(value.into(), self.arguments(")")?)
+            } else if self.sign("[") {
+                ExpressionKind::Index(value.into(), self.subscripts()?)
+            } else {
+                return Ok(value);
+            };
+            value = Expression { kind, at };
+        }
+    }
+
+    fn arguments(&mut self, close: &'static str) -> Parsed<Vec<Argument>> {
+        let mut arguments = Vec::new();
+        while !self.sign(close) {
+            let named = match (self.peek(), self.tokens.get(self.next + 1)) {
+                (Token::Name(name), Some((Token::Sign("="), _))) => Some(name.clone()),
+                _ => None,
+            };
+            arguments.push(if let Some(name) = named {
+                self.next += 2;
+                Argument::Named(name, self.expression()?)
+            } else if self.sign("**") {
+                Argument::SpreadNamed(self.expression()?)
+            } else {
+                self.element()?
+            });
+            if !self.sign(",") {
+                self.expect(close)?;
+                break;
+            }
+        }
+        Ok(arguments)
+    }
+
+    fn subscripts(&mut self) -> Parsed<Vec<Subscript>> {
+        let mut items = Vec::new();
+        loop {
+            let ends = |token: &Token| matches!(token, Token::Sign("]" | ","));
+            if self.sign("...") {
+                items.push(Subscript::Ellipsis);
+            } else {
+                let start = if *self.peek() == Token::Sign(":") { None } else { Some(self.expression()?) };
+                if self.sign(":") {
+                    let end = if ends(self.peek()) { None } else { Some(self.expression()?) };
+                    items.push(Subscript::Range(start, end));
+                } else {
+                    items.extend(start.map(Subscript::At));
+                }
+            }
+            if self.sign("]") {
+                return Ok(items);
+            }
+            self.expect(",")?;
+        }
+    }
+
+    fn atom(&mut self) -> Parsed<Expression> {
+        let at = self.at();
+        let kind = match self.take() {
+            Token::Name(name) => ExpressionKind::Name(self.names.number(&name)),
+            Token::Int(number) => ExpressionKind::Int(number),
+            Token::Float(number) => ExpressionKind::Float(number),
+            Token::Text(text) => ExpressionKind::Text(text),
+            Token::Sign("None") => ExpressionKind::None,
+            Token::Sign("True") => ExpressionKind::Bool(true),
+            Token::Sign("False") => ExpressionKind::Bool(false),
+            Token::Sign("(") => return self.parenthesised(at),
+            Token::Sign("[") => self.list()?,
+            Token::Sign("{") => self.dictionary()?,
+            _ => {
+                self.next -= 1;
+                return Err(self.unexpected("a value"));
+            }
+        };
+        Ok(Expression { kind, at })
+    }
+
+    fn parenthesised(&mut self, at: Position) -> Parsed<Expression> {
+        if self.sign(")") {
+            return Ok(Expression { kind: ExpressionKind::Sequence(Vec::new()), at });
+        }
+        let inner = self.sequence_or_expression()?;
+        self.expect(")")?;
+        Ok(inner)
+    }
+
+    fn list(&mut self) -> Parsed<ExpressionKind> {
+        if self.sign("]") {
+            return Ok(ExpressionKind::Sequence(Vec::new()));
+        }
+        let first = self.element()?;
+        if self.sign("for") {
+            let Argument::Plain(element) = first else {
+                return Err(self.unexpected("a plain element"));
+            };
+            let target = self.loop_target()?;
+            self.expect("in")?;
+            let source = self.disjunction()?;
+            let condition = if self.sign("if") { Some(self.disjunction()?) } else { None };
+            self.expect("]")?;
+            return Ok(ExpressionKind::Comprehension(Box::new(Comprehension { element, target, source, condition })));
+        }
+        let mut elements = vec![first];
+        if self.sign(",") {
+            elements.extend(self.arguments("]")?);
+        } else {
+            self.expect("]")?;
+        }
+        Ok(ExpressionKind::Sequence(elements))
+    }
+
+    fn dictionary(&mut self) -> Parsed<ExpressionKind> {
+        let mut entries = Vec::new();
+        while !self.sign("}") {
+            let key = self.expression()?;
+            self.expect(":")?;
+            entries.push((key, self.expression()?));
+            if !self.sign(",") {
+                self.expect("}")?;
+                break;
+            }
+        }
+        Ok(ExpressionKind::Dictionary(entries))
+    }
+}

@@ -1,0 +1,130 @@
+//! The event stream: what the caching allocator is asked for and given back, in order, and who asked.
+//!
+//! ```text
+//! Allocate(0) 6291456 B "embedding" in transformer.wte;  Allocate(1) ...;  Free(0);  Phase(forward of step 0);  ...
+//! ```
+
+mod compare;
+
+use std::rc::Rc;
+
+pub use compare::{Difference, first_difference};
+
+use crate::bytes::Bytes;
+use crate::graph::ModuleId;
+
+/// An allocation's number, in the order of asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AllocationId(pub u32);
+
+impl AllocationId {
+    /// The position among the allocations.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What memory is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Category {
+    /// The model's weights.
+    Parameters,
+    /// Gradients of parameters.
+    Gradients,
+    /// What the optimizer keeps between steps.
+    OptimizerStates,
+    /// Results of the forward pass that the backward pass needs.
+    SavedActivations,
+    /// All that lives only for a while: intermediate results, scratch memory of kernels.
+    Temporaries,
+    /// cuBLAS's own memory, kept until the process ends.
+    Workspace,
+    /// Keys and values of past tokens.
+    KvCache,
+    /// Token ids, labels.
+    Inputs,
+    /// The model's buffers.
+    Buffers,
+}
+
+impl Category {
+    /// Every category, in the order in which reports list them.
+    pub const ALL: [Category; 9] = [
+        Category::Parameters,
+        Category::Gradients,
+        Category::OptimizerStates,
+        Category::SavedActivations,
+        Category::Temporaries,
+        Category::Workspace,
+        Category::KvCache,
+        Category::Inputs,
+        Category::Buffers,
+    ];
+
+    /// The name that people read.
+    pub fn name(self) -> &'static str {
+        match self {
+            Category::Parameters => "parameters",
+            Category::Gradients => "gradients",
+            Category::OptimizerStates => "optimizer states",
+            Category::SavedActivations => "saved activations",
+            Category::Temporaries => "temporaries",
+            Category::Workspace => "workspace",
+            Category::KvCache => "KV cache",
+            Category::Inputs => "inputs",
+            Category::Buffers => "buffers",
+        }
+    }
+}
+
+/// One allocation: how much, and who asked.
+#[derive(Clone, Debug)]
+pub struct Allocation {
+    /// The bytes asked for, before rounding.
+    pub bytes: Bytes,
+    /// The CUDA stream, 0 for the default one.
+    pub stream: u32,
+    /// The operator of PyTorch, e.g. `addmm`.
+    pub op: &'static str,
+    /// The autograd node that ran it, in a backward pass.
+    pub node: Option<&'static str>,
+    /// The module whose forward asked, or whose forward the node belongs to.
+    pub module: ModuleId,
+    /// What it was for when it was made.
+    pub category: Category,
+    /// The parameter that it belongs to, as an index into the graph's parameters.
+    pub parameter: Option<u32>,
+}
+
+/// A phase's end: where the records look at the allocator's counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// The step, from 0.
+    pub step: u64,
+    /// `load`, `forward`, `backward`, `clip`, `optimizer`, `prefill`, `decode` or `end`.
+    pub name: Rc<str>,
+}
+
+/// One event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Memory is asked for.
+    Allocate(AllocationId),
+    /// Memory is given back.
+    Free(AllocationId),
+    /// What the memory is for changes: a result is saved for backward, a gradient becomes a parameter's.
+    Becomes(AllocationId, Category),
+    /// A phase ends.
+    Phase(u32),
+}
+
+/// The events of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Stream {
+    /// All allocations, by [`AllocationId`].
+    pub allocations: Vec<Allocation>,
+    /// All events, in order.
+    pub events: Vec<Event>,
+    /// All phases, by the number in [`Event::Phase`].
+    pub phases: Vec<Phase>,
+}
