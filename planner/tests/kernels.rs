@@ -7,6 +7,7 @@ use planner::dtype::Dtype;
 use planner::lower::device::Device;
 use planner::lower::kernels::cub::Width;
 use planner::lower::kernels::embedding;
+use planner::lower::kernels::layer_norm;
 use planner::lower::kernels::layout::Layout;
 use planner::lower::kernels::reduce::{self, Reduction};
 use planner::lower::kernels::step::Step;
@@ -118,5 +119,21 @@ fn gradients_of_embeddings_allocate_what_pytorch_does() {
             ..embedding::Gradient::new(number(3), number(4), number(5), Dtype::named(row[1]).expect(row[1]))
         };
         events(&[], &embedding::backward(&device(row[0]), &call))
+    });
+}
+
+#[test]
+fn gradients_of_norms_allocate_what_pytorch_does() {
+    check("layer_norm.csv", |row| {
+        let number = |at: usize| row[at].parse().expect(row[at]);
+        let mut wanted = [false; 3];
+        wanted.iter_mut().zip(row[5].chars()).for_each(|(on, letter)| *on = letter == 'y');
+        let dtype = Dtype::named(row[2]).expect(row[2]);
+        let call = layer_norm::Backward {
+            gradient_is_contiguous: !row[6].contains("grad"),
+            input_is_contiguous: !row[6].contains("input"),
+            ..layer_norm::Backward::new(number(3), number(4), dtype, wanted)
+        };
+        events(&[], &layer_norm::backward(&device(row[0]), &call))
     });
 }

@@ -2,6 +2,7 @@
 
 pub mod cub;
 pub mod embedding;
+pub mod layer_norm;
 pub mod layout;
 pub mod reduce;
 pub mod reduction_space;
