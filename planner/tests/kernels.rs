@@ -7,6 +7,7 @@ use planner::dtype::Dtype;
 use planner::lower::device::Device;
 use planner::lower::kernels::cub::Width;
 use planner::lower::kernels::embedding;
+use planner::lower::kernels::foreach::{self, Norms};
 use planner::lower::kernels::layer_norm;
 use planner::lower::kernels::layout::Layout;
 use planner::lower::kernels::reduce::{self, Reduction};
@@ -135,5 +136,18 @@ fn gradients_of_norms_allocate_what_pytorch_does() {
             ..layer_norm::Backward::new(number(3), number(4), dtype, wanted)
         };
         events(&[], &layer_norm::backward(&device(row[0]), &call))
+    });
+}
+
+#[test]
+fn norms_of_lists_allocate_what_pytorch_does() {
+    check("foreach.csv", |row| {
+        let (dtype, sizes) = (Dtype::named(row[2]).expect(row[2]), numbers::<u64>(row[3]));
+        let steps = match row[1] {
+            "norm" => foreach::norm(&sizes, dtype),
+            "clip" => foreach::clip_grad_norm(&device(row[0]), &sizes, dtype, Norms::Foreach),
+            _ => foreach::clip_grad_norm(&device(row[0]), &sizes, dtype, Norms::Each),
+        };
+        events(&[], &steps)
     });
 }
