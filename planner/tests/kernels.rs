@@ -11,6 +11,7 @@ use planner::lower::kernels::foreach::{self, Norms};
 use planner::lower::kernels::layer_norm;
 use planner::lower::kernels::layout::Layout;
 use planner::lower::kernels::reduce::{self, Reduction};
+use planner::lower::kernels::sort;
 use planner::lower::kernels::step::Step;
 use std::path::Path;
 
@@ -149,5 +150,25 @@ fn norms_of_lists_allocate_what_pytorch_does() {
             _ => foreach::clip_grad_norm(&device(row[0]), &sizes, dtype, Norms::Each),
         };
         events(&[], &steps)
+    });
+}
+
+#[test]
+fn orders_along_rows_allocate_what_pytorch_does() {
+    check("sort.csv", |row| {
+        let number = |at: usize| row[at].parse::<u64>().expect(row[at]);
+        let (device, dtype, rows, length, k) =
+            (device(row[0]), Dtype::named(row[2]).expect(row[2]), number(3), number(4), number(5));
+        match row[1] {
+            "sort" => {
+                let outputs = [rows * length * dtype.size(), rows * length * 8];
+                events(&outputs, &sort::sort(&device, dtype, rows, length).expect(row[2]))
+            }
+            "topk" => events(&[rows * k * dtype.size(), rows * k * 8], &sort::topk(&device, dtype, rows, length)),
+            _ => {
+                let output = if dtype.is_floating() { dtype } else { Dtype::I64 };
+                events(&[rows * length * output.size()], &sort::cumsum(dtype, output, rows, length))
+            }
+        }
     });
 }

@@ -7,4 +7,5 @@ pub mod layer_norm;
 pub mod layout;
 pub mod reduce;
 pub mod reduction_space;
+pub mod sort;
 pub mod step;
