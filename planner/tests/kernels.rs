@@ -7,6 +7,7 @@ use planner::dtype::Dtype;
 use planner::lower::device::Device;
 use planner::lower::kernels::cub::Width;
 use planner::lower::kernels::embedding;
+use planner::lower::kernels::facts;
 use planner::lower::kernels::foreach::{self, Norms};
 use planner::lower::kernels::layer_norm;
 use planner::lower::kernels::layout::Layout;
@@ -168,6 +169,24 @@ fn orders_along_rows_allocate_what_pytorch_does() {
             _ => {
                 let output = if dtype.is_floating() { dtype } else { Dtype::I64 };
                 events(&[rows * length * output.size()], &sort::cumsum(dtype, output, rows, length))
+            }
+        }
+    });
+}
+
+#[test]
+fn further_gradients_allocate_what_pytorch_does() {
+    check("facts.csv", |row| {
+        let (device, dtype, n) = (device(row[0]), Dtype::named(row[2]).expect(row[2]), numbers::<u64>(row[3]));
+        match row[1] {
+            "softmax" => events(&[], &facts::softmax_backward(n[0] * n[1], dtype, dtype)),
+            "softmax-float32" => events(&[], &facts::softmax_backward(n[0] * n[1], Dtype::F32, dtype)),
+            "group-norm" => events(&[], &facts::group_norm_backward(n[0], n[1], n[2], n[3], dtype)),
+            _ => {
+                let output = n[1] * n[2] * n[3] * dtype.size();
+                let positions = if row[1] == "index-1" { n[1] } else { n[1] * n[2] };
+                let tensors = if row[1] == "index-1" { 1 } else { 2 };
+                events(&[output], &facts::index_put_accumulate(&device, n[0], tensors, positions))
             }
         }
     });

@@ -67,12 +67,20 @@ impl Width {
 
 /// `radix_sort_pairs`: sorts `n` keys of all their bits with values of the same width.
 pub fn sort_pairs(architecture: Architecture, width: Width, n: u64) -> u64 {
-    let in_one_tile = width.choose(4864, 2304);
-    if n <= in_one_tile {
+    match width {
+        Width::Eight => sort_by_digits(architecture, 8, n),
+        Width::Four if n <= 4864 => 1,
+        Width::Four => radix_sort(n, 6528, 4, &[4, 4]),
+    }
+}
+
+/// `radix_sort_pairs` of `n` 64-bit keys with 64-bit values by so many digits of 8 bits.
+pub fn sort_by_digits(architecture: Architecture, digits: u64, n: u64) -> u64 {
+    if n <= 2304 {
         return 1;
     }
-    let tile = architecture.of_row(width.choose([6528, 6528, 6528], [3840, 3840, 4608]));
-    radix_sort(n, tile, width.bytes(), &[width.bytes(), width.bytes()])
+    let buffers: &[u64] = if digits > 1 { &[8, 8] } else { &[] };
+    radix_sort(n, architecture.of_row([3840, 3840, 4608]), digits, buffers)
 }
 
 /// `radix_sort_pairs` of more than 4096 keys of `key` bytes with 64-bit values. `None` where the size depends on how many

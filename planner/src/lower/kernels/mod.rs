@@ -2,6 +2,7 @@
 
 pub mod cub;
 pub mod embedding;
+pub mod facts;
 pub mod foreach;
 pub mod layer_norm;
 pub mod layout;

@@ -78,7 +78,7 @@ pub fn topk(device: &Device, dtype: Dtype, rows: u64, length: u64) -> Vec<Step> 
 
 fn topk_items_per_thread(device: &Device, elements: u64) -> u64 {
     let threads = device.multiprocessors * TOPK_BLOCKS_PER_MULTIPROCESSOR * TOPK_THREADS;
-    elements.div_ceil(threads).clamp(4, 64)
+    elements.div_ceil(threads.max(1)).clamp(4, 64)
 }
 
 /// `cumsum` of `rows` rows of `length` elements into `output`; other dtypes are converted first.
