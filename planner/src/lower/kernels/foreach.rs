@@ -18,14 +18,16 @@
 //!
 //! ```text
 //! Adam(W) foreach         all of sqrt(exp_avg_sq) [n...]; freed at the end, backwards
-//!   with L2 weight decay  (Adam, not AdamW) first grad + wd * p [n...]; freed, backwards, after the square roots;
-//!   or maximize           instead -grad [n...]
-//! Adam(W) for-loop        per parameter: sqrt [n], sqrt / c [n] = denom, then the sqrt is freed; denom lives until the
-//!                         next parameter's denom exists (+sqrt +denom -old denom -sqrt), the last until the end
-//!   with L2 weight decay  per parameter first grad + wd * p [n], freed in the next iteration, after its successor is made
+//!   L2 weight decay       (Adam, not AdamW) first grad + wd * p [n...], or with maximize -grad [n...]; freed, backwards,
+//!                         before the square roots are made
+//! Adam(W) for-loop        per parameter: +sqrt [n] +denom [n] -sqrt -(the previous parameter's denom); the last at the end
+//!   L2 weight decay       per parameter before that: +(grad + wd * p) [n], freed when the next parameter begins, before its own
+//!   maximize              per parameter before that: +(-grad) [n], freed once the next parameter's own is made
+//! Adam(W) capturable      adds scalars [4] a parameter for the bias corrections, and many short ones in the for-loop
 //! Adam(W) fused           nothing
-//! SGD foreach             nothing; weight decay: grad + wd * p [n...], freed at the end, backwards; Nesterov: in it
-//! SGD for-loop            weight decay: grad + wd * p [n], freed before the next parameter's
+//! SGD foreach             nothing; weight decay (or maximize, -grad): grad + wd * p [n...], freed at the end, backwards; Nesterov adds to it in place
+//! SGD for-loop            nothing; weight decay: +(grad + wd * p) [n], freed before the next parameter's own;
+//!                         Nesterov: +(grad + momentum * buffer) [n], then the former is freed, and it likewise
 //! SGD fused               nothing
 //! ```
 //!
