@@ -7,8 +7,12 @@ use planner::dtype::Dtype;
 use planner::lower::device::Device;
 use planner::lower::kernels::cub::Width;
 use planner::lower::kernels::embedding;
+use planner::lower::kernels::facts;
+use planner::lower::kernels::foreach::{self, Norms};
+use planner::lower::kernels::layer_norm;
 use planner::lower::kernels::layout::Layout;
 use planner::lower::kernels::reduce::{self, Reduction};
+use planner::lower::kernels::sort;
 use planner::lower::kernels::step::Step;
 use std::path::Path;
 
@@ -118,5 +122,72 @@ fn gradients_of_embeddings_allocate_what_pytorch_does() {
             ..embedding::Gradient::new(number(3), number(4), number(5), Dtype::named(row[1]).expect(row[1]))
         };
         events(&[], &embedding::backward(&device(row[0]), &call))
+    });
+}
+
+#[test]
+fn gradients_of_norms_allocate_what_pytorch_does() {
+    check("layer_norm.csv", |row| {
+        let number = |at: usize| row[at].parse().expect(row[at]);
+        let mut wanted = [false; 3];
+        wanted.iter_mut().zip(row[5].chars()).for_each(|(on, letter)| *on = letter == 'y');
+        let dtype = Dtype::named(row[2]).expect(row[2]);
+        let call = layer_norm::Backward {
+            gradient_is_contiguous: !row[6].contains("grad"),
+            input_is_contiguous: !row[6].contains("input"),
+            ..layer_norm::Backward::new(number(3), number(4), dtype, wanted)
+        };
+        events(&[], &layer_norm::backward(&device(row[0]), &call))
+    });
+}
+
+#[test]
+fn norms_of_lists_allocate_what_pytorch_does() {
+    check("foreach.csv", |row| {
+        let (dtype, sizes) = (Dtype::named(row[2]).expect(row[2]), numbers::<u64>(row[3]));
+        let steps = match row[1] {
+            "norm" => foreach::norm(&sizes, dtype),
+            "clip" => foreach::clip_grad_norm(&device(row[0]), &sizes, dtype, Norms::Foreach),
+            _ => foreach::clip_grad_norm(&device(row[0]), &sizes, dtype, Norms::Each),
+        };
+        events(&[], &steps)
+    });
+}
+
+#[test]
+fn orders_along_rows_allocate_what_pytorch_does() {
+    check("sort.csv", |row| {
+        let number = |at: usize| row[at].parse::<u64>().expect(row[at]);
+        let (device, dtype, rows, length, k) =
+            (device(row[0]), Dtype::named(row[2]).expect(row[2]), number(3), number(4), number(5));
+        match row[1] {
+            "sort" => {
+                let outputs = [rows * length * dtype.size(), rows * length * 8];
+                events(&outputs, &sort::sort(&device, dtype, rows, length).expect(row[2]))
+            }
+            "topk" => events(&[rows * k * dtype.size(), rows * k * 8], &sort::topk(&device, dtype, rows, length)),
+            _ => {
+                let output = if dtype.is_floating() { dtype } else { Dtype::I64 };
+                events(&[rows * length * output.size()], &sort::cumsum(dtype, output, rows, length))
+            }
+        }
+    });
+}
+
+#[test]
+fn further_gradients_allocate_what_pytorch_does() {
+    check("facts.csv", |row| {
+        let (device, dtype, n) = (device(row[0]), Dtype::named(row[2]).expect(row[2]), numbers::<u64>(row[3]));
+        match row[1] {
+            "softmax" => events(&[], &facts::softmax_backward(n[0] * n[1], dtype, dtype)),
+            "softmax-float32" => events(&[], &facts::softmax_backward(n[0] * n[1], Dtype::F32, dtype)),
+            "group-norm" => events(&[], &facts::group_norm_backward(n[0], n[1], n[2], n[3], dtype)),
+            _ => {
+                let output = n[1] * n[2] * n[3] * dtype.size();
+                let positions = if row[1] == "index-1" { n[1] } else { n[1] * n[2] };
+                let tensors = if row[1] == "index-1" { 1 } else { 2 };
+                events(&[output], &facts::index_put_accumulate(&device, n[0], tensors, positions))
+            }
+        }
     });
 }

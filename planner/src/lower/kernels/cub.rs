@@ -67,21 +67,62 @@ impl Width {
 
 /// `radix_sort_pairs`: sorts `n` keys of all their bits with values of the same width.
 pub fn sort_pairs(architecture: Architecture, width: Width, n: u64) -> u64 {
-    let in_one_tile = width.choose(4864, 2304);
-    if n <= in_one_tile {
-        return 1;
+    match width {
+        Width::Eight => sort_by_digits(architecture, 8, n),
+        Width::Four if n <= 4864 => 1,
+        Width::Four => radix_sort(n, 6528, 4, &[4, 4]),
     }
-    let tile = architecture.of_row(width.choose([6528, 6528, 6528], [3840, 3840, 4608]));
-    let passes = width.bytes();
-    let lookback = n.div_ceil(tile) * RADIX_DIGITS * 4;
-    let digit_counts = passes * RADIX_DIGITS * 8;
-    total(&[lookback, digit_counts, n * width.bytes(), n * width.bytes(), passes * 4])
 }
 
-/// `exclusive_sum` of `n` numbers.
-pub fn exclusive_sum(width: Width, n: u64) -> u64 {
+/// `radix_sort_pairs` of `n` 64-bit keys with 64-bit values by so many digits of 8 bits.
+pub fn sort_by_digits(architecture: Architecture, digits: u64, n: u64) -> u64 {
+    if n <= 2304 {
+        return 1;
+    }
+    let buffers: &[u64] = if digits > 1 { &[8, 8] } else { &[] };
+    radix_sort(n, architecture.of_row([3840, 3840, 4608]), digits, buffers)
+}
+
+/// `radix_sort_pairs` of more than 4096 keys of `key` bytes with 64-bit values. `None` where the size depends on how many
+/// blocks of a kernel fit on the GPU (keys of less than 4 bytes before 9.0).
+pub fn sort_with_indices(architecture: Architecture, key: u64, n: u64) -> Option<u64> {
+    let tile = match (key, architecture) {
+        (8, _) => return Some(sort_pairs(architecture, Width::Eight, n)),
+        (4, _) => architecture.of_row([3072, 3072, 5376]),
+        (2, Architecture::Sm90) => 5632,
+        _ => return None,
+    };
+    Some(radix_sort(n, tile, key, &[key, Width::Eight.bytes()]))
+}
+
+/// `radix_sort_keys` of 64-bit keys by at most 8 of their bits.
+pub fn sort_by_one_digit(architecture: Architecture, n: u64) -> u64 {
+    radix_sort(n, architecture.of_row([3840, 3840, 5760]), 1, &[])
+}
+
+/// `DeviceSegmentedRadixSort::SortPairs` with 64-bit values.
+pub fn sort_segments(key: u64, n: u64) -> u64 {
+    total(&[n * key, n * Width::Eight.bytes()])
+}
+
+/// A onesweep sort: a lookback entry a tile and digit, every pass' digit counts, second buffers if there are several
+/// passes, a counter a pass.
+fn radix_sort(n: u64, tile: u64, passes: u64, buffers: &[u64]) -> u64 {
+    let mut pieces = vec![n.div_ceil(tile) * RADIX_DIGITS * 4, passes * RADIX_DIGITS * 8, passes * 4];
+    pieces.extend(buffers.iter().map(|width| n * width));
+    total(&pieces)
+}
+
+/// `exclusive_sum` and `inclusive_scan` of `n` (at most 2^30) numbers.
+pub fn scan(width: Width, n: u64) -> u64 {
     let tiles = n.div_ceil(width.choose(1920, 896));
     total(&[1, (PADDING_TILES + tiles) * width.bytes() * 2])
+}
+
+/// `inclusive_scan` of `n` (at most 2^30) half-precision numbers.
+pub fn scan_halves(n: u64) -> u64 {
+    let tiles = PADDING_TILES + n.div_ceil(3840);
+    total(&[1, tiles * 4, tiles * 2, tiles * 2])
 }
 
 /// `unique_by_key` of `n` keys, without what it writes the keys to.

@@ -136,7 +136,7 @@ fn find_segments(architecture: Architecture, call: &Gradient, steps: &mut Steps)
     steps.release(2);
     steps.hold(call.segments() * index);
     steps.hold(call.segments() * index);
-    steps.pass(cub::exclusive_sum(call.index_width, call.segments()));
+    steps.pass(cub::scan(call.index_width, call.segments()));
     steps.hold(8); // how many parts there are
     steps.hold(call.parts() * index);
 }

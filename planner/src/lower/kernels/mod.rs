@@ -2,7 +2,11 @@
 
 pub mod cub;
 pub mod embedding;
+pub mod facts;
+pub mod foreach;
+pub mod layer_norm;
 pub mod layout;
 pub mod reduce;
 pub mod reduction_space;
+pub mod sort;
 pub mod step;

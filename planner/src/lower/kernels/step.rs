@@ -36,6 +36,30 @@ impl Steps {
         self.count += 1;
     }
 
+    /// Allocates a temporary that `free` alone will free, and gives its number.
+    pub fn keep(&mut self, bytes: u64) -> usize {
+        self.list.push(Step::Allocate(bytes));
+        self.count += 1;
+        self.count - 1
+    }
+
+    /// Frees a kept temporary.
+    pub fn free(&mut self, number: usize) {
+        self.list.push(Step::Free(number));
+    }
+
+    /// All the steps of another operator, which holds nothing at its end.
+    pub fn append(&mut self, steps: &[Step]) {
+        let first = self.count;
+        for step in steps {
+            self.count += usize::from(matches!(step, Step::Allocate(_)));
+            self.list.push(match *step {
+                Step::Free(number) => Step::Free(first + number),
+                other => other,
+            });
+        }
+    }
+
     /// Allocates a result.
     pub fn output(&mut self, bytes: u64) {
         if bytes > 0 {

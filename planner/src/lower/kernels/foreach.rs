@@ -1,0 +1,124 @@
+//! Operators over lists of tensors: `torch._foreach_*`, gradient clipping and the optimizers made of them.
+//!
+//! The lists travel to the kernels as launch arguments (aten/src/ATen/native/cuda/MultiTensorApply.cuh): chunks of 65536
+//! elements, in as many launches as needed, and no memory for metadata however many tensors there are.
+//!
+//! - In place (`_foreach_add_`, `mul_`, `lerp_`, `addcmul_`, `addcdiv_`, `div_`, `zero_`, `copy_`, ...): nothing.
+//! - Out of place (`_foreach_sqrt`, `mul`, `div`, `pow`, `neg`, ...): one result a tensor, in the list's order, up front.
+//! - `_foreach_norm`: `norm`. `_foreach_max`: the results first, then chunks' maxima in the tensors' own dtype, freed.
+//!
+//! Optimizers (torch/optim/adam.py, sgd.py, `AdamW` is `Adam`'s code). State is made in the first step, before any
+//! arithmetic, parameter by parameter:
+//!
+//! - Adam: [step: 4 bytes on the GPU if fused or capturable, else on the host,] exp_avg, exp_avg_sq[, max_exp_avg_sq].
+//! - SGD with momentum: foreach and single-tensor clone the gradients as buffers at their first use; fused makes empty ones.
+//!
+//! What a step then holds for a while (n: bytes of each parameter, the list's order; frees of lists run backwards,
+//! last tensor first):
+//!
+//! ```text
+//! Adam(W) foreach         all of sqrt(exp_avg_sq) [n...]; freed at the end, backwards
+//!   L2 weight decay       (Adam, not AdamW) first grad + wd * p [n...], or with maximize -grad [n...]; freed, backwards,
+//!                         before the square roots are made
+//! Adam(W) for-loop        per parameter: +sqrt [n] +denom [n] -sqrt -(the previous parameter's denom); the last at the end
+//!   L2 weight decay       per parameter before that: +(grad + wd * p) [n], freed when the next parameter begins, before its own
+//!   maximize              per parameter before that: +(-grad) [n], freed once the next parameter's own is made
+//! Adam(W) capturable      adds scalars [4] a parameter for the bias corrections, and many short ones in the for-loop
+//! Adam(W) fused           nothing
+//! SGD foreach             nothing; weight decay (or maximize, -grad): grad + wd * p [n...], freed at the end, backwards; Nesterov adds to it in place
+//! SGD for-loop            nothing; weight decay: +(grad + wd * p) [n], freed before the next parameter's own;
+//!                         Nesterov: +(grad + momentum * buffer) [n], then the former is freed, and it likewise
+//! SGD fused               nothing
+//! ```
+//!
+//! `GradScaler.unscale_` (torch/amp/grad_scaler.py): the scale as float64 [8], its reciprocal [8], free the first, as float32
+//! [4], free the second, found_inf [4], its copy for the device [4] which stays until `update`, the inverse's copy [4];
+//! freed: that copy, the inverse, the first found_inf.
+//!
+//! Measured with PyTorch 2.11.
+
+use super::layout::Layout;
+use super::reduce::{self, Reduction};
+use super::step::{Step, Steps};
+use crate::dtype::Dtype;
+use crate::lower::device::Device;
+
+/// Elements that one block of a launch over lists works on.
+const CHUNK: u64 = 65536;
+
+/// `_foreach_norm` (orders 1, 2 and infinity) of tensors of `sizes` elements, its results included.
+///
+/// First a partial norm for every chunk of every tensor, as if all were as long as the longest, in the accumulation
+/// type; then a scalar a tensor; then the partial norms are freed. Read from aten/src/ATen/native/cuda/ForeachReduceOp.cu.
+pub fn norm(sizes: &[u64], dtype: Dtype) -> Vec<Step> {
+    let mut steps = Steps::default();
+    steps.hold(partial_norms(sizes, dtype));
+    sizes.iter().for_each(|_| steps.output(dtype.size()));
+    steps.finish()
+}
+
+/// Bytes of the partial norms of `_foreach_norm`.
+fn partial_norms(sizes: &[u64], dtype: Dtype) -> u64 {
+    let longest = sizes.iter().copied().max().unwrap_or(0).div_ceil(CHUNK);
+    longest * sizes.len() as u64 * dtype.size().max(Dtype::F32.size())
+}
+
+/// How `clip_grad_norm_` takes the norms of the gradients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Norms {
+    /// All at once with `_foreach_norm`: the default on CUDA.
+    Foreach,
+    /// One after another (`foreach=False`).
+    Each,
+}
+
+/// `torch.nn.utils.clip_grad_norm_` for gradients of `sizes` elements and one dtype, all contiguous. The total norm that
+/// it returns is the step list's `Output`; the scaling of the gradients itself is in place.
+///
+/// Read from torch/nn/utils/clip_grad.py: the norms, their stack, the stack's norm; free stack and norms; then total + 1e-6,
+/// its reciprocal, times the limit; free the first two; the clamped coefficient; free the unclamped; free it at the end.
+pub fn clip_grad_norm(device: &Device, sizes: &[u64], dtype: Dtype, norms: Norms) -> Vec<Step> {
+    let mut steps = Steps::default();
+    if sizes.is_empty() {
+        return steps.finish();
+    }
+    let scalar = dtype.size();
+    let kept = match norms {
+        Norms::Foreach => norms_at_once(sizes, dtype, &mut steps),
+        Norms::Each => norms_one_by_one(device, sizes, dtype, &mut steps),
+    };
+    let stack = steps.keep(sizes.len() as u64 * scalar);
+    steps.output(scalar);
+    steps.append(&whole_norm(device, sizes.len() as u64, dtype));
+    steps.free(stack);
+    kept.into_iter().rev().for_each(|number| steps.free(number));
+    let increased = steps.keep(scalar);
+    let reciprocal = steps.keep(scalar);
+    let coefficient = steps.keep(scalar);
+    steps.free(reciprocal);
+    steps.free(increased);
+    steps.hold(scalar);
+    steps.free(coefficient);
+    steps.finish()
+}
+
+fn norms_at_once(sizes: &[u64], dtype: Dtype, steps: &mut Steps) -> Vec<usize> {
+    let partial = steps.keep(partial_norms(sizes, dtype));
+    let kept = sizes.iter().map(|_| steps.keep(dtype.size())).collect();
+    steps.free(partial);
+    kept
+}
+
+fn norms_one_by_one(device: &Device, sizes: &[u64], dtype: Dtype, steps: &mut Steps) -> Vec<usize> {
+    let norm_of = |&size: &u64| {
+        let number = steps.keep(dtype.size());
+        steps.append(&whole_norm(device, size, dtype));
+        number
+    };
+    sizes.iter().map(norm_of).collect()
+}
+
+/// What `vector_norm` of a contiguous tensor holds meanwhile.
+fn whole_norm(device: &Device, elements: u64, dtype: Dtype) -> Vec<Step> {
+    reduce::scratch(device, Reduction::Norm, &Layout::contiguous(&[elements]), dtype, &[true], dtype)
+}
