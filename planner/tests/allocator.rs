@@ -1,5 +1,7 @@
 //! The allocator against PyTorch: every recorded trace, to the byte, phase by phase and segment by segment.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests may.
+
 mod support;
 
 use planner::allocate::{Allocator, AllocatorOptions, BlockId};

@@ -4,24 +4,13 @@ use thiserror::Error;
 
 use super::block::{Block, BlockId, Blocks, State};
 use super::device::Device;
-use super::free_list::Entry;
 use super::options::AllocatorOptions;
 use super::pool::{PoolId, PoolKind, Pools, StreamId};
 use super::release::Retry;
 use super::rounding::{BLOCK, DRIVER_PAGE, SMALL, block_size, segment_size};
 use super::stats::Stats;
+use super::streams::Events;
 use crate::bytes::Bytes;
-
-/// When another stream is taken to be done with a freed block that it used (see [`Allocator::record_stream`]).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Events {
-    /// Before the next allocation, where PyTorch asks for the first time. The other stream keeps up with the host.
-    #[default]
-    DoneAtNextAllocation,
-    /// Only when PyTorch waits for it: before it releases everything cached, and in [`Allocator::synchronize`].
-    /// The other stream lags behind; the largest figures that the program can show.
-    DoneWhenWaitedFor,
-}
 
 /// The caching allocator of one GPU.
 #[derive(Clone, Debug)]
@@ -38,7 +27,7 @@ pub struct Allocator {
     pub(super) searches: u64,
     /// Freed blocks whose other streams are not done.
     pub(super) waiting: Vec<BlockId>,
-    events: Events,
+    pub(super) events: Events,
     /// Allocations so far, the failed ones included.
     pub(super) allocations: u64,
 }
@@ -102,12 +91,6 @@ impl Allocator {
         self
     }
 
-    /// The same allocator with another assumption about streams that share blocks.
-    pub fn with_events(mut self, events: Events) -> Allocator {
-        self.events = events;
-        self
-    }
-
     /// `torch.cuda.set_per_process_memory_fraction`: lets at most this part of the GPU's memory be reserved. 1 and more
     /// is no limit, nor is there one on a GPU of unknown memory.
     pub fn set_memory_fraction(&mut self, fraction: f64) {
@@ -155,31 +138,13 @@ impl Allocator {
         if !used {
             return id == BlockId::EMPTY;
         }
-        let block = &mut self.blocks[id];
-        self.stats.allocated -= Bytes(block.size);
-        if block.shared {
-            block.state = State::Waiting;
-            self.waiting.push(id);
+        self.stats.allocated -= Bytes(self.blocks[id].size);
+        if self.blocks[id].shared {
+            self.wait_for_streams(id);
         } else {
             self.free_now(id);
         }
         true
-    }
-
-    /// `Tensor.record_stream`: another stream uses the block, so that its free waits for that stream (see [`Events`]).
-    pub fn record_stream(&mut self, id: BlockId, stream: StreamId) {
-        let Some(block) = self.blocks.get(id).filter(|block| block.state == State::Used) else { return };
-        if self.pools[block.pool].stream != stream {
-            self.blocks[id].shared = true;
-        }
-    }
-
-    /// All streams are done: freed blocks that waited for them become free.
-    pub fn synchronize(&mut self) {
-        while let Some(id) = self.waiting.pop() {
-            self.blocks[id].shared = false;
-            self.free_now(id);
-        }
     }
 
     /// The figures of this moment.
@@ -190,43 +155,6 @@ impl Allocator {
     /// `torch.cuda.reset_peak_memory_stats`: peaks begin anew at the present figures.
     pub fn reset_peaks(&mut self) {
         self.stats.reset_peaks();
-    }
-
-    /// Puts a block that nobody uses into its pool, made one with the free blocks beside it.
-    fn free_now(&mut self, id: BlockId) {
-        self.stats.requested -= Bytes(self.blocks[id].requested);
-        self.blocks[id].state = State::Free;
-        self.merge(id);
-        self.put_free(id);
-    }
-
-    /// Makes one block of `id`, which is in no list, and its neighbours of the same state.
-    pub(super) fn merge(&mut self, id: BlockId) {
-        for beside in [self.blocks[id].before, self.blocks[id].after] {
-            if beside != BlockId::NONE && self.blocks[beside].state == self.blocks[id].state {
-                self.take_out(beside);
-                self.blocks.absorb(id, beside);
-            }
-        }
-    }
-
-    /// Puts a free block into its pool's list.
-    pub(super) fn put_free(&mut self, id: BlockId) {
-        let block = &mut self.blocks[id];
-        (block.state, block.requested, block.freed_at) = (State::Free, 0, self.searches);
-        let entry = Entry { size: block.size, address: block.address, block: id };
-        self.pools[block.pool].free.insert(entry);
-    }
-
-    /// Takes a free or unmapped block out of its pool's lists.
-    pub(super) fn take_out(&mut self, id: BlockId) {
-        let block = &self.blocks[id];
-        let pool = &mut self.pools[block.pool];
-        if block.state == State::Unmapped {
-            pool.unmapped.remove(&(block.address, id));
-        } else {
-            pool.free.remove(block.size, block.address);
-        }
     }
 
     /// The best cached block for a request, out of its pool.

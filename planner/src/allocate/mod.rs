@@ -34,6 +34,7 @@
 
 mod allocator;
 mod block;
+mod coalesce;
 mod config;
 mod device;
 mod expandable;
@@ -44,11 +45,13 @@ mod release;
 mod rounding;
 mod snapshot;
 mod stats;
+mod streams;
 
-pub use allocator::{Allocator, Events, OutOfMemory};
+pub use allocator::{Allocator, OutOfMemory};
 pub use block::BlockId;
 pub use options::{AllocatorOptions, OptionsError};
 pub use pool::{PoolKind, StreamId};
 pub use release::Retry;
 pub use snapshot::{BlockState, BlockView, SegmentView};
 pub use stats::Stats;
+pub use streams::Events;

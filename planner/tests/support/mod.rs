@@ -7,6 +7,8 @@
 
 #![allow(dead_code)] // Each test uses a part.
 
+pub mod check;
+
 use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
@@ -90,16 +92,22 @@ pub fn truth_case(id: &str) -> TruthCase {
 impl Trace {
     /// Reads the trace of a case.
     pub fn load(id: &str) -> Trace {
-        let path = truth_folder().join("traces").join(format!("{id}.json.gz"));
-        let file = fs::File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let mut text = String::new();
-        let read = GzDecoder::new(file).read_to_string(&mut text);
-        read.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let whole: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let whole = lines(&format!("tests/truth/traces/{id}.json.gz")).remove(0);
         let entries = whole["events"].as_array().expect("a trace has a list of events");
         let event = |entry| event(entry).unwrap_or_else(|| panic!("{id}: {entry} is no event"));
         Trace { id: id.to_string(), events: entries.iter().map(event).collect() }
     }
+}
+
+/// The JSON values of a compressed file, one a line; the path is relative to the repository.
+pub fn lines(path: &str) -> Vec<Value> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    let file = fs::File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut text = String::new();
+    let read = GzDecoder::new(file).read_to_string(&mut text);
+    read.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.lines().map(parse).collect()
 }
 
 /// One entry of a trace, as `tests/truth/README.md` describes them.
