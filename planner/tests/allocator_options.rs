@@ -13,12 +13,12 @@ fn every_option_is_read() {
     let text = "expandable_segments : True, large_segment_size_mb:30,max_split_size_mb:40,max_non_split_rounding_mb:50,
         garbage_collection_threshold:0.8,per_process_memory_fraction:0.5,roundup_power2_divisions:[2:8,8:2,>:4],";
     let options: AllocatorOptions = text.parse().unwrap();
-    assert!(options.expandable_segments);
-    assert_eq!(options.large_segment_size, Bytes(30 * MIB));
-    assert_eq!(options.max_split_size, Some(Bytes(40 * MIB)));
-    assert_eq!(options.max_non_split_rounding, Bytes(50 * MIB));
-    assert_eq!(options.garbage_collection_threshold, Some(0.8));
-    assert_eq!(options.memory_fraction, 0.5);
+    assert!(options.expandable_segments());
+    assert_eq!(options.large_segment_size(), Bytes(30 * MIB));
+    assert_eq!(options.max_split_size(), Some(Bytes(40 * MIB)));
+    assert_eq!(options.max_non_split_rounding(), Bytes(50 * MIB));
+    assert_eq!(options.garbage_collection_threshold(), Some(0.8));
+    assert_eq!(options.memory_fraction(), 0.5);
     let divisions = |mebibytes: u64| options.roundup_power2_divisions(mebibytes * MIB);
     assert_eq!([0, 1, 2, 4, 8, 16, 1 << 20].map(divisions), [8, 8, 8, 0, 2, 4, 4]);
 }
@@ -34,7 +34,7 @@ fn nothing_means_defaults() {
 #[test]
 fn the_large_segment_size_sets_other_limits_wherever_it_stands() {
     let options: AllocatorOptions = "max_split_size_mb:50,large_segment_size_mb:40".parse().unwrap();
-    assert_eq!(options.max_non_split_rounding, Bytes(40 * MIB));
+    assert_eq!(options.max_non_split_rounding(), Bytes(40 * MIB));
     let error = error("max_split_size_mb:30,large_segment_size_mb:40");
     assert_eq!(
         error,
@@ -45,7 +45,7 @@ fn the_large_segment_size_sets_other_limits_wherever_it_stands() {
 #[test]
 fn the_last_value_of_a_key_counts() {
     let options: AllocatorOptions = "max_split_size_mb:20,max_split_size_mb:40".parse().unwrap();
-    assert_eq!(options.max_split_size, Some(Bytes(40 * MIB)));
+    assert_eq!(options.max_split_size(), Some(Bytes(40 * MIB)));
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn what_changes_no_figure_is_dropped() {
 #[test]
 fn sizes_beyond_64_bits_are_cut() {
     let options: AllocatorOptions = "max_split_size_mb:99999999999999".parse().unwrap();
-    assert_eq!(options.max_split_size, Some(Bytes(u64::MAX / MIB * MIB)));
+    assert_eq!(options.max_split_size(), Some(Bytes(u64::MAX / MIB * MIB)));
 }
 
 #[test]

@@ -203,11 +203,11 @@ impl Allocator {
         if self.options.expandable_segments {
             return self.expand(request);
         }
-        if !self.device.take(request.segment) {
+        if !self.device.take_segment(request.segment) {
             return None;
         }
         let Some(address) = self.device.reserve_addresses(request.segment, DRIVER_PAGE) else {
-            self.device.give_back(request.segment);
+            self.device.return_segment(request.segment);
             return None;
         };
         self.stats.reserve(request.segment);

@@ -41,20 +41,27 @@ impl Device {
         self.total = Some(total);
     }
 
-    /// Takes memory of that many bytes (rounded up to the driver's pages); false where there is too little left.
-    pub fn take(&mut self, bytes: u64) -> bool {
-        let limit = self.capacity.map_or(UNLIMITED, |capacity| capacity.0.min(UNLIMITED));
-        let used = bytes.checked_next_multiple_of(DRIVER_PAGE).and_then(|bytes| self.used.checked_add(bytes));
-        match used {
-            Some(used) if used <= limit => self.used = used,
-            _ => return false,
-        }
-        true
+    /// Takes memory for a segment, which the driver rounds up to its pages; false where there is too little left.
+    pub fn take_segment(&mut self, bytes: u64) -> bool {
+        bytes.checked_next_multiple_of(DRIVER_PAGE).is_some_and(|bytes| self.take_pages(bytes))
     }
 
-    /// Gives memory of that many bytes back.
-    pub fn give_back(&mut self, bytes: u64) {
-        self.used -= bytes.next_multiple_of(DRIVER_PAGE);
+    /// Takes a segment's memory back.
+    pub fn return_segment(&mut self, bytes: u64) {
+        self.return_pages(bytes.next_multiple_of(DRIVER_PAGE));
+    }
+
+    /// Takes memory of exactly that many bytes; false where there is too little left.
+    pub fn take_pages(&mut self, bytes: u64) -> bool {
+        let limit = self.capacity.map_or(UNLIMITED, |capacity| capacity.0.min(UNLIMITED));
+        let used = self.used.checked_add(bytes).filter(|used| *used <= limit);
+        self.used = used.unwrap_or(self.used);
+        used.is_some()
+    }
+
+    /// Takes memory of exactly that many bytes back.
+    pub fn return_pages(&mut self, bytes: u64) {
+        self.used -= bytes;
     }
 
     /// Addresses for that many bytes, from a multiple of `alignment`, with a gap before the next range; `None` when 64

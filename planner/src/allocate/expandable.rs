@@ -84,7 +84,7 @@ impl Allocator {
     /// beside it. `None`, and nothing happens, where the device has too little left.
     fn map(&mut self, id: BlockId, size: u64, kind: PoolKind) -> Option<()> {
         let mapped = size.checked_next_multiple_of(self.page(kind))?;
-        if !self.device.take(mapped) {
+        if !self.device.take_pages(mapped) {
             return None;
         }
         self.take_out(id);
@@ -119,7 +119,7 @@ impl Allocator {
             let rest = self.blocks.cut(id, end - start);
             self.put_free(rest);
         }
-        self.device.give_back(end - start);
+        self.device.return_pages(end - start);
         self.stats.release(end - start);
         self.blocks[id].state = State::Unmapped;
         self.merge(id);

@@ -30,7 +30,9 @@
 //! # What is not modelled
 //!
 //! CUDA graphs' private pools, `torch.cuda.MemPool`, `backend:cudaMallocAsync`, several GPUs (use one `Allocator` each),
-//! and when an event of another stream completes (see [`Events`]).
+//! when an event of another stream completes (see [`Events`]), and the driver's choice of addresses: here each segment
+//! lies above all earlier ones, which decides between free blocks of equal size. A real driver may give a new segment
+//! the addresses of a released one.
 
 mod allocator;
 mod block;

@@ -17,28 +17,53 @@ use crate::bytes::{Bytes, MIB};
 /// Intervals of `roundup_power2_divisions`: below 2 MiB, then one for each power of two, from 32 GiB on the last.
 pub(super) const INTERVALS: usize = 16;
 
-/// How the allocator behaves. `"...".parse()` reads the environment variable's text; the default is PyTorch's.
+/// How the allocator behaves. `"...".parse()` reads the environment variable's text, the only way to make other options
+/// than PyTorch's defaults, so that they are always valid together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AllocatorOptions {
-    /// `expandable_segments`: segments grow page by page.
-    pub expandable_segments: bool,
-    /// `max_split_size_mb`: blocks of this size and more are neither split nor given to smaller requests.
-    pub max_split_size: Option<Bytes>,
-    /// `max_non_split_rounding_mb`: how much larger than a request a block at or above `max_split_size` may be.
-    pub max_non_split_rounding: Bytes,
-    /// `large_segment_size_mb`: the segment for a request between 1 and 10 MiB; a page of an expandable large range.
-    pub large_segment_size: Bytes,
-    /// `garbage_collection_threshold`: the part of the allowed memory above which old cached segments are released.
-    /// Without effect unless a memory fraction is set.
-    pub garbage_collection_threshold: Option<f64>,
-    /// `per_process_memory_fraction`: the part of the GPU's memory that may be reserved; 1 is no limit.
-    pub memory_fraction: f64,
-    /// `roundup_power2_divisions`: steps between two powers of two, interval by interval; 0 and 1 are off.
+    pub(super) expandable_segments: bool,
+    pub(super) max_split_size: Option<Bytes>,
+    pub(super) max_non_split_rounding: Bytes,
+    pub(super) large_segment_size: Bytes,
+    pub(super) garbage_collection_threshold: Option<f64>,
+    pub(super) memory_fraction: f64,
     pub(super) divisions: [u64; INTERVALS],
 }
 
 impl AllocatorOptions {
-    /// The number of steps between powers of two for a request of `bytes`; 0 and 1 mean multiples of 512 B.
+    /// `expandable_segments`: segments grow page by page.
+    pub fn expandable_segments(&self) -> bool {
+        self.expandable_segments
+    }
+
+    /// `max_split_size_mb`: blocks of this size and more are neither split nor given to smaller requests.
+    pub fn max_split_size(&self) -> Option<Bytes> {
+        self.max_split_size
+    }
+
+    /// `max_non_split_rounding_mb`: how much larger than a request a block at or above `max_split_size` may be.
+    pub fn max_non_split_rounding(&self) -> Bytes {
+        self.max_non_split_rounding
+    }
+
+    /// `large_segment_size_mb`: the segment for a request between 1 and 10 MiB; a page of an expandable large range.
+    pub fn large_segment_size(&self) -> Bytes {
+        self.large_segment_size
+    }
+
+    /// `garbage_collection_threshold`: the part of the allowed memory above which old cached segments are released.
+    /// Without effect unless a memory fraction is set.
+    pub fn garbage_collection_threshold(&self) -> Option<f64> {
+        self.garbage_collection_threshold
+    }
+
+    /// `per_process_memory_fraction`: the part of the GPU's memory that may be reserved; 1 is no limit.
+    pub fn memory_fraction(&self) -> f64 {
+        self.memory_fraction
+    }
+
+    /// `roundup_power2_divisions`: the number of steps between powers of two for a request of `bytes`; 0 and 1 mean
+    /// multiples of 512 B.
     pub fn roundup_power2_divisions(&self, bytes: u64) -> u64 {
         let interval = bytes.max(MIB).ilog2() - MIB.ilog2();
         self.divisions[(interval as usize).min(INTERVALS - 1)]

@@ -105,6 +105,9 @@ impl Allocator {
             let age: u64 = left.iter().map(|(_, age)| age).sum();
             let average = age as f64 / left.len() as f64;
             let (old, young): (Vec<_>, Vec<_>) = left.into_iter().partition(|(_, age)| *age as f64 >= average);
+            if old.is_empty() {
+                break;
+            }
             for (id, _) in old {
                 reclaimed += self.blocks[id].size;
                 self.release(id);
@@ -119,7 +122,7 @@ impl Allocator {
         let size = self.blocks[id].size;
         self.take_out(id);
         self.blocks.forget(id);
-        self.device.give_back(size);
+        self.device.return_segment(size);
         self.stats.release(size);
     }
 }
