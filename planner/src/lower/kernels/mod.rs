@@ -1,5 +1,6 @@
 //! What CUDA kernels need beside their inputs and outputs: temporaries whose sizes follow from shapes and the device.
 
+pub mod attention;
 pub mod cub;
 pub mod embedding;
 pub mod facts;

@@ -1,0 +1,125 @@
+//! What PyTorch itself did: the records of `tests/truth` and their traces, for every test that compares with them.
+//!
+//! ```text
+//! truth.jsonl       -> truth_cases() -> TruthCase: options of the allocator, figures of every phase, both peaks
+//! traces/ID.json.gz -> Trace::load() -> Event, Event, ...: allocations, frees, segments
+//! ```
+
+#![allow(dead_code)] // Each test uses a part.
+
+pub mod check;
+
+use std::fs;
+use std::io::Read;
+use std::path::PathBuf;
+
+use flate2::read::GzDecoder;
+use planner::allocate::StreamId;
+use planner::bytes::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A line of `truth.jsonl`: one case, and PyTorch's figures for it, in bytes.
+#[derive(Clone, Debug, Deserialize)]
+pub struct TruthCase {
+    pub id: String,
+    /// What the case ran: model, batch, precision and so on, as in `cases.yaml`.
+    pub case: Value,
+    /// `PYTORCH_CUDA_ALLOC_CONF`.
+    pub allocator: String,
+    pub device: String,
+    /// The GPU's memory as the driver reports it.
+    pub total_memory: Bytes,
+    pub max_allocated: Bytes,
+    pub max_reserved: Bytes,
+    pub phases: Vec<Phase>,
+}
+
+/// The figures at the end of a phase; peaks are those since the end of the one before.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Phase {
+    pub step: usize,
+    pub phase: String,
+    pub allocated: Bytes,
+    pub peak_allocated: Bytes,
+    pub reserved: Bytes,
+    pub peak_reserved: Bytes,
+    pub requested: Bytes,
+    /// Allocations since the process began, which locates the phase's end in the trace.
+    pub allocations: usize,
+    /// Frees since the process began.
+    pub frees: usize,
+}
+
+/// The allocator's whole life in one case.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    pub id: String,
+    pub events: Vec<Event>,
+}
+
+/// One event of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Bytes as asked for, before rounding.
+    Allocate { bytes: Bytes, stream: StreamId },
+    /// The allocation of that number, counted from 0, is freed.
+    Free(usize),
+    /// The device hands a segment out, for the allocation that follows.
+    Segment(Bytes),
+    /// A segment goes back to the device.
+    SegmentFree(Bytes),
+}
+
+/// The folder `tests/truth` of the repository.
+pub fn truth_folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/truth")
+}
+
+/// All cases, in the order of `truth.jsonl`.
+pub fn truth_cases() -> Vec<TruthCase> {
+    let path = truth_folder().join("truth.jsonl");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.lines().filter(|line| !line.trim().is_empty()).map(parse).collect()
+}
+
+/// A case by its name.
+pub fn truth_case(id: &str) -> TruthCase {
+    truth_cases().into_iter().find(|case| case.id == id).unwrap_or_else(|| panic!("no case {id} in truth.jsonl"))
+}
+
+impl Trace {
+    /// Reads the trace of a case.
+    pub fn load(id: &str) -> Trace {
+        let whole = lines(&format!("tests/truth/traces/{id}.json.gz")).remove(0);
+        let entries = whole["events"].as_array().expect("a trace has a list of events");
+        let event = |entry| event(entry).unwrap_or_else(|| panic!("{id}: {entry} is no event"));
+        Trace { id: id.to_string(), events: entries.iter().map(event).collect() }
+    }
+}
+
+/// The JSON values of a compressed file, one a line; the path is relative to the repository.
+pub fn lines(path: &str) -> Vec<Value> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    let file = fs::File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut text = String::new();
+    let read = GzDecoder::new(file).read_to_string(&mut text);
+    read.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.lines().map(parse).collect()
+}
+
+/// One entry of a trace, as `tests/truth/README.md` describes them.
+fn event(entry: &Value) -> Option<Event> {
+    let bytes = |key: &str| entry[key].as_u64().map(Bytes);
+    match entry.as_i64() {
+        Some(n) if n >= 0 => Some(Event::Allocate { bytes: Bytes(n as u64), stream: StreamId(0) }),
+        Some(n) => Some(Event::Free((-1 - n) as usize)),
+        None => {
+            let stream = StreamId(entry["stream"].as_u64().unwrap_or(0) as u32);
+            let allocate = bytes("alloc").map(|bytes| Event::Allocate { bytes, stream });
+            allocate.or(bytes("segment").map(Event::Segment)).or(bytes("segment_free").map(Event::SegmentFree))
+        }
+    }
+}
