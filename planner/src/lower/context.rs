@@ -31,6 +31,9 @@ pub struct Settings {
     pub training: bool,
     /// The type of the weights.
     pub weights: Dtype,
+    /// The architecture for which CUB's kernels were built; the device's own where None is given. The emulated device of
+    /// the records runs those of 9.0 whatever GPU it stands for.
+    pub cub: Option<super::kernels::cub::Architecture>,
     /// The attention kernel asked for.
     pub attention_kernel: Option<super::kernels::attention::Backend>,
 }

@@ -9,6 +9,7 @@ use super::{Call, Lowered, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::context::Context;
+use crate::lower::kernels::sort::cumsum;
 use crate::schedule::Category;
 
 pub(super) const ROWS: &[Row] = &[
@@ -27,8 +28,11 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row("pad", "input, left, right", pad_shape, pad),
     row("cumsum", "input, dim", first_shape, |context, a| {
-        let sizes = a.tensor(0)?.sizes.clone();
-        one(context.empty("cumsum", &sizes, Dtype::I64))
+        let x = a.tensor(0)?.clone();
+        let output = context.empty("cumsum", &x.sizes, Dtype::I64);
+        let length = x.sizes.last().copied().unwrap_or(1);
+        context.scratch("cumsum", &cumsum(x.dtype, Dtype::I64, x.count() / length.max(1), length));
+        one(output)
     }),
     row("as_input", "input", first_shape, |_, a| {
         a.tensor(0)?.storage.becomes(Category::Inputs);

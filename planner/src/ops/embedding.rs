@@ -8,7 +8,8 @@ use super::{Call, Lowered, Operands, Returns, Row, Shapes};
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
-use crate::lower::kernels::embedding::{Gradient, backward};
+use crate::lower::kernels::cub::Architecture;
+use crate::lower::kernels::embedding::{Gradient, backward_on};
 use crate::lower::tensor::{TensorData, contiguous_strides};
 
 pub(super) const ROWS: &[Row] = &[Row {
@@ -48,7 +49,8 @@ fn embedding(context: &mut Context, operands: &Operands) -> Lowered {
                     indices_are_contiguous: saved.is_contiguous(),
                     ..Gradient::new(saved.count(), width, rows, g.dtype)
                 };
-                let steps = backward(&context.device, &call);
+                let architecture = context.settings.cub.unwrap_or_else(|| Architecture::of(&context.device));
+                let steps = backward_on(architecture, &context.device, &call);
                 let kept = context.scratch("embedding_dense_backward", &steps);
                 let sizes: Dims = smallvec![rows, width];
                 let strides = contiguous_strides(&sizes);

@@ -104,22 +104,31 @@ pub(crate) fn softmax(context: &mut Context, x: &Tensor, dtype: Option<Dtype>) -
     normalized(context, &x, target, ["_softmax", "SoftmaxBackward0", "_softmax_backward_data"])
 }
 
-/// Softmax or log-softmax: the result is kept; backward makes one tensor.
-pub(super) fn normalized(context: &mut Context, x: &Tensor, dtype: Dtype, names: [&'static str; 3]) -> Tensor {
-    let input = if x.is_contiguous() { x.clone() } else { context.empty("contiguous", &x.sizes, x.dtype) };
-    let output = context.empty(names[0], &input.sizes, dtype);
-    drop(input);
+/// The operator, its node and its backward, of softmax and of log-softmax.
+type Names = [&'static str; 3];
+
+/// Softmax or log-softmax. The result is kept; backward of softmax makes the product of gradient and result beside its own
+/// result (native/cuda/SoftMax.cu, `softmax_backward_cuda_out`), that of log-softmax does not.
+pub(super) fn normalized(context: &mut Context, x: &Tensor, dtype: Dtype, names: Names) -> Tensor {
+    let output = context.empty(names[0], &x.sizes, dtype);
+    if !x.is_contiguous() {
+        context.empty(names[0], &x.sizes, x.dtype);
+    }
     if context.records(&[x]) {
         let saved = context.save(&output);
         let from = x.dtype;
+        let log = names[0] == "_log_softmax";
         context.record(
             names[1],
             &[Some(x)],
             &[&output],
             Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
-                let copy = (!g.is_contiguous()).then(|| context.empty("contiguous", &g.sizes, g.dtype));
+                let copy = (!g.is_contiguous()).then(|| context.empty(names[2], &g.sizes, g.dtype));
                 let result = context.empty(names[2], &saved.sizes, from);
+                if !log {
+                    context.empty("mul", &saved.sizes, g.dtype);
+                }
                 drop(copy);
                 smallvec![Some(result)]
             }),
