@@ -12,5 +12,7 @@ pub mod dtype;
 pub mod graph;
 pub mod lower;
 pub mod ops;
+pub mod plan;
 pub mod read;
+pub mod run;
 pub mod schedule;

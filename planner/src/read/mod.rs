@@ -5,6 +5,7 @@ pub mod config;
 pub mod gpus;
 pub mod header;
 pub mod inspect;
+pub mod model;
 pub mod quote;
 pub mod spec;
 pub mod specs;

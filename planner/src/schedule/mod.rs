@@ -5,10 +5,12 @@
 //! ```
 
 mod compare;
+mod live;
 
 use std::rc::Rc;
 
 pub use compare::{Difference, first_difference};
+pub use live::{Live, live_after};
 
 use crate::bytes::Bytes;
 use crate::graph::ModuleId;

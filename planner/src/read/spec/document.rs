@@ -39,7 +39,7 @@ pub(super) struct ArchitectureText {
     #[serde(default)]
     pub generates: bool,
     #[serde(default)]
-    pub positions: Option<String>,
+    pub trained_as: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -77,8 +77,8 @@ pub struct Architecture {
     pub ignored: Vec<regex::Regex>,
     /// Whether it can generate.
     pub generates: bool,
-    /// The config's key of the longest sequence that its position embeddings hold.
-    pub positions: Option<String>,
+    /// The architecture of this family that adds a loss, for a base model that has none.
+    pub trained_as: Option<String>,
 }
 
 /// A built-in configuration: a published model's config.
@@ -294,7 +294,7 @@ fn parse_architecture(name: &str, text: &ArchitectureText, file: &Rc<str>) -> Re
         tied: text.tied.iter().map(|(name, other)| (name.clone(), other.clone())).collect(),
         ignored: ignored.collect::<Result<_, _>>()?,
         generates: text.generates,
-        positions: text.positions.clone(),
+        trained_as: text.trained_as.clone(),
     })
 }
 

@@ -1,0 +1,104 @@
+//! Drives an event stream through the allocator: what PyTorch's counters read at the end of each phase.
+
+use super::{Allocator, AllocatorOptions, BlockId, OutOfMemory, SegmentView, StreamId};
+use crate::bytes::Bytes;
+use crate::schedule::{Event, Stream};
+
+/// The counters at a phase's end; peaks are those since the end of the phase before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PhaseFigures {
+    /// The phase, by its number in the stream.
+    pub phase: u32,
+    /// `memory_allocated`.
+    pub allocated: Bytes,
+    /// `max_memory_allocated`.
+    pub peak_allocated: Bytes,
+    /// `memory_reserved`.
+    pub reserved: Bytes,
+    /// `max_memory_reserved`.
+    pub peak_reserved: Bytes,
+}
+
+/// Cached blocks given back so that an allocation fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GivenBack {
+    /// The event that needed them.
+    pub event: usize,
+    /// How much was given back.
+    pub released: Bytes,
+}
+
+/// What became of a stream.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The counters of each phase that was reached.
+    pub phases: Vec<PhaseFigures>,
+    /// The largest `max_memory_allocated` of all phases.
+    pub peak_allocated: Bytes,
+    /// The largest `max_memory_reserved` of all phases.
+    pub peak_reserved: Bytes,
+    /// The event at which allocated memory first reached its peak.
+    pub peak_event: usize,
+    /// Where cached blocks were given back.
+    pub given_back: Vec<GivenBack>,
+    /// The allocation that could not be served, with its event; the stream ends there.
+    pub out_of_memory: Option<(usize, OutOfMemory)>,
+    /// The segments when the stream ended.
+    pub segments: Vec<SegmentView>,
+}
+
+/// Runs a stream through an allocator with these options that may take so many bytes.
+pub fn simulate(stream: &Stream, options: &AllocatorOptions, capacity: Option<Bytes>) -> Outcome {
+    let mut allocator = Allocator::new(options.clone(), capacity);
+    let mut blocks = vec![BlockId::EMPTY; stream.allocations.len()];
+    let mut outcome = Outcome {
+        phases: Vec::with_capacity(stream.phases.len()),
+        peak_allocated: Bytes(0),
+        peak_reserved: Bytes(0),
+        peak_event: 0,
+        given_back: Vec::new(),
+        out_of_memory: None,
+        segments: Vec::new(),
+    };
+    for (number, event) in stream.events.iter().enumerate() {
+        match event {
+            Event::Allocate(id) => {
+                let allocation = &stream.allocations[id.index()];
+                let retries = allocator.retries().len();
+                match allocator.allocate(allocation.bytes, StreamId(allocation.stream)) {
+                    Ok(block) => blocks[id.index()] = block,
+                    Err(error) => {
+                        outcome.out_of_memory = Some((number, error));
+                        break;
+                    }
+                }
+                let given = allocator.retries()[retries..].iter();
+                outcome.given_back.extend(given.map(|retry| GivenBack { event: number, released: retry.released }));
+                let allocated = allocator.stats().allocated;
+                if allocated > outcome.peak_allocated {
+                    outcome.peak_allocated = allocated;
+                    outcome.peak_event = number;
+                }
+            }
+            Event::Free(id) => {
+                allocator.free(blocks[id.index()]);
+            }
+            Event::Becomes(..) => {}
+            Event::Phase(phase) => {
+                let stats = allocator.stats();
+                outcome.phases.push(PhaseFigures {
+                    phase: *phase,
+                    allocated: stats.allocated,
+                    peak_allocated: stats.peak_allocated,
+                    reserved: stats.reserved,
+                    peak_reserved: stats.peak_reserved,
+                });
+                outcome.peak_reserved = outcome.peak_reserved.max(stats.peak_reserved);
+                allocator.reset_peaks();
+            }
+        }
+    }
+    outcome.peak_reserved = outcome.peak_reserved.max(allocator.stats().peak_reserved);
+    outcome.segments = allocator.snapshot();
+    outcome
+}

@@ -1,0 +1,182 @@
+//! A plan: the whole pipeline, from a model and a run to figures.
+
+use serde::Deserialize;
+
+use crate::allocate::{AllocatorOptions, OptionsError, Outcome, simulate};
+use crate::bytes::Bytes;
+use crate::graph::{Graph, GraphError, Loop, unroll};
+use crate::lower::context::Settings;
+use crate::lower::device::Device;
+use crate::lower::kernels::cub::Architecture;
+use crate::lower::{LowerError, lower};
+use crate::read::gpus::Gpu;
+use crate::read::model::{Agreement, Model, ModelError, agree};
+use crate::read::spec::SpecError;
+use crate::read::specs;
+use crate::run::{Attention, Mode, Precision, Run, RunError};
+use crate::schedule::{Live, Stream, live_after};
+
+/// Memory that a process needs on the GPU outside the allocator.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutsideAllocator {
+    /// The least that is known of.
+    pub least: Bytes,
+    /// What plans leave room for.
+    pub most: Bytes,
+    /// Where the figures come from.
+    pub source: String,
+}
+
+/// A plan.
+#[derive(Debug)]
+pub struct Plan {
+    /// The architecture that was planned: the model's, or the one that adds a loss to it.
+    pub architecture: String,
+    /// The precision that the run was planned in.
+    pub precision: Precision,
+    /// The program.
+    pub graph: Graph,
+    /// Its event stream.
+    pub stream: Stream,
+    /// What the allocator makes of it.
+    pub outcome: Outcome,
+    /// What is alive at the peak, largest first.
+    pub at_peak: Vec<Live>,
+    /// How far the checkpoint and the architecture agree.
+    pub agreement: Agreement,
+    /// What the allocator may take.
+    pub capacity: Bytes,
+    /// What lies outside the allocator; None where the capacity was given.
+    pub outside: Option<OutsideAllocator>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The run cannot be.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The model cannot be read.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The allocator's options are wrong.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// The program cannot be unrolled.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// An operator cannot run.
+    #[error("{error}, in {module}")]
+    Lower {
+        /// What is wrong.
+        error: LowerError,
+        /// The module that called the operator.
+        module: String,
+    },
+    /// The architecture has no `generate`.
+    #[error("{architecture} cannot generate: `--mode generate` is for causal language models")]
+    CannotGenerate {
+        /// The architecture.
+        architecture: String,
+    },
+    /// A spec is wrong.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The published weights have a type that cannot be run.
+    #[error("the model's weights are {found}, which no precision computes in: give --precision fp32, bf16 or fp16")]
+    Precision {
+        /// Their type.
+        found: crate::dtype::Dtype,
+    },
+}
+
+/// Plans a run of a model on a GPU.
+///
+/// # Errors
+/// Whatever keeps the run from being planned: sizes, shapes, unknown operators, weights that do not fit.
+pub fn plan(model: &Model, run: &Run, gpu: &Gpu) -> Result<Plan, PlanError> {
+    plan_with(model, run, gpu, None)
+}
+
+/// Plans with CUB's kernels of another architecture than the GPU's: what an emulated device runs.
+///
+/// # Errors
+/// As `plan`.
+pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, cub: Option<Architecture>) -> Result<Plan, PlanError> {
+    run.check()?;
+    let options: AllocatorOptions = run.allocator.parse()?;
+    let precision = precision(model, run)?;
+    let graph = program(model, run)?;
+    let architecture = model.architecture(run.mode.records())?;
+    let agreement = agree(model, architecture, &graph.parameters)?;
+    let settings = Settings {
+        training: run.mode.records(),
+        weights: precision.dtype(),
+        cub,
+        attention_kernel: run.sdpa.filter(|_| run.attention == Attention::Sdpa),
+    };
+    let stream = lower(&graph, &device(gpu), settings).map_err(|error| {
+        let module = graph.modules[error.module.index()].path.clone();
+        PlanError::Lower { error, module: if module.is_empty() { "the model".to_owned() } else { module } }
+    })?;
+    let outside = if run.capacity.is_some() { None } else { Some(outside()?) };
+    let room = outside.as_ref().map_or(Bytes(0), |outside| outside.most);
+    let capacity = run.capacity.unwrap_or(Bytes(gpu.memory.total.0.saturating_sub(room.0)));
+    let outcome = simulate(&stream, &options, Some(capacity));
+    let mut at_peak = live_after(&stream, outcome.peak_event);
+    at_peak.sort_by_key(|live| std::cmp::Reverse(stream.allocations[live.id.index()].bytes));
+    let architecture = architecture.name.clone();
+    Ok(Plan { architecture, precision, graph, stream, outcome, at_peak, agreement, capacity, outside })
+}
+
+/// The forward program of a run: what the plan unrolls.
+///
+/// # Errors
+/// As `plan`.
+pub fn program(model: &Model, run: &Run) -> Result<Graph, PlanError> {
+    let architecture = model.architecture(run.mode.records())?;
+    if run.mode == Mode::Generate && !architecture.generates {
+        return Err(PlanError::CannotGenerate { architecture: architecture.name.clone() });
+    }
+    let wanted = Loop {
+        mode: run.mode.function(),
+        training: run.mode == Mode::Train,
+        integers: vec![
+            ("batch", run.batch),
+            ("seq", run.seq),
+            ("new_tokens", run.new_tokens),
+            ("steps", run.steps),
+            ("accumulate", 1),
+        ],
+        flags: vec![("hold_outputs", run.hold_outputs), ("labels", run.mode.records())],
+        attention: run.attention.word().to_owned(),
+    };
+    Ok(unroll(&model.family, architecture, &model.config, &wanted)?)
+}
+
+fn precision(model: &Model, run: &Run) -> Result<Precision, PlanError> {
+    match (run.precision, model.dtype) {
+        (Some(precision), _) => Ok(precision),
+        (None, None) => Ok(Precision::Fp32),
+        (None, Some(dtype)) => Precision::of(dtype).ok_or(PlanError::Precision { found: dtype }),
+    }
+}
+
+/// What kernels ask of the GPU.
+pub fn device(gpu: &Gpu) -> Device {
+    let capability = &gpu.compute_capability;
+    let threads = gpu.threads_per_multiprocessor.map_or(2048, u64::from);
+    Device {
+        compute_capability: (capability.major, capability.minor),
+        multiprocessors: u64::from(gpu.multiprocessors),
+        threads_per_multiprocessor: threads,
+    }
+}
+
+fn outside() -> Result<OutsideAllocator, SpecError> {
+    let file = "context.yaml";
+    let error = |message: &str| SpecError::new(&format!("specs/{file}").into(), Default::default(), message);
+    let text = specs::embedded(file).ok_or_else(|| error("the spec is missing"))?;
+    serde_yaml::from_str(text).map_err(|problem| error(&problem.to_string()))
+}

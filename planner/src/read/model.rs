@@ -1,0 +1,132 @@
+//! A model: its family, its config and, where it comes from a folder, the headers of its weights.
+
+mod error;
+mod weights;
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+pub use error::ModelError;
+pub use weights::{Agreement, agree};
+
+use super::checkpoint::{self, Checkpoint};
+use super::config;
+use super::spec::{Architecture, Family, Shelf};
+use crate::dtype::Dtype;
+
+/// A model that can be planned.
+#[derive(Debug)]
+pub struct Model {
+    /// What the user called it: a built-in name or a folder.
+    pub name: String,
+    /// The family that describes it.
+    pub family: Family,
+    /// Its architecture's name.
+    pub architecture: String,
+    /// The entries of its config.json.
+    pub config: Map<String, Value>,
+    /// The type of its published weights.
+    pub dtype: Option<Dtype>,
+    /// What the headers of its weights list; None for a built-in name.
+    pub weights: Option<Checkpoint>,
+}
+
+impl Model {
+    /// The architecture that runs: the model's own, or, where a loss is needed and a base model has none, the one that
+    /// adds a head to it.
+    ///
+    /// # Errors
+    /// A spec that names an architecture it does not describe.
+    pub fn architecture(&self, needs_loss: bool) -> Result<&Architecture, ModelError> {
+        let find = |name: &str| {
+            self.family.architectures.get(name).ok_or_else(|| ModelError::UnknownArchitecture {
+                found: name.to_owned(),
+                known: self.family.architectures.keys().cloned().collect(),
+            })
+        };
+        let own = find(&self.architecture)?;
+        match &own.trained_as {
+            Some(other) if needs_loss => find(other),
+            _ => Ok(own),
+        }
+    }
+}
+
+/// Opens a model: a folder as Hugging Face lays it out, or a built-in name.
+///
+/// `architecture` takes the place of the one that the config names.
+///
+/// # Errors
+/// No such folder or name; a config, an index or a header that is not what it should be; an unknown architecture.
+pub fn open(name: &str, architecture: Option<&str>, shelf: &Shelf) -> Result<Model, ModelError> {
+    let path = Path::new(name);
+    if path.is_dir() {
+        return open_folder(path, architecture, shelf);
+    }
+    if path.is_file() {
+        return Err(ModelError::FileNotFolder { path: path.to_owned() });
+    }
+    let key = name.to_ascii_lowercase();
+    match shelf.family_of_configuration(&key)? {
+        Some(family) => built_in(&key, architecture, family, shelf),
+        None => Err(ModelError::UnknownName { name: name.to_owned(), known: known_names(shelf)? }),
+    }
+}
+
+fn known_names(shelf: &Shelf) -> Result<Vec<String>, ModelError> {
+    let families = shelf.families()?;
+    let mut names: Vec<String> = families.iter().flat_map(|family| family.configurations.keys().cloned()).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn built_in(name: &str, architecture: Option<&str>, family: Family, shelf: &Shelf) -> Result<Model, ModelError> {
+    let Some(configuration) = family.configurations.get(name) else {
+        return Err(ModelError::UnknownName { name: name.to_owned(), known: known_names(shelf)? });
+    };
+    let architecture = architecture.unwrap_or(&configuration.architecture).to_owned();
+    if !family.architectures.contains_key(&architecture) {
+        let known = family.architectures.keys().cloned().collect();
+        return Err(ModelError::UnknownArchitecture { found: architecture, known });
+    }
+    Ok(Model {
+        name: name.to_owned(),
+        architecture,
+        config: configuration.config.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        dtype: configuration.dtype.as_deref().and_then(Dtype::named),
+        weights: None,
+        family,
+    })
+}
+
+fn open_folder(path: &Path, architecture: Option<&str>, shelf: &Shelf) -> Result<Model, ModelError> {
+    let config = config::read(path)?;
+    let architecture = match architecture {
+        Some(architecture) => architecture,
+        None => config.architecture()?,
+    };
+    let Some(family) = shelf.family_of_architecture(architecture)? else {
+        let families = shelf.families()?;
+        let known = families.iter().flat_map(|family| family.architectures.keys().cloned()).collect();
+        return Err(ModelError::UnknownArchitecture { found: architecture.to_owned(), known });
+    };
+    let weights = checkpoint::read(path)?;
+    let named = config.dtype()?.map(|dtype| dtype.trim_start_matches("torch.").to_owned());
+    let dtype = match named.as_deref() {
+        None | Some("auto") => weights.tensors.values().find_map(|tensor| weights::floating(tensor.dtype)),
+        Some(name) => Some(
+            Dtype::named(name)
+                .filter(|dtype| dtype.is_floating())
+                .ok_or_else(|| ModelError::UnknownDtype { path: config.path().to_owned(), found: name.to_owned() })?,
+        ),
+    };
+    Ok(Model {
+        name: path.display().to_string(),
+        architecture: architecture.to_owned(),
+        config: config.values().clone(),
+        dtype,
+        weights: Some(weights),
+        family,
+    })
+}

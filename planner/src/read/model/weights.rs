@@ -1,0 +1,117 @@
+//! Whether a checkpoint holds what an architecture has, under the names that transformers looks for.
+//!
+//! A stored name may lack the base model's prefix (`h.0.attn.c_attn.weight`), or have one that the architecture lacks; old
+//! names (`LayerNorm.gamma`) are renamed; stored buffers that the model makes itself are passed over; a tied parameter may
+//! be absent or stored twice (transformers 5.17.0, core_model_loading.py and conversion_mapping.py).
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{Model, ModelError};
+use crate::dtype::Dtype;
+use crate::graph::Parameter;
+use crate::read::checkpoint::StoredTensor;
+use crate::read::header;
+use crate::read::spec::Architecture;
+
+/// How far a checkpoint and an architecture agree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Agreement {
+    /// Parameters that the checkpoint lacks: they would be newly initialised.
+    pub missing: Vec<String>,
+    /// Stored tensors that the architecture has no use for.
+    pub unexpected: Vec<String>,
+}
+
+/// The type of stored weights, where they are floating-point numbers.
+pub(super) fn floating(dtype: header::Dtype) -> Option<Dtype> {
+    match dtype {
+        header::Dtype::F32 => Some(Dtype::F32),
+        header::Dtype::F16 => Some(Dtype::F16),
+        header::Dtype::BF16 => Some(Dtype::BF16),
+        header::Dtype::F64 => Some(Dtype::F64),
+        _ => None,
+    }
+}
+
+/// Compares the stored tensors with the parameters of the model.
+///
+/// # Errors
+/// A stored tensor of another shape; a checkpoint that holds nothing of the model.
+pub fn agree(model: &Model, architecture: &Architecture, parameters: &[Parameter]) -> Result<Agreement, ModelError> {
+    let Some(weights) = &model.weights else { return Ok(Agreement::default()) };
+    let expected: FxHashMap<&str, &Parameter> = parameters.iter().map(|p| (p.name.as_str(), p)).collect();
+    let mut found: FxHashSet<&str> = FxHashSet::default();
+    let mut unexpected = Vec::new();
+    for (stored, tensor) in &weights.tensors {
+        let parameter = candidates(stored, architecture).into_iter().find_map(|name| {
+            let name = tied_to(&name, architecture).unwrap_or(name);
+            expected.get(name.as_str()).copied()
+        });
+        match parameter {
+            Some(parameter) => {
+                found.insert(&parameter.name);
+                check_shape(model, architecture, stored, tensor, parameter)?;
+            }
+            None if architecture.ignored.iter().any(|pattern| pattern.is_match(stored)) => {}
+            None => unexpected.push(stored.clone()),
+        }
+    }
+    let stored = parameters.iter().filter(|parameter| parameter.stored);
+    let missing: Vec<String> = stored.filter(|p| !found.contains(p.name.as_str())).map(|p| p.name.clone()).collect();
+    match (parameters.first(), weights.tensors.first()) {
+        (Some(first), Some((stored, _))) if found.is_empty() => Err(ModelError::NothingFits {
+            architecture: architecture.name.clone(),
+            parameters: parameters.len(),
+            first: first.name.clone(),
+            stored: stored.clone(),
+        }),
+        _ => Ok(Agreement { missing, unexpected }),
+    }
+}
+
+fn check_shape(
+    model: &Model,
+    architecture: &Architecture,
+    name: &str,
+    stored: &StoredTensor,
+    parameter: &Parameter,
+) -> Result<(), ModelError> {
+    if stored.shape[..] == parameter.shape[..] {
+        return Ok(());
+    }
+    let files = model.weights.as_ref().map(|weights| &weights.files);
+    let file = files.and_then(|files| files.get(stored.file.0 as usize)).map(|file| file.path.clone());
+    Err(ModelError::Shape {
+        file: file.unwrap_or_default(),
+        name: name.to_owned(),
+        stored: stored.shape.clone(),
+        expected: parameter.shape.to_vec(),
+        architecture: architecture.name.clone(),
+    })
+}
+
+/// The names under which a stored tensor may be meant, the likeliest first.
+fn candidates(stored: &str, architecture: &Architecture) -> Vec<String> {
+    let mut names = vec![stored.to_owned()];
+    for (old, new) in [("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")] {
+        if stored.contains(old) {
+            names.push(stored.replace(old, new));
+        }
+    }
+    let prefix = format!("{}.", architecture.base_prefix);
+    if prefix.len() > 1 {
+        let prefixed: Vec<String> = names
+            .iter()
+            .map(|name| match name.strip_prefix(&prefix) {
+                Some(bare) => bare.to_owned(),
+                None => format!("{prefix}{name}"),
+            })
+            .collect();
+        names.extend(prefixed);
+    }
+    names
+}
+
+fn tied_to(name: &str, architecture: &Architecture) -> Option<String> {
+    architecture.tied.iter().find(|(tied, _)| tied == name).map(|(_, other)| other.clone())
+}

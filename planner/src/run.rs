@@ -1,0 +1,255 @@
+//! A run: what is done with a model. The meaning of each choice is that of the loops in specs/library/loops.yaml.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::bytes::Bytes;
+use crate::dtype::Dtype;
+use crate::lower::kernels::attention::Backend;
+
+/// What the loop does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Forward, backward and the optimizer's step.
+    #[default]
+    Train,
+    /// Forward passes under `torch.no_grad()`.
+    Infer,
+    /// A prefill and a number of tokens, one at a time, with a growing cache.
+    Generate,
+    /// Forward passes that record for a backward that never comes.
+    EvalWithGrad,
+}
+
+/// The type of the weights, and so of the computation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// float32.
+    Fp32,
+    /// bfloat16.
+    Bf16,
+    /// float16.
+    Fp16,
+}
+
+/// How a model computes attention.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Attention {
+    /// `scaled_dot_product_attention`.
+    #[default]
+    Sdpa,
+    /// Matrix products and a softmax, as the model's own source has them.
+    Eager,
+}
+
+/// The optimizer of a training run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Optimizer {
+    /// `torch.optim.AdamW` with foreach, PyTorch's default.
+    #[default]
+    AdamW,
+}
+
+/// A word that names none of the choices.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{word}` is no {what}: it is one of {choices}")]
+pub struct UnknownChoice {
+    /// What was to be chosen.
+    pub what: &'static str,
+    /// What was given.
+    pub word: String,
+    /// What could be given.
+    pub choices: String,
+}
+
+/// The words of an enum of choices.
+macro_rules! choices {
+    ($type:ty, $what:literal, $($word:literal => $value:expr),+ $(,)?) => {
+        impl $type {
+            /// Every choice with its word.
+            pub const ALL: &[(&'static str, $type)] = &[$(($word, $value)),+];
+
+            /// Its word.
+            pub fn word(self) -> &'static str {
+                Self::ALL.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = UnknownChoice;
+
+            fn from_str(word: &str) -> Result<Self, UnknownChoice> {
+                let folded = word.to_ascii_lowercase().replace('_', "-");
+                Self::ALL.iter().find(|(known, _)| *known == folded).map(|(_, value)| *value).ok_or_else(|| {
+                    let words: Vec<&str> = Self::ALL.iter().map(|(word, _)| *word).collect();
+                    UnknownChoice { what: $what, word: word.to_owned(), choices: words.join(", ") }
+                })
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.word())
+            }
+        }
+    };
+}
+
+choices!(Mode, "mode", "train" => Mode::Train, "infer" => Mode::Infer, "generate" => Mode::Generate,
+    "eval-with-grad" => Mode::EvalWithGrad);
+choices!(Precision, "precision", "fp32" => Precision::Fp32, "bf16" => Precision::Bf16, "fp16" => Precision::Fp16);
+choices!(Attention, "attention", "sdpa" => Attention::Sdpa, "eager" => Attention::Eager);
+choices!(Optimizer, "optimizer", "adamw" => Optimizer::AdamW);
+
+impl Mode {
+    /// The loop's function in specs/library/loops.yaml.
+    pub fn function(self) -> &'static str {
+        match self {
+            Mode::Train => "train",
+            Mode::Infer => "infer",
+            Mode::Generate => "generate",
+            Mode::EvalWithGrad => "eval_with_grad",
+        }
+    }
+
+    /// Whether autograd records.
+    pub fn records(self) -> bool {
+        matches!(self, Mode::Train | Mode::EvalWithGrad)
+    }
+}
+
+impl Precision {
+    /// The weights' type.
+    pub fn dtype(self) -> Dtype {
+        match self {
+            Precision::Fp32 => Dtype::F32,
+            Precision::Bf16 => Dtype::BF16,
+            Precision::Fp16 => Dtype::F16,
+        }
+    }
+
+    /// The precision in which weights of this type compute.
+    pub fn of(dtype: Dtype) -> Option<Precision> {
+        Precision::ALL.iter().map(|(_, precision)| *precision).find(|precision| precision.dtype() == dtype)
+    }
+}
+
+/// The words of `sdpa`: a kernel, or `auto` for PyTorch's own choice.
+pub fn parse_kernel(word: &str) -> Result<Option<Backend>, UnknownChoice> {
+    match word.to_ascii_lowercase().as_str() {
+        "auto" => Ok(None),
+        "flash" => Ok(Some(Backend::Flash)),
+        "efficient" => Ok(Some(Backend::Efficient)),
+        "math" => Ok(Some(Backend::Math)),
+        "cudnn" => Ok(Some(Backend::Cudnn)),
+        _ => Err(UnknownChoice {
+            what: "attention kernel",
+            word: word.to_owned(),
+            choices: "auto, flash, efficient, math, cudnn".to_owned(),
+        }),
+    }
+}
+
+/// The word of an attention kernel.
+pub fn kernel_word(kernel: Option<Backend>) -> &'static str {
+    match kernel {
+        None => "auto",
+        Some(Backend::Flash) => "flash",
+        Some(Backend::Efficient) => "efficient",
+        Some(Backend::Math) => "math",
+        Some(Backend::Cudnn) => "cudnn",
+    }
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// What the loop does.
+    pub mode: Mode,
+    /// Sequences at once.
+    pub batch: u64,
+    /// Tokens of each.
+    pub seq: u64,
+    /// Tokens that are generated after the prefill.
+    pub new_tokens: u64,
+    /// The weights' type; the model's own where None is given.
+    pub precision: Option<Precision>,
+    /// The optimizer.
+    pub optimizer: Optimizer,
+    /// How often the loop goes round.
+    pub steps: u64,
+    /// How the model computes attention.
+    pub attention: Attention,
+    /// The attention kernel; PyTorch's choice where None is given.
+    pub sdpa: Option<Backend>,
+    /// Whether the model's output is kept until the step ends.
+    pub hold_outputs: bool,
+    /// What the allocator may take; the GPU's memory less the context where None is given.
+    pub capacity: Option<Bytes>,
+    /// `PYTORCH_CUDA_ALLOC_CONF`.
+    pub allocator: String,
+}
+
+impl Default for Run {
+    fn default() -> Run {
+        Run {
+            mode: Mode::default(),
+            batch: 1,
+            seq: 128,
+            new_tokens: 8,
+            precision: None,
+            optimizer: Optimizer::default(),
+            steps: 3,
+            attention: Attention::default(),
+            sdpa: None,
+            hold_outputs: false,
+            capacity: None,
+            allocator: String::new(),
+        }
+    }
+}
+
+/// A run that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// A size of zero.
+    #[error("{what} is 0: it must be at least 1")]
+    Zero {
+        /// Which size.
+        what: &'static str,
+    },
+    /// A size beyond any GPU.
+    #[error("{what} is {value}: the largest that can be planned is {most}")]
+    TooLarge {
+        /// Which size.
+        what: &'static str,
+        /// What was given.
+        value: u64,
+        /// The largest.
+        most: u64,
+    },
+}
+
+impl Run {
+    /// Checks the sizes.
+    ///
+    /// # Errors
+    /// A size of zero, or one beyond any GPU.
+    pub fn check(&self) -> Result<(), RunError> {
+        let sizes = [
+            ("batch", self.batch, 1 << 32),
+            ("seq", self.seq, 1 << 32),
+            ("new-tokens", self.new_tokens, 100_000),
+            ("steps", self.steps, 1_000),
+        ];
+        for (what, value, most) in sizes {
+            if value == 0 {
+                return Err(RunError::Zero { what });
+            }
+            if value > most {
+                return Err(RunError::TooLarge { what, value, most });
+            }
+        }
+        Ok(())
+    }
+}
