@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use planner::dtype::Dtype;
 use planner::lower::device::Device;
 use planner::lower::kernels::attention::{
-    AttentionError, Backend, BufferId, Gradient, Held, Layout, Mask, Problem, Step, backward, choose, forward,
+    AttentionError, Backend, Buffer, BufferId, Gradient, Held, Layout, Mask, Problem, Step, backward, choose, forward,
 };
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/truth/kernels/");
@@ -79,7 +79,7 @@ fn plan(row: &[&str]) -> (String, String) {
         Err(AttentionError::Raises { .. }) => return ("raises,,,".to_owned(), truth),
         Err(error) => return (error.to_string(), truth),
     };
-    let mut said = vec![text(&call.layout), events(&call.steps, |id| call.buffers[id.0].bytes)];
+    let mut said = vec![text(&call.layout), events(&call.steps, &call.buffers, call.output)];
     if !requires_grad(&problem) {
         said.extend([String::new(), String::new()]);
         return (said.join(","), truth);
@@ -89,7 +89,7 @@ fn plan(row: &[&str]) -> (String, String) {
             assert_eq!(back.buffers[..call.buffers.len()], call.buffers);
             let held = releases(&back.steps);
             assert_eq!(sorted(held), sorted(call.saved), "released what was saved: {row:?}");
-            said.push(events(&back.steps, |id| back.buffers[id.0].bytes));
+            said.push(events(&back.steps, &back.buffers, call.output));
             said.push(gradients(&back.gradients));
         }
         Err(AttentionError::Raises { .. }) => said.extend(["raises".to_owned(), String::new()]),
@@ -102,10 +102,13 @@ fn requires_grad(problem: &Problem) -> bool {
     problem.requires_grad.contains(&true) || problem.mask.as_ref().is_some_and(|mask| mask.requires_grad)
 }
 
-fn events(steps: &[Step], bytes: impl Fn(BufferId) -> u64) -> String {
+/// The output is held by autograd alone.
+fn events(steps: &[Step], buffers: &[Buffer], output: BufferId) -> String {
     let shown = steps.iter().filter_map(|step| match step {
-        Step::Allocate(id) => Some(format!("+{}", bytes(*id))),
+        Step::Allocate(id) => Some(format!("+{}", buffers[id.0].bytes)),
         Step::Free(id) => Some(format!("-{}", id.0)),
+        Step::Release(Held::Output) => Some(format!("-{}", output.0)),
+        Step::Release(Held::Gradient) => Some("-g".to_owned()),
         Step::Release(_) | Step::Blas | Step::Sum { .. } => None,
     });
     shown.collect::<Vec<_>>().join(" ")
@@ -113,7 +116,7 @@ fn events(steps: &[Step], bytes: impl Fn(BufferId) -> u64) -> String {
 
 fn releases(steps: &[Step]) -> Vec<Held> {
     let of = |step: &Step| match step {
-        Step::Release(held) => Some(*held),
+        Step::Release(held) if *held != Held::Gradient => Some(*held),
         _ => None,
     };
     steps.iter().filter_map(of).collect()

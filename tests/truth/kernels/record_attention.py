@@ -14,7 +14,7 @@ Columns of attention_plan.csv: GPU, backend, the same eight, the output's gradie
 forward call, those of the backward, and the gradients of query, key, value and mask.
 
 A tensor is `2x3x4`, with `:strides` where it is not contiguous; a mask's `*` says that it requires a gradient. Events are
-`+bytes` for an allocation and `-n` when the n-th allocation of the row is freed. Calls whose mask's gradient is a sum of
+`+bytes` for an allocation, `-n` when the n-th allocation of the row is freed, and `-g` when the output's gradient is. Calls whose mask's gradient is a sum of
 256 elements or more are left out: that sum's kernel takes temporaries of its own.
 """
 import argparse, contextlib, os, random, warnings
@@ -166,10 +166,21 @@ def mark():
     torch.empty(MARK, device="cuda", dtype=torch.uint8)
 
 
+class Gradient(torch.autograd.Function):
+    """The node after the call: it keeps nothing of it, and hands back a new gradient of the wanted layout."""
+    @staticmethod
+    def forward(ctx, out, layout):
+        ctx.layout = layout
+        return torch.empty_like(out)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return torch.empty_strided(*ctx.layout, dtype=gradient.dtype, device="cuda"), None
+
+
 def run(call):
     """The output's strides (None where it raises), the gradients (None where it raises) and whether memory sufficed."""
     q, k, v, mask = tensors(call)
-    gradient = torch.empty_strided(*call["g"], dtype=q.dtype, device="cuda")
     out, back, fits = None, [], True
     mark()
     try:
@@ -177,15 +188,19 @@ def run(call):
     except RuntimeError as error:
         fits = not isinstance(error, torch.OutOfMemoryError)
     mark()
+    stride = out is not None and out.stride()
+    after = None if out is None else Gradient.apply(out, call["g"])
+    del out
+    mark()
     wanted = [t is not None and t.requires_grad for t in (q, k, v, mask)]
-    if out is not None and any(wanted):
+    if after is not None and any(wanted):
         try:
-            made = iter(torch.autograd.grad(out, [t for t, w in zip((q, k, v, mask), wanted) if w], gradient))
+            made = iter(torch.autograd.grad(after, [t for t, w in zip((q, k, v, mask), wanted) if w], after))
             back = [next(made) if w else None for w in wanted]
         except RuntimeError as error:
             back, fits = None, not isinstance(error, torch.OutOfMemoryError)
     mark()
-    return out is not None and out.stride(), back and [None if t is None else text(t.shape, t.stride()) for t in back], fits
+    return stride, back and [None if t is None else text(t.shape, t.stride()) for t in back], fits
 
 
 def history():
@@ -222,9 +237,11 @@ def plans(gpu, calls, only):
     for at, (call, backend, out, back, fits) in enumerate(rows):
         if not fits:
             continue
-        forward, backward = parts[3 * at + 1], parts[3 * at + 2]
-        first = min([n for n, size in forward + backward if size], default=0)
-        events = [" ".join(f"+{size}" if size else f"-{n - first}" for n, size in part if n >= first) for part in (forward, backward)]
+        forward, backward = parts[4 * at + 1], parts[4 * at + 3]
+        gradient = min([n for n, size in backward if size], default=None)
+        made = [n for n, size in forward + backward if size and n != gradient]
+        name = {**{n: at for at, n in enumerate(made)}, gradient: "g"}
+        events = [" ".join(f"+{size}" if size else f"-{name[n]}" for n, size in part if n in name and (n != gradient or not size)) for part in (forward, backward)]
         shape = call["g"][0]
         ends = [text(shape, out), events[0], *(["raises", ""] if back is None else [events[1], ";".join(t or "-" for t in back)])] if out else ["raises", "", "", ""]
         print(",".join([gpu, backend, *columns(call), text(*call["g"]), *ends]))

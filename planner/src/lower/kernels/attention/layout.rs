@@ -21,7 +21,7 @@ impl Layout {
 
     /// How many elements it has.
     pub fn elements(&self) -> u64 {
-        self.shape.iter().product()
+        self.shape.iter().fold(1, |elements, &size| elements.saturating_mul(size))
     }
 
     /// `is_contiguous()`: dimensions of one element may have any stride.

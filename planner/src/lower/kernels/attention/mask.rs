@@ -8,7 +8,7 @@ use super::{Mask, Problem};
 /// numbers is used as it is.
 pub fn additive(tape: &mut Tape, problem: &Problem) -> Option<Value> {
     let mask = problem.mask.as_ref()?;
-    let value = Value { buffer: None, layout: mask.layout.clone() };
+    let value = Value::given(&mask.layout);
     Some(if mask.boolean { chosen(tape, &value, problem.dtype.size()) } else { value })
 }
 

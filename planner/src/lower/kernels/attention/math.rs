@@ -117,7 +117,7 @@ pub(super) fn forward(tape: &mut Tape, problem: &Problem) -> Run {
 /// The input as fp32, or as it is where it is no half precision.
 fn cast(tape: &mut Tape, what: &'static str, layout: &Layout, problem: &Problem) -> Value {
     if !is_half(problem) {
-        return Value { buffer: None, layout: layout.clone() };
+        return Value::given(layout);
     }
     tape.tensor(what, layout.like(), Dtype::F32.size())
 }
