@@ -143,7 +143,8 @@ fn repeated(tape: &mut Tape, what: &'static str, input: &Value, problem: &Proble
     tape.tensor(what, Layout::contiguous(&shape), element(problem))
 }
 
-/// `_safe_softmax`: the softmax, then rows that are all minus infinity are set to 0 in place.
+/// `_safe_softmax`: the softmax, then rows that are all minus infinity are set to 0 in place. Not modelled: `all` over a few
+/// rows of some 100000 keys splits each row over blocks, with temporaries of tens of bytes.
 fn safe_softmax(tape: &mut Tape, scores: &Value, element: u64) -> Value {
     let shape = &scores.layout.shape;
     let result = tape.tensor("attention", scores.layout.clone(), element);
