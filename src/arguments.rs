@@ -127,12 +127,15 @@ pub struct PlanArguments {
     /// Tokens to generate after the prefill [default: 8]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
     new_tokens: Option<u64>,
-    /// The weights' type: fp32, bf16 or fp16 [default: the model's own]
+    /// fp32, bf16 or fp16 weights, or fp32 weights under autocast: amp-bf16 [default: the model's own]
     #[arg(long, help_heading = "Run")]
     precision: Option<Precision>,
     /// The optimizer: adamw [default: adamw]
     #[arg(long, value_name = "NAME", help_heading = "Run")]
     optimizer: Option<Optimizer>,
+    /// Micro-batches of each optimizer step [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
+    accumulate: Option<u64>,
     /// How often the loop goes round [default: 3]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
     steps: Option<u64>,
@@ -206,6 +209,7 @@ impl PlanArguments {
             new_tokens: self.new_tokens,
             precision: self.precision,
             optimizer: self.optimizer,
+            accumulate: self.accumulate,
             steps: self.steps,
             attention: self.attention,
             sdpa: self.sdpa,
