@@ -7,5 +7,6 @@ pub mod header;
 pub mod inspect;
 pub mod model;
 pub mod quote;
+pub mod run_file;
 pub mod spec;
 pub mod specs;
