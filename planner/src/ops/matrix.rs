@@ -10,6 +10,7 @@ use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
 use crate::lower::tensor::{Tensor, TensorData};
+use crate::schedule::Category;
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -260,15 +261,16 @@ fn baddbmm(context: &mut Context, operands: &Operands) -> Lowered {
 
 // ---- matmul and linear ------------------------------------------------------------------------------------------------
 
-/// Whether the larger operand is folded into one matrix (`should_fold`).
+/// Whether the larger operand is folded into one matrix (`should_fold`). It always is for a smaller one that requires a
+/// gradient, which a parameter and its views do under `no_grad` too, though nothing is recorded then.
 fn folds(context: &Context, a: &Tensor, b: &Tensor) -> bool {
-    let _ = context;
     let first_larger = a.sizes.len() >= b.sizes.len();
     let (large, small) = if first_larger { (a, b) } else { (b, a) };
     if large.sizes.len() < 3 || small.sizes.len() > 2 {
         return false;
     }
-    if small.requires_grad() {
+    let parameter = !context.grad_enabled && small.storage.category() == Category::Parameters;
+    if parameter || small.requires_grad() {
         return true;
     }
     if a.sizes.len() == 2 {
