@@ -78,7 +78,12 @@ pub fn truth_folder() -> PathBuf {
 
 /// All cases, in the order of `truth.jsonl`.
 pub fn truth_cases() -> Vec<TruthCase> {
-    let path = truth_folder().join("truth.jsonl");
+    records("truth.jsonl")
+}
+
+/// The records of a file of `tests/truth`.
+pub fn records(file: &str) -> Vec<TruthCase> {
+    let path = truth_folder().join(file);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.lines().filter(|line| !line.trim().is_empty()).map(parse).collect()
@@ -92,7 +97,12 @@ pub fn truth_case(id: &str) -> TruthCase {
 impl Trace {
     /// Reads the trace of a case.
     pub fn load(id: &str) -> Trace {
-        let whole = lines(&format!("tests/truth/traces/{id}.json.gz")).remove(0);
+        Trace::load_from("traces", id)
+    }
+
+    /// Reads the trace of a case from a folder of `tests/truth`.
+    pub fn load_from(folder: &str, id: &str) -> Trace {
+        let whole = lines(&format!("tests/truth/{folder}/{id}.json.gz")).remove(0);
         let entries = whole["events"].as_array().expect("a trace has a list of events");
         let event = |entry| event(entry).unwrap_or_else(|| panic!("{id}: {entry} is no event"));
         Trace { id: id.to_string(), events: entries.iter().map(event).collect() }
