@@ -243,6 +243,10 @@ fn usage(error: &clap::Error) -> Failure {
         said.filter(|line| !line.is_empty()).partition(|line| line.starts_with("tip: "));
     let line = lines.join(" ");
     let line = line.strip_prefix("error: ").unwrap_or(&line).to_owned();
-    let hint = tips.first().map_or("`memplan --help` lists the commands and options", |tip| &tip["tip: ".len()..]);
-    Failure::new(line, Some(hint.to_owned()))
+    let hint = match (tips.first(), error.kind()) {
+        (Some(tip), _) => Some(tip["tip: ".len()..].to_owned()),
+        (None, ErrorKind::ValueValidation | ErrorKind::InvalidValue) => None,
+        (None, _) => Some("`memplan --help` lists the commands, `memplan plan --help` the options".to_owned()),
+    };
+    Failure::new(line, hint)
 }

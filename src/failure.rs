@@ -98,6 +98,7 @@ fn model(error: &ModelError) -> Failure {
         ModelError::UnknownArchitecture { .. } => Some(
             "its parameters can still be sized with `memplan inspect`; --architecture plans it as another".to_owned(),
         ),
+        ModelError::FileNotFolder { .. } => Some("`memplan inspect` sizes a single file".to_owned()),
         ModelError::Shape { .. } => Some("the config.json and the weights may belong to different models".to_owned()),
         _ => None,
     };

@@ -14,6 +14,9 @@ use crate::schedule::Phase;
 
 use Align::{Left, Right};
 
+/// Columns, where names allow it.
+const WIDTH: usize = 80;
+
 /// Renders a plan; its first line is the verdict.
 pub fn text(planned: &Planned<'_>) -> String {
     let sections = [
@@ -37,7 +40,7 @@ fn verdict(planned: &Planned<'_>) -> String {
         let place = if place.is_empty() { "the model" } else { place };
         return format!(
             "does not fit: {peak} needed, {capacity} free\n\
-             runs out in {}, at {} in {place}: {} asked for, {} allocated, {} reserved\n",
+             runs out in {}, at {} in {place}:\n  {} asked for, {} allocated, {} reserved\n",
             failure.phase.map_or_else(|| "the end".to_owned(), phase_name),
             super::asked_by(failure.allocation),
             failure.allocation.bytes,
@@ -105,11 +108,11 @@ fn peaks(planned: &Planned<'_>) -> String {
         row("peak reserved", whole.peak_reserved, place(reserved)),
     ];
     let given = if planned.run.capacity.is_some() { "as given" } else { "what the allocator may take" };
-    rows.push(row("free for it", plan.capacity, given.to_owned()));
-    if let Some(outside) = &plan.outside {
-        rows.push(row("outside of it", outside.most, format!("the CUDA context: {}", outside.source)));
-    }
-    table([Left, Right, Right, Left], &rows)
+    rows.push(row("free", plan.capacity, given.to_owned()));
+    let Some(outside) = &plan.outside else { return table([Left, Right, Right, Left], &rows) };
+    rows.push(row("outside allocator", outside.most, "the CUDA context".to_owned()));
+    let source = wrapped(&format!("({})", outside.source), "  ");
+    format!("{}{source}", table([Left, Right, Right, Left], &rows))
 }
 
 /// The phases of the last step, and of others those that reach a peak.
@@ -166,9 +169,29 @@ fn largest(planned: &Planned<'_>) -> String {
 }
 
 fn remarks(planned: &Planned<'_>) -> String {
-    let warnings = planned.warnings().into_iter().map(|warning| format!("warning: {warning}\n"));
-    let notes = planned.notes().into_iter().map(|note| format!("note: {note}\n"));
-    warnings.chain(notes).collect()
+    let warnings = planned.warnings().into_iter().map(|warning| format!("warning: {warning}"));
+    let notes = planned.notes().into_iter().map(|note| format!("note: {note}"));
+    warnings.chain(notes).map(|remark| wrapped(&remark, "  ").trim_start().to_owned()).collect()
+}
+
+/// Words in lines of at most 80 columns, each behind the indent; a word of its own length stays whole.
+fn wrapped(words: &str, indent: &str) -> String {
+    let (mut text, mut line) = (String::new(), String::from(indent));
+    for word in words.split(' ') {
+        let width = line.chars().count() + 1 + word.chars().count();
+        if width > WIDTH && line.trim() != "" {
+            text.push_str(line.trim_end());
+            text.push('\n');
+            line = indent.to_owned();
+        }
+        if line.trim() != "" {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    text.push_str(&line);
+    text.push('\n');
+    text
 }
 
 fn phase_name(phase: &Phase) -> String {
