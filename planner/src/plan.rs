@@ -122,6 +122,7 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, cub: Option<Architecture>)
     let settings = Settings {
         training: run.mode.records(),
         weights: precision.dtype(),
+        autocast: precision.autocast(),
         cub,
         attention_kernel: run.sdpa.filter(|_| run.attention == Attention::Sdpa),
     };
@@ -157,7 +158,7 @@ pub fn program(model: &Model, run: &Run) -> Result<Graph, PlanError> {
             ("seq", run.seq),
             ("new_tokens", run.new_tokens),
             ("steps", run.steps),
-            ("accumulate", 1),
+            ("accumulate", run.accumulate),
         ],
         flags: vec![("hold_outputs", run.hold_outputs), ("labels", run.mode.records())],
         attention: run.attention.word().to_owned(),

@@ -30,6 +30,10 @@ pub enum Precision {
     Bf16,
     /// float16.
     Fp16,
+    /// float32 weights under autocast to bfloat16.
+    AmpBf16,
+    /// float32 weights under autocast to float16, with a gradient scaler.
+    AmpFp16,
 }
 
 /// How a model computes attention.
@@ -97,7 +101,8 @@ macro_rules! choices {
 
 choices!(Mode, "mode", "train" => Mode::Train, "infer" => Mode::Infer, "generate" => Mode::Generate,
     "eval-with-grad" => Mode::EvalWithGrad);
-choices!(Precision, "precision", "fp32" => Precision::Fp32, "bf16" => Precision::Bf16, "fp16" => Precision::Fp16);
+choices!(Precision, "precision", "fp32" => Precision::Fp32, "bf16" => Precision::Bf16, "fp16" => Precision::Fp16,
+    "amp-bf16" => Precision::AmpBf16, "amp-fp16" => Precision::AmpFp16);
 choices!(Attention, "attention", "sdpa" => Attention::Sdpa, "eager" => Attention::Eager);
 choices!(Optimizer, "optimizer", "adamw" => Optimizer::AdamW);
 
@@ -122,9 +127,18 @@ impl Precision {
     /// The weights' type.
     pub fn dtype(self) -> Dtype {
         match self {
-            Precision::Fp32 => Dtype::F32,
+            Precision::Fp32 | Precision::AmpBf16 | Precision::AmpFp16 => Dtype::F32,
             Precision::Bf16 => Dtype::BF16,
             Precision::Fp16 => Dtype::F16,
+        }
+    }
+
+    /// The lower type of autocast.
+    pub fn autocast(self) -> Option<Dtype> {
+        match self {
+            Precision::AmpBf16 => Some(Dtype::BF16),
+            Precision::AmpFp16 => Some(Dtype::F16),
+            _ => None,
         }
     }
 
@@ -176,6 +190,8 @@ pub struct Run {
     pub precision: Option<Precision>,
     /// The optimizer.
     pub optimizer: Optimizer,
+    /// Micro-batches of each optimizer step.
+    pub accumulate: u64,
     /// How often the loop goes round.
     pub steps: u64,
     /// How the model computes attention.
@@ -199,6 +215,7 @@ impl Default for Run {
             new_tokens: 8,
             precision: None,
             optimizer: Optimizer::default(),
+            accumulate: 1,
             steps: 3,
             attention: Attention::default(),
             sdpa: None,
@@ -240,6 +257,7 @@ impl Run {
             ("batch", self.batch, 1 << 32),
             ("seq", self.seq, 1 << 32),
             ("new-tokens", self.new_tokens, 100_000),
+            ("accumulate", self.accumulate, 10_000),
             ("steps", self.steps, 1_000),
         ];
         for (what, value, most) in sizes {

@@ -28,7 +28,9 @@ use crate::schedule::Category;
 pub type Gradients = SmallVec<[Option<Tensor>; 3]>;
 
 /// A node's function. It is called once; what it captured is what was saved for backward.
-pub type Apply = Box<dyn Fn(&mut Context, &[Option<Tensor>]) -> Gradients>;
+///
+/// It may take an incoming gradient out where PyTorch lets it go before the function ends.
+pub type Apply = Box<dyn Fn(&mut Context, &mut [Option<Tensor>]) -> Gradients>;
 
 /// Where a gradient goes.
 #[derive(Clone, Debug, Default)]
@@ -192,7 +194,7 @@ fn key(edge: &Edge) -> Option<usize> {
 fn run(
     context: &mut Context,
     node: &Rc<Node>,
-    inputs: Gradients,
+    mut inputs: Gradients,
     waiting: &mut FxHashMap<usize, Waiting>,
     queue: &mut BinaryHeap<Ready>,
 ) -> Result<(), String> {
@@ -200,7 +202,7 @@ fn run(
         return Err(format!("{} was already run backward", node.name));
     };
     let outer = context.enter_node(node);
-    let mut outputs = if inputs.iter().any(Option::is_some) { apply(context, &inputs) } else { Gradients::new() };
+    let mut outputs = if inputs.iter().any(Option::is_some) { apply(context, &mut inputs) } else { Gradients::new() };
     let edges = node.edges.borrow().clone();
     validate(context, &edges, &mut outputs);
     drop(inputs);

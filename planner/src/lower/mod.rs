@@ -6,6 +6,7 @@
 //! backward    -> the nodes that the forward recorded, in the engine's order                   (autograd.rs)
 //! ```
 
+pub mod autocast;
 pub mod autograd;
 pub mod context;
 pub mod device;
@@ -71,7 +72,9 @@ fn run(context: &mut Context, op: &Op, values: &mut [Option<Tensor>]) -> Result<
         .map(|argument| operand(context, argument, values))
         .collect::<Result<_, _>>()
         .map_err(fail)?;
-    let outputs = (op.operator.lower)(context, &Operands(operands)).map_err(fail)?;
+    let mut operands = Operands(operands);
+    autocast::cast_arguments(context, op.operator.name, &mut operands);
+    let outputs = (op.operator.lower)(context, &operands).map_err(fail)?;
     for (id, tensor) in op.outputs.iter().zip(outputs) {
         values[id.index()] = Some(tensor);
     }

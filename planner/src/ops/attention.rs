@@ -129,43 +129,44 @@ fn attend(context: &mut Context, operands: &Operands) -> Lowered {
             Held::Value => inputs[2],
             Held::Mask => mask.unwrap_or(inputs[0]),
             Held::Output => &output,
+            Held::Gradient => continue,
         };
         memory.held.push((held, context.save(tensor)));
     }
-    let memory = keep(memory, backend, plan.output.0);
+    let memory = keep(memory, plan.output.0);
     context.record(
         node,
         &[Some(inputs[0]), Some(inputs[1]), Some(inputs[2]), mask],
         &[&output],
         Box::new(move |context, g| {
-            let Some(g) = &g[0] else { return Gradients::new() };
+            let Some(incoming) = g[0].take() else { return Gradients::new() };
             // What can be run forward can be run backward, unless the gradient has a layout that the kernel refuses.
-            let Ok(plan) = attention::backward(&context.device, &problem, backend, &layout(g)) else {
+            let Ok(plan) = attention::backward(&context.device, &problem, backend, &layout(&incoming)) else {
                 return Gradients::new();
             };
             let mut memory = memory.borrow_mut();
+            memory.held.push((Held::Gradient, incoming));
             memory.run(context, backward_name, &plan.buffers, &plan.steps, problem.dtype);
+            let incoming =
+                memory.held.iter().find(|(held, _)| *held == Held::Gradient).map(|(_, tensor)| tensor.clone());
             let gradient = |gradient: Option<attention::Gradient>| {
                 let gradient = gradient?;
                 match gradient.buffer {
                     Some(buffer) => memory.tensor(buffer.0, &gradient.layout, problem.dtype),
-                    None => Some(g.clone()),
+                    None => incoming.clone(),
                 }
             };
             let gradients = plan.gradients.into_iter().map(gradient).collect();
-            memory.buffers.clear();
+            *memory = Memory::default();
             gradients
         }),
     );
     one(output)
 }
 
-/// Marks the buffers that stay with autograd as saved. The fused kernels' nodes save their result; those of the math path
-/// do not, so that there the result lives as long as the caller wants it.
-fn keep(mut memory: Memory, backend: Backend, output: usize) -> RefCell<Memory> {
-    if backend == Backend::Math {
-        memory.buffers[output] = None;
-    }
+/// Marks the buffers that stay with autograd as saved; the result itself stays through `held` alone, if at all.
+fn keep(mut memory: Memory, output: usize) -> RefCell<Memory> {
+    memory.buffers[output] = None;
     for storage in memory.buffers.iter().flatten() {
         storage.becomes(Category::SavedActivations);
     }

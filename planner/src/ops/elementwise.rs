@@ -127,7 +127,7 @@ pub(crate) fn elementwise(context: &mut Context, op: &'static str, operands: &[&
 }
 
 /// c10/core/ScalarType.cpp, `promoteTypes`, over the types that the planner knows.
-fn promote(a: Dtype, b: Dtype) -> Dtype {
+pub(super) fn promote(a: Dtype, b: Dtype) -> Dtype {
     use Dtype::{BF16, F16, F32};
     match (a.is_floating(), b.is_floating()) {
         _ if a == b => a,

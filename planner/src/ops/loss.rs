@@ -5,8 +5,9 @@ use smallvec::smallvec;
 use super::call::one as one_shape;
 use super::normalize::normalized;
 use super::operands::one;
-use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use super::{Call, Lowered, Operand, Operands, Returns, Row, Shapes};
 use crate::graph::Dims;
+use crate::lower::autocast::cast_arguments;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
 use crate::lower::tensor::Tensor;
@@ -43,12 +44,20 @@ fn cross_entropy(context: &mut Context, operands: &Operands) -> Lowered {
     let (input, target) = (operands.tensor(0)?, operands.tensor(1)?);
     let names = ["_log_softmax", "LogSoftmaxBackward0", "_log_softmax_backward_data"];
     let scores = normalized(context, input, input.dtype, names);
+    let scores = autocast_nll(context, scores);
     let loss = context.empty("nll_loss_forward", &[], scores.dtype);
     let total_weight = context.empty("nll_loss_forward", &[], scores.dtype);
     if context.records(&[&scores]) {
         record_nll(context, &scores, target, &loss, &total_weight);
     }
     one(loss)
+}
+
+/// The inner `nll_loss` is one of autocast's float32 operators; `log_softmax` is asked for its input's type.
+fn autocast_nll(context: &mut Context, scores: Tensor) -> Tensor {
+    let mut operands = Operands(smallvec![Operand::Tensor(scores.clone())]);
+    cast_arguments(context, "nll_loss", &mut operands);
+    operands.tensor(0).cloned().unwrap_or(scores)
 }
 
 fn record_nll(context: &mut Context, scores: &Tensor, target: &Tensor, loss: &Tensor, total_weight: &Tensor) {

@@ -25,7 +25,7 @@ use smallvec::SmallVec;
 pub use call::Call;
 pub use operands::{Operand, Operands};
 
-pub(crate) use elementwise::{add, cast};
+pub(crate) use elementwise::{add, cast, to};
 pub(crate) use reduce::sum_to;
 
 use crate::graph::Dims;

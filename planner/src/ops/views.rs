@@ -3,7 +3,7 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::call::{count, dimension, one as one_shape, resolve_sizes, several};
-use super::elementwise::first_shape;
+use super::elementwise::{first_shape, promote};
 use super::operands::one;
 use super::reduce::sum_to;
 use super::{Call, Lowered, Operands, Returns, Row, Shapes};
@@ -393,7 +393,8 @@ fn split(context: &mut Context, operands: &Operands) -> Lowered {
     Ok(outputs)
 }
 
-/// aten/src/ATen/native/cuda/Shape.cu, `cat_out_cuda`: one result; tensors of shape [0] count for nothing.
+/// aten/src/ATen/native/cuda/Shape.cu, `cat_out_cuda`: one result of the type that all go into, converted within the kernel;
+/// tensors of shape [0] count for nothing but their type.
 fn cat(context: &mut Context, operands: &Operands) -> Lowered {
     let tensors = operands.tensors(0)?;
     let counted: Vec<&Tensor> = tensors.iter().copied().filter(|x| x.sizes[..] != [0]).collect();
@@ -401,7 +402,7 @@ fn cat(context: &mut Context, operands: &Operands) -> Lowered {
     let dim = dimension(operands.int(1)?, first.sizes.len())?;
     let mut sizes = first.sizes.clone();
     sizes[dim] = counted.iter().map(|x| x.sizes[dim]).sum();
-    let dtype = first.dtype;
+    let dtype = tensors.iter().fold(first.dtype, |dtype, x| promote(dtype, x.dtype));
     let output = context.empty("cat", &sizes, dtype);
     if context.records(&tensors) {
         // Each gradient is a view of the whole; a tensor of shape [0] gets zeros of no bytes.

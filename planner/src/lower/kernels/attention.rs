@@ -8,7 +8,7 @@
 //! A plan is the ordered list of what the caching allocator sees between the call and its return, or while the autograd
 //! nodes that the call made run. Sizes are what is asked for, before the allocator rounds. `Free` means that the plan's
 //! last reference to a buffer goes; `Release` that autograd's reference to something goes that the caller may hold too (an
-//! input, or the output), so that it is freed if nothing else refers to it.
+//! input, the output, its gradient), so that it is freed if nothing else refers to it.
 //!
 //! Tensors are `[batch, heads, sequence, head_dim]`. Read from PyTorch 2.11 (`aten/src/ATen/native/transformers`) and
 //! compared with it on an emulated device, where cuDNN's own workspaces read 0: on a real GPU each cuDNN forward and
@@ -92,7 +92,7 @@ pub fn backward(
     let mut tape = Tape::default();
     let run = run(&mut tape, device, problem, backend)?;
     tape.steps.clear();
-    let gradient = Value { buffer: None, layout: gradient.clone() };
+    let gradient = Value { held: Some(Held::Gradient), ..Value::given(gradient) };
     let gradients = match run.nodes {
         Nodes::Flash(saved) => flash::backward(&mut tape, problem, *saved, gradient),
         Nodes::Efficient(saved) => efficient::backward(&mut tape, device, problem, saved, gradient)?,

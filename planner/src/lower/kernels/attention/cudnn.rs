@@ -44,7 +44,8 @@ pub(super) fn forward(tape: &mut Tape, problem: &Problem) -> Result<Run, Attenti
         let logsumexp = tape.tensor("logsumexp", Layout::contiguous(&rows), FLOAT);
         references.extend(bias.iter().map(|bias| mask::reference(tape, bias)));
         references.extend([Held::Key, Held::Query, Held::Value].map(Reference::Held));
-        references.extend([logsumexp, offset, seed].map(Reference::Own));
+        references.extend([Reference::Own(logsumexp), Reference::Held(Held::Output)]);
+        references.extend([offset, seed].map(Reference::Own));
     } else {
         tape.drop(&seed);
         tape.drop(&offset);
@@ -76,6 +77,7 @@ pub(super) fn backward(tape: &mut Tape, problem: &Problem, saved: Saved, gradien
     copy.iter().for_each(|copy| tape.drop(copy));
     let kept = [0, 1, 2].map(|at| problem.requires_grad[at].then(|| gradients[at].clone()));
     (0..3).filter(|&at| kept[at].is_none()).for_each(|at| tape.drop(&gradients[at]));
+    tape.drop(&gradient);
     saved.references.iter().for_each(|reference| tape.release(reference));
     let [query, key, value] = kept;
     [query, key, value, None]

@@ -39,7 +39,7 @@ pub(super) fn forward(tape: &mut Tape, problem: &Problem) -> Result<Run, Attenti
         let logsumexp = tape.tensor("logsumexp", Layout::contiguous(&shape), FLOAT);
         references.extend(bias.iter().map(|bias| mask::reference(tape, bias)));
         references.extend([Held::Key, Held::Query, Held::Value].map(Reference::Held));
-        references.push(Reference::Own(logsumexp));
+        references.extend([Reference::Own(logsumexp), Reference::Held(Held::Output)]);
     }
     if problem.dtype != Dtype::F32 && problem.head_dim().max(problem.value_dim()) > 128 {
         let accumulator = tape.tensor("output in fp32", output.layout.clone(), FLOAT);
@@ -94,10 +94,11 @@ pub(super) fn backward(
     let delta = delta(tape, problem);
     let workspace = tape.allocate("workspace", block.workspace(problem));
     tape.drop(&delta);
-    tape.drop(&Value { buffer: workspace, layout: Layout::contiguous(&[]) });
+    tape.drop(&Value { buffer: workspace, ..Value::given(&Layout::contiguous(&[])) });
     copy.iter().for_each(|copy| tape.drop(copy));
     let kept = [0, 1, 2].map(|at| problem.requires_grad[at].then(|| gradients[at].clone()));
     (0..3).filter(|&at| kept[at].is_none()).for_each(|at| tape.drop(&gradients[at]));
+    tape.drop(&gradient);
     saved.references.iter().for_each(|reference| tape.release(reference));
     let bias = bias.map(|bias| unprepared(tape, problem, bias, saved.padding.as_ref()));
     let [query, key, value] = kept;

@@ -45,7 +45,8 @@ pub(super) fn forward(tape: &mut Tape, device: &Device, problem: &Problem) -> Ru
     if problem.any_grad() {
         let order = [(1, Held::Key), (0, Held::Query), (2, Held::Value)];
         references.extend(order.map(|(at, held)| reference(tape, &inputs[at], held)));
-        references.extend([logsumexp, state.0, state.1].map(|buffer| Reference::Own(owned(buffer))));
+        references.extend([Reference::Own(owned(logsumexp)), Reference::Held(Held::Output)]);
+        references.extend([state.0, state.1].map(|buffer| Reference::Own(owned(buffer))));
     } else {
         [logsumexp, state.0, state.1].into_iter().for_each(|buffer| tape.drop(&owned(buffer)));
     }
@@ -58,7 +59,7 @@ pub(super) fn forward(tape: &mut Tape, device: &Device, problem: &Problem) -> Ru
 
 /// A tensor whose layout nothing asks for.
 fn owned(buffer: Option<BufferId>) -> Value {
-    Value { buffer, layout: Layout::contiguous(&[]) }
+    Value { buffer, ..Value::given(&Layout::contiguous(&[])) }
 }
 
 fn reference(tape: &mut Tape, value: &Value, held: Held) -> Reference {
@@ -72,7 +73,7 @@ fn reference(tape: &mut Tape, value: &Value, held: Held) -> Reference {
 fn padded(tape: &mut Tape, what: &'static str, layout: &Layout, element: u64) -> Value {
     let size = layout.shape[3];
     if size.is_multiple_of(8) {
-        return Value { buffer: None, layout: layout.clone() };
+        return Value::given(layout);
     }
     tape.tensor(what, layout.suggested(&layout.shape_with_last(size.next_multiple_of(8))), element)
 }
@@ -194,7 +195,10 @@ fn unsliced(tape: &mut Tape, saved: &Saved, gradient: Value, element: u64) -> Va
     if saved.inputs[0].buffer.is_none() {
         return gradient;
     }
-    tape.tensor("gradient of the output, padded", Layout::contiguous(&saved.output.layout.shape), element)
+    let shape = &saved.output.layout.shape;
+    let padded = tape.tensor("gradient of the output, padded", Layout::contiguous(shape), element);
+    tape.drop(&gradient);
+    padded
 }
 
 /// A copy for a kernel that reads `[batch, queries, heads, dim]` contiguously, where that is not how it lies.

@@ -21,7 +21,7 @@ impl Layout {
 
     /// How many elements it has.
     pub fn elements(&self) -> u64 {
-        self.shape.iter().product()
+        self.shape.iter().fold(1, |elements, &size| elements.saturating_mul(size))
     }
 
     /// `is_contiguous()`: dimensions of one element may have any stride.
@@ -97,8 +97,9 @@ impl Layout {
         if self.is_dense() { self.clone() } else { self.packed() }
     }
 
-    /// `at::infer_dense_strides`: dimensions of stride 0 compare as equal to every other.
-    fn packed(&self) -> Layout {
+    /// `at::infer_dense_strides`: dimensions of stride 0 compare as equal to every other. So are the results of elementwise
+    /// ops of several tensors laid out, of which this one decides.
+    pub fn packed(&self) -> Layout {
         use std::cmp::Ordering::{Equal, Greater, Less};
         let compare = |first: usize, second: usize| {
             let (a, b) = (self.strides[first], self.strides[second]);

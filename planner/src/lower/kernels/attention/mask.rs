@@ -8,7 +8,7 @@ use super::{Mask, Problem};
 /// numbers is used as it is.
 pub fn additive(tape: &mut Tape, problem: &Problem) -> Option<Value> {
     let mask = problem.mask.as_ref()?;
-    let value = Value { buffer: None, layout: mask.layout.clone() };
+    let value = Value::given(&mask.layout);
     Some(if mask.boolean { chosen(tape, &value, problem.dtype.size()) } else { value })
 }
 
@@ -17,7 +17,7 @@ pub fn chosen(tape: &mut Tape, condition: &Value, element: u64) -> Value {
     let scalar = Layout::contiguous(&[]);
     let zero = tape.tensor("mask: the scalar 0", scalar.clone(), element);
     let infinity = tape.tensor("mask: the scalar -inf", scalar, element);
-    let mask = tape.tensor("mask as numbers", condition.layout.like(), element);
+    let mask = tape.tensor("mask as numbers", condition.layout.packed(), element);
     tape.drop(&infinity);
     tape.drop(&zero);
     mask
@@ -40,16 +40,15 @@ pub struct Padding {
     pub to: Vec<u64>,
 }
 
-/// `preprocess_mask`: where the last dimension is no multiple of 8, or rows do not start at multiples of 8 elements, the
-/// mask is copied with the last dimension padded to the next multiple (`pad_bias`) and cut back to its size as a view.
-/// Then it is expanded to `[batch, heads, queries, keys]`. Takes over the reference to `mask`.
+/// `preprocess_mask`: where rows do not start at multiples of 8 elements, the mask is copied with its last dimension padded
+/// to the next multiple (`pad_bias`) and cut back to its size as a view. Then it is expanded to
+/// `[batch, heads, queries, keys]`. Takes over the reference to `mask`.
 pub fn prepared(tape: &mut Tape, problem: &Problem, mask: Value) -> (Value, Option<Padding>) {
     const ALIGNMENT: u64 = 8;
     let wanted = [problem.batch(), problem.heads(), problem.queries(), problem.keys()];
     let size = mask.layout.shape.last().copied().unwrap_or(1);
     let outer = mask.layout.strides.len().saturating_sub(1);
-    let aligned = mask.layout.strides[..outer].iter().all(|stride| stride.is_multiple_of(ALIGNMENT));
-    if size.is_multiple_of(ALIGNMENT) && aligned {
+    if mask.layout.strides[..outer].iter().all(|stride| stride.is_multiple_of(ALIGNMENT)) {
         let expanded = mask.layout.expanded(&wanted);
         return (mask.seen(expanded), None);
     }

@@ -117,7 +117,7 @@ pub(super) fn forward(tape: &mut Tape, problem: &Problem) -> Run {
 /// The input as fp32, or as it is where it is no half precision.
 fn cast(tape: &mut Tape, what: &'static str, layout: &Layout, problem: &Problem) -> Value {
     if !is_half(problem) {
-        return Value { buffer: None, layout: layout.clone() };
+        return Value::given(layout);
     }
     tape.tensor(what, layout.like(), Dtype::F32.size())
 }
@@ -143,7 +143,8 @@ fn repeated(tape: &mut Tape, what: &'static str, input: &Value, problem: &Proble
     tape.tensor(what, Layout::contiguous(&shape), element(problem))
 }
 
-/// `_safe_softmax`: the softmax, then rows that are all minus infinity are set to 0 in place.
+/// `_safe_softmax`: the softmax, then rows that are all minus infinity are set to 0 in place. Not modelled: `all` over a few
+/// rows of some 100000 keys splits each row over blocks, with temporaries of tens of bytes.
 fn safe_softmax(tape: &mut Tape, scores: &Value, element: u64) -> Value {
     let shape = &scores.layout.shape;
     let result = tape.tensor("attention", scores.layout.clone(), element);

@@ -112,6 +112,9 @@ impl Problem {
         if ![&self.query, &self.key, &self.value].into_iter().all(four) {
             return Err(AttentionError::NotModelled { backend, what: "query, key or value without 4 dimensions" });
         }
+        if self.mask.as_ref().is_some_and(|mask| mask.layout.shape.len() != mask.layout.strides.len()) {
+            return Err(AttentionError::NotModelled { backend, what: "a mask without a stride for each dimension" });
+        }
         if [&self.query, &self.key, &self.value].iter().any(|layout| layout.elements() == 0) {
             return Err(AttentionError::NotModelled { backend, what: "an empty query, key or value" });
         }
@@ -121,6 +124,10 @@ impl Problem {
         }
         if q[1] != k[1] && (!self.grouped || !q[1].is_multiple_of(k[1])) {
             return raises("the query's heads are not the key's, or not a multiple of them with enable_gqa");
+        }
+        let scores = [q[0], q[1], q[2], k[2], q[3].max(v[3])].into_iter().map(u128::from).product::<u128>();
+        if scores > 1 << 52 {
+            return Err(AttentionError::NotModelled { backend, what: "tensors larger than any memory" });
         }
         if let Some(mask) = &self.mask {
             if self.causal && backend == Backend::Math {

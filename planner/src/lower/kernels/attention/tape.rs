@@ -28,6 +28,8 @@ pub enum Held {
     Mask,
     /// What the call returned.
     Output,
+    /// The gradient that reaches the backward.
+    Gradient,
 }
 
 /// One thing that happens.
@@ -37,7 +39,7 @@ pub enum Step {
     Allocate(BufferId),
     /// Nothing refers to the buffer any more.
     Free(BufferId),
-    /// Autograd no longer refers to this.
+    /// Autograd, or the engine in the case of the gradient, no longer refers to this.
     Release(Held),
     /// cuBLAS runs: the thread that runs this step takes its handle's workspace here if it has none yet.
     Blas,
@@ -56,12 +58,19 @@ pub enum Step {
 pub struct Value {
     pub buffer: Option<BufferId>,
     pub layout: Layout,
+    /// Set where dropping it releases what the caller brought.
+    pub held: Option<Held>,
 }
 
 impl Value {
+    /// Memory that the caller brought, and keeps through the call.
+    pub fn given(layout: &Layout) -> Value {
+        Value { buffer: None, layout: layout.clone(), held: None }
+    }
+
     /// The same memory seen in another way.
     pub fn seen(&self, layout: Layout) -> Value {
-        Value { buffer: self.buffer, layout }
+        Value { buffer: self.buffer, layout, held: self.held }
     }
 }
 
@@ -98,7 +107,7 @@ impl Tape {
     /// A new tensor with one reference.
     pub fn tensor(&mut self, what: &'static str, layout: Layout, element: u64) -> Value {
         let bytes = layout.elements() * element;
-        Value { buffer: self.allocate(what, bytes), layout }
+        Value { buffer: self.allocate(what, bytes), layout, held: None }
     }
 
     /// One reference more.
@@ -111,6 +120,9 @@ impl Tape {
 
     /// One reference less; memory of the caller is not the plan's to free.
     pub fn drop(&mut self, value: &Value) {
+        if let Some(held) = value.held {
+            self.steps.push(Step::Release(held));
+        }
         let Some(id) = value.buffer else { return };
         self.references[id.0] -= 1;
         if self.references[id.0] == 0 {

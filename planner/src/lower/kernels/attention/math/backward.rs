@@ -11,10 +11,7 @@ pub fn backward(tape: &mut Tape, problem: &Problem, saved: Saved, gradient: Valu
     let [wants_query, wants_key, wants_value] = problem.requires_grad;
     let size = element(problem);
     let mut gradients = [None, None, None, None];
-    let gradient = match is_half(problem) {
-        true => tape.tensor("gradient of the output in fp32", gradient.layout.like(), size),
-        false => gradient,
-    };
+    let gradient = widened(tape, problem, gradient);
     let flat = reshaped(tape, "gradient of the output, contiguous", &gradient, size);
     if flat.buffer != gradient.buffer {
         tape.drop(&gradient);
@@ -49,6 +46,16 @@ pub fn backward(tape: &mut Tape, problem: &Problem, saved: Saved, gradient: Valu
     gradients[1] = key.map(|key| cast_backward(tape, "gradient of the key", key, problem));
     gradients[0] = query.map(|query| cast_backward(tape, "gradient of the query", query, problem));
     gradients
+}
+
+/// `ToCopyBackward0` of the output: to fp32.
+fn widened(tape: &mut Tape, problem: &Problem, gradient: Value) -> Value {
+    if !is_half(problem) {
+        return gradient;
+    }
+    let wide = tape.tensor("gradient of the output in fp32", gradient.layout.like(), element(problem));
+    tape.drop(&gradient);
+    wide
 }
 
 fn dropout_backward(tape: &mut Tape, gradient: Value, kept: Option<Reference>, element: u64) -> Value {

@@ -1,0 +1,66 @@
+//! How long plans take, and the stages of one.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use planner::allocate::{AllocatorOptions, simulate};
+use planner::lower::context::Settings;
+use planner::lower::lower;
+use planner::plan::{device, plan, program};
+use planner::read::gpus::GpuCatalogue;
+use planner::read::model::open;
+use planner::read::spec::Shelf;
+use planner::run::{Mode, Precision, Run};
+
+fn plans(criterion: &mut Criterion) {
+    let shelf = Shelf::default();
+    let catalogue = GpuCatalogue::load(None).expect("the shipped GPUs are sound");
+    let h200 = catalogue.find("h200").expect("in the catalogue");
+    let gpt2 = open("gpt2", None, &shelf).expect("built in");
+    let run = Run { batch: 4, seq: 512, precision: Some(Precision::Fp32), ..Run::default() };
+    criterion.bench_function("plan gpt2, training in fp32, batch 4, seq 512", |b| {
+        b.iter(|| plan(black_box(&gpt2), &run, h200).expect("a plan"));
+    });
+    let giant = open("llama-3.1-405b", None, &shelf).expect("built in");
+    let long = Run { batch: 1, seq: 4096, precision: Some(Precision::Bf16), ..Run::default() };
+    let roomy = Run { capacity: Some(planner::bytes::Bytes(1 << 50)), ..long.clone() };
+    criterion.bench_function("plan llama-3.1-405b, training in bf16, seq 4096", |b| {
+        b.iter(|| plan(black_box(&giant), &roomy, h200).expect("a plan"));
+    });
+    let tokens = Run { mode: Mode::Generate, batch: 1, seq: 4096, new_tokens: 64, ..long };
+    let llama = open("llama-3.1-8b", None, &shelf).expect("built in");
+    criterion.bench_function("plan llama-3.1-8b, 64 new tokens, three times", |b| {
+        b.iter(|| plan(black_box(&llama), &tokens, h200).expect("a plan"));
+    });
+    criterion.bench_function("open llama-3.1-405b: parse its family", |b| {
+        b.iter(|| open(black_box("llama-3.1-405b"), None, &shelf).expect("built in"));
+    });
+    stages(criterion, &giant, &roomy, h200);
+}
+
+fn stages(criterion: &mut Criterion, model: &planner::read::model::Model, run: &Run, gpu: &planner::read::gpus::Gpu) {
+    let graph = program(model, run).expect("a program");
+    let settings = || Settings {
+        training: true,
+        weights: planner::dtype::Dtype::BF16,
+        autocast: None,
+        cub: None,
+        attention_kernel: None,
+    };
+    let stream = lower(&graph, &device(gpu), settings()).expect("a stream");
+    criterion.bench_function("stage: unroll llama-3.1-405b", |b| b.iter(|| program(model, run).expect("a program")));
+    criterion.bench_function("stage: lower llama-3.1-405b", |b| {
+        b.iter(|| lower(&graph, &device(gpu), settings()).expect("a stream"));
+    });
+    criterion.bench_function("stage: allocate llama-3.1-405b", |b| {
+        b.iter(|| simulate(&stream, &AllocatorOptions::default(), run.capacity));
+    });
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(20).measurement_time(Duration::from_secs(3));
+    targets = plans
+}
+criterion_main!(benches);
