@@ -127,12 +127,16 @@ pub struct PlanArguments {
     /// Tokens to generate after the prefill [default: 8]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
     new_tokens: Option<u64>,
-    /// The weights' type: fp32, bf16 or fp16 [default: the model's own]
+    /// The weights' type: fp32, bf16 or fp16; amp-bf16 or amp-fp16 for fp32 weights under autocast
+    /// [default: the model's own]
     #[arg(long, help_heading = "Run")]
     precision: Option<Precision>,
     /// The optimizer: adamw [default: adamw]
     #[arg(long, value_name = "NAME", help_heading = "Run")]
     optimizer: Option<Optimizer>,
+    /// Micro-batches of an optimizer step, in training [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
+    accumulate: Option<u64>,
     /// How often the loop goes round [default: 3]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
     steps: Option<u64>,
@@ -206,6 +210,7 @@ impl PlanArguments {
             new_tokens: self.new_tokens,
             precision: self.precision,
             optimizer: self.optimizer,
+            accumulate: self.accumulate,
             steps: self.steps,
             attention: self.attention,
             sdpa: self.sdpa,

@@ -1,5 +1,6 @@
 //! A model: its family, its config and, where it comes from a folder, the headers of its weights.
 
+mod entries;
 mod error;
 mod weights;
 
@@ -112,6 +113,7 @@ fn open_folder(path: &Path, architecture: Option<&str>, shelf: &Shelf) -> Result
         let known = families.iter().flat_map(|family| family.architectures.keys().cloned()).collect();
         return Err(ModelError::UnknownArchitecture { found: architecture.to_owned(), known });
     };
+    entries::check(&config, &family)?;
     let weights = checkpoint::read(path)?;
     let named = config.dtype()?.map(|dtype| dtype.trim_start_matches("torch.").to_owned());
     let dtype = match named.as_deref() {

@@ -45,6 +45,8 @@ pub struct Wishes {
     /// The optimizer.
     #[serde(deserialize_with = "optimizer")]
     pub optimizer: Option<Optimizer>,
+    /// Micro-batches of an optimizer step.
+    pub accumulate: Option<u64>,
     /// How often the loop goes round.
     pub steps: Option<u64>,
     /// How the model computes attention.
@@ -151,6 +153,7 @@ impl Wishes {
             new_tokens: self.new_tokens.or(other.new_tokens),
             precision: self.precision.or(other.precision),
             optimizer: self.optimizer.or(other.optimizer),
+            accumulate: self.accumulate.or(other.accumulate),
             steps: self.steps.or(other.steps),
             attention: self.attention.or(other.attention),
             sdpa: self.sdpa.or(other.sdpa),
@@ -172,6 +175,7 @@ impl Wishes {
             new_tokens: self.new_tokens.unwrap_or(default.new_tokens),
             precision: self.precision.or(default.precision),
             optimizer: self.optimizer.unwrap_or(default.optimizer),
+            accumulate: self.accumulate.unwrap_or(default.accumulate),
             steps: self.steps.unwrap_or(default.steps),
             attention: self.attention.unwrap_or(default.attention),
             sdpa: self.sdpa.map_or(default.sdpa, |kernel| kernel.0),

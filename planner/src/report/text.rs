@@ -73,7 +73,8 @@ fn subject(planned: &Planned<'_>) -> String {
         Mode::Train => words.push(run.optimizer.to_string()),
         Mode::Infer | Mode::EvalWithGrad => {}
     }
-    words.push(format!("{} steps", run.steps));
+    words.extend((run.accumulate > 1 && run.mode == Mode::Train).then(|| format!("accumulate {}", run.accumulate)));
+    words.push(format!("{} step{}", run.steps, if run.steps == 1 { "" } else { "s" }));
     words.push(match (run.attention, run.sdpa) {
         (Attention::Sdpa, Some(_)) => format!("sdpa attention ({})", kernel_word(run.sdpa)),
         (attention, _) => format!("{attention} attention"),
