@@ -103,10 +103,8 @@ pub enum Command {
 /// How the result is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
+    Text, // for people
+    Json, // for programs
 }
 
 /// `memplan plan`.
