@@ -117,26 +117,25 @@ pub struct PlanArguments {
     #[arg(long, help_heading = "Run")]
     mode: Option<Mode>,
     /// Sequences at once [default: 1]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     batch: Option<u64>,
     /// Tokens of each sequence [default: 128]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     seq: Option<u64>,
     /// Tokens to generate after the prefill [default: 8]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     new_tokens: Option<u64>,
-    /// The weights' type: fp32, bf16 or fp16; amp-bf16 or amp-fp16 for fp32 weights under autocast
-    /// [default: the model's own]
+    /// fp32, bf16 or fp16 weights, or fp32 weights under autocast: amp-bf16 [default: the model's own]
     #[arg(long, help_heading = "Run")]
     precision: Option<Precision>,
     /// The optimizer: adamw [default: adamw]
     #[arg(long, value_name = "NAME", help_heading = "Run")]
     optimizer: Option<Optimizer>,
-    /// Micro-batches of an optimizer step, in training [default: 1]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
+    /// Micro-batches of each optimizer step [default: 1]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     accumulate: Option<u64>,
     /// How often the loop goes round [default: 3]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     steps: Option<u64>,
     /// How attention is computed: sdpa or eager [default: sdpa]
     #[arg(long, value_name = "HOW", help_heading = "Run")]
@@ -235,6 +234,12 @@ pub fn read() -> Result<Command, Failure> {
         }
         Err(error) => Err(usage(&error)),
     }
+}
+
+/// A whole number that is not negative.
+fn whole(text: &str) -> Result<u64, &'static str> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().map_err(|_| if digits { "beyond 64 bits" } else { "a whole number is expected" })
 }
 
 /// clap's message on one line, its tip as the hint.

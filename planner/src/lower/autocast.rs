@@ -30,17 +30,21 @@ enum Policy {
 }
 
 /// The operators that autocast changes; all others take what they are given.
-const POLICIES: [(&str, Policy); 14] = [
+const POLICIES: [(&str, Policy); 18] = [
     ("addmm", Policy::Lower),
+    ("baddbmm", Policy::Lower),
     ("linear", Policy::Lower),
     ("matmul", Policy::Lower),
+    ("prelu", Policy::Lower),
     ("scaled_dot_product_attention", Policy::Lower),
+    ("binary_cross_entropy_with_logits", Policy::Full),
     ("layer_norm", Policy::Full),
     ("mse_loss", Policy::Full),
     ("nll_loss", Policy::Full),
     ("pow", Policy::Full),
     ("reciprocal", Policy::Full),
     ("rsqrt", Policy::Full),
+    ("softplus", Policy::Full),
     ("cumsum", Policy::FullResult(2)),
     ("log_softmax", Policy::FullResult(2)),
     ("softmax", Policy::FullResult(2)),

@@ -4,11 +4,13 @@
 //! `lower` does on storages what PyTorch's dispatcher, autograd and kernels do (the lowering asks). Next to each stands
 //! the PyTorch source that it was read from.
 
+mod activation;
 mod attention;
 mod call;
 mod create;
 mod elementwise;
 mod embedding;
+mod indexing;
 mod loss;
 mod matrix;
 mod normalize;
@@ -107,11 +109,13 @@ pub struct Operator {
     pub lower: Lower,
 }
 
-const TABLE: [&[Row]; 10] = [
+const TABLE: [&[Row]; 12] = [
+    activation::ROWS,
     attention::ROWS,
     create::ROWS,
     elementwise::ROWS,
     embedding::ROWS,
+    indexing::ROWS,
     loss::ROWS,
     matrix::ROWS,
     normalize::ROWS,

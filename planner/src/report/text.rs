@@ -93,7 +93,7 @@ fn subject(planned: &Planned<'_>) -> String {
         let _ = writeln!(text, "       {}", run.allocator);
     }
     let memory = gpu.memory.total;
-    let _ = writeln!(text, "gpu    {}: {} bytes ({memory}) of memory ({})", gpu.name, memory.0, gpu.memory.source);
+    let _ = writeln!(text, "gpu    {}: {} bytes ({memory}), source: {}", gpu.name, memory.0, gpu.memory.source);
     text
 }
 
@@ -155,18 +155,18 @@ fn categories(planned: &Planned<'_>) -> String {
 }
 
 fn largest(planned: &Planned<'_>) -> String {
-    let rows: Vec<[String; 5]> = at_peak(planned)
+    let rows: Vec<[String; 4]> = at_peak(planned)
         .into_iter()
         .take(LARGEST)
         .map(|siblings| {
-            let count = if siblings.count > 1 { format!("  x{}", siblings.count) } else { String::new() };
+            let count = if siblings.count > 1 { format!(" x{}", siblings.count) } else { String::new() };
             let place = if siblings.place.is_empty() { "the model".to_owned() } else { siblings.place };
             let category = siblings.category.name().to_owned();
             let bytes = siblings.bytes;
-            [bytes.0.to_string(), bytes.to_string(), category, siblings.by, format!("{place}{count}")]
+            [bytes.0.to_string(), bytes.to_string(), category, format!("{place}{count}: {}", siblings.by)]
         })
         .collect();
-    format!("largest at the peak\n{}", table([Right, Right, Left, Left, Left], &rows))
+    format!("largest at the peak\n{}", table([Right, Right, Left, Left], &rows))
 }
 
 fn remarks(planned: &Planned<'_>) -> String {
