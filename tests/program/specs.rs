@@ -33,6 +33,12 @@ fn mistakes_in_specs() {
         fs::remove_dir_all(folder.join("models")).unwrap();
         error
     };
+    let own = |what: &str, text: &str| {
+        folder.write("models/mine.yml", text);
+        let error = folder.error(what, &["plan", "my-model", "--specs", &specs]);
+        fs::remove_dir_all(folder.join("models")).unwrap();
+        error
+    };
     let gpu = |what: &str, from: &str, to: &str| {
         assert!(GPU.contains(from), "{from}");
         folder.write("gpus/mine.yaml", GPU.replacen(from, to, 1));
@@ -49,6 +55,8 @@ fn mistakes_in_specs() {
         model("an unknown library", "uses: [nn,", "uses: [nnn,"),
         model("a division by zero", "config.n_embd // config.n_head", "config.n_embd // 0"),
         model("no end", "residual = hidden_states\n", "return self.forward(hidden_states)\n"),
+        own("a place in the file", "name: mine\n# my-model\nsetings: 3\n"),
+        own("a place in the code", "name: my-model\nfunctions:\n  f(x): |\n    y = x\n    return y +\n"),
         gpu("an unknown key of a GPU", "multiprocessors", "multiprocesors"),
         gpu("a GPU without memory", "memory_nominal_gib: 10", "memory_nominal_gib: 0"),
         folder.error("no folder", &["plan", "gpt2", "--specs", &folder.argument("none")]),

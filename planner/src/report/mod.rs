@@ -50,7 +50,7 @@ impl Planned<'_> {
     /// What a user should look at.
     fn warnings(&self) -> Vec<String> {
         let agreement = &self.plan.agreement;
-        let missing = (&agreement.missing, "missing from the weights and would be newly initialised");
+        let missing = (&agreement.missing, "missing from the weights, to be newly initialised");
         let unexpected = (&agreement.unexpected, "in the weights that this architecture has no use for");
         let some = [("parameter", missing), ("tensor", unexpected)];
         let some = some.iter().filter(|(_, (names, _))| !names.is_empty());
