@@ -31,9 +31,17 @@ fn main() {
         ],
         flags: vec![
             ("hold_outputs", case["hold_outputs"].as_bool().unwrap_or(false)),
+            ("reads_zeros", true),
             ("labels", training || mode == "eval_with_grad"),
         ],
         attention: case["attention"].as_str().unwrap_or("sdpa").into(),
+        checkpoint: match &case["checkpoint"] {
+            serde_json::Value::String(s) if s == "full" => planner::graph::Checkpointing::Full,
+            serde_json::Value::Array(a) => {
+                planner::graph::Checkpointing::Modules(a.iter().map(|x| x.as_str().unwrap().to_owned()).collect())
+            }
+            _ => planner::graph::Checkpointing::Off,
+        },
     };
     let graph = unroll(&family, &family.architectures[arch], case["config"].as_object().unwrap(), &wanted)
         .unwrap_or_else(|e| {
@@ -54,11 +62,16 @@ fn main() {
     let device = Device { compute_capability: cc, multiprocessors: sm, threads_per_multiprocessor: th };
     let grads = mode == "train" || mode == "eval_with_grad";
     let stream = lower(
-        &graph,
+        &std::rc::Rc::new(graph.clone()),
         &device,
         Settings {
             training: grads,
             weights: dtype,
+            autocast: match case["precision"].as_str() {
+                Some("amp-bf16") => Some(planner::dtype::Dtype::BF16),
+                Some("amp-fp16") => Some(planner::dtype::Dtype::F16),
+                _ => None,
+            },
             attention_kernel: None,
             cub: Some(planner::lower::kernels::cub::Architecture::Sm90),
         },
