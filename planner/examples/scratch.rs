@@ -34,12 +34,14 @@ fn main() {
             ("labels", training || mode == "eval_with_grad"),
         ],
         attention: case["attention"].as_str().unwrap_or("sdpa").into(),
+        checkpoint: Default::default(),
     };
     let graph = unroll(&family, &family.architectures[arch], case["config"].as_object().unwrap(), &wanted)
         .unwrap_or_else(|e| {
             println!("{e}\n{:#?}", e.at);
             std::process::exit(1)
         });
+    let graph = std::rc::Rc::new(graph);
     let t2 = std::time::Instant::now();
     let dtype = match case["precision"].as_str().unwrap_or("fp32") {
         "bf16" => planner::dtype::Dtype::BF16,
@@ -59,6 +61,7 @@ fn main() {
         Settings {
             training: grads,
             weights: dtype,
+            autocast: None,
             attention_kernel: None,
             cub: Some(planner::lower::kernels::cub::Architecture::Sm90),
         },
