@@ -46,17 +46,8 @@ Examples:
   memplan plan bert-base --capacity 8GiB --format json
   memplan plan --run run.yaml --batch 8                   flags win over the file
 
-A run file holds the same keys:
-  model: gpt2
-  mode: train
-  batch: 16
-  new-tokens: 8
-  optimizer: adamw
-
-Exit codes:
-  0  the run fits
-  1  the run does not fit
-  2  bad usage or bad input";
+run.yaml holds the same keys, one a line:  new-tokens: 8
+Exit codes: 0 the run fits, 1 it does not fit, 2 bad usage or bad input";
 
 const INSPECT_EXAMPLES: &str = "\
 Only headers are read, never tensors; any architecture will do.

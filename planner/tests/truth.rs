@@ -22,7 +22,7 @@ const NOT_COVERED: [(&str, &str); 5] =
 
 fn is_covered(case: &TruthCase) -> bool {
     let case = &case.case;
-    let unused = NOT_COVERED.iter().all(|(key, unused)| case[key].to_string() == *unused);
+    let unused = NOT_COVERED.iter().all(|(key, unused)| case[key].to_string().as_str() == *unused);
     let optimizer = case["optimizer"].as_object().is_some_and(|keys| keys.len() == 1);
     let adamw = optimizer && case["optimizer"]["name"] == "adamw";
     // The gradient scaler of amp-fp16 is not covered yet.

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{LARGEST, Planned, key};
 use crate::bytes::Bytes;
-use crate::run::{Mode, kernel_word};
+use crate::run::{Mode, checkpoint_words, kernel_word};
 
 /// The version of [`Report`]: another number means that a key changed its name or meaning.
 pub const SCHEMA: u32 = 1;
@@ -64,6 +64,7 @@ pub struct RunReport {
     pub precision: &'static str,
     pub optimizer: Option<&'static str>,
     pub accumulate: Option<u64>,
+    pub checkpoint: Option<String>,
     pub steps: u64,
     pub attention: &'static str,
     pub sdpa: &'static str,
@@ -205,6 +206,7 @@ fn run(planned: &Planned<'_>) -> RunReport {
         precision: planned.plan.precision.word(),
         optimizer: (run.mode == Mode::Train).then_some(run.optimizer.word()),
         accumulate: (run.mode == Mode::Train).then_some(run.accumulate),
+        checkpoint: (run.mode == Mode::Train).then(|| checkpoint_words(&run.checkpoint)),
         steps: run.steps,
         attention: run.attention.word(),
         sdpa: kernel_word(run.sdpa),
