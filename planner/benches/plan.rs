@@ -51,6 +51,7 @@ fn stages(
         weights: planner::dtype::Dtype::BF16,
         cub: None,
         attention_kernel: None,
+        optimizer: None,
     };
     let stream = lower(&graph, &device(gpu), settings()).expect("a stream");
     criterion.bench_function("stage: unroll llama-3.1-405b", |b| b.iter(|| program(model, run).expect("a program")));

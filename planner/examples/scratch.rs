@@ -60,6 +60,7 @@ fn main() {
             training: grads,
             weights: dtype,
             attention_kernel: None,
+            optimizer: None,
             cub: Some(planner::lower::kernels::cub::Architecture::Sm90),
         },
     )

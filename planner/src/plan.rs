@@ -1,5 +1,7 @@
 //! A plan: the whole pipeline, from a model and a run to figures.
 
+use std::rc::Rc;
+
 use serde::Deserialize;
 
 use crate::allocate::{AllocatorOptions, OptionsError, Outcome, simulate};
@@ -11,6 +13,7 @@ use crate::lower::kernels::cub::Architecture;
 use crate::lower::{LowerError, lower};
 use crate::read::gpus::Gpu;
 use crate::read::model::{Agreement, Model, ModelError, agree};
+use crate::read::optimizers::{self, Optimizer, OptimizerError};
 use crate::read::spec::SpecError;
 use crate::read::specs;
 use crate::run::{Attention, Mode, Precision, Run, RunError};
@@ -83,6 +86,9 @@ pub enum PlanError {
     /// A spec is wrong.
     #[error(transparent)]
     Spec(#[from] SpecError),
+    /// The optimizer cannot be chosen.
+    #[error(transparent)]
+    Optimizer(#[from] OptimizerError),
     /// The published weights have a type that cannot be run.
     #[error("the model's weights are {found}, which no precision computes in: give --precision fp32, bf16 or fp16")]
     Precision {
@@ -115,6 +121,7 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, cub: Option<Architecture>)
         weights: precision.dtype(),
         cub,
         attention_kernel: run.sdpa.filter(|_| run.attention == Attention::Sdpa),
+        optimizer: optimizer(run)?,
     };
     let stream = lower(&graph, &device(gpu), settings).map_err(|error| {
         let module = graph.modules[error.module.index()].path.clone();
@@ -149,10 +156,23 @@ pub fn program(model: &Model, run: &Run) -> Result<Graph, PlanError> {
             ("steps", run.steps),
             ("accumulate", 1),
         ],
-        flags: vec![("hold_outputs", run.hold_outputs), ("labels", run.mode.records())],
+        flags: vec![
+            ("hold_outputs", run.hold_outputs),
+            ("labels", run.mode.records()),
+            ("clip", run.clip.is_some()),
+            ("scaler", false),
+        ],
         attention: run.attention.word().to_owned(),
     };
     Ok(unroll(&model.family, architecture, &model.config, &wanted)?)
+}
+
+/// The optimizer of a run that trains.
+fn optimizer(run: &Run) -> Result<Option<Rc<Optimizer>>, PlanError> {
+    if run.mode != Mode::Train {
+        return Ok(None);
+    }
+    Ok(Some(Rc::new(optimizers::choose(&run.optimizer, None)?)))
 }
 
 fn precision(model: &Model, run: &Run) -> Result<Precision, PlanError> {

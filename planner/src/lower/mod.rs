@@ -13,6 +13,7 @@ pub mod iterator;
 pub mod kernels;
 pub(crate) mod optimizer;
 pub mod parameters;
+pub(crate) mod scaler;
 pub mod tensor;
 
 use std::fmt;

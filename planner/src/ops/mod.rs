@@ -25,8 +25,9 @@ use smallvec::SmallVec;
 pub use call::Call;
 pub use operands::{Operand, Operands};
 
-pub(crate) use elementwise::{add, cast};
-pub(crate) use reduce::sum_to;
+pub(crate) use elementwise::{add, cast, common_type, elementwise};
+pub(crate) use matrix::{addmm, matmul};
+pub(crate) use reduce::{reduce, sum_to};
 
 use crate::graph::Dims;
 use crate::lower::context::Context;

@@ -6,6 +6,7 @@ pub mod gpus;
 pub mod header;
 pub mod inspect;
 pub mod model;
+pub mod optimizers;
 pub mod quote;
 pub mod spec;
 pub mod specs;
