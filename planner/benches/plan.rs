@@ -39,16 +39,12 @@ fn plans(criterion: &mut Criterion) {
     stages(criterion, &giant, &roomy, h200);
 }
 
-fn stages(
-    criterion: &mut Criterion,
-    model: &planner::read::model::Model,
-    run: &Run,
-    gpu: &planner::read::gpus::Gpu,
-) {
+fn stages(criterion: &mut Criterion, model: &planner::read::model::Model, run: &Run, gpu: &planner::read::gpus::Gpu) {
     let graph = program(model, run).expect("a program");
     let settings = || Settings {
         training: true,
         weights: planner::dtype::Dtype::BF16,
+        autocast: None,
         cub: None,
         attention_kernel: None,
         optimizer: None,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,47 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// Text that is no size.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no size: write bytes (21474836480) or a number with its unit (20GiB, 1.5GiB, 500MiB, 24GB)")]
+pub struct SizeError {
+    /// What was given.
+    pub text: String,
+}
+
+/// Units that a size may be written in: powers of 1024, and powers of 1000 as SI names them.
+const UNITS: [(&str, u64); 10] = [
+    ("", 1),
+    ("B", 1),
+    ("KiB", KIB),
+    ("MiB", MIB),
+    ("GiB", GIB),
+    ("TiB", GIB << 10),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+];
+
+impl FromStr for Bytes {
+    type Err = SizeError;
+
+    /// Decimals are exact: 1.5GiB are 1610612736 bytes; what is below a byte is cut off.
+    fn from_str(text: &str) -> Result<Bytes, SizeError> {
+        size(text.trim()).ok_or_else(|| SizeError { text: text.to_owned() })
+    }
+}
+
+fn size(text: &str) -> Option<Bytes> {
+    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = (&text[..split], text[split..].trim_start());
+    let (_, factor) = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
+    let scale = 10u128.checked_pow(u32::try_from(decimals.len()).ok()?)?;
+    let digits: u128 = format!("{whole}{decimals}").parse().ok()?;
+    u64::try_from(digits.checked_mul(u128::from(*factor))? / scale).ok().map(Bytes)
+}
+
 impl Add for Bytes {
     type Output = Bytes;
     fn add(self, other: Bytes) -> Bytes {
@@ -67,5 +109,23 @@ impl SubAssign for Bytes {
 impl Sum for Bytes {
     fn sum<I: Iterator<Item = Bytes>>(bytes: I) -> Bytes {
         Bytes(bytes.map(|b| b.0).sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_and_without_units() {
+        let read = |text: &str| text.parse::<Bytes>().ok().map(|bytes| bytes.0);
+        assert_eq!(read("21474836480"), Some(20 * GIB));
+        assert_eq!(read("20GiB"), Some(20 * GIB));
+        assert_eq!(read(" 1.5 gib "), Some(GIB + GIB / 2));
+        assert_eq!(read("24GB"), Some(24_000_000_000));
+        assert_eq!(read("0"), Some(0));
+        for wrong in ["", "GiB", "-1", "1.2.3GiB", "1e9", "20 apples", "99999999999TiB", "٣GiB"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
     }
 }

@@ -14,5 +14,6 @@ pub mod lower;
 pub mod ops;
 pub mod plan;
 pub mod read;
+pub mod report;
 pub mod run;
 pub mod schedule;

@@ -1,8 +1,12 @@
 //! A plan: the whole pipeline, from a model and a run to figures.
 
+mod figures;
+
 use std::rc::Rc;
 
 use serde::Deserialize;
+
+pub use figures::{Failure, ParameterTotals};
 
 use crate::allocate::{AllocatorOptions, OptionsError, Outcome, simulate};
 use crate::bytes::Bytes;
@@ -18,6 +22,9 @@ use crate::read::spec::SpecError;
 use crate::read::specs;
 use crate::run::{Attention, Mode, Precision, Run, RunError};
 use crate::schedule::{Live, Stream, live_after};
+
+/// More than any machine has, and less than what sums in 64 bits could not hold.
+const UNLIMITED: Bytes = Bytes(1 << 60);
 
 /// Memory that a process needs on the GPU outside the allocator.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -44,7 +51,9 @@ pub struct Plan {
     pub stream: Stream,
     /// What the allocator makes of it.
     pub outcome: Outcome,
-    /// What is alive at the peak, largest first.
+    /// What it would make of it without a limit; only where the run does not fit.
+    pub unlimited: Option<Outcome>,
+    /// What is alive at the peak of the whole run, largest first.
     pub at_peak: Vec<Live>,
     /// How far the checkpoint and the architecture agree.
     pub agreement: Agreement,
@@ -119,6 +128,7 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, cub: Option<Architecture>)
     let settings = Settings {
         training: run.mode.records(),
         weights: precision.dtype(),
+        autocast: precision.autocast(),
         cub,
         attention_kernel: run.sdpa.filter(|_| run.attention == Attention::Sdpa),
         optimizer: optimizer(run)?,
@@ -131,10 +141,11 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, cub: Option<Architecture>)
     let room = outside.as_ref().map_or(Bytes(0), |outside| outside.most);
     let capacity = run.capacity.unwrap_or(Bytes(gpu.memory.total.0.saturating_sub(room.0)));
     let outcome = simulate(&stream, &options, Some(capacity));
-    let mut at_peak = live_after(&stream, outcome.peak_event);
+    let unlimited = outcome.out_of_memory.as_ref().map(|_| simulate(&stream, &options, Some(UNLIMITED)));
+    let mut at_peak = live_after(&stream, unlimited.as_ref().unwrap_or(&outcome).peak_event);
     at_peak.sort_by_key(|live| std::cmp::Reverse(stream.allocations[live.id.index()].bytes));
     let architecture = architecture.name.clone();
-    Ok(Plan { architecture, precision, graph, stream, outcome, at_peak, agreement, capacity, outside })
+    Ok(Plan { architecture, precision, graph, stream, outcome, unlimited, at_peak, agreement, capacity, outside })
 }
 
 /// The forward program of a run: what the plan unrolls.
@@ -154,13 +165,13 @@ pub fn program(model: &Model, run: &Run) -> Result<Graph, PlanError> {
             ("seq", run.seq),
             ("new_tokens", run.new_tokens),
             ("steps", run.steps),
-            ("accumulate", 1),
+            ("accumulate", run.accumulate),
         ],
         flags: vec![
             ("hold_outputs", run.hold_outputs),
             ("labels", run.mode.records()),
             ("clip", run.clip.is_some()),
-            ("scaler", false),
+            ("scaler", run.precision == Some(Precision::AmpFp16)),
         ],
         attention: run.attention.word().to_owned(),
     };
@@ -172,7 +183,7 @@ fn optimizer(run: &Run) -> Result<Option<Rc<Optimizer>>, PlanError> {
     if run.mode != Mode::Train {
         return Ok(None);
     }
-    Ok(Some(Rc::new(optimizers::choose(&run.optimizer, None)?)))
+    Ok(Some(Rc::new(optimizers::choose(&run.optimizer, run.specs.as_deref())?)))
 }
 
 fn precision(model: &Model, run: &Run) -> Result<Precision, PlanError> {

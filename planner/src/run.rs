@@ -30,6 +30,10 @@ pub enum Precision {
     Bf16,
     /// float16.
     Fp16,
+    /// float32 weights under autocast to bfloat16.
+    AmpBf16,
+    /// float32 weights under autocast to float16, with a gradient scaler.
+    AmpFp16,
 }
 
 /// How a model computes attention.
@@ -160,7 +164,8 @@ macro_rules! choices {
 
 choices!(Mode, "mode", "train" => Mode::Train, "infer" => Mode::Infer, "generate" => Mode::Generate,
     "eval-with-grad" => Mode::EvalWithGrad);
-choices!(Precision, "precision", "fp32" => Precision::Fp32, "bf16" => Precision::Bf16, "fp16" => Precision::Fp16);
+choices!(Precision, "precision", "fp32" => Precision::Fp32, "bf16" => Precision::Bf16, "fp16" => Precision::Fp16,
+    "amp-bf16" => Precision::AmpBf16, "amp-fp16" => Precision::AmpFp16);
 choices!(Attention, "attention", "sdpa" => Attention::Sdpa, "eager" => Attention::Eager);
 
 impl Mode {
@@ -184,9 +189,18 @@ impl Precision {
     /// The weights' type.
     pub fn dtype(self) -> Dtype {
         match self {
-            Precision::Fp32 => Dtype::F32,
+            Precision::Fp32 | Precision::AmpBf16 | Precision::AmpFp16 => Dtype::F32,
             Precision::Bf16 => Dtype::BF16,
             Precision::Fp16 => Dtype::F16,
+        }
+    }
+
+    /// The lower type of autocast.
+    pub fn autocast(self) -> Option<Dtype> {
+        match self {
+            Precision::AmpBf16 => Some(Dtype::BF16),
+            Precision::AmpFp16 => Some(Dtype::F16),
+            _ => None,
         }
     }
 
@@ -240,6 +254,8 @@ pub struct Run {
     pub optimizer: OptimizerChoice,
     /// The norm to which gradients are clipped before each step.
     pub clip: Option<f64>,
+    /// Micro-batches of each optimizer step.
+    pub accumulate: u64,
     /// How often the loop goes round.
     pub steps: u64,
     /// How the model computes attention.
@@ -252,6 +268,8 @@ pub struct Run {
     pub capacity: Option<Bytes>,
     /// `PYTORCH_CUDA_ALLOC_CONF`.
     pub allocator: String,
+    /// The user's folder of specs, which comes before the built-in ones.
+    pub specs: Option<std::path::PathBuf>,
 }
 
 impl Default for Run {
@@ -264,12 +282,14 @@ impl Default for Run {
             precision: None,
             optimizer: OptimizerChoice::default(),
             clip: None,
+            accumulate: 1,
             steps: 3,
             attention: Attention::default(),
             sdpa: None,
             hold_outputs: false,
             capacity: None,
             allocator: String::new(),
+            specs: None,
         }
     }
 }
@@ -282,6 +302,12 @@ pub enum RunError {
     Zero {
         /// Which size.
         what: &'static str,
+    },
+    /// A norm that nothing can be clipped to.
+    #[error("clip is {value}: it must be a number above 0")]
+    Clip {
+        /// What was given.
+        value: String,
     },
     /// A size beyond any GPU.
     #[error("{what} is {value}: the largest that can be planned is {most}")]
@@ -305,6 +331,7 @@ impl Run {
             ("batch", self.batch, 1 << 32),
             ("seq", self.seq, 1 << 32),
             ("new-tokens", self.new_tokens, 100_000),
+            ("accumulate", self.accumulate, 10_000),
             ("steps", self.steps, 1_000),
         ];
         for (what, value, most) in sizes {
@@ -314,6 +341,9 @@ impl Run {
             if value > most {
                 return Err(RunError::TooLarge { what, value, most });
             }
+        }
+        if let Some(norm) = self.clip.filter(|norm| !norm.is_finite() || *norm <= 0.0) {
+            return Err(RunError::Clip { value: norm.to_string() });
         }
         Ok(())
     }

@@ -17,8 +17,7 @@ use serde_json::Value;
 use support::{Event, Trace, TruthCase, truth_cases};
 
 /// Keys of a case that plans do not cover yet, with the value that means "not used".
-const NOT_COVERED: [(&str, &str); 7] = [
-    ("accumulate", "1"),
+const NOT_COVERED: [(&str, &str); 6] = [
     ("clip", "null"),
     ("checkpoint", "\"none\""),
     ("trainable", "null"),
@@ -32,7 +31,9 @@ fn is_covered(case: &TruthCase) -> bool {
     let unused = NOT_COVERED.iter().all(|(key, unused)| case[key].to_string() == *unused);
     let optimizer = case["optimizer"].as_object().is_some_and(|keys| keys.len() == 1);
     let adamw = optimizer && case["optimizer"]["name"] == "adamw";
-    let precision = case["precision"].as_str().is_some_and(|word| word.parse::<Precision>().is_ok());
+    // The gradient scaler of amp-fp16 is not covered yet.
+    let word = case["precision"].as_str().unwrap_or("none");
+    let precision = word.parse::<Precision>().is_ok_and(|precision| precision != Precision::AmpFp16);
     let architecture = case["model"]["architecture"].as_str().unwrap_or("none");
     let known = Shelf::default().family_of_architecture(architecture).expect("the shipped specs are sound").is_some();
     unused && adamw && precision && known
@@ -61,6 +62,7 @@ fn run_of(record: &TruthCase) -> Run {
         seq: number("seq"),
         new_tokens: number("new_tokens"),
         precision: Some(word("precision").parse().expect("a precision")),
+        accumulate: number("accumulate"),
         steps: number("steps"),
         attention: word("attention").parse::<Attention>().expect("an attention"),
         sdpa: parse_kernel(case["sdpa"].as_str().unwrap_or("auto")).expect("a kernel"),

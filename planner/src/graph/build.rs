@@ -3,10 +3,12 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use rustc_hash::FxHashMap;
+
 use super::call::Given;
 use super::machine::{Frame, Machine, Outcome};
 use super::value::{Attributes, Object, Value};
-use super::{Dims, Module, ModuleId, Parameter};
+use super::{Dims, Module, ModuleId, Parameter, TensorId};
 use crate::dtype::Dtype;
 use crate::read::spec::Class;
 use crate::read::spec::syntax::Function;
@@ -106,6 +108,33 @@ impl Machine {
         }
     }
 
+    /// Numbers the listed parameters as `model.named_parameters()` gives them: a module's own before its children's. A tied
+    /// parameter has the name under which it is met first (torch/nn/modules/module.py, `_named_members`).
+    pub(super) fn number(&mut self, model: &Rc<Object>) {
+        let listed = self.parameters.iter().enumerate().filter(|(_, parameter)| !parameter.buffer);
+        let mut open: FxHashMap<TensorId, usize> =
+            listed.map(|(number, parameter)| (parameter.tensor, number)).collect();
+        let mut place = 0;
+        let mut waiting = vec![Value::Object(model.clone())];
+        while let Some(value) = waiting.pop() {
+            if let Value::Sequence(children) = &value {
+                waiting.extend(children.iter().rev().cloned());
+            }
+            let Value::Object(object) = value else { continue };
+            let (Some(class), Some(module)) = (object.class.clone(), object.module) else { continue };
+            let attributes = object.attributes.borrow();
+            for field in &class.parameters {
+                let Some(Value::Tensor(reference)) = attributes.get(&field.name) else { continue };
+                let Some(number) = open.remove(&reference.tensor) else { continue };
+                let parameter = &mut self.parameters[number];
+                parameter.name = join(&self.modules[module.index()].path, &field.name);
+                (parameter.module, parameter.place) = (module, Some(place));
+                place += 1;
+            }
+            waiting.extend(class.children.iter().rev().filter_map(|(name, _)| attributes.get(name).cloned()));
+        }
+    }
+
     /// Lists one parameter, or one buffer where `buffer` says its type and whether checkpoints hold it.
     fn enlist_tensor(
         &mut self,
@@ -123,6 +152,7 @@ impl Machine {
         self.parameters.push(Parameter {
             name: join(path, name),
             module,
+            place: None,
             tensor,
             shape: self.shape(tensor).clone(),
             dtype: buffer.and_then(|(dtype, _)| dtype),

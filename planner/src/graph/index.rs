@@ -80,6 +80,11 @@ impl Machine {
     }
 
     fn index_tensor(&mut self, tensor: Value, items: Vec<Item>) -> Outcome<Value> {
+        if !items.is_empty() && items.iter().all(|item| matches!(item, Item::Tensor(_))) {
+            let indices =
+                items.into_iter().filter_map(|item| if let Item::Tensor(value) = item { Some(value) } else { None });
+            return self.emit_named("index", vec![tensor, Value::sequence(indices.collect())]);
+        }
         let mut result = tensor;
         let mut dim = 0i64;
         let named = items.iter().filter(|item| !matches!(item, Item::NewDimension | Item::Ellipsis)).count() as i64;
@@ -106,10 +111,7 @@ impl Machine {
                     dim += 1;
                 }
                 Item::Ellipsis => dim += (shape.len() as i64 - named).max(0),
-                Item::Tensor(indices) => {
-                    result = self.emit_named("index", vec![result, Value::Int(dim), indices])?;
-                    dim += 1;
-                }
+                Item::Tensor(_) => return self.error("tensors of indices go together, and alone"),
                 Item::Key(_) => return self.error("a tensor has no entries with names"),
             }
         }

@@ -28,7 +28,7 @@ use smallvec::SmallVec;
 use crate::dtype::Dtype;
 use crate::ops::Operator;
 
-pub use unroll::{Loop, unroll};
+pub use unroll::{Loop, READS_ZEROS, unroll};
 
 /// Sizes of a tensor's dimensions, outermost first.
 pub type Dims = SmallVec<[u64; 5]>;
@@ -73,10 +73,13 @@ pub struct Module {
 /// A parameter or a buffer of the model.
 #[derive(Clone, Debug)]
 pub struct Parameter {
-    /// Its full name, e.g. `transformer.h.0.attn.c_attn.weight`.
+    /// Its full name, e.g. `transformer.h.0.attn.c_attn.weight`; of a tied parameter the one that
+    /// `model.named_parameters()` gives.
     pub name: String,
-    /// The module that owns it.
+    /// The module that owns it under that name.
     pub module: ModuleId,
+    /// Its place in `model.named_parameters()`; buffers have none.
+    pub place: Option<u32>,
     /// The tensor that it is in the program.
     pub tensor: TensorId,
     /// Its shape.

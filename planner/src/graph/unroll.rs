@@ -50,6 +50,10 @@ pub fn unroll(
     }
 }
 
+/// The switch that says that whatever Python reads from the device is zero, as on the emulated device of the records: what
+/// a program decides by such values, it decides otherwise there (specs ask `config._reads_zeros`).
+pub const READS_ZEROS: &str = "reads_zeros";
+
 impl Machine {
     fn unroll(
         &mut self,
@@ -58,7 +62,7 @@ impl Machine {
         config: &serde_json::Map<String, serde_json::Value>,
         wanted: &Loop,
     ) -> Outcome<Vec<super::Step>> {
-        let config = self.config(family, config, &wanted.attention)?;
+        let config = self.config(family, config, wanted)?;
         let class = self.global(&architecture.name.as_str().into())?;
         let given = Given { positional: vec![config.clone()], named: Vec::new() };
         let model = self.call(class, given)?;
@@ -69,6 +73,7 @@ impl Machine {
             }
         }
         self.enlist(model, "", wanted.training)?;
+        self.number(model);
         self.steps.borrow_mut().clear();
 
         let mut run = Attributes::default();
@@ -92,7 +97,7 @@ impl Machine {
         &mut self,
         family: &Family,
         given: &serde_json::Map<String, serde_json::Value>,
-        attention: &str,
+        wanted: &Loop,
     ) -> Outcome<Value> {
         let mut entries: IndexMap<&str, &serde_json::Value> =
             family.defaults.iter().map(|(key, value)| (key.as_str(), value)).collect();
@@ -102,7 +107,8 @@ impl Machine {
         }
         let mut attributes = Attributes::default();
         attributes.extend(entries.iter().map(|(key, value)| (Rc::from(*key), Value::from_json(value))));
-        attributes.insert("_attn_implementation".into(), Value::Text(attention.into()));
+        attributes.insert("_attn_implementation".into(), Value::Text(wanted.attention.as_str().into()));
+        attributes.insert("_reads_zeros".into(), Value::Bool(wanted.flags.contains(&(READS_ZEROS, true))));
         let config = Value::bag(attributes);
         if let Some(derive) = &family.derive {
             self.call_function(derive, None, Given { positional: vec![config.clone()], named: Vec::new() })?;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
+use super::autocast::Autocast;
 use super::autograd::{Apply, Edge, Node};
 use super::device::Device;
 use super::kernels::step::Step;
@@ -32,6 +33,8 @@ pub struct Settings {
     pub training: bool,
     /// The type of the weights.
     pub weights: Dtype,
+    /// The lower type of autocast, if the run uses it.
+    pub autocast: Option<Dtype>,
     /// The architecture for which CUB's kernels were built; the device's own where None is given. The emulated device of
     /// the records runs those of 9.0 whatever GPU it stands for.
     pub cub: Option<super::kernels::cub::Architecture>,
@@ -56,6 +59,8 @@ pub struct Context {
     node: Option<&'static str>,
     /// What new allocations are for.
     pub category: Category,
+    /// Autocast's regions and kept casts.
+    pub autocast: Autocast,
     /// The model's parameters and buffers.
     pub(super) model: Rc<[Parameter]>,
     /// What loading has put on the device, to be bound to the program's tensors.
@@ -90,6 +95,7 @@ impl Context {
             module: ModuleId(0),
             node: None,
             category: Category::Temporaries,
+            autocast: Autocast::default(),
             model,
             loaded: Vec::new(),
             trained: Vec::new(),

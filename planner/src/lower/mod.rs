@@ -6,6 +6,7 @@
 //! backward    -> the nodes that the forward recorded, in the engine's order                   (autograd.rs)
 //! ```
 
+pub mod autocast;
 pub mod autograd;
 pub mod context;
 pub mod device;
@@ -22,6 +23,7 @@ use context::{Context, Settings};
 use device::Device;
 use tensor::Tensor;
 
+use crate::bytes::Bytes;
 use crate::graph::{Argument, DtypeArgument, Graph, ModuleId, Op, Step};
 use crate::ops::{Operand, Operands};
 use crate::schedule::Stream;
@@ -59,7 +61,8 @@ pub fn lower(graph: &Graph, device: &Device, settings: Settings) -> Result<Strea
             Step::Enter(_) | Step::Exit(_) => {}
         }
     }
-    let stream = context.log.take();
+    let mut stream = context.log.take();
+    stream.host = Bytes(context.host_bytes);
     Ok(stream)
 }
 
@@ -72,7 +75,9 @@ fn run(context: &mut Context, op: &Op, values: &mut [Option<Tensor>]) -> Result<
         .map(|argument| operand(context, argument, values))
         .collect::<Result<_, _>>()
         .map_err(fail)?;
-    let outputs = (op.operator.lower)(context, &Operands(operands)).map_err(fail)?;
+    let mut operands = Operands(operands);
+    autocast::cast_arguments(context, op.operator.name, &mut operands);
+    let outputs = (op.operator.lower)(context, &operands).map_err(fail)?;
     for (id, tensor) in op.outputs.iter().zip(outputs) {
         values[id.index()] = Some(tensor);
     }

@@ -34,12 +34,11 @@ pub(crate) fn load(context: &mut Context) {
             let (sizes, module) = (parameter.shape.clone(), parameter.module);
             let leaf = Rc::new(Leaf { parameter: number, sizes, strides, dtype, module, gradient: Default::default() });
             tensor.gradient.replace(Edge::Leaf(leaf.clone()));
-            trained.push((parameter.module, Trained { tensor: tensor.clone(), leaf }));
+            trained.push((parameter.place, Trained { tensor: tensor.clone(), leaf }));
         }
         context.loaded.push((parameter.tensor, tensor));
     }
-    // model.parameters() names a module's own before its children's: the order of the module tree.
-    trained.sort_by_key(|(module, _)| *module);
+    trained.sort_by_key(|(place, _)| *place);
     context.trained = trained.into_iter().map(|(_, trained)| trained).collect();
     context.category = category;
 }

@@ -127,7 +127,7 @@ pub(crate) fn resolve_sizes(elements: u64, sizes: &[i64]) -> Result<Dims, String
     let open = sizes.iter().filter(|size| **size == -1).count();
     let fits = match open {
         0 => known == elements,
-        1 => known != 0 && elements % known == 0,
+        1 => known != 0 && elements.is_multiple_of(known),
         _ => return Err("only one size can be -1".to_owned()),
     };
     if !fits {

@@ -17,15 +17,6 @@ pub(super) const ROWS: &[Row] = &[
     row("zeros", "size, dtype", sizes_shape, |context, a| filled(context, a, "zeros")),
     row("empty_cache", "like", |_| one_shape(smallvec![0]), empty_cache),
     row("scalar_on_device", "like", |_| one_shape(Dims::new()), scalar_on_device),
-    row(
-        "gather",
-        "input, dim, index",
-        |call| one_shape(call.shape(2)?.clone()),
-        |context, a| {
-            let sizes = a.tensor(2)?.sizes.clone();
-            one(context.empty("gather", &sizes, a.tensor(0)?.dtype))
-        },
-    ),
     row("pad", "input, left, right", pad_shape, pad),
     row("cumsum", "input, dim", first_shape, |context, a| {
         let x = a.tensor(0)?.clone();
@@ -49,7 +40,7 @@ const fn row(name: &'static str, signature: &'static str, shapes: fn(&Call) -> S
         name,
         signature,
         returns: Returns::One,
-        source: "aten/src/ATen/native/TensorFactories.cpp, PadNd.cpp, TensorAdvancedIndexing.cpp",
+        source: "aten/src/ATen/native/TensorFactories.cpp, PadNd.cpp, ReduceOps.cpp",
         shapes,
         lower,
     }

@@ -1,4 +1,4 @@
-//! Elementwise operators: arithmetic, activations, comparisons, casts, dropout.
+//! Elementwise operators: arithmetic, comparisons, casts, dropout.
 
 use smallvec::smallvec;
 
@@ -32,26 +32,10 @@ pub(super) const ROWS: &[Row] = &[
         shapes: first_shape,
         lower: pow,
     },
-    unary("neg", |context, a| one(activation(context, a.tensor(0)?, &NEG))),
-    unary("rsqrt", |context, a| one(activation(context, a.tensor(0)?, &RSQRT))),
-    unary("cos", |context, a| one(activation(context, a.tensor(0)?, &COS))),
-    unary("sin", |context, a| one(activation(context, a.tensor(0)?, &SIN))),
-    unary("tanh", |context, a| one(activation(context, a.tensor(0)?, &TANH))),
-    unary("sigmoid", |context, a| one(activation(context, a.tensor(0)?, &SIGMOID))),
-    unary("relu", |context, a| one(activation(context, a.tensor(0)?, &RELU))),
-    unary("silu", |context, a| one(activation(context, a.tensor(0)?, &SILU))),
     unary("bitwise_not", |context, a| {
         let x = a.tensor(0)?;
         one(elementwise(context, "bitwise_not", &[x], x.dtype))
     }),
-    Row {
-        name: "gelu",
-        signature: "input, approximate=None",
-        returns: Returns::One,
-        source: "aten/src/ATen/native/cuda/ActivationGeluKernel.cu",
-        shapes: first_shape,
-        lower: |context, a| one(activation(context, a.tensor(0)?, &GELU)),
-    },
     Row {
         name: "where",
         signature: "condition, input, other",
@@ -127,7 +111,7 @@ pub(crate) fn elementwise(context: &mut Context, op: &'static str, operands: &[&
 }
 
 /// c10/core/ScalarType.cpp, `promoteTypes`, over the types that the planner knows.
-fn promote(a: Dtype, b: Dtype) -> Dtype {
+pub(super) fn promote(a: Dtype, b: Dtype) -> Dtype {
     use Dtype::{BF16, F16, F32};
     match (a.is_floating(), b.is_floating()) {
         _ if a == b => a,
@@ -338,67 +322,6 @@ fn pow(context: &mut Context, operands: &Operands) -> Lowered {
         );
     }
     one(output)
-}
-
-// ---- functions of one tensor ----------------------------------------------------------------------------------------
-
-/// What backward of a function of one tensor keeps.
-enum Keeps {
-    Nothing,
-    Input,
-    Result,
-}
-
-/// A differentiable function of one tensor.
-struct Activation {
-    op: &'static str,
-    node: &'static str,
-    keeps: Keeps,
-    /// The kernels that backward runs, in order, over the gradient and what was kept; all but the last are temporaries.
-    backward: &'static [&'static str],
-}
-
-const NEG: Activation = Activation { op: "neg", node: "NegBackward0", keeps: Keeps::Nothing, backward: &["neg"] };
-/// -0.5 * grad * result.pow(3)
-const RSQRT: Activation =
-    Activation { op: "rsqrt", node: "RsqrtBackward0", keeps: Keeps::Result, backward: &["pow", "mul", "mul"] };
-const COS: Activation =
-    Activation { op: "cos", node: "CosBackward0", keeps: Keeps::Input, backward: &["sin", "neg", "mul"] };
-const SIN: Activation = Activation { op: "sin", node: "SinBackward0", keeps: Keeps::Input, backward: &["cos", "mul"] };
-const TANH: Activation =
-    Activation { op: "tanh", node: "TanhBackward0", keeps: Keeps::Result, backward: &["tanh_backward"] };
-const SIGMOID: Activation =
-    Activation { op: "sigmoid", node: "SigmoidBackward0", keeps: Keeps::Result, backward: &["sigmoid_backward"] };
-const RELU: Activation =
-    Activation { op: "relu", node: "ReluBackward0", keeps: Keeps::Result, backward: &["threshold_backward"] };
-const SILU: Activation =
-    Activation { op: "silu", node: "SiluBackward0", keeps: Keeps::Input, backward: &["silu_backward"] };
-const GELU: Activation =
-    Activation { op: "gelu", node: "GeluBackward0", keeps: Keeps::Input, backward: &["gelu_backward"] };
-
-fn activation(context: &mut Context, x: &Tensor, rule: &'static Activation) -> Tensor {
-    let dtype = if x.dtype.is_floating() || rule.op == "neg" { x.dtype } else { Dtype::F32 };
-    let output = elementwise(context, rule.op, &[x], dtype);
-    if context.records(&[x]) {
-        let saved = match rule.keeps {
-            Keeps::Nothing => None,
-            Keeps::Input => Some(context.save(x)),
-            Keeps::Result => Some(context.save(&output)),
-        };
-        context.record(
-            rule.node,
-            &[Some(x)],
-            &[&output],
-            Box::new(move |context, g| {
-                let Some(g) = &g[0] else { return Gradients::new() };
-                let operands: smallvec::SmallVec<[&Tensor; 2]> = std::iter::once(g).chain(&saved).collect();
-                let mut results: smallvec::SmallVec<[Tensor; 3]> =
-                    rule.backward.iter().map(|op| elementwise(context, op, &operands, g.dtype)).collect();
-                smallvec![results.pop()]
-            }),
-        );
-    }
-    output
 }
 
 fn where_(context: &mut Context, operands: &Operands) -> Lowered {

@@ -4,6 +4,7 @@ use smallvec::smallvec;
 
 use super::call::one as one_shape;
 use super::operands::one;
+use super::views::can_view;
 use super::{Call, Lowered, Operands, Returns, Row, Shapes};
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
@@ -30,9 +31,11 @@ fn shape(call: &Call) -> Shapes {
     one_shape(sizes(call.shape(0)?, call.shape(1)?)?)
 }
 
+/// `indices.reshape(-1)` copies where there is no such view; then rows are selected.
 fn embedding(context: &mut Context, operands: &Operands) -> Lowered {
     let (indices, weight) = (operands.tensor(0)?, operands.tensor(1)?);
-    let flat = (!indices.is_contiguous()).then(|| context.empty("clone", &indices.sizes, indices.dtype));
+    let is_flat = can_view(indices, &[indices.count()]).is_some();
+    let flat = (!is_flat).then(|| context.empty("clone", &indices.sizes, indices.dtype));
     let output = context.empty("embedding", &sizes(&indices.sizes, &weight.sizes)?, weight.dtype);
     drop(flat);
     if context.records(&[weight]) {

@@ -3,13 +3,17 @@
 use smallvec::smallvec;
 
 use super::call::one as one_shape;
+use super::elementwise::{elementwise, promote};
 use super::normalize::normalized;
 use super::operands::one;
-use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use super::reduce::{reduce, whole_scratch};
+use super::{Call, Lowered, Operand, Operands, Returns, Row, Shapes};
 use crate::graph::Dims;
+use crate::lower::autocast::cast_arguments;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
-use crate::lower::tensor::Tensor;
+use crate::lower::kernels::reduce::Reduction;
+use crate::lower::tensor::{Tensor, TensorData};
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -24,9 +28,17 @@ pub(super) const ROWS: &[Row] = &[
         name: "mse_loss",
         signature: "input, target",
         returns: Returns::One,
-        source: "aten/src/ATen/native/Loss.cpp, mse_loss",
-        shapes: |_| one_shape(Dims::new()),
-        lower: |_, _| Err("the mean squared error of a regression head is not known yet".to_owned()),
+        source: "aten/src/ATen/native/Loss.cpp, mse_loss_out",
+        shapes: like_target_shape,
+        lower: mse_loss,
+    },
+    Row {
+        name: "binary_cross_entropy_with_logits",
+        signature: "input, target",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/Loss.cpp; torch/csrc/autograd/FunctionsManual.cpp",
+        shapes: like_target_shape,
+        lower: binary_cross_entropy,
     },
 ];
 
@@ -43,12 +55,20 @@ fn cross_entropy(context: &mut Context, operands: &Operands) -> Lowered {
     let (input, target) = (operands.tensor(0)?, operands.tensor(1)?);
     let names = ["_log_softmax", "LogSoftmaxBackward0", "_log_softmax_backward_data"];
     let scores = normalized(context, input, input.dtype, names);
+    let scores = autocast_nll(context, scores);
     let loss = context.empty("nll_loss_forward", &[], scores.dtype);
     let total_weight = context.empty("nll_loss_forward", &[], scores.dtype);
     if context.records(&[&scores]) {
         record_nll(context, &scores, target, &loss, &total_weight);
     }
     one(loss)
+}
+
+/// The inner `nll_loss` is one of autocast's float32 operators; `log_softmax` is asked for its input's type.
+fn autocast_nll(context: &mut Context, scores: Tensor) -> Tensor {
+    let mut operands = Operands(smallvec![Operand::Tensor(scores.clone())]);
+    cast_arguments(context, "nll_loss", &mut operands);
+    operands.tensor(0).cloned().unwrap_or(scores)
 }
 
 fn record_nll(context: &mut Context, scores: &Tensor, target: &Tensor, loss: &Tensor, total_weight: &Tensor) {
@@ -64,4 +84,66 @@ fn record_nll(context: &mut Context, scores: &Tensor, target: &Tensor, loss: &Te
             smallvec![Some(context.empty_like("nll_loss_backward", &saved[0]))]
         }),
     );
+}
+
+fn like_target_shape(call: &Call) -> Shapes {
+    let (input, target) = (call.shape(0)?, call.shape(1)?);
+    if input != target {
+        return Err(format!("scores of shape {input:?} do not fit labels of shape {target:?}"));
+    }
+    one_shape(Dims::new())
+}
+
+/// The mean of the squares: the result is made unreduced, then resized, which keeps its memory; beside it the squares.
+fn mse_loss(context: &mut Context, operands: &Operands) -> Lowered {
+    let (input, target) = (operands.tensor(0)?, operands.tensor(1)?);
+    let dtype = promote(input.dtype, target.dtype);
+    let unreduced = elementwise(context, "mse_loss", &[input, target], dtype);
+    let squares = elementwise(context, "mse_loss", &[input, target], dtype);
+    whole_scratch(context, "mean", Reduction::Mean, &squares);
+    drop(squares);
+    let loss = TensorData::new(unreduced.storage.clone(), dtype, Dims::new(), Dims::new());
+    drop(unreduced);
+    if context.records(&[input]) {
+        let saved = [input, target].map(|tensor| context.save(tensor));
+        context.record(
+            "MseLossBackward0",
+            &[Some(input)],
+            &[&loss],
+            Box::new(move |context, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                let [input, target] = &saved;
+                smallvec![Some(elementwise(context, "mse_loss_backward", &[input, target, g], input.dtype))]
+            }),
+        );
+    }
+    one(loss)
+}
+
+/// The mean over all scores of (1 - target) * x - log_sigmoid(x), the last two steps in place.
+/// Backward: (sigmoid(x) - target) * grad / n, all but the sigmoid in place.
+fn binary_cross_entropy(context: &mut Context, operands: &Operands) -> Lowered {
+    let (input, target) = (operands.tensor(0)?, operands.tensor(1)?);
+    let log_sigmoid = elementwise(context, "log_sigmoid_forward", &[input], input.dtype);
+    let entropy = elementwise(context, "rsub", &[target], target.dtype);
+    let marks: Vec<bool> = entropy.sizes.iter().map(|_| true).collect();
+    let loss = reduce(context, "mean", Reduction::Mean, &entropy, &marks, false, entropy.dtype);
+    drop(entropy);
+    drop(log_sigmoid);
+    if context.records(&[input]) {
+        let saved = [input, target].map(|tensor| context.save(tensor));
+        context.record(
+            "BinaryCrossEntropyWithLogitsBackward0",
+            &[Some(input)],
+            &[&loss],
+            Box::new(move |context, g| {
+                if g[0].is_none() {
+                    return Gradients::new();
+                }
+                let [input, _target] = &saved;
+                smallvec![Some(elementwise(context, "sigmoid", &[input], input.dtype))]
+            }),
+        );
+    }
+    one(loss)
 }

@@ -36,6 +36,14 @@ pub(super) const ROWS: &[Row] = &[
         shapes: |call| one_shape(product_shape(call.shape(1)?, call.shape(2)?)?),
         lower: |context, a| one(addmm(context, a.tensor(0)?, a.tensor(1)?, a.tensor(2)?)),
     },
+    Row {
+        name: "baddbmm",
+        signature: "input, batch1, batch2, alpha=1.0",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/cuda/Blas.cpp, baddbmm_out_cuda with beta = 0",
+        shapes: |call| one_shape(product_shape(call.shape(1)?, call.shape(2)?)?),
+        lower: baddbmm,
+    },
 ];
 
 // ---- shapes -------------------------------------------------------------------------------------------------------
@@ -220,6 +228,34 @@ fn bmm(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
         );
     }
     output
+}
+
+/// `baddbmm` that ignores its input (beta = 0); backward makes the gradient of `batch1` first, and multiplies each by alpha
+/// where it is not 1 (FunctionsManual.cpp, `maybe_multiply`).
+fn baddbmm(context: &mut Context, operands: &Operands) -> Lowered {
+    let (a, b) = (operands.tensor(1)?, operands.tensor(2)?);
+    let scaled = operands.float(3).is_some_and(|alpha| alpha != 1.0);
+    let output = plain_bmm(context, a, b);
+    if context.records(&[a, b]) {
+        let saved_a = b.requires_grad().then(|| context.save(a));
+        let saved_b = a.requires_grad().then(|| context.save(b));
+        context.record(
+            "BaddbmmBackward0",
+            &[None, Some(a), Some(b)],
+            &[&output],
+            Box::new(move |context, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                let times_alpha = |context: &mut Context, product: Tensor| {
+                    if scaled { context.empty_like("mul", &product) } else { product }
+                };
+                let first = saved_b.as_ref().map(|b| plain_bmm(context, g, &transposed(b, 1, 2)));
+                let first = first.map(|product| times_alpha(context, product));
+                let second = saved_a.as_ref().map(|a| plain_bmm(context, &transposed(a, 1, 2), g));
+                smallvec![None, first, second.map(|product| times_alpha(context, product))]
+            }),
+        );
+    }
+    one(output)
 }
 
 // ---- matmul and linear ------------------------------------------------------------------------------------------------

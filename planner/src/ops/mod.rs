@@ -4,11 +4,13 @@
 //! `lower` does on storages what PyTorch's dispatcher, autograd and kernels do (the lowering asks). Next to each stands
 //! the PyTorch source that it was read from.
 
+mod activation;
 mod attention;
 mod call;
 mod create;
 mod elementwise;
 mod embedding;
+mod indexing;
 mod loss;
 mod matrix;
 mod normalize;
@@ -25,7 +27,7 @@ use smallvec::SmallVec;
 pub use call::Call;
 pub use operands::{Operand, Operands};
 
-pub(crate) use elementwise::{add, cast, common_type, elementwise};
+pub(crate) use elementwise::{add, cast, common_type, elementwise, to};
 pub(crate) use matrix::{addmm, matmul};
 pub(crate) use reduce::{reduce, sum_to};
 
@@ -108,11 +110,13 @@ pub struct Operator {
     pub lower: Lower,
 }
 
-const TABLE: [&[Row]; 10] = [
+const TABLE: [&[Row]; 12] = [
+    activation::ROWS,
     attention::ROWS,
     create::ROWS,
     elementwise::ROWS,
     embedding::ROWS,
+    indexing::ROWS,
     loss::ROWS,
     matrix::ROWS,
     normalize::ROWS,

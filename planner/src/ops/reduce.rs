@@ -30,7 +30,32 @@ pub(super) const ROWS: &[Row] = &[
         shapes: reduced_shape,
         lower: sum,
     },
+    Row {
+        name: "all",
+        signature: "input",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/ReduceOps.cpp, all",
+        shapes: |_| one_shape(Dims::new()),
+        lower: |context, a| one(whole(context, "all", Reduction::Logical, a.tensor(0)?, Dtype::Bool)),
+    },
+    Row {
+        name: "max_of_all",
+        signature: "input",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/ReduceAllOps.cpp, max",
+        shapes: |_| one_shape(Dims::new()),
+        lower: |context, a| {
+            let x = a.tensor(0)?;
+            one(whole(context, "max", Reduction::ExtremeOfAll, x, x.dtype))
+        },
+    },
 ];
+
+/// A reduction of a whole tensor without autograd: of integers or booleans.
+fn whole(context: &mut Context, op: &'static str, kind: Reduction, x: &Tensor, dtype: Dtype) -> Tensor {
+    let marks: Vec<bool> = x.sizes.iter().map(|_| true).collect();
+    reduce(context, op, kind, x, &marks, false, dtype)
+}
 
 fn marks(count: usize, dims: &[i64]) -> Result<Vec<bool>, String> {
     let mut marks = vec![dims.is_empty(); count];
@@ -84,6 +109,13 @@ pub(super) fn sum_scratch(context: &mut Context, sizes: &[u64], strides: &[u64],
     let marks = broadcast_marks(sizes, to);
     let steps = scratch(&context.device, Reduction::Sum, &layout(sizes, strides), dtype, &marks, dtype);
     context.scratch("sum", &steps);
+}
+
+/// The scratch memory of a reduction of a whole tensor, whose result somebody else allocates.
+pub(super) fn whole_scratch(context: &mut Context, op: &'static str, kind: Reduction, x: &Tensor) {
+    let marks: Vec<bool> = x.sizes.iter().map(|_| true).collect();
+    let steps = scratch(&context.device, kind, &layout(&x.sizes, &x.strides), x.dtype, &marks, x.dtype);
+    context.scratch(op, &steps);
 }
 
 /// Sums a gradient over the dimensions that were broadcast (aten/src/ATen/ExpandUtils.h, `sum_to`).

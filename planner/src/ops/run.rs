@@ -14,6 +14,8 @@ pub(super) const ROWS: &[Row] = &[
         context.grad_enabled = a.flag(0);
         nothing(())
     }),
+    row("enter_autocast", "enabled", |context, a| nothing(context.autocast.enter(a.flag(0)))),
+    row("exit_autocast", "", |context, _| nothing(context.autocast.exit())),
     row("backward", "loss", |context, a| {
         autograd::backward(context, a.tensor(0)?)?;
         nothing(())

@@ -3,11 +3,11 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::call::{count, dimension, one as one_shape, resolve_sizes, several};
-use super::elementwise::first_shape;
+use super::elementwise::{first_shape, promote};
 use super::operands::one;
 use super::reduce::sum_to;
-use super::{Call, Lowered, Operands, Returns, Row, Shapes};
-use crate::graph::Dims;
+use super::{Call, Lowered, Operand, Operands, Returns, Row, Shapes};
+use crate::graph::{Argument, Dims};
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
 use crate::lower::tensor::{Tensor, TensorData, contiguous_strides};
@@ -22,10 +22,7 @@ pub(super) const ROWS: &[Row] = &[
         one(transpose(context, a.tensor(0)?, a.int(1)?, a.int(2)?)?)
     }),
     row("unsqueeze", "input, dim", unsqueeze_shape, unsqueeze),
-    row("squeeze", "input, dim", squeeze_shape, |context, a| {
-        let x = a.tensor(0)?;
-        one(squeeze(context, x, dimension(a.int(1)?, x.sizes.len())?))
-    }),
+    row("squeeze", "input, dim=None", squeeze_shape, squeeze),
     row("expand", "input, *size", expand_shape, |context, a| one(expand(context, a.tensor(0)?, &a.ints(1)?)?)),
     row("slice", "input, dim, start, end", slice_shape, slice),
     row("select", "input, dim, index", select_shape, select),
@@ -57,12 +54,13 @@ fn unsqueeze_shape(call: &Call) -> Shapes {
 }
 
 fn squeeze_shape(call: &Call) -> Shapes {
-    let mut shape = call.shape(0)?.clone();
-    let dim = dimension(call.int(1)?, shape.len())?;
-    if shape[dim] == 1 {
-        shape.remove(dim);
-    }
-    one_shape(shape)
+    let shape = call.shape(0)?;
+    let wanted = match call.argument(1) {
+        Argument::None => None,
+        _ => Some(dimension(call.int(1)?, shape.len())?),
+    };
+    let goes = |dim: usize| shape[dim] == 1 && wanted.is_none_or(|wanted| wanted == dim);
+    one_shape((0..shape.len()).filter(|dim| !goes(*dim)).map(|dim| shape[dim]).collect())
 }
 
 fn expand_shape(call: &Call) -> Shapes {
@@ -185,7 +183,8 @@ fn view_strides(old_sizes: &[u64], old_strides: &[u64], sizes: &[u64]) -> Option
     (place == 0).then_some(strides)
 }
 
-fn can_view(x: &Tensor, sizes: &[u64]) -> Option<Dims> {
+/// The strides of a view of other sizes, where one exists.
+pub(super) fn can_view(x: &Tensor, sizes: &[u64]) -> Option<Dims> {
     view_strides(&x.sizes, &x.strides, sizes)
 }
 
@@ -303,23 +302,24 @@ fn squeezed(x: &Tensor, dim: usize) -> Tensor {
     TensorData::view(x, sizes, strides)
 }
 
-fn squeeze(context: &mut Context, x: &Tensor, dim: usize) -> Tensor {
-    let output = squeezed(x, dim);
-    record_view(context, "SqueezeBackward1", x, &output, reshape_back(x));
-    output
+/// Without a dimension all of size 1 go.
+fn squeeze(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let (output, node) = match operands.at(1) {
+        Operand::None => {
+            let left: Vec<usize> = (0..x.sizes.len()).filter(|dim| x.sizes[*dim] != 1).collect();
+            let pick = |from: &Dims| left.iter().map(|dim| from[*dim]).collect();
+            (TensorData::view(x, pick(&x.sizes), pick(&x.strides)), "SqueezeBackward0")
+        }
+        _ => (squeezed(x, dimension(operands.int(1)?, x.sizes.len())?), "SqueezeBackward1"),
+    };
+    record_view(context, node, x, &output, reshape_back(x));
+    one(output)
 }
 
 /// `x.expand(sizes)`.
 pub(crate) fn expand(context: &mut Context, x: &Tensor, sizes: &[i64]) -> Result<Tensor, String> {
-    let sizes = expanded_sizes(&x.sizes, sizes)?;
-    let leading = sizes.len() - x.sizes.len();
-    let strides = (0..sizes.len())
-        .map(|dim| match dim.checked_sub(leading) {
-            Some(place) if x.sizes[place] == sizes[dim] => x.strides[place],
-            _ => 0,
-        })
-        .collect();
-    let output = TensorData::view(x, sizes, strides);
+    let output = expanded(x, sizes)?;
     let original = x.sizes.clone();
     record_view(
         context,
@@ -329,6 +329,19 @@ pub(crate) fn expand(context: &mut Context, x: &Tensor, sizes: &[i64]) -> Result
         Box::new(move |context, g| sum_to(context, g.clone(), &original)),
     );
     Ok(output)
+}
+
+/// An expanded view outside autograd.
+pub(super) fn expanded(x: &Tensor, sizes: &[i64]) -> Result<Tensor, String> {
+    let sizes = expanded_sizes(&x.sizes, sizes)?;
+    let leading = sizes.len() - x.sizes.len();
+    let strides = (0..sizes.len())
+        .map(|dim| match dim.checked_sub(leading) {
+            Some(place) if x.sizes[place] == sizes[dim] => x.strides[place],
+            _ => 0,
+        })
+        .collect();
+    Ok(TensorData::view(x, sizes, strides))
 }
 
 /// Backward of `slice` and `select`: zeros of the input's sizes, into which the gradient is copied
@@ -393,7 +406,8 @@ fn split(context: &mut Context, operands: &Operands) -> Lowered {
     Ok(outputs)
 }
 
-/// aten/src/ATen/native/cuda/Shape.cu, `cat_out_cuda`: one result; tensors of shape [0] count for nothing.
+/// aten/src/ATen/native/cuda/Shape.cu, `cat_out_cuda`: one result of the type that all go into, converted within the kernel;
+/// tensors of shape [0] count for nothing but their type.
 fn cat(context: &mut Context, operands: &Operands) -> Lowered {
     let tensors = operands.tensors(0)?;
     let counted: Vec<&Tensor> = tensors.iter().copied().filter(|x| x.sizes[..] != [0]).collect();
@@ -401,7 +415,7 @@ fn cat(context: &mut Context, operands: &Operands) -> Lowered {
     let dim = dimension(operands.int(1)?, first.sizes.len())?;
     let mut sizes = first.sizes.clone();
     sizes[dim] = counted.iter().map(|x| x.sizes[dim]).sum();
-    let dtype = first.dtype;
+    let dtype = tensors.iter().fold(first.dtype, |dtype, x| promote(dtype, x.dtype));
     let output = context.empty("cat", &sizes, dtype);
     if context.records(&tensors) {
         // Each gradient is a view of the whole; a tensor of shape [0] gets zeros of no bytes.

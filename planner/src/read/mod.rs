@@ -8,5 +8,6 @@ pub mod inspect;
 pub mod model;
 pub mod optimizers;
 pub mod quote;
+pub mod run_file;
 pub mod spec;
 pub mod specs;

@@ -1,0 +1,175 @@
+//! Differentiable functions of one tensor: activations, and what they are made of.
+
+use smallvec::smallvec;
+
+use super::elementwise::{elementwise, first_shape};
+use super::operands::one;
+use super::views::view;
+use super::{Lowered, Operands, Returns, Row};
+use crate::dtype::Dtype;
+use crate::lower::autograd::Gradients;
+use crate::lower::context::Context;
+use crate::lower::tensor::Tensor;
+
+const SOURCE: &str = "aten/src/ATen/native/UnaryOps.cpp, Activation.cpp; tools/autograd/derivatives.yaml";
+
+pub(super) const ROWS: &[Row] = &[
+    unary("neg", |context, a| one(activation(context, a.tensor(0)?, &NEG))),
+    unary("rsqrt", |context, a| one(activation(context, a.tensor(0)?, &RSQRT))),
+    unary("sqrt", |context, a| one(activation(context, a.tensor(0)?, &SQRT))),
+    unary("cos", |context, a| one(activation(context, a.tensor(0)?, &COS))),
+    unary("sin", |context, a| one(activation(context, a.tensor(0)?, &SIN))),
+    unary("erf", |context, a| one(activation(context, a.tensor(0)?, &ERF))),
+    unary("tanh", |context, a| one(activation(context, a.tensor(0)?, &TANH))),
+    unary("sigmoid", |context, a| one(activation(context, a.tensor(0)?, &SIGMOID))),
+    unary("relu", |context, a| one(activation(context, a.tensor(0)?, &RELU))),
+    unary("relu6", |context, a| one(activation(context, a.tensor(0)?, &HARDTANH))),
+    unary("leaky_relu", |context, a| one(activation(context, a.tensor(0)?, &LEAKY_RELU))),
+    unary("silu", |context, a| one(activation(context, a.tensor(0)?, &SILU))),
+    unary("mish", |context, a| one(activation(context, a.tensor(0)?, &MISH))),
+    unary("softplus", |context, a| one(activation(context, a.tensor(0)?, &SOFTPLUS))),
+    unary("hardswish", |context, a| one(activation(context, a.tensor(0)?, &HARDSWISH))),
+    row("gelu", "input, approximate=None", |context, a| one(activation(context, a.tensor(0)?, &GELU))),
+    row("clamp", "input, min, max", clamp),
+    row("prelu", "input, weight", prelu),
+];
+
+const fn unary(name: &'static str, lower: super::Lower) -> Row {
+    row(name, "input", lower)
+}
+
+const fn row(name: &'static str, signature: &'static str, lower: super::Lower) -> Row {
+    Row { name, signature, returns: Returns::One, source: SOURCE, shapes: first_shape, lower }
+}
+
+/// What backward of a function of one tensor keeps.
+enum Keeps {
+    Nothing,
+    Input,
+    Result,
+}
+
+/// A differentiable function of one tensor.
+struct Activation {
+    op: &'static str,
+    node: &'static str,
+    keeps: Keeps,
+    /// The kernels that backward runs, in order, over the gradient and what was kept; all but the last are temporaries.
+    backward: &'static [&'static str],
+}
+
+const NEG: Activation = Activation { op: "neg", node: "NegBackward0", keeps: Keeps::Nothing, backward: &["neg"] };
+/// -0.5 * grad * result.pow(3)
+const RSQRT: Activation =
+    Activation { op: "rsqrt", node: "RsqrtBackward0", keeps: Keeps::Result, backward: &["pow", "mul", "mul"] };
+/// grad / (2 * result)
+const SQRT: Activation =
+    Activation { op: "sqrt", node: "SqrtBackward0", keeps: Keeps::Result, backward: &["mul", "div"] };
+/// 2 / sqrt(pi) * exp(-self.pow(2)) * grad
+const ERF: Activation =
+    Activation { op: "erf", node: "ErfBackward0", keeps: Keeps::Input, backward: &["pow", "neg", "exp", "mul", "mul"] };
+const COS: Activation =
+    Activation { op: "cos", node: "CosBackward0", keeps: Keeps::Input, backward: &["sin", "neg", "mul"] };
+const SIN: Activation = Activation { op: "sin", node: "SinBackward0", keeps: Keeps::Input, backward: &["cos", "mul"] };
+const TANH: Activation =
+    Activation { op: "tanh", node: "TanhBackward0", keeps: Keeps::Result, backward: &["tanh_backward"] };
+const SIGMOID: Activation =
+    Activation { op: "sigmoid", node: "SigmoidBackward0", keeps: Keeps::Result, backward: &["sigmoid_backward"] };
+const RELU: Activation =
+    Activation { op: "relu", node: "ReluBackward0", keeps: Keeps::Result, backward: &["threshold_backward"] };
+const SILU: Activation =
+    Activation { op: "silu", node: "SiluBackward0", keeps: Keeps::Input, backward: &["silu_backward"] };
+/// nn.functional.relu6 is hardtanh between 0 and 6.
+const HARDTANH: Activation =
+    Activation { op: "hardtanh", node: "HardtanhBackward0", keeps: Keeps::Input, backward: &["hardtanh_backward"] };
+const LEAKY_RELU: Activation = Activation {
+    op: "leaky_relu",
+    node: "LeakyReluBackward0",
+    keeps: Keeps::Input,
+    backward: &["leaky_relu_backward"],
+};
+const MISH: Activation =
+    Activation { op: "mish", node: "MishBackward0", keeps: Keeps::Input, backward: &["mish_backward"] };
+const SOFTPLUS: Activation =
+    Activation { op: "softplus", node: "SoftplusBackward0", keeps: Keeps::Input, backward: &["softplus_backward"] };
+const HARDSWISH: Activation =
+    Activation { op: "hardswish", node: "HardswishBackward0", keeps: Keeps::Input, backward: &["hardswish_backward"] };
+const GELU: Activation =
+    Activation { op: "gelu", node: "GeluBackward0", keeps: Keeps::Input, backward: &["gelu_backward"] };
+
+fn activation(context: &mut Context, x: &Tensor, rule: &'static Activation) -> Tensor {
+    let dtype = if x.dtype.is_floating() || rule.op == "neg" { x.dtype } else { Dtype::F32 };
+    let output = elementwise(context, rule.op, &[x], dtype);
+    if context.records(&[x]) {
+        let saved = match rule.keeps {
+            Keeps::Nothing => None,
+            Keeps::Input => Some(context.save(x)),
+            Keeps::Result => Some(context.save(&output)),
+        };
+        context.record(
+            rule.node,
+            &[Some(x)],
+            &[&output],
+            Box::new(move |context, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                let operands: smallvec::SmallVec<[&Tensor; 2]> = std::iter::once(g).chain(&saved).collect();
+                let mut results: smallvec::SmallVec<[Tensor; 3]> =
+                    rule.backward.iter().map(|op| elementwise(context, op, &operands, g.dtype)).collect();
+                smallvec![results.pop()]
+            }),
+        );
+    }
+    output
+}
+
+/// Between two numbers; backward is where(self >= min and self <= max, grad, 0), the zero made first
+/// (FunctionsManual.cpp, `clamp_backward`).
+fn clamp(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let output = elementwise(context, "clamp", &[x], x.dtype);
+    if context.records(&[x]) {
+        let saved = context.save(x);
+        context.record(
+            "ClampBackward1",
+            &[Some(x)],
+            &[&output],
+            Box::new(move |context, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                let zero = context.empty("scalar_tensor", &[], g.dtype);
+                let within = elementwise(context, "ge", &[&saved], Dtype::Bool);
+                let below = elementwise(context, "le", &[&saved], Dtype::Bool);
+                let result = elementwise(context, "where", &[&within, g, &zero], g.dtype);
+                drop(below);
+                smallvec![Some(result)]
+            }),
+        );
+    }
+    one(output)
+}
+
+/// One slope for all channels: the weight is viewed with the input's dimensions, and its gradient, made with the input's
+/// sizes, is summed by the engine (aten/src/ATen/native/Activation.cpp, `prelu`, `_prelu_kernel_backward`).
+fn prelu(context: &mut Context, operands: &Operands) -> Lowered {
+    let (x, weight) = (operands.tensor(0)?, operands.tensor(1)?);
+    if weight.count() != 1 {
+        return Err("a slope a channel is not known".to_owned());
+    }
+    let ones: Vec<i64> = x.sizes.iter().map(|_| 1).collect();
+    let slope = view(context, weight, &ones)?;
+    let output = elementwise(context, "_prelu_kernel", &[x, &slope], x.dtype);
+    if context.records(&[x, &slope]) {
+        let saved = [x, &slope].map(|tensor| context.save(tensor));
+        context.record(
+            "PreluKernelBackward0",
+            &[Some(x), Some(&slope)],
+            &[&output],
+            Box::new(move |context, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                let [x, slope] = &saved;
+                let operands = [x, slope, g];
+                (0..2).map(|_| Some(elementwise(context, "_prelu_kernel_backward", &operands, g.dtype))).collect()
+            }),
+        );
+    }
+    one(output)
+}

@@ -1,0 +1,111 @@
+//! What is read off a plan: the verdict, where it runs out, what the memory at the peak is for.
+
+use super::Plan;
+use crate::allocate::{OutOfMemory, Outcome};
+use crate::bytes::Bytes;
+use crate::schedule::{Allocation, Category, Event, Phase};
+
+/// The allocation that could not be served.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure<'a> {
+    /// What the allocator says.
+    pub error: &'a OutOfMemory,
+    /// What was asked for, and by whom.
+    pub allocation: &'a Allocation,
+    /// The phase that it fell into.
+    pub phase: Option<&'a Phase>,
+}
+
+/// Parameters of the program; what is shared counts once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ParameterTotals {
+    /// How many numbers.
+    pub count: u64,
+    /// How many of them are trained.
+    pub trainable: u64,
+    /// Their bytes.
+    pub bytes: Bytes,
+    /// The bytes of buffers.
+    pub buffers: Bytes,
+}
+
+impl Plan {
+    /// Whether the run gets to its end.
+    pub fn fits(&self) -> bool {
+        self.outcome.out_of_memory.is_none()
+    }
+
+    /// The run to its end: without a limit where it does not fit.
+    pub fn whole(&self) -> &Outcome {
+        self.unlimited.as_ref().unwrap_or(&self.outcome)
+    }
+
+    /// What is left of the capacity at the peak of reserved memory; None where the run does not fit.
+    pub fn headroom(&self) -> Option<Bytes> {
+        self.fits().then(|| Bytes(self.capacity.0.saturating_sub(self.outcome.peak_reserved.0)))
+    }
+
+    /// What the allocator gave back to the device in all, so that the run fits; zero where it had to give nothing.
+    pub fn given_back(&self) -> Bytes {
+        self.outcome.given_back.iter().map(|given| given.released).sum()
+    }
+
+    /// The phase that an event falls into; None behind the last one.
+    pub fn phase_at(&self, event: usize) -> Option<&Phase> {
+        let rest = self.stream.events.get(event..)?;
+        rest.iter().find_map(|event| match event {
+            Event::Phase(phase) => self.stream.phases.get(*phase as usize),
+            _ => None,
+        })
+    }
+
+    /// The phase of the peak of allocated memory.
+    pub fn peak_phase(&self) -> Option<&Phase> {
+        self.phase_at(self.whole().peak_event)
+    }
+
+    /// Where the run ends for want of memory.
+    pub fn failure(&self) -> Option<Failure<'_>> {
+        let (event, error) = self.outcome.out_of_memory.as_ref()?;
+        match self.stream.events.get(*event)? {
+            Event::Allocate(id) => {
+                Some(Failure { error, allocation: &self.stream.allocations[id.index()], phase: self.phase_at(*event) })
+            }
+            _ => None,
+        }
+    }
+
+    /// The bytes asked for that are alive at the peak, by what they are for; categories without any are left out.
+    pub fn categories_at_peak(&self) -> Vec<(Category, Bytes)> {
+        let bytes_of = |category: Category| {
+            let live = self.at_peak.iter().filter(|live| live.category == category);
+            live.map(|live| self.stream.allocations[live.id.index()].bytes).sum::<Bytes>()
+        };
+        let all = Category::ALL.iter().map(|category| (*category, bytes_of(*category)));
+        all.filter(|(_, bytes)| bytes.0 > 0).collect()
+    }
+
+    /// What the allocator adds to the bytes asked for at the peak: rounding, and rests that it does not split off.
+    pub fn slack_at_peak(&self) -> Bytes {
+        let asked: Bytes = self.at_peak.iter().map(|live| self.stream.allocations[live.id.index()].bytes).sum();
+        Bytes(self.whole().peak_allocated.0.saturating_sub(asked.0))
+    }
+
+    /// Counts parameters and buffers.
+    pub fn parameters(&self) -> ParameterTotals {
+        let mut totals = ParameterTotals::default();
+        for parameter in &self.graph.parameters {
+            let count: u64 = parameter.shape.iter().product();
+            let dtype = parameter.dtype.unwrap_or(self.precision.dtype());
+            let bytes = Bytes(count * dtype.size());
+            if parameter.buffer {
+                totals.buffers += bytes;
+                continue;
+            }
+            totals.count += count;
+            totals.bytes += bytes;
+            totals.trainable += if dtype.is_floating() { count } else { 0 };
+        }
+        totals
+    }
+}

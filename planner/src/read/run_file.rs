@@ -1,0 +1,219 @@
+//! A run as people write it: the keys of `--run FILE.yaml`, which are those of the command line.
+//!
+//! ```text
+//! command line ─┐
+//!               ├─ or ─> Wishes ── run() ──> Run, with defaults for what nobody wishes
+//! FILE.yaml ────┘          `new-tokens` may be written `new_tokens`; unknown keys are errors with file, line and column
+//! ```
+
+use std::fmt::Display;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+use crate::bytes::Bytes;
+use crate::lower::kernels::attention::Backend;
+use crate::run::{Attention, Mode, OptimizerChoice, Precision, Run, parse_kernel};
+
+/// The longest run file that is read, in bytes.
+const LARGEST_RUN_FILE: u64 = 1 << 20;
+
+/// What is wished for; what is not said is None.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Wishes {
+    /// A folder or a built-in name.
+    pub model: Option<String>,
+    /// The architecture in place of the one that the config names.
+    pub architecture: Option<String>,
+    /// What the loop does.
+    #[serde(deserialize_with = "word")]
+    pub mode: Option<Mode>,
+    /// Sequences at once.
+    pub batch: Option<u64>,
+    /// Tokens of each.
+    pub seq: Option<u64>,
+    /// Tokens to generate.
+    #[serde(alias = "new_tokens")]
+    pub new_tokens: Option<u64>,
+    /// The weights' type.
+    #[serde(deserialize_with = "word")]
+    pub precision: Option<Precision>,
+    /// The optimizer.
+    #[serde(deserialize_with = "optimizer")]
+    pub optimizer: Option<OptimizerChoice>,
+    /// The norm to which gradients are clipped.
+    pub clip: Option<f64>,
+    /// Micro-batches of each optimizer step.
+    pub accumulate: Option<u64>,
+    /// How often the loop goes round.
+    pub steps: Option<u64>,
+    /// How the model computes attention.
+    #[serde(deserialize_with = "word")]
+    pub attention: Option<Attention>,
+    /// The attention kernel.
+    #[serde(deserialize_with = "word")]
+    pub sdpa: Option<Kernel>,
+    /// The GPU's name.
+    pub gpu: Option<String>,
+    /// What the allocator may take.
+    #[serde(deserialize_with = "capacity")]
+    pub capacity: Option<Bytes>,
+    /// `PYTORCH_CUDA_ALLOC_CONF`.
+    pub allocator: Option<String>,
+    /// Whether the model's output is kept until the step ends.
+    #[serde(alias = "hold_outputs")]
+    pub hold_outputs: Option<bool>,
+    /// The user's folder of specs.
+    pub specs: Option<PathBuf>,
+}
+
+/// An attention kernel, or `auto`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kernel(pub Option<Backend>);
+
+impl FromStr for Kernel {
+    type Err = crate::run::UnknownChoice;
+
+    fn from_str(word: &str) -> Result<Kernel, Self::Err> {
+        parse_kernel(word).map(Kernel)
+    }
+}
+
+/// A run file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RunFileError {
+    /// The operating system refused.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// No run needs so much text.
+    #[error("{}: {length} bytes, above the limit of {LARGEST_RUN_FILE} for a run", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        length: u64,
+    },
+    /// Not YAML, an unknown key, or a value that a key cannot have.
+    #[error("{}:{line}:{column}: {message}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1; 0 where the place is unknown.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// Reads a run file.
+///
+/// # Errors
+/// A file that cannot be read, is no YAML, has an unknown key or a value that its key cannot have.
+pub fn read(path: &Path) -> Result<Wishes, RunFileError> {
+    let unreadable = |source| RunFileError::Io { path: path.to_owned(), source };
+    let length = fs::metadata(path).map_err(unreadable)?.len();
+    if length > LARGEST_RUN_FILE {
+        return Err(RunFileError::TooLarge { path: path.to_owned(), length });
+    }
+    parse(path, &fs::read_to_string(path).map_err(unreadable)?)
+}
+
+/// Reads the text of a run file; `path` is for errors.
+///
+/// # Errors
+/// As `read`.
+pub fn parse(path: &Path, text: &str) -> Result<Wishes, RunFileError> {
+    let wishes: Option<Wishes> = serde_yaml::from_str(text).map_err(|error| {
+        let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
+        let message = error.to_string();
+        let message = message.split(" at line ").next().unwrap_or(&message).replace('\n', " ");
+        RunFileError::Parse { path: path.to_owned(), line, column, message }
+    })?;
+    Ok(wishes.unwrap_or_default())
+}
+
+impl Wishes {
+    /// These, and where they say nothing, those.
+    pub fn or(self, other: Wishes) -> Wishes {
+        Wishes {
+            model: self.model.or(other.model),
+            architecture: self.architecture.or(other.architecture),
+            mode: self.mode.or(other.mode),
+            batch: self.batch.or(other.batch),
+            seq: self.seq.or(other.seq),
+            new_tokens: self.new_tokens.or(other.new_tokens),
+            precision: self.precision.or(other.precision),
+            optimizer: self.optimizer.or(other.optimizer),
+            clip: self.clip.or(other.clip),
+            accumulate: self.accumulate.or(other.accumulate),
+            steps: self.steps.or(other.steps),
+            attention: self.attention.or(other.attention),
+            sdpa: self.sdpa.or(other.sdpa),
+            gpu: self.gpu.or(other.gpu),
+            capacity: self.capacity.or(other.capacity),
+            allocator: self.allocator.or(other.allocator),
+            hold_outputs: self.hold_outputs.or(other.hold_outputs),
+            specs: self.specs.or(other.specs),
+        }
+    }
+
+    /// The run that is wished for.
+    pub fn run(&self) -> Run {
+        let default = Run::default();
+        Run {
+            mode: self.mode.unwrap_or(default.mode),
+            batch: self.batch.unwrap_or(default.batch),
+            seq: self.seq.unwrap_or(default.seq),
+            new_tokens: self.new_tokens.unwrap_or(default.new_tokens),
+            precision: self.precision.or(default.precision),
+            optimizer: self.optimizer.clone().unwrap_or(default.optimizer),
+            clip: self.clip.or(default.clip),
+            accumulate: self.accumulate.unwrap_or(default.accumulate),
+            steps: self.steps.unwrap_or(default.steps),
+            attention: self.attention.unwrap_or(default.attention),
+            sdpa: self.sdpa.map_or(default.sdpa, |kernel| kernel.0),
+            hold_outputs: self.hold_outputs.unwrap_or(default.hold_outputs),
+            capacity: self.capacity.or(default.capacity),
+            allocator: self.allocator.clone().unwrap_or(default.allocator),
+            specs: self.specs.clone(),
+        }
+    }
+}
+
+/// A word, or null.
+fn word<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let word = Option::<String>::deserialize(deserializer)?;
+    word.map(|word| word.parse().map_err(D::Error::custom)).transpose()
+}
+
+/// `adamw,foreach=false`, or `{name: adamw, foreach: false}`.
+fn optimizer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<OptimizerChoice>, D::Error> {
+    let written = Option::<serde_json::Value>::deserialize(deserializer)?;
+    written.map(|written| OptimizerChoice::from_json(&written).map_err(D::Error::custom)).transpose()
+}
+
+/// A number of bytes, or text like `20GiB`.
+fn capacity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Bytes>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a number of bytes, or text like 20GiB, is expected")]
+    enum Written {
+        Bytes(u64),
+        Text(String),
+    }
+    match Option::<Written>::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(Written::Bytes(bytes)) => Ok(Some(Bytes(bytes))),
+        Some(Written::Text(text)) => text.parse().map(Some).map_err(D::Error::custom),
+    }
+}

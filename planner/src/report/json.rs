@@ -1,0 +1,289 @@
+//! A plan as JSON. Sizes are integers in bytes; a key that does not apply is null.
+
+use indexmap::IndexMap;
+use serde::Serialize;
+
+use super::{LARGEST, Planned, key};
+use crate::bytes::Bytes;
+use crate::run::{Mode, kernel_word};
+
+/// The version of [`Report`]: another number means that a key changed its name or meaning.
+pub const SCHEMA: u32 = 1;
+
+/// `memplan plan --format json`.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the keys of the report are explained where they need it")]
+pub struct Report {
+    pub schema: u32,
+    pub model: ModelReport,
+    pub run: RunReport,
+    pub gpu: GpuReport,
+    pub fits: bool,
+    /// Of the whole run: without a limit where it does not fit. So are `phases`, `at_peak` and `largest`.
+    pub peak_allocated: Bytes,
+    pub peak_reserved: Bytes,
+    /// What the allocator may take.
+    pub capacity: Bytes,
+    /// What is left of it at the peak.
+    pub headroom: Option<Bytes>,
+    pub out_of_memory: Option<OutOfMemoryReport>,
+    pub given_back: Option<GivenBackReport>,
+    pub outside_allocator: Option<OutsideReport>,
+    pub parameters: ParametersReport,
+    pub phases: Vec<PhaseReport>,
+    /// By category; with `allocator_slack` they add up to `peak_allocated`.
+    pub at_peak: IndexMap<String, Bytes>,
+    pub largest: Vec<TensorReport>,
+    pub warnings: Vec<String>,
+    pub notes: Vec<String>,
+    /// Parameters that the weights lack, and tensors of the weights that the architecture has no use for.
+    pub missing: Vec<String>,
+    pub unexpected: Vec<String>,
+}
+
+/// The model.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "as in the report")]
+pub struct ModelReport {
+    pub name: String,
+    /// The architecture that was planned.
+    pub architecture: String,
+    pub family: String,
+    /// What the family's spec was read from.
+    pub source: String,
+}
+
+/// The run, with the defaults filled in.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "as in the report")]
+pub struct RunReport {
+    pub mode: &'static str,
+    pub batch: u64,
+    pub seq: u64,
+    pub new_tokens: Option<u64>,
+    pub precision: &'static str,
+    pub optimizer: Option<String>,
+    pub steps: u64,
+    pub attention: &'static str,
+    pub sdpa: &'static str,
+    pub hold_outputs: bool,
+    pub allocator: String,
+}
+
+/// The GPU.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "as in the report")]
+pub struct GpuReport {
+    pub key: String,
+    pub name: String,
+    pub memory: Bytes,
+    /// Where the figure comes from, and one unit of its last digit.
+    pub memory_source: String,
+    pub memory_within: Bytes,
+    pub compute_capability: String,
+}
+
+/// The allocation that could not be served.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "as in the report")]
+pub struct OutOfMemoryReport {
+    pub step: Option<u64>,
+    pub phase: Option<String>,
+    pub op: &'static str,
+    pub node: Option<&'static str>,
+    pub module: String,
+    pub requested: Bytes,
+    pub allocated: Bytes,
+    pub reserved: Bytes,
+}
+
+/// Cached blocks that go back to the driver so that the run fits.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "as in the report")]
+pub struct GivenBackReport {
+    pub times: usize,
+    pub bytes: Bytes,
+    /// Where it happens first.
+    pub step: Option<u64>,
+    pub phase: Option<String>,
+}
+
+/// Memory outside the allocator.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "as in the report")]
+pub struct OutsideReport {
+    pub least: Bytes,
+    pub most: Bytes,
+    pub source: String,
+}
+
+/// Parameters; what is shared counts once.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "as in the report")]
+pub struct ParametersReport {
+    pub count: u64,
+    pub trainable: u64,
+    pub bytes: Bytes,
+    pub buffer_bytes: Bytes,
+}
+
+/// A phase's end, as the truth records have it; peaks are those since the end of the phase before.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "as in the report")]
+pub struct PhaseReport {
+    pub step: u64,
+    pub phase: String,
+    pub allocated: Bytes,
+    pub peak_allocated: Bytes,
+    pub reserved: Bytes,
+    pub peak_reserved: Bytes,
+}
+
+/// A tensor that is alive at the peak.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "as in the report")]
+pub struct TensorReport {
+    pub bytes: Bytes,
+    pub category: String,
+    pub module: String,
+    pub op: &'static str,
+    pub node: Option<&'static str>,
+    /// The parameter that it is, or belongs to.
+    pub parameter: Option<String>,
+}
+
+/// A plan in the form that is written out.
+pub fn report(planned: &Planned<'_>) -> Report {
+    let plan = planned.plan;
+    let totals = plan.parameters();
+    Report {
+        schema: SCHEMA,
+        model: ModelReport {
+            name: planned.model.name.clone(),
+            architecture: plan.architecture.clone(),
+            family: planned.model.family.name.clone(),
+            source: planned.model.family.source.clone(),
+        },
+        run: run(planned),
+        gpu: gpu(planned),
+        fits: plan.fits(),
+        peak_allocated: plan.whole().peak_allocated,
+        peak_reserved: plan.whole().peak_reserved,
+        capacity: plan.capacity,
+        headroom: plan.headroom(),
+        out_of_memory: out_of_memory(planned),
+        given_back: given_back(planned),
+        outside_allocator: plan.outside.clone().map(|outside| OutsideReport {
+            least: outside.least,
+            most: outside.most,
+            source: outside.source,
+        }),
+        parameters: ParametersReport {
+            count: totals.count,
+            trainable: totals.trainable,
+            bytes: totals.bytes,
+            buffer_bytes: totals.buffers,
+        },
+        phases: phases(planned),
+        at_peak: categories(planned),
+        largest: largest(planned),
+        warnings: planned.warnings(),
+        notes: planned.notes(),
+        missing: plan.agreement.missing.clone(),
+        unexpected: plan.agreement.unexpected.clone(),
+    }
+}
+
+fn run(planned: &Planned<'_>) -> RunReport {
+    let run = planned.run;
+    RunReport {
+        mode: run.mode.word(),
+        batch: run.batch,
+        seq: run.seq,
+        new_tokens: (run.mode == Mode::Generate).then_some(run.new_tokens),
+        precision: planned.plan.precision.word(),
+        optimizer: (run.mode == Mode::Train).then_some(run.optimizer.to_string()),
+        steps: run.steps,
+        attention: run.attention.word(),
+        sdpa: kernel_word(run.sdpa),
+        hold_outputs: run.hold_outputs,
+        allocator: run.allocator.clone(),
+    }
+}
+
+fn gpu(planned: &Planned<'_>) -> GpuReport {
+    let gpu = planned.gpu;
+    GpuReport {
+        key: gpu.key.clone(),
+        name: gpu.name.clone(),
+        memory: gpu.memory.total,
+        memory_source: gpu.memory.source.to_string(),
+        memory_within: gpu.memory.within,
+        compute_capability: gpu.compute_capability.to_string(),
+    }
+}
+
+fn out_of_memory(planned: &Planned<'_>) -> Option<OutOfMemoryReport> {
+    let failure = planned.plan.failure()?;
+    Some(OutOfMemoryReport {
+        step: failure.phase.map(|phase| phase.step),
+        phase: failure.phase.map(|phase| phase.name.to_string()),
+        op: failure.allocation.op,
+        node: failure.allocation.node,
+        module: planned.module(failure.allocation).to_owned(),
+        requested: failure.allocation.bytes,
+        allocated: failure.error.allocated,
+        reserved: failure.error.reserved,
+    })
+}
+
+fn given_back(planned: &Planned<'_>) -> Option<GivenBackReport> {
+    let plan = planned.plan;
+    let first = plan.outcome.given_back.first()?;
+    let phase = plan.phase_at(first.event);
+    Some(GivenBackReport {
+        times: plan.outcome.given_back.len(),
+        bytes: plan.given_back(),
+        step: phase.map(|phase| phase.step),
+        phase: phase.map(|phase| phase.name.to_string()),
+    })
+}
+
+pub(super) fn phases(planned: &Planned<'_>) -> Vec<PhaseReport> {
+    let plan = planned.plan;
+    let reached = plan.whole().phases.iter();
+    reached
+        .filter_map(|figures| {
+            let phase = plan.stream.phases.get(figures.phase as usize)?;
+            Some(PhaseReport {
+                step: phase.step,
+                phase: phase.name.to_string(),
+                allocated: figures.allocated,
+                peak_allocated: figures.peak_allocated,
+                reserved: figures.reserved,
+                peak_reserved: figures.peak_reserved,
+            })
+        })
+        .collect()
+}
+
+fn categories(planned: &Planned<'_>) -> IndexMap<String, Bytes> {
+    let named = planned.plan.categories_at_peak().into_iter().map(|(category, bytes)| (key(category), bytes));
+    named.chain([("allocator_slack".to_owned(), planned.plan.slack_at_peak())]).collect()
+}
+
+fn largest(planned: &Planned<'_>) -> Vec<TensorReport> {
+    let live = planned.plan.at_peak.iter().take(LARGEST);
+    live.map(|live| {
+        let allocation = &planned.plan.stream.allocations[live.id.index()];
+        TensorReport {
+            bytes: allocation.bytes,
+            category: key(live.category),
+            module: planned.module(allocation).to_owned(),
+            op: allocation.op,
+            node: allocation.node,
+            parameter: planned.parameter(allocation).map(str::to_owned),
+        }
+    })
+    .collect()
+}

@@ -1,0 +1,91 @@
+//! Shows a plan: as text for people, as JSON for programs, and its event stream in the traces' format.
+//!
+//! Nothing is computed here but layout: what is shown, [`Plan`] says.
+
+pub mod catalogue;
+pub mod events;
+pub mod json;
+mod siblings;
+mod table;
+pub mod text;
+
+use crate::plan::Plan;
+use crate::read::gpus::Gpu;
+use crate::read::model::Model;
+use crate::run::Run;
+use crate::schedule::{Allocation, Category};
+
+/// How many of the largest tensors are shown.
+const LARGEST: usize = 10;
+
+/// A plan with what was planned.
+#[derive(Clone, Copy, Debug)]
+pub struct Planned<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// The run.
+    pub run: &'a Run,
+    /// The GPU.
+    pub gpu: &'a Gpu,
+    /// The plan.
+    pub plan: &'a Plan,
+}
+
+/// The autograd name that PyTorch gives to cuDNN's attention.
+const CUDNN_ATTENTION: &str = "_scaled_dot_product_cudnn_attention";
+
+impl Planned<'_> {
+    /// The module that asked for memory.
+    fn module(&self, allocation: &Allocation) -> &str {
+        self.plan.graph.modules.get(allocation.module.index()).map_or("", |module| &module.path)
+    }
+
+    /// The parameter that memory belongs to.
+    fn parameter(&self, allocation: &Allocation) -> Option<&str> {
+        let parameter = self.plan.graph.parameters.get(allocation.parameter? as usize)?;
+        Some(&parameter.name)
+    }
+
+    /// What a user should look at.
+    fn warnings(&self) -> Vec<String> {
+        let agreement = &self.plan.agreement;
+        let list = |names: &[String], what: &str| {
+            let first: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
+            let more = if names.len() > 3 { format!(" and {} more", names.len() - 3) } else { String::new() };
+            (!names.is_empty()).then(|| format!("{} {what}: {}{more}", names.len(), first.join(", ")))
+        };
+        let missing = list(&agreement.missing, "parameters are not in the weights and would be newly initialised");
+        let unexpected = list(&agreement.unexpected, "tensors of the weights are of no use to this architecture");
+        missing.into_iter().chain(unexpected).collect()
+    }
+
+    /// What the figures leave out or take for granted.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.plan.architecture != self.model.architecture {
+            notes.push(format!(
+                "{} has no loss of its own: planned as {}",
+                self.model.architecture, self.plan.architecture
+            ));
+        }
+        if self.plan.stream.allocations.iter().any(|allocation| allocation.op.starts_with(CUDNN_ATTENTION)) {
+            notes.push(
+                "cuDNN computes attention here; its workspaces cannot be derived and count as 0 bytes".to_owned(),
+            );
+        }
+        notes
+    }
+}
+
+/// `addmm`, or `mm < AddmmBackward0` in a backward pass.
+fn asked_by(allocation: &Allocation) -> String {
+    match allocation.node {
+        Some(node) => format!("{} < {node}", allocation.op),
+        None => allocation.op.to_owned(),
+    }
+}
+
+/// A category as a key: `kv_cache`.
+fn key(category: Category) -> String {
+    category.name().to_ascii_lowercase().replace(' ', "_")
+}

@@ -1,0 +1,176 @@
+//! A plan as text for people: the verdict, what was planned, the peaks, the phases, what the memory at the peak is for.
+//!
+//! At most 60 lines; figures are exact bytes with the human form beside.
+
+use std::fmt::Write;
+
+use super::siblings::at_peak;
+use super::table::{Align, table};
+use super::{LARGEST, Planned};
+use crate::allocate::PhaseFigures;
+use crate::bytes::Bytes;
+use crate::run::{Attention, Mode, kernel_word};
+use crate::schedule::Phase;
+
+use Align::{Left, Right};
+
+/// Renders a plan; its first line is the verdict.
+pub fn text(planned: &Planned<'_>) -> String {
+    let sections = [
+        verdict(planned),
+        subject(planned),
+        peaks(planned),
+        phases(planned),
+        categories(planned),
+        largest(planned),
+        remarks(planned),
+    ];
+    let shown: Vec<String> = sections.into_iter().filter(|section| !section.is_empty()).collect();
+    shown.join("\n")
+}
+
+fn verdict(planned: &Planned<'_>) -> String {
+    let plan = planned.plan;
+    let (peak, capacity) = (plan.whole().peak_reserved, plan.capacity);
+    if let Some(failure) = plan.failure() {
+        let (error, place) = (failure.error, planned.module(failure.allocation));
+        let place = if place.is_empty() { "the model" } else { place };
+        return format!(
+            "does not fit: {peak} needed, {capacity} free\n\
+             runs out in {}, at {} in {place}: {} asked for, {} allocated, {} reserved\n",
+            failure.phase.map_or_else(|| "the end".to_owned(), phase_name),
+            super::asked_by(failure.allocation),
+            failure.allocation.bytes,
+            error.allocated,
+            error.reserved,
+        );
+    }
+    let headroom = plan.headroom().unwrap_or_default();
+    let mut line = format!("fits: {peak} of {capacity} free, {headroom} to spare\n");
+    if plan.given_back().0 > 0 {
+        let times = plan.outcome.given_back.len();
+        let first = plan.phase_at(plan.outcome.given_back[0].event).map_or_else(String::new, phase_name);
+        let often = if times == 1 { String::new() } else { format!(", {times} times, first") };
+        let _ = writeln!(
+            line,
+            "only because cached blocks are given back to the driver{often} in {first}: {} in all",
+            plan.given_back()
+        );
+    }
+    line
+}
+
+fn subject(planned: &Planned<'_>) -> String {
+    let Planned { model, run, gpu, plan } = planned;
+    let parameters = plan.parameters();
+    let mut words = vec![run.mode.to_string(), plan.precision.to_string(), format!("batch {}", run.batch)];
+    words.push(format!("seq {}", run.seq));
+    match run.mode {
+        Mode::Generate => words.push(format!("{} new tokens", run.new_tokens)),
+        Mode::Train => words.push(run.optimizer.to_string()),
+        Mode::Infer | Mode::EvalWithGrad => {}
+    }
+    words.push(format!("{} steps", run.steps));
+    words.push(match (run.attention, run.sdpa) {
+        (Attention::Sdpa, Some(_)) => format!("sdpa attention ({})", kernel_word(run.sdpa)),
+        (attention, _) => format!("{attention} attention"),
+    });
+    words.extend(run.hold_outputs.then(|| "outputs held".to_owned()));
+    let mut text = format!(
+        "model  {}: {}, {} parameters, {} bytes ({})\nrun    {}\n",
+        model.name,
+        plan.architecture,
+        parameters.count,
+        parameters.bytes.0,
+        parameters.bytes,
+        words.join(", ")
+    );
+    if !run.allocator.is_empty() {
+        let _ = writeln!(text, "       {}", run.allocator);
+    }
+    let memory = gpu.memory.total;
+    let _ = writeln!(text, "gpu    {}: {} bytes ({memory}) of memory ({})", gpu.name, memory.0, gpu.memory.source);
+    text
+}
+
+fn peaks(planned: &Planned<'_>) -> String {
+    let plan = planned.plan;
+    let row = |name: &str, bytes: Bytes, remark: String| [name.into(), bytes.0.to_string(), bytes.to_string(), remark];
+    let whole = plan.whole();
+    let reserved = whole.phases.iter().find(|phase| phase.peak_reserved == whole.peak_reserved);
+    let reserved = reserved.and_then(|figures| plan.stream.phases.get(figures.phase as usize));
+    let place = |phase: Option<&Phase>| phase.map_or_else(String::new, phase_name);
+    let mut rows = vec![
+        row("peak allocated", whole.peak_allocated, place(plan.peak_phase())),
+        row("peak reserved", whole.peak_reserved, place(reserved)),
+    ];
+    let given = if planned.run.capacity.is_some() { "as given" } else { "what the allocator may take" };
+    rows.push(row("free for it", plan.capacity, given.to_owned()));
+    if let Some(outside) = &plan.outside {
+        rows.push(row("outside of it", outside.most, format!("the CUDA context: {}", outside.source)));
+    }
+    table([Left, Right, Right, Left], &rows)
+}
+
+/// The phases of the last step, and of others those that reach a peak.
+fn phases(planned: &Planned<'_>) -> String {
+    let plan = planned.plan;
+    let whole = plan.whole();
+    let last = plan.stream.phases.last().map_or(0, |phase| phase.step);
+    let mut rows = vec![["", "allocated", "peak allocated", "reserved", "peak reserved"].map(String::from)];
+    let (mut allocated, mut reserved) = (false, false);
+    for figures in &whole.phases {
+        let Some(phase) = plan.stream.phases.get(figures.phase as usize) else { continue };
+        let allocates = figures.peak_allocated == whole.peak_allocated && !allocated;
+        let reserves = figures.peak_reserved == whole.peak_reserved && !reserved;
+        (allocated, reserved) = (allocated || allocates, reserved || reserves);
+        if phase.step == last || allocates || reserves {
+            rows.push(phase_row(phase, figures));
+        }
+    }
+    table([Left, Right, Right, Right, Right], &rows)
+}
+
+fn phase_row(phase: &Phase, figures: &PhaseFigures) -> [String; 5] {
+    let PhaseFigures { allocated, peak_allocated, reserved, peak_reserved, .. } = figures;
+    let [a, b, c, d] = [allocated, peak_allocated, reserved, peak_reserved].map(|bytes| bytes.0.to_string());
+    [phase_name(phase), a, b, c, d]
+}
+
+fn categories(planned: &Planned<'_>) -> String {
+    let plan = planned.plan;
+    let total = plan.whole().peak_allocated;
+    let share = |bytes: Bytes| format!("{:.1} %", 100.0 * bytes.0 as f64 / total.0.max(1) as f64);
+    let row = |name: &str, bytes: Bytes| [name.to_owned(), bytes.0.to_string(), bytes.to_string(), share(bytes)];
+    let mut rows: Vec<[String; 4]> =
+        plan.categories_at_peak().into_iter().map(|(category, bytes)| row(category.name(), bytes)).collect();
+    rows.push(row("allocator slack", plan.slack_at_peak()));
+    rows.push(row("total", total));
+    let place = plan.peak_phase().map_or_else(String::new, |phase| format!(", in {}", phase_name(phase)));
+    format!("at the peak{place}\n{}", table([Left, Right, Right, Right], &rows))
+}
+
+fn largest(planned: &Planned<'_>) -> String {
+    let rows: Vec<[String; 5]> = at_peak(planned)
+        .into_iter()
+        .take(LARGEST)
+        .map(|siblings| {
+            let count = if siblings.count > 1 { format!("  x{}", siblings.count) } else { String::new() };
+            let place = if siblings.place.is_empty() { "the model".to_owned() } else { siblings.place };
+            let category = siblings.category.name().to_owned();
+            let bytes = siblings.bytes;
+            [bytes.0.to_string(), bytes.to_string(), category, siblings.by, format!("{place}{count}")]
+        })
+        .collect();
+    format!("largest at the peak\n{}", table([Right, Right, Left, Left, Left], &rows))
+}
+
+fn remarks(planned: &Planned<'_>) -> String {
+    let warnings = planned.warnings().into_iter().map(|warning| format!("warning: {warning}\n"));
+    let notes = planned.notes().into_iter().map(|note| format!("note: {note}\n"));
+    warnings.chain(notes).collect()
+}
+
+fn phase_name(phase: &Phase) -> String {
+    format!("step {} {}", phase.step, phase.name)
+}

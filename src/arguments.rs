@@ -1,0 +1,256 @@
+//! The command line: what can be written, and what each word means.
+
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use planner::bytes::Bytes;
+use planner::read::run_file::{Kernel, Wishes};
+use planner::run::{Attention, Mode, OptimizerChoice, Precision};
+
+use crate::failure::Failure;
+use crate::{BAD, FITS, output};
+
+/// What `memplan` alone says.
+const BEGIN: &str = "\
+memplan predicts the GPU memory of a PyTorch run to the byte, before anything runs.
+
+  memplan plan gpt2                                         a training step of a built-in model
+  memplan plan llama-3.1-8b --mode generate --gpu rtx4090   does it fit?
+  memplan plan path/to/model --batch 8 --seq 1024           a Hugging Face folder
+  memplan inspect path/to/model                             its parameters and bytes
+  memplan models                                            the built-in models
+  memplan gpus                                              the GPUs
+
+`memplan --help` and `memplan plan --help` say the rest.
+";
+
+const EXAMPLES: &str = "\
+Examples:
+  memplan plan gpt2 --batch 4 --seq 512
+  memplan plan llama-3.1-8b --mode generate --seq 1000 --new-tokens 200 --gpu rtx4090
+  memplan plan path/to/model --format json
+  memplan inspect path/to/model
+
+Exit codes:
+  0  done; of a plan: the run fits
+  1  the run does not fit
+  2  bad usage or bad input";
+
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  memplan plan gpt2                                       train, batch 1, seq 128, on an H200
+  memplan plan gpt2 --batch 16 --seq 1024 --gpu rtx3090
+  memplan plan llama-3.1-8b --mode generate --seq 1000 --new-tokens 200 --gpu rtx4090
+  memplan plan path/to/model --precision bf16 --allocator expandable_segments:True
+  memplan plan bert-base --capacity 8GiB --format json
+  memplan plan --run run.yaml --batch 8                   flags win over the file
+
+A run file holds the same keys:
+  model: gpt2
+  mode: train
+  batch: 16
+  new-tokens: 8
+  optimizer: adamw
+
+Exit codes:
+  0  the run fits
+  1  the run does not fit
+  2  bad usage or bad input";
+
+const INSPECT_EXAMPLES: &str = "\
+Only headers are read, never tensors; any architecture will do.
+
+Examples:
+  memplan inspect path/to/model
+  memplan inspect model-00001-of-00004.safetensors
+  memplan inspect path/to/model --format json";
+
+const GPUS_EXAMPLES: &str = "\
+Examples:
+  memplan gpus
+  memplan gpus --format json
+  memplan gpus --specs my-specs      with the entries of my-specs/gpus/*.yaml";
+
+const MODELS_EXAMPLES: &str = "\
+Examples:
+  memplan models
+  memplan models --format json
+  memplan models --specs my-specs    with the families of my-specs/models/*.yaml";
+
+/// Predicts the GPU memory of a PyTorch run to the byte, without PyTorch and without a GPU.
+#[derive(Debug, Parser)]
+#[command(name = "memplan", version, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Plan a run of a model: its peaks, what takes them, whether it fits.
+    Plan(Box<PlanArguments>),
+    /// List a checkpoint's parameters and bytes, by type and by module.
+    Inspect(InspectArguments),
+    /// List the GPUs that are known.
+    Gpus(ListArguments),
+    /// List the models that are built in.
+    #[command(after_help = MODELS_EXAMPLES)]
+    Models(ListArguments),
+}
+
+/// How the result is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// `memplan plan`.
+#[derive(Debug, Args)]
+#[command(after_help = PLAN_EXAMPLES)]
+pub struct PlanArguments {
+    /// A Hugging Face model folder, or the name of a built-in model
+    model: Option<String>,
+    /// What the loop does: train, infer, generate or eval-with-grad [default: train]
+    #[arg(long, help_heading = "Run")]
+    mode: Option<Mode>,
+    /// Sequences at once [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
+    batch: Option<u64>,
+    /// Tokens of each sequence [default: 128]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
+    seq: Option<u64>,
+    /// Tokens to generate after the prefill [default: 8]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
+    new_tokens: Option<u64>,
+    /// fp32, bf16 or fp16 weights, or fp32 weights under autocast: amp-bf16 [default: the model's own]
+    #[arg(long, help_heading = "Run")]
+    precision: Option<Precision>,
+    /// The optimizer with its options, e.g. adamw,fused=true or paged_adamw8bit [default: adamw]
+    #[arg(long, value_name = "NAME[,KEY=VALUE...]", help_heading = "Run")]
+    optimizer: Option<OptimizerChoice>,
+    /// Clip gradients to this norm before each step [default: no clipping]
+    #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = "Run")]
+    clip: Option<f64>,
+    /// Micro-batches of each optimizer step [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
+    accumulate: Option<u64>,
+    /// How often the loop goes round [default: 3]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
+    steps: Option<u64>,
+    /// How attention is computed: sdpa or eager [default: sdpa]
+    #[arg(long, value_name = "HOW", help_heading = "Run")]
+    attention: Option<Attention>,
+    /// The kernel of sdpa: auto, flash, efficient, math or cudnn [default: auto]
+    #[arg(long, value_name = "KERNEL", help_heading = "Run")]
+    sdpa: Option<Kernel>,
+    /// Keep the model's output until the step ends
+    #[arg(long, help_heading = "Run")]
+    hold_outputs: bool,
+    /// The architecture, in place of the one that the config names
+    #[arg(long, value_name = "NAME", help_heading = "Run")]
+    architecture: Option<String>,
+    /// The GPU, by its key or its name [default: h200]
+    #[arg(long, value_name = "NAME", help_heading = "GPU")]
+    gpu: Option<String>,
+    /// What the allocator may take: bytes, or 20GiB, 500MiB [default: the GPU's memory less the CUDA context]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, help_heading = "GPU")]
+    capacity: Option<Bytes>,
+    /// PYTORCH_CUDA_ALLOC_CONF of the run, such as expandable_segments:True
+    #[arg(long, value_name = "OPTIONS", help_heading = "GPU")]
+    allocator: Option<String>,
+    /// A run file in YAML with the same keys; flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub run: Option<PathBuf>,
+    /// A folder of your own specs, laid out as specs/; they come before the built-in ones
+    #[arg(long, value_name = "DIR")]
+    specs: Option<PathBuf>,
+    /// How the report is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Write the event stream to this file
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
+}
+
+/// `memplan inspect`.
+#[derive(Debug, Args)]
+#[command(after_help = INSPECT_EXAMPLES)]
+pub struct InspectArguments {
+    /// A model folder or a .safetensors file
+    pub path: PathBuf,
+    /// How the inspection is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// `memplan gpus` and `memplan models`.
+#[derive(Debug, Args)]
+#[command(after_help = GPUS_EXAMPLES)]
+pub struct ListArguments {
+    /// A folder of your own specs, laid out as specs/
+    #[arg(long, value_name = "DIR")]
+    pub specs: Option<PathBuf>,
+    /// How the list is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+impl PlanArguments {
+    /// What the flags wish for.
+    pub fn wishes(&self) -> Wishes {
+        Wishes {
+            model: self.model.clone(),
+            architecture: self.architecture.clone(),
+            mode: self.mode,
+            batch: self.batch,
+            seq: self.seq,
+            new_tokens: self.new_tokens,
+            precision: self.precision,
+            optimizer: self.optimizer.clone(),
+            clip: self.clip,
+            accumulate: self.accumulate,
+            steps: self.steps,
+            attention: self.attention,
+            sdpa: self.sdpa,
+            gpu: self.gpu.clone(),
+            capacity: self.capacity,
+            allocator: self.allocator.clone(),
+            hold_outputs: self.hold_outputs.then_some(true),
+            specs: self.specs.clone(),
+        }
+    }
+}
+
+/// Reads the command line; help and the version are printed here.
+pub fn read() -> Result<Command, Failure> {
+    match CommandLine::try_parse() {
+        Ok(CommandLine { command: Some(command) }) => Ok(command),
+        Ok(CommandLine { command: None }) => {
+            output::print(BEGIN)?;
+            Err(Failure::Said(BAD))
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            let code = if error.print().is_ok() { FITS } else { BAD };
+            Err(Failure::Said(code))
+        }
+        Err(error) => Err(usage(&error)),
+    }
+}
+
+/// clap's message on one line, its tip as the hint.
+fn usage(error: &clap::Error) -> Failure {
+    let text = error.to_string();
+    let said =
+        text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let (tips, lines): (Vec<&str>, Vec<&str>) =
+        said.filter(|line| !line.is_empty()).partition(|line| line.starts_with("tip: "));
+    let line = lines.join(" ");
+    let line = line.strip_prefix("error: ").unwrap_or(&line).to_owned();
+    let hint = tips.first().map_or("`memplan --help` lists the commands and options", |tip| &tip["tip: ".len()..]);
+    Failure::new(line, Some(hint.to_owned()))
+}

@@ -1,0 +1,35 @@
+//! `memplan gpus` and `memplan models`: what is known.
+
+use std::process::ExitCode;
+
+use planner::read::gpus::GpuCatalogue;
+use planner::read::spec::Shelf;
+use planner::report::catalogue;
+
+use crate::arguments::{Format, ListArguments};
+use crate::failure::Failure;
+use crate::plan::check_folder;
+use crate::{FITS, output};
+
+/// Lists the GPUs.
+pub fn gpus(arguments: &ListArguments) -> Result<ExitCode, Failure> {
+    check_folder(arguments.specs.as_deref())?;
+    let gpus = GpuCatalogue::load(arguments.specs.as_deref())?;
+    match arguments.format {
+        Format::Text => output::print(&catalogue::gpus_text(&gpus)),
+        Format::Json => output::print_json(&catalogue::gpus(&gpus)),
+    }?;
+    Ok(ExitCode::from(FITS))
+}
+
+/// Lists the built-in models.
+pub fn models(arguments: &ListArguments) -> Result<ExitCode, Failure> {
+    check_folder(arguments.specs.as_deref())?;
+    let shelf = Shelf { folder: arguments.specs.clone() };
+    let families = shelf.families().map_err(|error| Failure::new(error, None))?;
+    match arguments.format {
+        Format::Text => output::print(&catalogue::models_text(&families)),
+        Format::Json => output::print_json(&catalogue::models(&families)),
+    }?;
+    Ok(ExitCode::from(FITS))
+}

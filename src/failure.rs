@@ -1,0 +1,105 @@
+//! What goes wrong, as people see it: one line, sometimes a hint, and an exit code.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use planner::plan::PlanError;
+use planner::read::checkpoint::CheckpointError;
+use planner::read::gpus::GpuError;
+use planner::read::model::ModelError;
+use planner::run::RunError;
+
+use crate::{BAD, output};
+
+/// Why the program ends without a result.
+#[derive(Debug)]
+pub enum Failure {
+    /// All has been said; the code tells the rest.
+    Said(u8),
+    /// A line for people.
+    Message {
+        /// What is wrong.
+        line: String,
+        /// What may help.
+        hint: Option<String>,
+    },
+}
+
+impl Failure {
+    /// An error with what may help.
+    pub fn new(error: impl Display, hint: Option<String>) -> Failure {
+        Failure::Message { line: error.to_string(), hint }
+    }
+
+    /// Tells it on stderr, and gives the exit code.
+    pub fn report(self) -> ExitCode {
+        match self {
+            Failure::Said(code) => ExitCode::from(code),
+            Failure::Message { line, hint } => {
+                output::complain(&one_line(&line), hint.as_deref());
+                ExitCode::from(BAD)
+            }
+        }
+    }
+}
+
+/// Messages of libraries may hold line breaks, and names out of files anything at all.
+fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for (number, part) in text.lines().map(str::trim).filter(|part| !part.is_empty()).enumerate() {
+        line.push_str(if number > 0 { " " } else { "" });
+        for character in part.chars() {
+            match character {
+                character if character.is_control() => line.extend(character.escape_default()),
+                character => line.push(character),
+            }
+        }
+    }
+    line
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Failure {
+        let hint = match &error {
+            PlanError::Model(error) => return model(error),
+            PlanError::Run(RunError::Zero { .. } | RunError::TooLarge { .. }) => None,
+            PlanError::Options(_) => {
+                Some("--allocator takes what PYTORCH_CUDA_ALLOC_CONF takes, e.g. expandable_segments:True".to_owned())
+            }
+            PlanError::CannotGenerate { .. } => Some("`--mode infer` plans a forward pass".to_owned()),
+            _ => None,
+        };
+        Failure::new(error, hint)
+    }
+}
+
+impl From<ModelError> for Failure {
+    fn from(error: ModelError) -> Failure {
+        model(&error)
+    }
+}
+
+impl From<GpuError> for Failure {
+    fn from(error: GpuError) -> Failure {
+        let hint = matches!(error, GpuError::Unknown { .. }).then(|| "`memplan gpus` lists them all".to_owned());
+        Failure::new(error, hint)
+    }
+}
+
+impl From<CheckpointError> for Failure {
+    fn from(error: CheckpointError) -> Failure {
+        Failure::new(error, None)
+    }
+}
+
+fn model(error: &ModelError) -> Failure {
+    let hint = match error {
+        ModelError::UnknownName { .. } => Some("`memplan models` lists the built-in ones".to_owned()),
+        ModelError::UnknownArchitecture { .. } => Some(
+            "its parameters can still be sized with `memplan inspect`; --architecture plans it as another".to_owned(),
+        ),
+        ModelError::Shape { .. } => Some("the config.json and the weights may belong to different models".to_owned()),
+        _ => None,
+    };
+    Failure::new(error, hint)
+}

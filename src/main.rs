@@ -1,0 +1,34 @@
+//! `memplan`: predicts the GPU memory of a PyTorch run, before anything runs.
+//!
+//! ```text
+//! arguments ──> plan | inspect | catalogue ──> output
+//!                        └─ failure: one line on stderr, a hint, an exit code
+//! ```
+
+mod arguments;
+mod catalogue;
+mod failure;
+mod inspect;
+mod output;
+mod plan;
+
+use std::process::ExitCode;
+
+use arguments::Command;
+
+/// The run fits.
+const FITS: u8 = 0;
+/// The run does not fit.
+const DOES_NOT_FIT: u8 = 1;
+/// Bad usage, or bad input.
+const BAD: u8 = 2;
+
+fn main() -> ExitCode {
+    let done = arguments::read().and_then(|command| match command {
+        Command::Plan(arguments) => plan::run(*arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Gpus(arguments) => catalogue::gpus(&arguments),
+        Command::Models(arguments) => catalogue::models(&arguments),
+    });
+    done.unwrap_or_else(|failure| failure.report())
+}

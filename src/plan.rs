@@ -1,0 +1,87 @@
+//! `memplan plan`: wishes become a run, the run a plan, the plan a report.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use planner::read::gpus::{Gpu, GpuCatalogue};
+use planner::read::run_file::{self, Wishes};
+use planner::read::{model, spec::Shelf};
+use planner::report::{Planned, events, json, text};
+
+use crate::arguments::{Format, PlanArguments};
+use crate::failure::Failure;
+use crate::output::{self, ALARM, CARE, GOOD};
+use crate::{DOES_NOT_FIT, FITS};
+
+/// The GPU where none is named.
+const DEFAULT_GPU: &str = "h200";
+
+/// Plans, reports, and gives the verdict's exit code.
+pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
+    let wishes = wishes(&arguments)?;
+    let run = wishes.run();
+    let gpu = gpu(&wishes)?;
+    let shelf = Shelf { folder: wishes.specs.clone() };
+    let name = wishes.model.as_deref().ok_or_else(no_model)?;
+    let model = model::open(name, wishes.architecture.as_deref(), &shelf)?;
+    let plan = planner::plan::plan(&model, &run, &gpu)?;
+    let planned = Planned { model: &model, run: &run, gpu: &gpu, plan: &plan };
+    if let Some(path) = &arguments.events {
+        output::write_whole(path, |file| events::write(&planned, file))?;
+    }
+    let code = if plan.fits() { FITS } else { DOES_NOT_FIT };
+    match arguments.format {
+        Format::Text => output::print(&coloured(&text::text(&planned))),
+        Format::Json => output::print_json(&json::report(&planned)),
+    }?;
+    Ok(ExitCode::from(code))
+}
+
+/// What the flags and the run file wish for.
+fn wishes(arguments: &PlanArguments) -> Result<Wishes, Failure> {
+    let flags = arguments.wishes();
+    let file = match &arguments.run {
+        Some(path) => run_file::read(path).map_err(|error| Failure::new(error, None))?,
+        None => Wishes::default(),
+    };
+    let wishes = flags.or(file);
+    check_folder(wishes.specs.as_deref())?;
+    Ok(wishes)
+}
+
+/// A user's folder of specs that is not there is a mistake, not an empty one.
+pub fn check_folder(specs: Option<&Path>) -> Result<(), Failure> {
+    match specs {
+        Some(folder) if !folder.is_dir() => {
+            Err(Failure::new(format!("{}: no such folder of specs", folder.display()), None))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn gpu(wishes: &Wishes) -> Result<Gpu, Failure> {
+    let catalogue = GpuCatalogue::load(wishes.specs.as_deref())?;
+    Ok(catalogue.find(wishes.gpu.as_deref().unwrap_or(DEFAULT_GPU))?.clone())
+}
+
+fn no_model() -> Failure {
+    let hint = "give a model folder or a built-in name: `memplan plan gpt2`; `memplan models` lists them";
+    Failure::new("no model to plan", Some(hint.to_owned()))
+}
+
+/// The verdict, warnings and notes in colour.
+fn coloured(text: &str) -> String {
+    let styles = [
+        ("fits:", GOOD),
+        ("does not fit:", ALARM),
+        ("runs out", ALARM),
+        ("only because", CARE),
+        ("warning:", CARE),
+        ("note:", CARE),
+    ];
+    let lines = text.lines().map(|line| match styles.iter().find(|(start, _)| line.starts_with(start)) {
+        Some((start, style)) => format!("{style}{start}{style:#}{}\n", &line[start.len()..]),
+        None => format!("{line}\n"),
+    });
+    lines.collect()
+}
