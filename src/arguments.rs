@@ -136,6 +136,9 @@ pub struct PlanArguments {
     /// Clip gradients to this norm before each step [default: no clipping]
     #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = "Run")]
     clip: Option<f64>,
+    /// Train only the parameters in whose names this regular expression is found [default: all]
+    #[arg(long, value_name = "REGEX", help_heading = "Run")]
+    trainable: Option<String>,
     /// Micro-batches of each optimizer step [default: 1]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
     accumulate: Option<u64>,
@@ -216,6 +219,7 @@ impl PlanArguments {
             precision: self.precision,
             optimizer: self.optimizer.clone(),
             clip: self.clip,
+            trainable: self.trainable.clone(),
             accumulate: self.accumulate,
             checkpoint: self.checkpoint.as_deref().map(parse_checkpoint),
             steps: self.steps,

@@ -4,6 +4,7 @@ mod figures;
 
 use std::rc::Rc;
 
+use regex::Regex;
 use serde::Deserialize;
 
 pub use figures::{Failure, ParameterTotals};
@@ -107,6 +108,9 @@ pub enum PlanError {
         /// The architecture.
         architecture: String,
     },
+    /// The parameters to be trained are not chosen by a regular expression.
+    #[error("trainable: {}", .0.to_string().replace('\n', " "))]
+    Trainable(#[from] regex::Error),
     /// A spec is wrong.
     #[error(transparent)]
     Spec(#[from] SpecError),
@@ -146,6 +150,7 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         autocast: precision.autocast(),
         cub: emulation.cub,
         attention_kernel: run.sdpa.filter(|_| run.attention == Attention::Sdpa),
+        trainable: run.trainable.as_deref().map(Regex::new).transpose()?,
         optimizer: optimizer(run)?,
     };
     let stream = lower(&graph, &device(gpu), settings).map_err(|error| {

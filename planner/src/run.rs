@@ -273,6 +273,8 @@ pub struct Run {
     pub optimizer: OptimizerChoice,
     /// The norm to which gradients are clipped before each step.
     pub clip: Option<f64>,
+    /// A regular expression that is found in the names of the parameters that are trained; all where None is given.
+    pub trainable: Option<String>,
     /// Micro-batches of each optimizer step.
     pub accumulate: u64,
     /// Which modules' calls are checkpointed in training.
@@ -303,6 +305,7 @@ impl Default for Run {
             precision: None,
             optimizer: OptimizerChoice::default(),
             clip: None,
+            trainable: None,
             accumulate: 1,
             checkpoint: Checkpointing::Off,
             steps: 3,

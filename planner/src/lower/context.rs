@@ -43,6 +43,8 @@ pub struct Settings {
     pub cub: Option<super::kernels::cub::Architecture>,
     /// The attention kernel asked for.
     pub attention_kernel: Option<super::kernels::attention::Backend>,
+    /// The names of the parameters that are trained; all where None is given.
+    pub trainable: Option<regex::Regex>,
     /// The optimizer; None where nothing is trained.
     pub optimizer: Option<Rc<crate::read::optimizers::Optimizer>>,
 }

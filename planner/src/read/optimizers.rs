@@ -119,9 +119,10 @@ pub fn choose(choice: &OptimizerChoice, folder: Option<&Path>) -> Result<Optimiz
     let wanted = folded(&choice.name);
     for (file, text) in files(folder)? {
         let parsed: FileText = spec::yaml(&file, &text)?;
-        let found = parsed.optimizers.iter().find(|(name, text)| {
-            folded(name) == wanted || text.aliases.iter().any(|alias| folded(alias) == wanted)
-        });
+        let found = parsed
+            .optimizers
+            .iter()
+            .find(|(name, text)| folded(name) == wanted || text.aliases.iter().any(|alias| folded(alias) == wanted));
         if let Some((name, entry)) = found {
             return ready(choice, name, entry, &parsed, (&file, &text));
         }
@@ -207,12 +208,8 @@ fn settings(
             Setting::Bool(_) => (switch(value).filter(|s| *s != Setting::Default(())), "true or false"),
             Setting::Default(()) => (switch(value), "true, false or none"),
         };
-        let wrong = || OptimizerError::Value {
-            optimizer: name.to_owned(),
-            key: key.clone(),
-            value: value.clone(),
-            wanted,
-        };
+        let wrong =
+            || OptimizerError::Value { optimizer: name.to_owned(), key: key.clone(), value: value.clone(), wanted };
         *setting = parsed.ok_or_else(wrong)?;
     }
     let all = options.iter().chain(&entry.fixed);

@@ -48,6 +48,8 @@ pub struct Wishes {
     pub optimizer: Option<OptimizerChoice>,
     /// The norm to which gradients are clipped.
     pub clip: Option<f64>,
+    /// A regular expression for the names of the parameters that are trained.
+    pub trainable: Option<String>,
     /// Micro-batches of each optimizer step.
     pub accumulate: Option<u64>,
     /// Which modules' calls are checkpointed: none, full, or a list of paths.
@@ -160,6 +162,7 @@ impl Wishes {
             precision: self.precision.or(other.precision),
             optimizer: self.optimizer.or(other.optimizer),
             clip: self.clip.or(other.clip),
+            trainable: self.trainable.or(other.trainable),
             accumulate: self.accumulate.or(other.accumulate),
             checkpoint: self.checkpoint.or(other.checkpoint),
             steps: self.steps.or(other.steps),
@@ -184,6 +187,7 @@ impl Wishes {
             precision: self.precision.or(default.precision),
             optimizer: self.optimizer.clone().unwrap_or(default.optimizer),
             clip: self.clip.or(default.clip),
+            trainable: self.trainable.clone(),
             accumulate: self.accumulate.unwrap_or(default.accumulate),
             checkpoint: self.checkpoint.clone().unwrap_or(default.checkpoint),
             steps: self.steps.unwrap_or(default.steps),

@@ -8,6 +8,7 @@
 #![allow(dead_code)] // Each test uses a part.
 
 pub mod check;
+pub mod plans;
 
 use std::fs;
 use std::io::Read;
@@ -78,7 +79,12 @@ pub fn truth_folder() -> PathBuf {
 
 /// All cases, in the order of `truth.jsonl`.
 pub fn truth_cases() -> Vec<TruthCase> {
-    let path = truth_folder().join("truth.jsonl");
+    cases_of("truth.jsonl")
+}
+
+/// All cases of a file of records.
+pub fn cases_of(file: &str) -> Vec<TruthCase> {
+    let path = truth_folder().join(file);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.lines().filter(|line| !line.trim().is_empty()).map(parse).collect()
@@ -90,9 +96,14 @@ pub fn truth_case(id: &str) -> TruthCase {
 }
 
 impl Trace {
-    /// Reads the trace of a case.
+    /// Reads the trace of a case of `truth.jsonl`.
     pub fn load(id: &str) -> Trace {
-        let whole = lines(&format!("tests/truth/traces/{id}.json.gz")).remove(0);
+        Trace::load_from("traces", id)
+    }
+
+    /// Reads the trace of a case from a folder of tests/truth.
+    pub fn load_from(folder: &str, id: &str) -> Trace {
+        let whole = lines(&format!("tests/truth/{folder}/{id}.json.gz")).remove(0);
         let entries = whole["events"].as_array().expect("a trace has a list of events");
         let event = |entry| event(entry).unwrap_or_else(|| panic!("{id}: {entry} is no event"));
         Trace { id: id.to_string(), events: entries.iter().map(event).collect() }

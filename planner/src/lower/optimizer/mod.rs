@@ -8,6 +8,8 @@
 mod builtins;
 mod machine;
 mod operators;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use std::rc::Rc;

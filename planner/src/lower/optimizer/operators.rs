@@ -19,14 +19,38 @@ use crate::read::spec::syntax::{Binary, Unary};
 /// Functions of tensors whose result is laid out as TensorIterator does (aten/src/ATen/native/BinaryOps.cpp, UnaryOps.cpp,
 /// PointwiseOps.cpp, Lerp.cpp).
 const ELEMENTWISE: [&str; 17] = [
-    "abs", "add", "addcdiv", "addcmul", "clamp", "clone", "div", "lerp", "maximum", "mul", "neg", "pow", "reciprocal",
-    "rsqrt", "sqrt", "square", "sub",
+    "abs",
+    "add",
+    "addcdiv",
+    "addcmul",
+    "clamp",
+    "clone",
+    "div",
+    "lerp",
+    "maximum",
+    "mul",
+    "neg",
+    "pow",
+    "reciprocal",
+    "rsqrt",
+    "sqrt",
+    "square",
+    "sub",
 ];
 
 /// Operators over lists that give a new tensor for each (torch/csrc/../foreach: one result a tensor, in the list's order).
 const FOREACH: [&str; 11] = [
-    "_foreach_abs", "_foreach_add", "_foreach_addcmul", "_foreach_div", "_foreach_mul", "_foreach_neg", "_foreach_pow",
-    "_foreach_sqrt", "_foreach_sub", "_foreach_clone", "_foreach_lerp",
+    "_foreach_abs",
+    "_foreach_add",
+    "_foreach_addcmul",
+    "_foreach_div",
+    "_foreach_mul",
+    "_foreach_neg",
+    "_foreach_pow",
+    "_foreach_sqrt",
+    "_foreach_sub",
+    "_foreach_clone",
+    "_foreach_lerp",
 ];
 
 impl Machine<'_> {
@@ -115,8 +139,11 @@ impl Machine<'_> {
 
     /// One result a tensor of the first list that there is; `_foreach_pow(number, tensors)` has it second.
     fn foreach(&mut self, op: &'static str, given: &Given) -> Outcome<Value> {
-        let lists: Vec<&Vec<Value>> =
-            given.positional.iter().filter_map(|v| if let Value::List(list) = v { Some(&**list) } else { None }).collect();
+        let lists: Vec<&Vec<Value>> = given
+            .positional
+            .iter()
+            .filter_map(|v| if let Value::List(list) = v { Some(&**list) } else { None })
+            .collect();
         let Some(first) = lists.first() else { return Err(format!("{op}: a list was expected")) };
         let mut results = Vec::with_capacity(first.len());
         for number in 0..first.len() {
