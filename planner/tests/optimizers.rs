@@ -6,14 +6,14 @@ use planner::bytes::Bytes;
 use planner::read::optimizers::{choose, names};
 use planner::run::OptimizerChoice;
 use support::plans::{difference, phase_difference, planned};
-use support::{Trace, cases_of};
+use support::{Trace, records};
 
 #[test]
 fn every_recorded_optimizer_has_pytorchs_event_stream_and_figures() {
-    let records = cases_of("optimizers.jsonl");
-    assert!(records.len() >= 70, "only {} cases", records.len());
+    let cases = records("optimizers.jsonl");
+    assert!(cases.len() >= 70, "only {} cases", cases.len());
     let mut wrong = Vec::new();
-    for record in &records {
+    for record in &cases {
         let plan = planned(record);
         let trace = Trace::load_from("optimizers", &record.id);
         if let Some(text) = difference(&plan, &trace).or_else(|| phase_difference(&plan, record)) {
@@ -24,15 +24,15 @@ fn every_recorded_optimizer_has_pytorchs_event_stream_and_figures() {
             wrong.push(format!("{}: peaks {peaks:?}", record.id));
         }
     }
-    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), records.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
 
 #[test]
 fn every_optimizer_is_among_the_records() {
-    let records = cases_of("optimizers.jsonl");
+    let cases = records("optimizers.jsonl");
     let choice = |value| OptimizerChoice::from_json(value).expect("an optimizer");
     let chosen: Vec<String> =
-        records.iter().map(|r| choose(&choice(&r.case["optimizer"]), None).expect("known").name).collect();
+        cases.iter().map(|r| choose(&choice(&r.case["optimizer"]), None).expect("known").name).collect();
     let missing: Vec<String> = names(None).expect("sound specs").into_iter().filter(|n| !chosen.contains(n)).collect();
     assert_eq!(missing, UNRECORDED, "record them, or say here why not");
 }
@@ -43,8 +43,8 @@ const UNRECORDED: [&str; 2] = ["momentum8bit", "momentum32bit"];
 #[test]
 fn paged_states_are_counted_on_the_host() {
     let host = |id: &str| {
-        let records = cases_of("optimizers.jsonl");
-        planned(records.iter().find(|record| record.id == id).expect("a record")).stream.host
+        let cases = records("optimizers.jsonl");
+        planned(cases.iter().find(|record| record.id == id).expect("a record")).stream.host
     };
     // one table of 2003 by 64: two states of a byte an element, and one of four
     assert_eq!(host("opt-pagedadamw8bit-host"), Bytes(2 * 2003 * 64));

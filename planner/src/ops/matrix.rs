@@ -11,6 +11,7 @@ use crate::lower::autograd::Gradients;
 use crate::lower::checkpoint::Saved;
 use crate::lower::context::Context;
 use crate::lower::tensor::{Tensor, TensorData};
+use crate::schedule::Category;
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -260,14 +261,16 @@ fn baddbmm(context: &mut Context, operands: &Operands) -> Lowered {
 
 // ---- matmul and linear ------------------------------------------------------------------------------------------------
 
-/// Whether the larger operand is folded into one matrix (`should_fold`).
-fn folds(a: &Tensor, b: &Tensor) -> bool {
+/// Whether the larger operand is folded into one matrix (`should_fold`). It always is for a smaller one that requires a
+/// gradient, which a parameter and its views do under `no_grad` too, though nothing is recorded then.
+fn folds(context: &Context, a: &Tensor, b: &Tensor) -> bool {
     let first_larger = a.sizes.len() >= b.sizes.len();
     let (large, small) = if first_larger { (a, b) } else { (b, a) };
     if large.sizes.len() < 3 || small.sizes.len() > 2 {
         return false;
     }
-    if small.requires_grad() {
+    let parameter = !context.grad_enabled && small.storage.category() == Category::Parameters;
+    if parameter || small.requires_grad() {
         return true;
     }
     if a.sizes.len() == 2 {
@@ -284,7 +287,7 @@ pub(crate) fn matmul(context: &mut Context, a: &Tensor, b: &Tensor) -> Result<Te
     if a.sizes.len() == 2 && b.sizes.len() == 2 {
         return Ok(mm(context, a, b));
     }
-    if folds(a, b) {
+    if folds(context, a, b) {
         return fold(context, a, b);
     }
     let batch = broadcast(&a.sizes[..a.sizes.len() - 2], &b.sizes[..b.sizes.len() - 2])?;

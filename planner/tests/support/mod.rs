@@ -79,11 +79,11 @@ pub fn truth_folder() -> PathBuf {
 
 /// All cases, in the order of `truth.jsonl`.
 pub fn truth_cases() -> Vec<TruthCase> {
-    cases_of("truth.jsonl")
+    records("truth.jsonl")
 }
 
-/// All cases of a file of records.
-pub fn cases_of(file: &str) -> Vec<TruthCase> {
+/// The records of a file of `tests/truth`.
+pub fn records(file: &str) -> Vec<TruthCase> {
     let path = truth_folder().join(file);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -101,7 +101,7 @@ impl Trace {
         Trace::load_from("traces", id)
     }
 
-    /// Reads the trace of a case from a folder of tests/truth.
+    /// Reads the trace of a case from a folder of `tests/truth`.
     pub fn load_from(folder: &str, id: &str) -> Trace {
         let whole = lines(&format!("tests/truth/{folder}/{id}.json.gz")).remove(0);
         let entries = whole["events"].as_array().expect("a trace has a list of events");
