@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use planner::bytes::Bytes;
 use planner::read::run_file::{Kernel, Wishes};
-use planner::run::{Attention, Mode, Optimizer, Precision, parse_checkpoint};
+use planner::run::{Attention, Mode, OptimizerChoice, Precision, parse_checkpoint};
 
 use crate::failure::Failure;
 use crate::{BAD, FITS, output};
@@ -119,9 +119,15 @@ pub struct PlanArguments {
     /// fp32, bf16 or fp16 weights, or fp32 weights under autocast: amp-bf16 [default: the model's own]
     #[arg(long, help_heading = "Run")]
     precision: Option<Precision>,
-    /// The optimizer: adamw [default: adamw]
-    #[arg(long, value_name = "NAME", help_heading = "Run")]
-    optimizer: Option<Optimizer>,
+    /// The optimizer with its options, e.g. adamw,fused=true or paged_adamw8bit [default: adamw]
+    #[arg(long, value_name = "NAME[,KEY=VALUE...]", help_heading = "Run")]
+    optimizer: Option<OptimizerChoice>,
+    /// Clip gradients to this norm before each step [default: no clipping]
+    #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = "Run")]
+    clip: Option<f64>,
+    /// Train only the parameters in whose names this regular expression is found [default: all]
+    #[arg(long, value_name = "REGEX", help_heading = "Run")]
+    trainable: Option<String>,
     /// Micro-batches of each optimizer step [default: 1]
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     accumulate: Option<u64>,
@@ -200,7 +206,9 @@ impl PlanArguments {
             seq: self.seq,
             new_tokens: self.new_tokens,
             precision: self.precision,
-            optimizer: self.optimizer,
+            optimizer: self.optimizer.clone(),
+            clip: self.clip,
+            trainable: self.trainable.clone(),
             accumulate: self.accumulate,
             checkpoint: self.checkpoint.as_deref().map(parse_checkpoint),
             steps: self.steps,

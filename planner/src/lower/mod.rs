@@ -15,11 +15,13 @@ pub mod iterator;
 pub mod kernels;
 pub(crate) mod optimizer;
 pub mod parameters;
+pub(crate) mod scaler;
 pub mod tensor;
 
 use std::fmt;
 use std::rc::Rc;
 
+use crate::bytes::Bytes;
 use crate::graph::{Argument, DtypeArgument, Graph, ModuleId, Op, Step};
 use crate::ops::{Operand, Operands};
 use crate::schedule::Stream;
@@ -63,7 +65,9 @@ pub fn lower(graph: &Rc<Graph>, device: &Device, settings: Settings) -> Result<S
             return Err(failure);
         }
     }
-    Ok(context.log.take())
+    let mut stream = context.log.take();
+    stream.host = Bytes(context.host_bytes);
+    Ok(stream)
 }
 
 /// Runs an operator; what goes wrong is left in `context.failure`.
