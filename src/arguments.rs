@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use planner::bytes::Bytes;
 use planner::read::run_file::{Kernel, Wishes};
-use planner::run::{Attention, Mode, Optimizer, Precision};
+use planner::run::{Attention, Mode, Optimizer, Precision, parse_checkpoint};
 
 use crate::failure::Failure;
 use crate::{BAD, FITS, output};
@@ -136,6 +136,9 @@ pub struct PlanArguments {
     /// Micro-batches of each optimizer step [default: 1]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
     accumulate: Option<u64>,
+    /// Checkpoint these modules' calls: none, full (as transformers does), or paths with commas between [default: none]
+    #[arg(long, value_name = "MODULES", help_heading = "Run")]
+    checkpoint: Option<String>,
     /// How often the loop goes round [default: 3]
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
     steps: Option<u64>,
@@ -210,6 +213,7 @@ impl PlanArguments {
             precision: self.precision,
             optimizer: self.optimizer,
             accumulate: self.accumulate,
+            checkpoint: self.checkpoint.as_deref().map(parse_checkpoint),
             steps: self.steps,
             attention: self.attention,
             sdpa: self.sdpa,

@@ -7,7 +7,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use planner::allocate::{AllocatorOptions, simulate};
 use planner::lower::context::Settings;
 use planner::lower::lower;
-use planner::plan::{device, plan, program};
+use planner::plan::{Emulation, device, plan, program};
 use planner::read::gpus::GpuCatalogue;
 use planner::read::model::open;
 use planner::read::spec::Shelf;
@@ -40,7 +40,7 @@ fn plans(criterion: &mut Criterion) {
 }
 
 fn stages(criterion: &mut Criterion, model: &planner::read::model::Model, run: &Run, gpu: &planner::read::gpus::Gpu) {
-    let graph = program(model, run).expect("a program");
+    let graph = std::rc::Rc::new(program(model, run, Emulation::default()).expect("a program"));
     let settings = || Settings {
         training: true,
         weights: planner::dtype::Dtype::BF16,
@@ -49,7 +49,9 @@ fn stages(criterion: &mut Criterion, model: &planner::read::model::Model, run: &
         attention_kernel: None,
     };
     let stream = lower(&graph, &device(gpu), settings()).expect("a stream");
-    criterion.bench_function("stage: unroll llama-3.1-405b", |b| b.iter(|| program(model, run).expect("a program")));
+    criterion.bench_function("stage: unroll llama-3.1-405b", |b| {
+        b.iter(|| program(model, run, Emulation::default()).expect("a program"))
+    });
     criterion.bench_function("stage: lower llama-3.1-405b", |b| {
         b.iter(|| lower(&graph, &device(gpu), settings()).expect("a stream"));
     });

@@ -2,13 +2,15 @@
 
 mod figures;
 
+use std::rc::Rc;
+
 use serde::Deserialize;
 
 pub use figures::{Failure, ParameterTotals};
 
 use crate::allocate::{AllocatorOptions, OptionsError, Outcome, simulate};
 use crate::bytes::Bytes;
-use crate::graph::{Graph, GraphError, Loop, unroll};
+use crate::graph::{Graph, GraphError, Loop, READS_ZEROS, unroll};
 use crate::lower::context::Settings;
 use crate::lower::device::Device;
 use crate::lower::kernels::cub::Architecture;
@@ -35,6 +37,21 @@ pub struct OutsideAllocator {
     pub source: String,
 }
 
+/// Where the emulated device of the records differs from a GPU; the default is a GPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Emulation {
+    /// The architecture whose kernels CUB runs, whatever the GPU.
+    pub cub: Option<Architecture>,
+    /// Whether whatever Python reads from the device is zero: transformers then takes a plain batch without a cache for
+    /// packed sequences, and makes a mask.
+    pub reads_zeros: bool,
+}
+
+impl Emulation {
+    /// The emulated device of the public records.
+    pub const RECORDS: Emulation = Emulation { cub: Some(Architecture::Sm90), reads_zeros: true };
+}
+
 /// A plan.
 #[derive(Debug)]
 pub struct Plan {
@@ -43,7 +60,7 @@ pub struct Plan {
     /// The precision that the run was planned in.
     pub precision: Precision,
     /// The program.
-    pub graph: Graph,
+    pub graph: Rc<Graph>,
     /// Its event stream.
     pub stream: Stream,
     /// What the allocator makes of it.
@@ -105,25 +122,25 @@ pub enum PlanError {
 /// # Errors
 /// Whatever keeps the run from being planned: sizes, shapes, unknown operators, weights that do not fit.
 pub fn plan(model: &Model, run: &Run, gpu: &Gpu) -> Result<Plan, PlanError> {
-    plan_with(model, run, gpu, None)
+    plan_with(model, run, gpu, Emulation::default())
 }
 
-/// Plans with CUB's kernels of another architecture than the GPU's: what an emulated device runs.
+/// Plans as the emulated device of the records would run it.
 ///
 /// # Errors
 /// As `plan`.
-pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, cub: Option<Architecture>) -> Result<Plan, PlanError> {
+pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> Result<Plan, PlanError> {
     run.check()?;
     let options: AllocatorOptions = run.allocator.parse()?;
     let precision = precision(model, run)?;
-    let graph = program(model, run)?;
+    let graph = Rc::new(program(model, run, emulation)?);
     let architecture = model.architecture(run.mode.records())?;
     let agreement = agree(model, architecture, &graph.parameters)?;
     let settings = Settings {
         training: run.mode.records(),
         weights: precision.dtype(),
         autocast: precision.autocast(),
-        cub,
+        cub: emulation.cub,
         attention_kernel: run.sdpa.filter(|_| run.attention == Attention::Sdpa),
     };
     let stream = lower(&graph, &device(gpu), settings).map_err(|error| {
@@ -145,7 +162,7 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, cub: Option<Architecture>)
 ///
 /// # Errors
 /// As `plan`.
-pub fn program(model: &Model, run: &Run) -> Result<Graph, PlanError> {
+pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, PlanError> {
     let architecture = model.architecture(run.mode.records())?;
     if run.mode == Mode::Generate && !architecture.generates {
         return Err(PlanError::CannotGenerate { architecture: architecture.name.clone() });
@@ -160,8 +177,13 @@ pub fn program(model: &Model, run: &Run) -> Result<Graph, PlanError> {
             ("steps", run.steps),
             ("accumulate", run.accumulate),
         ],
-        flags: vec![("hold_outputs", run.hold_outputs), ("labels", run.mode.records())],
+        flags: vec![
+            ("hold_outputs", run.hold_outputs),
+            ("labels", run.mode.records()),
+            (READS_ZEROS, emulation.reads_zeros),
+        ],
         attention: run.attention.word().to_owned(),
+        checkpoint: run.checkpoint.clone(),
     };
     Ok(unroll(&model.family, architecture, &model.config, &wanted)?)
 }

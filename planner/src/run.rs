@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::bytes::Bytes;
 use crate::dtype::Dtype;
+use crate::graph::Checkpointing;
 use crate::lower::kernels::attention::Backend;
 
 /// What the loop does.
@@ -164,6 +165,24 @@ pub fn parse_kernel(word: &str) -> Result<Option<Backend>, UnknownChoice> {
     }
 }
 
+/// The words of `checkpoint`: `none`, `full`, or the paths of modules with commas between them.
+pub fn parse_checkpoint(words: &str) -> Checkpointing {
+    match words.trim() {
+        "none" | "" => Checkpointing::Off,
+        "full" => Checkpointing::Full,
+        paths => Checkpointing::Modules(paths.split(',').map(|path| path.trim().to_owned()).collect()),
+    }
+}
+
+/// The words of a choice of checkpoints.
+pub fn checkpoint_words(chosen: &Checkpointing) -> String {
+    match chosen {
+        Checkpointing::Off => "none".to_owned(),
+        Checkpointing::Full => "full".to_owned(),
+        Checkpointing::Modules(paths) => paths.join(","),
+    }
+}
+
 /// The word of an attention kernel.
 pub fn kernel_word(kernel: Option<Backend>) -> &'static str {
     match kernel {
@@ -192,6 +211,8 @@ pub struct Run {
     pub optimizer: Optimizer,
     /// Micro-batches of each optimizer step.
     pub accumulate: u64,
+    /// Which modules' calls are checkpointed in training.
+    pub checkpoint: Checkpointing,
     /// How often the loop goes round.
     pub steps: u64,
     /// How the model computes attention.
@@ -216,6 +237,7 @@ impl Default for Run {
             precision: None,
             optimizer: Optimizer::default(),
             accumulate: 1,
+            checkpoint: Checkpointing::Off,
             steps: 3,
             attention: Attention::default(),
             sdpa: None,

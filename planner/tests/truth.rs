@@ -6,25 +6,19 @@ use std::fmt::Write as _;
 
 use planner::allocate::{AllocatorOptions, simulate};
 use planner::bytes::Bytes;
-use planner::lower::kernels::cub::Architecture;
-use planner::plan::{Plan, plan_with};
+use planner::graph::Checkpointing;
+use planner::plan::{Emulation, Plan, plan_with};
 use planner::read::gpus::{Gpu, GpuCatalogue};
 use planner::read::model::Model;
 use planner::read::spec::Shelf;
-use planner::run::{Attention, Mode, Precision, Run, parse_kernel};
+use planner::run::{Attention, Mode, Precision, Run, parse_checkpoint, parse_kernel};
 use planner::schedule::first_difference;
 use serde_json::Value;
 use support::{Event, Trace, TruthCase, truth_cases};
 
 /// Keys of a case that plans do not cover yet, with the value that means "not used".
-const NOT_COVERED: [(&str, &str); 6] = [
-    ("clip", "null"),
-    ("checkpoint", "\"none\""),
-    ("trainable", "null"),
-    ("lora", "null"),
-    ("quantize", "null"),
-    ("parallel", "null"),
-];
+const NOT_COVERED: [(&str, &str); 5] =
+    [("clip", "null"), ("trainable", "null"), ("lora", "null"), ("quantize", "null"), ("parallel", "null")];
 
 fn is_covered(case: &TruthCase) -> bool {
     let case = &case.case;
@@ -63,6 +57,7 @@ fn run_of(record: &TruthCase) -> Run {
         new_tokens: number("new_tokens"),
         precision: Some(word("precision").parse().expect("a precision")),
         accumulate: number("accumulate"),
+        checkpoint: checkpointing(&case["checkpoint"]),
         steps: number("steps"),
         attention: word("attention").parse::<Attention>().expect("an attention"),
         sdpa: parse_kernel(case["sdpa"].as_str().unwrap_or("auto")).expect("a kernel"),
@@ -73,14 +68,22 @@ fn run_of(record: &TruthCase) -> Run {
     }
 }
 
+fn checkpointing(wanted: &Value) -> Checkpointing {
+    match wanted {
+        Value::Array(paths) => {
+            Checkpointing::Modules(paths.iter().map(|path| path.as_str().expect("a path").to_owned()).collect())
+        }
+        word => parse_checkpoint(word.as_str().expect("a word")),
+    }
+}
+
 fn gpu_of(record: &TruthCase) -> Gpu {
     let catalogue = GpuCatalogue::load(None).expect("the shipped GPUs are sound");
     catalogue.find(&record.device).expect("the record's GPU is in the catalogue").clone()
 }
 
-/// The emulated device runs CUB's kernels for 9.0 whatever GPU it stands for; so do the plans that are compared with it.
 fn planned(record: &TruthCase) -> Plan {
-    let plan = plan_with(&model_of(&record.case), &run_of(record), &gpu_of(record), Some(Architecture::Sm90));
+    let plan = plan_with(&model_of(&record.case), &run_of(record), &gpu_of(record), Emulation::RECORDS);
     plan.unwrap_or_else(|error| panic!("{}: {error}", record.id))
 }
 

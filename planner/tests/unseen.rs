@@ -5,8 +5,10 @@
 
 mod support;
 
+use std::rc::Rc;
+
 use planner::allocate::{AllocatorOptions, Outcome, simulate};
-use planner::graph::{Graph, Loop, READS_ZEROS, unroll};
+use planner::graph::{Checkpointing, Graph, Loop, READS_ZEROS, unroll};
 use planner::lower::context::Settings;
 use planner::lower::kernels::cub::Architecture;
 use planner::lower::lower;
@@ -29,14 +31,15 @@ fn program(record: &TruthCase) -> Result<Graph, String> {
         integers: ["batch", "seq", "new_tokens", "steps", "accumulate"].map(number).to_vec(),
         flags: vec![("hold_outputs", case["hold_outputs"] == true), ("labels", mode.records()), (READS_ZEROS, true)],
         attention: case["attention"].as_str().expect("a word").to_owned(),
+        checkpoint: Checkpointing::Off,
     };
     let config = case["model"]["config"].as_object().expect("a config");
     unroll(&family, &family.architectures[name], config, &wanted).map_err(|error| error.to_string())
 }
 
-fn planned(record: &TruthCase) -> Result<(Graph, Stream, Outcome), String> {
+fn planned(record: &TruthCase) -> Result<(Rc<Graph>, Stream, Outcome), String> {
     let case = &record.case;
-    let graph = program(record)?;
+    let graph = Rc::new(program(record)?);
     let mode: Mode = case["mode"].as_str().expect("a word").parse().expect("a mode");
     let precision: Precision = case["precision"].as_str().expect("a word").parse().expect("a precision");
     let catalogue = GpuCatalogue::load(None).expect("the shipped GPUs are sound");

@@ -7,12 +7,12 @@ use std::rc::Rc;
 
 use super::machine::{Frame, Machine, Outcome};
 use super::value::{Object, ShapeQuestion, Value};
-use super::{Step, TensorId};
+use super::{ModuleId, Step, TensorId};
 use crate::ops::Operator;
 use crate::read::spec::syntax::{Argument, Function};
 
 /// The arguments of a call.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Given {
     pub positional: Vec<Value>,
     pub named: Vec<(Rc<str>, Value)>,
@@ -92,22 +92,30 @@ impl Machine {
     }
 
     /// Runs a module's `forward`: its arguments are held until it has returned.
-    fn call_module(&mut self, object: &Rc<Object>, given: Given) -> Outcome<Value> {
-        let (Some(class), Some(module)) = (&object.class, object.module) else {
-            return self.error("only modules can be called");
-        };
-        let Some(forward) = class.methods.get("forward").cloned() else {
-            return self.error(format!("{} has no forward", class.name));
-        };
+    fn call_module(&mut self, object: &Rc<Object>, mut given: Given) -> Outcome<Value> {
+        let Some(module) = object.module else { return self.error("only modules can be called") };
+        let checkpoint = self.begin_checkpoint(object, module, &mut given);
         let held = given.clone_values();
-        self.running.push(module);
         self.steps.borrow_mut().push(Step::Enter(module));
+        let result = self.forward(object, module, given);
+        drop(held);
+        self.steps.borrow_mut().push(Step::Exit(module));
+        if checkpoint {
+            self.steps.borrow_mut().push(Step::ExitCheckpoint);
+        }
+        result
+    }
+
+    /// Runs a module's `forward` with the module as the one whose code runs.
+    pub(super) fn forward(&mut self, object: &Rc<Object>, module: ModuleId, given: Given) -> Outcome<Value> {
+        let Some(forward) = object.class.as_ref().and_then(|class| class.methods.get("forward").cloned()) else {
+            return self.error("the module has no forward");
+        };
+        self.running.push(module);
         let result = self.call_function(&forward, Some(object.clone()), given);
         if result.is_ok() {
             self.running.pop();
         }
-        drop(held);
-        self.steps.borrow_mut().push(Step::Exit(module));
         result
     }
 

@@ -32,6 +32,11 @@ pub struct Machine {
     pub(super) listed: FxHashSet<TensorId>,
     pub(super) shapes: Vec<Dims>,
     pub(super) ops: Vec<Op>,
+    /// The modules whose calls are checkpointed.
+    pub(super) checkpointed: FxHashSet<ModuleId>,
+    /// The checkpointed calls whose backward is to come.
+    pub(super) pending: Vec<super::checkpoint::Pending>,
+    pub(super) checkpoints: Vec<super::Checkpoint>,
     /// The modules whose code runs, outermost first.
     pub(super) running: Vec<ModuleId>,
     pub(super) depth: usize,
@@ -57,6 +62,9 @@ impl Machine {
             listed: FxHashSet::default(),
             shapes: Vec::new(),
             ops: Vec::new(),
+            checkpointed: FxHashSet::default(),
+            pending: Vec::new(),
+            checkpoints: Vec::new(),
             running: Vec::new(),
             depth: 0,
         }
@@ -114,6 +122,9 @@ impl Machine {
         self.steps.borrow_mut().push(Step::Op(super::OpId(self.ops.len() as u32)));
         self.ops.push(Op { operator, arguments: converted, outputs: ids, module });
         drop(arguments);
+        if operator.name == "backward" {
+            self.run_pending_again()?;
+        }
         Ok(match (operator.returns, outputs.len()) {
             (ops::Returns::Tuple, _) => Value::sequence(outputs),
             (_, 0) => Value::None,

@@ -14,6 +14,7 @@
 mod build;
 mod builtins;
 mod call;
+mod checkpoint;
 mod index;
 mod machine;
 mod unroll;
@@ -28,7 +29,7 @@ use smallvec::SmallVec;
 use crate::dtype::Dtype;
 use crate::ops::Operator;
 
-pub use unroll::{Loop, READS_ZEROS, unroll};
+pub use unroll::{Checkpointing, Loop, READS_ZEROS, unroll};
 
 /// Sizes of a tensor's dimensions, outermost first.
 pub type Dims = SmallVec<[u64; 5]>;
@@ -60,6 +61,21 @@ id!(
     /// A module of the model's tree.
     ModuleId
 );
+
+id!(
+    /// A checkpointed call of a module.
+    CheckpointId
+);
+
+/// A checkpointed call of a module, as Python runs it again in backward.
+#[derive(Clone, Debug, Default)]
+pub struct Checkpoint {
+    /// The second run of the module's forward. Regions run again in the reverse of their order, each before the one
+    /// before it: what the first run left in Python's objects (a cache) is as it will be then.
+    pub recompute: Vec<Step>,
+    /// What Python lets go when the region's last saved tensor has been used: the call's arguments.
+    pub release: Vec<Step>,
+}
 
 /// A module of the model's tree.
 #[derive(Clone, Debug)]
@@ -148,6 +164,10 @@ pub enum Step {
     Enter(ModuleId),
     /// A module's call has returned.
     Exit(ModuleId),
+    /// A checkpointed call begins.
+    EnterCheckpoint(CheckpointId),
+    /// A checkpointed call has returned.
+    ExitCheckpoint,
 }
 
 /// A program and the model that it runs.
@@ -163,6 +183,8 @@ pub struct Graph {
     pub ops: Vec<Op>,
     /// What happens, in order.
     pub steps: Vec<Step>,
+    /// The checkpointed calls, by [`CheckpointId`].
+    pub checkpoints: Vec<Checkpoint>,
 }
 
 impl Graph {

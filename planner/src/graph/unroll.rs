@@ -23,6 +23,20 @@ pub struct Loop {
     pub flags: Vec<(&'static str, bool)>,
     /// How attention is computed: `sdpa` or `eager`.
     pub attention: String,
+    /// Which modules' calls are checkpointed.
+    pub checkpoint: Checkpointing,
+}
+
+/// Which modules' calls are checkpointed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Checkpointing {
+    /// None.
+    #[default]
+    Off,
+    /// Those that transformers' `gradient_checkpointing_enable()` checkpoints.
+    Full,
+    /// These, by their paths.
+    Modules(Vec<String>),
 }
 
 /// Builds the model and unrolls its loop.
@@ -45,6 +59,7 @@ pub fn unroll(
             shapes: machine.shapes,
             ops: machine.ops,
             steps,
+            checkpoints: machine.checkpoints,
         }),
         Err(error) => Err(*error),
     }
@@ -73,6 +88,9 @@ impl Machine {
             }
         }
         self.enlist(model, "", wanted.training)?;
+        if wanted.training {
+            self.choose_checkpoints(model, &wanted.checkpoint)?;
+        }
         self.number(model);
         self.steps.borrow_mut().clear();
 

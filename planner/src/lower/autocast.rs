@@ -72,7 +72,8 @@ impl Autocast {
         }
     }
 
-    fn is_on(&self) -> bool {
+    /// Whether the innermost region is one that casts.
+    pub fn is_on(&self) -> bool {
         self.regions.last() == Some(&true)
     }
 }

@@ -207,6 +207,7 @@ fn run(
     validate(context, &edges, &mut outputs);
     drop(inputs);
     drop(apply);
+    super::checkpoint::release(context);
     outputs.resize(edges.len(), None);
     for (edge, output) in edges.into_iter().zip(outputs) {
         let Some(key) = key(&edge) else { continue };

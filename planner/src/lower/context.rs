@@ -1,19 +1,22 @@
 //! What runs while a program is lowered: the log, the device, grad mode, and the memory that libraries keep.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
+use super::LowerError;
 use super::autocast::Autocast;
 use super::autograd::{Apply, Edge, Node};
+use super::checkpoint::{self, Frame, Recomputation, Saved};
 use super::device::Device;
 use super::kernels::step::Step;
 use super::parameters::Trained;
 use super::tensor::{Log, Storage, Tensor, TensorData, contiguous_strides};
 use crate::bytes::{Bytes, MIB};
 use crate::dtype::Dtype;
-use crate::graph::{Dims, ModuleId, Parameter, TensorId};
+use crate::graph::{CheckpointId, Dims, Graph, ModuleId, TensorId};
 use crate::schedule::{Allocation, Category};
 
 /// The threads that ask for memory.
@@ -56,10 +59,20 @@ pub struct Context {
     node: Option<&'static str>,
     /// What new allocations are for.
     pub category: Category,
+    /// The program.
+    pub(super) graph: Rc<Graph>,
+    /// The program's tensors that are alive, by their number.
+    pub(super) values: Vec<Option<Tensor>>,
+    /// The checkpointed call that runs forward.
+    pub(super) frame: Option<Rc<Frame>>,
+    /// The checkpointed call that runs again.
+    pub(super) recomputation: Option<Recomputation>,
+    /// Frames that are gone and whose arguments wait to be let go.
+    pub(super) gone_frames: Rc<RefCell<Vec<CheckpointId>>>,
+    /// What went wrong where nothing could be returned.
+    pub(super) failure: Option<LowerError>,
     /// Autocast's regions and kept casts.
     pub autocast: Autocast,
-    /// The model's parameters and buffers.
-    pub(super) model: Rc<[Parameter]>,
     /// What loading has put on the device, to be bound to the program's tensors.
     pub(super) loaded: Vec<(TensorId, Tensor)>,
     /// The parameters that are trained, in the order of `model.parameters()`.
@@ -73,7 +86,7 @@ pub struct Context {
 }
 
 impl Context {
-    pub(super) fn new(device: Device, settings: Settings, model: Rc<[Parameter]>) -> Context {
+    pub(super) fn new(device: Device, settings: Settings, graph: Rc<Graph>) -> Context {
         Context {
             log: Rc::default(),
             device,
@@ -84,8 +97,13 @@ impl Context {
             module: ModuleId(0),
             node: None,
             category: Category::Temporaries,
+            values: vec![None; graph.shapes.len()],
+            graph,
+            frame: None,
+            recomputation: None,
+            gone_frames: Rc::default(),
+            failure: None,
             autocast: Autocast::default(),
-            model,
             loaded: Vec::new(),
             trained: Vec::new(),
             states: FxHashMap::default(),
@@ -102,6 +120,9 @@ impl Context {
     }
 
     pub(super) fn allocate_for(&mut self, op: &'static str, bytes: u64, parameter: Option<u32>) -> Rc<Storage> {
+        if self.recomputation.as_ref().is_some_and(|again| again.stopped) {
+            return self.log.nothing();
+        }
         self.log.allocate(Allocation {
             bytes: Bytes(bytes),
             stream: 0,
@@ -165,11 +186,29 @@ impl Context {
     }
 
     /// Keeps a tensor for backward: its memory, without its place in the graph.
-    pub fn save(&mut self, tensor: &Tensor) -> Tensor {
-        if matches!(tensor.storage.category(), Category::Temporaries | Category::KvCache) {
+    pub fn save(&mut self, tensor: &Tensor) -> Saved {
+        let kept = self.frame.is_none();
+        if kept && matches!(tensor.storage.category(), Category::Temporaries | Category::KvCache) {
             tensor.storage.becomes(Category::SavedActivations);
         }
-        detach(tensor)
+        checkpoint::save(self, detach(tensor))
+    }
+
+    /// Notes that something went wrong which `lower` will report; gives a tensor of no bytes to go on with.
+    pub(super) fn fail(&mut self, message: &str) -> Tensor {
+        let (op, module) = (self.node.unwrap_or("backward"), self.module);
+        self.failure.get_or_insert_with(|| LowerError { op, module, message: message.to_owned() });
+        TensorData::new(self.log.nothing(), Dtype::U8, Dims::new(), Dims::new())
+    }
+
+    /// Outside any node, as code that runs again is; gives what `return_to_node` takes.
+    pub(super) fn leave_nodes(&mut self) -> (ModuleId, Option<&'static str>) {
+        (self.module, self.node.take())
+    }
+
+    /// Back to the node that asked.
+    pub(super) fn return_to_node(&mut self, outer: (ModuleId, Option<&'static str>)) {
+        (self.module, self.node) = outer;
     }
 
     /// Records an operator: `outputs` become results of a node whose gradients go to `inputs`.

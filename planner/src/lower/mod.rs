@@ -8,6 +8,7 @@
 
 pub mod autocast;
 pub mod autograd;
+pub mod checkpoint;
 pub mod context;
 pub mod device;
 pub mod iterator;
@@ -17,14 +18,13 @@ pub mod parameters;
 pub mod tensor;
 
 use std::fmt;
-
-use context::{Context, Settings};
-use device::Device;
-use tensor::Tensor;
+use std::rc::Rc;
 
 use crate::graph::{Argument, DtypeArgument, Graph, ModuleId, Op, Step};
 use crate::ops::{Operand, Operands};
 use crate::schedule::Stream;
+use context::{Context, Settings};
+use device::Device;
 
 /// Why a program cannot run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,45 +49,50 @@ impl std::error::Error for LowerError {}
 ///
 /// # Errors
 /// An operator that PyTorch would refuse, such as an attention kernel that the device lacks.
-pub fn lower(graph: &Graph, device: &Device, settings: Settings) -> Result<Stream, LowerError> {
-    let mut context = Context::new(device.clone(), settings, graph.parameters.clone().into());
-    let mut values: Vec<Option<Tensor>> = vec![None; graph.shapes.len()];
+pub fn lower(graph: &Rc<Graph>, device: &Device, settings: Settings) -> Result<Stream, LowerError> {
+    let mut context = Context::new(device.clone(), settings, graph.clone());
     for step in &graph.steps {
         match step {
-            Step::Op(id) => run(&mut context, &graph.ops[id.index()], &mut values)?,
-            Step::Drop(tensor) => values[tensor.index()] = None,
+            Step::Op(id) => run(&mut context, &graph.ops[id.index()]),
+            Step::Drop(tensor) => context.values[tensor.index()] = None,
+            Step::EnterCheckpoint(id) => checkpoint::enter(&mut context, *id),
+            Step::ExitCheckpoint => checkpoint::exit(&mut context),
             Step::Enter(_) | Step::Exit(_) => {}
         }
+        if let Some(failure) = context.failure.take() {
+            return Err(failure);
+        }
     }
-    let stream = context.log.take();
-    Ok(stream)
+    Ok(context.log.take())
 }
 
-fn run(context: &mut Context, op: &Op, values: &mut [Option<Tensor>]) -> Result<(), LowerError> {
-    let fail = |message: String| LowerError { op: op.operator.name, module: op.module, message };
+/// Runs an operator; what goes wrong is left in `context.failure`.
+fn run(context: &mut Context, op: &Op) {
     let outer = context.enter_module(op.module);
-    let operands = op
-        .arguments
-        .iter()
-        .map(|argument| operand(context, argument, values))
-        .collect::<Result<_, _>>()
-        .map_err(fail)?;
-    let mut operands = Operands(operands);
-    autocast::cast_arguments(context, op.operator.name, &mut operands);
-    let outputs = (op.operator.lower)(context, &operands).map_err(fail)?;
-    for (id, tensor) in op.outputs.iter().zip(outputs) {
-        values[id.index()] = Some(tensor);
-    }
-    for (id, tensor) in context.loaded.drain(..) {
-        values[id.index()] = Some(tensor);
+    if let Err(message) = call(context, op) {
+        let (op, module) = (op.operator.name, op.module);
+        context.failure.get_or_insert(LowerError { op, module, message });
     }
     context.leave_module(outer);
+}
+
+fn call(context: &mut Context, op: &Op) -> Result<(), String> {
+    let operands = op.arguments.iter().map(|argument| operand(context, argument)).collect::<Result<_, _>>()?;
+    let mut operands = Operands(operands);
+    autocast::cast_arguments(context, op.operator.name, &mut operands);
+    let outputs = (op.operator.lower)(context, &operands)?;
+    for (id, tensor) in op.outputs.iter().zip(outputs) {
+        context.values[id.index()] = Some(tensor);
+    }
+    for (id, tensor) in std::mem::take(&mut context.loaded) {
+        context.values[id.index()] = Some(tensor);
+    }
     Ok(())
 }
 
-fn operand(context: &Context, argument: &Argument, values: &[Option<Tensor>]) -> Result<Operand, String> {
+fn operand(context: &Context, argument: &Argument) -> Result<Operand, String> {
     let tensor = |id: crate::graph::TensorId| {
-        values[id.index()].clone().ok_or_else(|| format!("tensor {} is used outside its life", id.0))
+        context.values[id.index()].clone().ok_or_else(|| format!("tensor {} is used outside its life", id.0))
     };
     Ok(match argument {
         Argument::None => Operand::None,
@@ -100,7 +105,7 @@ fn operand(context: &Context, argument: &Argument, values: &[Option<Tensor>]) ->
         Argument::Dtype(DtypeArgument::Of(id)) => Operand::Dtype(tensor(*id)?.dtype),
         Argument::Tensor(id) => Operand::Tensor(tensor(*id)?),
         Argument::List(items) => {
-            Operand::List(items.iter().map(|item| operand(context, item, values)).collect::<Result<_, _>>()?)
+            Operand::List(items.iter().map(|item| operand(context, item)).collect::<Result<_, _>>()?)
         }
     })
 }

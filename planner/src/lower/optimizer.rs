@@ -22,7 +22,7 @@ pub(crate) fn step(context: &mut Context) {
         if context.states.contains_key(parameter) {
             continue;
         }
-        let outer = context.enter_module(context.model[*parameter as usize].module);
+        let outer = context.enter_module(context.graph.parameters[*parameter as usize].module);
         let states = [(); 2].map(|()| context.allocate_for("zeros_like", tensor.bytes(), Some(*parameter)));
         context.leave_module(outer);
         context.states.insert(*parameter, states.into_iter().collect());
@@ -38,7 +38,7 @@ pub(crate) fn step(context: &mut Context) {
         let group = stepped.iter().filter(|(tensor, _)| tensor.dtype == dtype);
         let roots: Vec<_> = group
             .map(|(tensor, parameter)| {
-                let outer = context.enter_module(context.model[*parameter as usize].module);
+                let outer = context.enter_module(context.graph.parameters[*parameter as usize].module);
                 let root = context.allocate_for("_foreach_sqrt", tensor.bytes(), Some(*parameter));
                 context.leave_module(outer);
                 root

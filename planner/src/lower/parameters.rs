@@ -17,10 +17,10 @@ pub struct Trained {
 
 /// Allocates parameters and buffers one by one, children before parents, as `model.to(device)` does.
 pub(crate) fn load(context: &mut Context) {
-    let parameters = context.model.clone();
+    let graph = context.graph.clone();
     let category = context.category;
     let mut trained = Vec::new();
-    for (number, parameter) in parameters.iter().enumerate() {
+    for (number, parameter) in graph.parameters.iter().enumerate() {
         let number = number as u32;
         context.category = if parameter.buffer { Category::Buffers } else { Category::Parameters };
         let dtype = parameter.dtype.unwrap_or(context.settings.weights);

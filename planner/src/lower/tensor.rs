@@ -31,6 +31,11 @@ impl Log {
         Rc::new(Storage { allocation: Some(id), category: RefCell::new(category), log: self.clone() })
     }
 
+    /// A storage of no bytes.
+    pub(super) fn nothing(self: &Rc<Self>) -> Rc<Storage> {
+        Rc::new(Storage { allocation: None, category: RefCell::new(Category::Temporaries), log: self.clone() })
+    }
+
     /// Writes a phase's end.
     pub(crate) fn phase(&self, phase: Phase) {
         let mut stream = self.0.borrow_mut();

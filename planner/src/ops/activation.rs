@@ -43,6 +43,7 @@ const fn row(name: &'static str, signature: &'static str, lower: super::Lower) -
 }
 
 /// What backward of a function of one tensor keeps.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Keeps {
     Nothing,
     Input,
@@ -99,19 +100,19 @@ const GELU: Activation =
 
 fn activation(context: &mut Context, x: &Tensor, rule: &'static Activation) -> Tensor {
     let dtype = if x.dtype.is_floating() || rule.op == "neg" { x.dtype } else { Dtype::F32 };
+    let records = context.records(&[x]);
+    let saved_input = (records && rule.keeps == Keeps::Input).then(|| context.save(x));
     let output = elementwise(context, rule.op, &[x], dtype);
-    if context.records(&[x]) {
-        let saved = match rule.keeps {
-            Keeps::Nothing => None,
-            Keeps::Input => Some(context.save(x)),
-            Keeps::Result => Some(context.save(&output)),
-        };
+    if records {
+        let saved_result = (rule.keeps == Keeps::Result).then(|| context.save(&output));
+        let saved = saved_input.or(saved_result);
         context.record(
             rule.node,
             &[Some(x)],
             &[&output],
             Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
+                let saved = saved.as_ref().map(|saved| saved.get(context));
                 let operands: smallvec::SmallVec<[&Tensor; 2]> = std::iter::once(g).chain(&saved).collect();
                 let mut results: smallvec::SmallVec<[Tensor; 3]> =
                     rule.backward.iter().map(|op| elementwise(context, op, &operands, g.dtype)).collect();
@@ -126,15 +127,16 @@ fn activation(context: &mut Context, x: &Tensor, rule: &'static Activation) -> T
 /// (FunctionsManual.cpp, `clamp_backward`).
 fn clamp(context: &mut Context, operands: &Operands) -> Lowered {
     let x = operands.tensor(0)?;
+    let saved = context.records(&[x]).then(|| context.save(x));
     let output = elementwise(context, "clamp", &[x], x.dtype);
-    if context.records(&[x]) {
-        let saved = context.save(x);
+    if let Some(saved) = saved {
         context.record(
             "ClampBackward1",
             &[Some(x)],
             &[&output],
             Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
+                let saved = saved.get(context);
                 let zero = context.empty("scalar_tensor", &[], g.dtype);
                 let within = elementwise(context, "ge", &[&saved], Dtype::Bool);
                 let below = elementwise(context, "le", &[&saved], Dtype::Bool);
@@ -156,17 +158,17 @@ fn prelu(context: &mut Context, operands: &Operands) -> Lowered {
     }
     let ones: Vec<i64> = x.sizes.iter().map(|_| 1).collect();
     let slope = view(context, weight, &ones)?;
+    let saved = context.records(&[x, &slope]).then(|| [x, &slope].map(|tensor| context.save(tensor)));
     let output = elementwise(context, "_prelu_kernel", &[x, &slope], x.dtype);
-    if context.records(&[x, &slope]) {
-        let saved = [x, &slope].map(|tensor| context.save(tensor));
+    if let Some(saved) = saved {
         context.record(
             "PreluKernelBackward0",
             &[Some(x), Some(&slope)],
             &[&output],
             Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
-                let [x, slope] = &saved;
-                let operands = [x, slope, g];
+                let [x, slope] = [0, 1].map(|number: usize| saved[number].get(context));
+                let operands = [&x, &slope, g];
                 (0..2).map(|_| Some(elementwise(context, "_prelu_kernel_backward", &operands, g.dtype))).collect()
             }),
         );

@@ -11,10 +11,10 @@ use super::reduce::sum_scratch;
 use super::{Call, Lowered, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::lower::autograd::Gradients;
+use crate::lower::checkpoint::Saved;
 use crate::lower::context::Context;
 use crate::lower::kernels::attention::{self, Backend, Buffer, Held, Layout, Mask, Problem, Step};
 use crate::lower::tensor::{Storage, Tensor, TensorData};
-use crate::schedule::Category;
 
 pub(super) const ROWS: &[Row] = &[Row {
     name: "scaled_dot_product_attention",
@@ -113,62 +113,85 @@ fn attend(context: &mut Context, operands: &Operands) -> Lowered {
         .map_err(|error| error.to_string())?;
     let plan = attention::forward(&context.device, &problem, backend).map_err(|error| error.to_string())?;
     let [forward_name, node, backward_name] = names(backend);
+    let followed: Vec<&Tensor> = inputs.into_iter().chain(mask).collect();
+    let records = context.records(&followed);
+    let given = |held: &Held| match held {
+        Held::Query => Some(inputs[0]),
+        Held::Key => Some(inputs[1]),
+        Held::Value => Some(inputs[2]),
+        Held::Mask => mask,
+        Held::Output | Held::Gradient => None,
+    };
+    let mut kept = Kept::default();
+    for held in plan.saved.iter().filter(|_| records) {
+        if let Some(tensor) = given(held) {
+            kept.held.push((*held, context.save(tensor)));
+        }
+    }
     let mut memory = Memory::default();
     memory.run(context, forward_name, &plan.buffers, &plan.steps, problem.dtype);
     let output = memory
         .tensor(plan.output.0, &plan.layout, problem.dtype)
         .ok_or_else(|| "the attention's result is empty".to_owned())?;
-    let followed: Vec<&Tensor> = inputs.into_iter().chain(mask).collect();
-    if !context.records(&followed) {
+    if !records {
         return one(output);
     }
-    for held in plan.saved {
-        let tensor = match held {
-            Held::Query => inputs[0],
-            Held::Key => inputs[1],
-            Held::Value => inputs[2],
-            Held::Mask => mask.unwrap_or(inputs[0]),
-            Held::Output => &output,
-            Held::Gradient => continue,
-        };
-        memory.held.push((held, context.save(tensor)));
+    if plan.saved.contains(&Held::Output) {
+        kept.held.push((Held::Output, context.save(&output)));
     }
-    let memory = keep(memory, plan.output.0);
-    context.record(
-        node,
-        &[Some(inputs[0]), Some(inputs[1]), Some(inputs[2]), mask],
-        &[&output],
-        Box::new(move |context, g| {
-            let Some(incoming) = g[0].take() else { return Gradients::new() };
-            // What can be run forward can be run backward, unless the gradient has a layout that the kernel refuses.
-            let Ok(plan) = attention::backward(&context.device, &problem, backend, &layout(&incoming)) else {
-                return Gradients::new();
-            };
-            let mut memory = memory.borrow_mut();
-            memory.held.push((Held::Gradient, incoming));
-            memory.run(context, backward_name, &plan.buffers, &plan.steps, problem.dtype);
-            let incoming =
-                memory.held.iter().find(|(held, _)| *held == Held::Gradient).map(|(_, tensor)| tensor.clone());
-            let gradient = |gradient: Option<attention::Gradient>| {
-                let gradient = gradient?;
-                match gradient.buffer {
-                    Some(buffer) => memory.tensor(buffer.0, &gradient.layout, problem.dtype),
-                    None => incoming.clone(),
-                }
-            };
-            let gradients = plan.gradients.into_iter().map(gradient).collect();
-            *memory = Memory::default();
-            gradients
-        }),
-    );
+    memory.buffers[plan.output.0] = None;
+    kept.keep_buffers(context, memory);
+    let kept = RefCell::new(kept);
+    let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
+        let Some(incoming) = g[0].take() else { return Gradients::new() };
+        // What can be run forward can be run backward, unless the gradient has a layout that the kernel refuses.
+        let Ok(plan) = attention::backward(&context.device, &problem, backend, &layout(&incoming)) else {
+            return Gradients::new();
+        };
+        let mut memory = std::mem::take(&mut *kept.borrow_mut()).into_memory(context);
+        memory.held.push((Held::Gradient, incoming));
+        memory.run(context, backward_name, &plan.buffers, &plan.steps, problem.dtype);
+        let incoming = memory.held.iter().find(|(held, _)| *held == Held::Gradient).map(|(_, tensor)| tensor.clone());
+        let gradient = |gradient: Option<attention::Gradient>| {
+            let gradient = gradient?;
+            match gradient.buffer {
+                Some(buffer) => memory.tensor(buffer.0, &gradient.layout, problem.dtype),
+                None => incoming.clone(),
+            }
+        };
+        plan.gradients.into_iter().map(gradient).collect()
+    };
+    let edges = [Some(inputs[0]), Some(inputs[1]), Some(inputs[2]), mask];
+    context.record(node, &edges, &[&output], Box::new(apply));
     one(output)
 }
 
-/// Marks the buffers that stay with autograd as saved; the result itself stays through `held` alone, if at all.
-fn keep(mut memory: Memory, output: usize) -> RefCell<Memory> {
-    memory.buffers[output] = None;
-    for storage in memory.buffers.iter().flatten() {
-        storage.becomes(Category::SavedActivations);
+/// What a call's node keeps: tensors of the caller, its result, and buffers of its plan by their number.
+#[derive(Default)]
+struct Kept {
+    held: Vec<(Held, Saved)>,
+    buffers: Vec<(usize, Saved)>,
+}
+
+impl Kept {
+    fn keep_buffers(&mut self, context: &mut Context, memory: Memory) {
+        for (number, storage) in memory.buffers.into_iter().enumerate() {
+            if let Some(storage) = storage {
+                let tensor = TensorData::new(storage, Dtype::U8, smallvec![], smallvec![]);
+                self.buffers.push((number, context.save(&tensor)));
+            }
+        }
     }
-    RefCell::new(memory)
+
+    fn into_memory(self, context: &mut Context) -> Memory {
+        let mut memory = Memory::default();
+        for (held, saved) in self.held {
+            memory.held.push((held, saved.get(context)));
+        }
+        for (number, saved) in self.buffers {
+            memory.buffers.resize(memory.buffers.len().max(number + 1), None);
+            memory.buffers[number] = Some(saved.get(context).storage.clone());
+        }
+        memory
+    }
 }

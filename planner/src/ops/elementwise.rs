@@ -7,6 +7,7 @@ use super::operands::one;
 use super::{Call, Lowered, Operand, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::lower::autograd::Gradients;
+use crate::lower::checkpoint::Saved;
 use crate::lower::context::Context;
 use crate::lower::iterator::output_strides;
 use crate::lower::tensor::Tensor;
@@ -215,67 +216,65 @@ fn arithmetic(context: &mut Context, operands: &Operands, kind: Arithmetic) -> L
         Arithmetic::Multiply => "mul",
         Arithmetic::Divide => "div",
     };
+    let saved = context.records(&tensors).then(|| kind.save(context, a, b));
     let output = elementwise(context, op, &tensors, dtype);
-    if context.records(&tensors) {
-        record_arithmetic(context, kind, a, b, &output);
+    if let Some(saved) = saved {
+        record_arithmetic(context, kind, (a, b), saved, &output);
     }
     one(output)
 }
 
-/// derivatives.yaml; a node computes its outputs in the order of their names: `other` before `self`.
-fn record_arithmetic(context: &mut Context, kind: Arithmetic, a: Option<&Tensor>, b: Option<&Tensor>, output: &Tensor) {
+impl Arithmetic {
+    /// What backward needs of the two operands (derivatives.yaml).
+    fn save(self, context: &mut Context, a: Option<&Tensor>, b: Option<&Tensor>) -> [Option<Saved>; 2] {
+        let needs = |tensor: Option<&Tensor>| tensor.is_some_and(|tensor| tensor.requires_grad());
+        let (needs_a, needs_b) = (needs(a), needs(b));
+        let (keeps_a, keeps_b) = match self {
+            Arithmetic::Add | Arithmetic::Subtract => (false, false),
+            Arithmetic::Multiply => (needs_b, needs_a),
+            Arithmetic::Divide => (needs_b, true),
+        };
+        let saved_a = a.filter(|_| keeps_a).map(|a| context.save(a));
+        [saved_a, b.filter(|_| keeps_b).map(|b| context.save(b))]
+    }
+}
+
+/// A node computes its outputs in the order of their names: `other` before `self`.
+fn record_arithmetic(
+    context: &mut Context,
+    kind: Arithmetic,
+    (a, b): (Option<&Tensor>, Option<&Tensor>),
+    saved: [Option<Saved>; 2],
+    output: &Tensor,
+) {
     let needs = |tensor: Option<&Tensor>| tensor.is_some_and(|tensor| tensor.requires_grad());
     let (needs_a, needs_b) = (needs(a), needs(b));
-    match kind {
-        Arithmetic::Add => context.record(
-            "AddBackward0",
-            &[a, b],
-            &[output],
-            Box::new(move |_, g| {
-                smallvec![needs_a.then(|| g[0].clone()).flatten(), needs_b.then(|| g[0].clone()).flatten()]
-            }),
-        ),
-        Arithmetic::Subtract => context.record(
-            "SubBackward0",
-            &[a, b],
-            &[output],
-            Box::new(move |context, g| {
-                let other = g[0].as_ref().filter(|_| needs_b).map(|g| elementwise(context, "neg", &[g], g.dtype));
-                smallvec![g[0].clone().filter(|_| needs_a), other]
-            }),
-        ),
-        Arithmetic::Multiply => {
-            let saved_a = a.filter(|_| needs_b).map(|a| context.save(a));
-            let saved_b = b.filter(|_| needs_a).map(|b| context.save(b));
-            context.record(
-                "MulBackward0",
-                &[a, b],
-                &[output],
-                Box::new(move |context, g| {
-                    let Some(g) = &g[0] else { return Gradients::new() };
-                    let other = needs_b.then(|| multiply(context, g, saved_a.as_ref()));
-                    let this = needs_a.then(|| multiply(context, g, saved_b.as_ref()));
-                    smallvec![this, other]
-                }),
-            );
-        }
-        Arithmetic::Divide => {
-            let saved_a = a.filter(|_| needs_b).map(|a| context.save(a));
-            let saved_b = b.map(|b| context.save(b));
-            context.record(
-                "DivBackward0",
-                &[a, b],
-                &[output],
-                Box::new(move |context, g| {
-                    let Some(g) = &g[0] else { return Gradients::new() };
-                    let other = needs_b.then(|| divide_other(context, g, saved_a.as_ref(), saved_b.as_ref()));
-                    let operands: smallvec::SmallVec<[&Tensor; 2]> = std::iter::once(g).chain(&saved_b).collect();
-                    let this = needs_a.then(|| elementwise(context, "div", &operands, g.dtype));
-                    smallvec![this, other]
-                }),
-            );
-        }
-    }
+    let name = match kind {
+        Arithmetic::Add => "AddBackward0",
+        Arithmetic::Subtract => "SubBackward0",
+        Arithmetic::Multiply => "MulBackward0",
+        Arithmetic::Divide => "DivBackward0",
+    };
+    let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
+        let Some(g) = &g[0] else { return Gradients::new() };
+        let [a, b] = [0, 1].map(|number: usize| saved[number].as_ref().map(|saved| saved.get(context)));
+        let other = needs_b.then(|| match kind {
+            Arithmetic::Add => g.clone(),
+            Arithmetic::Subtract => elementwise(context, "neg", &[g], g.dtype),
+            Arithmetic::Multiply => multiply(context, g, a.as_ref()),
+            Arithmetic::Divide => divide_other(context, g, a.as_ref(), b.as_ref()),
+        });
+        let this = needs_a.then(|| match kind {
+            Arithmetic::Add | Arithmetic::Subtract => g.clone(),
+            Arithmetic::Multiply => multiply(context, g, b.as_ref()),
+            Arithmetic::Divide => {
+                let operands: smallvec::SmallVec<[&Tensor; 2]> = std::iter::once(g).chain(&b).collect();
+                elementwise(context, "div", &operands, g.dtype)
+            }
+        });
+        smallvec![this, other]
+    };
+    context.record(name, &[a, b], &[output], Box::new(apply));
 }
 
 /// FunctionsManual.cpp, `div_tensor_other_grad`: -grad * ((self / other) / other).
@@ -298,15 +297,16 @@ fn compare(context: &mut Context, op: &'static str, operands: &Operands, dtype: 
 fn pow(context: &mut Context, operands: &Operands) -> Lowered {
     let x = operands.tensor(0)?;
     let Some(exponent) = operands.float(1) else { return Err("the exponent must be a number".to_owned()) };
+    let saved = context.records(&[x]).then(|| context.save(x));
     let output = elementwise(context, "pow", &[x], result_type(operands));
-    if context.records(&[x]) {
-        let saved = context.save(x);
+    if let Some(saved) = saved {
         context.record(
             "PowBackward0",
             &[Some(x)],
             &[&output],
             Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
+                let saved = saved.get(context);
                 if exponent == 0.0 {
                     return smallvec![Some(context.empty_like("zeros_like", &saved))];
                 }
@@ -330,11 +330,11 @@ fn where_(context: &mut Context, operands: &Operands) -> Lowered {
         .collect();
     let given: smallvec::SmallVec<[&Tensor; 3]> =
         std::iter::once(condition).chain(operands.optional(1)).chain(operands.optional(2)).chain(&made).collect();
-    let output = elementwise(context, "where", &given, dtype);
     let (a, b) = (operands.optional(1), operands.optional(2));
     let tracked: smallvec::SmallVec<[&Tensor; 2]> = a.into_iter().chain(b).collect();
-    if context.records(&tracked) {
-        let saved = context.save(condition);
+    let saved = context.records(&tracked).then(|| context.save(condition));
+    let output = elementwise(context, "where", &given, dtype);
+    if let Some(saved) = saved {
         let needs = [a, b].map(|tensor| tensor.is_some_and(|tensor| tensor.requires_grad()));
         context.record(
             "WhereBackward0",
@@ -342,6 +342,7 @@ fn where_(context: &mut Context, operands: &Operands) -> Lowered {
             &[&output],
             Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
+                let saved = saved.get(context);
                 // self: where(condition, grad, 0), other: where(condition, 0, grad)
                 let mut part = |needed: bool| {
                     needed.then(|| {
@@ -374,7 +375,7 @@ fn dropout(context: &mut Context, operands: &Operands) -> Lowered {
             &[&output],
             Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
-                let _ = &saved;
+                let _mask = saved.get(context);
                 smallvec![Some(context.empty_like("native_dropout_backward", g))]
             }),
         );

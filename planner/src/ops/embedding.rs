@@ -36,10 +36,10 @@ fn embedding(context: &mut Context, operands: &Operands) -> Lowered {
     let (indices, weight) = (operands.tensor(0)?, operands.tensor(1)?);
     let is_flat = can_view(indices, &[indices.count()]).is_some();
     let flat = (!is_flat).then(|| context.empty("clone", &indices.sizes, indices.dtype));
+    let saved = context.records(&[weight]).then(|| context.save(indices));
     let output = context.empty("embedding", &sizes(&indices.sizes, &weight.sizes)?, weight.dtype);
     drop(flat);
-    if context.records(&[weight]) {
-        let saved = context.save(indices);
+    if let Some(saved) = saved {
         let [rows, width] = weight.sizes[..] else { return Err("the table is no matrix".to_owned()) };
         context.record(
             "EmbeddingBackward0",
@@ -47,6 +47,7 @@ fn embedding(context: &mut Context, operands: &Operands) -> Lowered {
             &[&output],
             Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
+                let saved = saved.get(context);
                 let call = Gradient {
                     gradient_is_contiguous: g.is_contiguous(),
                     indices_are_contiguous: saved.is_contiguous(),

@@ -11,6 +11,7 @@ use super::{Call, Lowered, Operand, Operands, Returns, Row, Shapes};
 use crate::graph::Dims;
 use crate::lower::autocast::cast_arguments;
 use crate::lower::autograd::Gradients;
+use crate::lower::checkpoint::Saved;
 use crate::lower::context::Context;
 use crate::lower::kernels::reduce::Reduction;
 use crate::lower::tensor::{Tensor, TensorData};
@@ -56,10 +57,12 @@ fn cross_entropy(context: &mut Context, operands: &Operands) -> Lowered {
     let names = ["_log_softmax", "LogSoftmaxBackward0", "_log_softmax_backward_data"];
     let scores = normalized(context, input, input.dtype, names);
     let scores = autocast_nll(context, scores);
+    let saved = context.records(&[&scores]).then(|| [&scores, target].map(|tensor| context.save(tensor)));
     let loss = context.empty("nll_loss_forward", &[], scores.dtype);
     let total_weight = context.empty("nll_loss_forward", &[], scores.dtype);
-    if context.records(&[&scores]) {
-        record_nll(context, &scores, target, &loss, &total_weight);
+    if let Some([saved_scores, saved_target]) = saved {
+        let saved = [saved_scores, saved_target, context.save(&total_weight)];
+        record_nll(context, &scores, saved, &loss);
     }
     one(loss)
 }
@@ -71,8 +74,7 @@ fn autocast_nll(context: &mut Context, scores: Tensor) -> Tensor {
     operands.tensor(0).cloned().unwrap_or(scores)
 }
 
-fn record_nll(context: &mut Context, scores: &Tensor, target: &Tensor, loss: &Tensor, total_weight: &Tensor) {
-    let saved = [scores, target, total_weight].map(|tensor| context.save(tensor));
+fn record_nll(context: &mut Context, scores: &Tensor, saved: [Saved; 3], loss: &Tensor) {
     context.record(
         "NllLossBackward0",
         &[Some(scores)],
@@ -81,7 +83,8 @@ fn record_nll(context: &mut Context, scores: &Tensor, target: &Tensor, loss: &Te
             if g[0].is_none() {
                 return Gradients::new();
             }
-            smallvec![Some(context.empty_like("nll_loss_backward", &saved[0]))]
+            let [scores, _target, _total_weight] = [0, 1, 2].map(|number: usize| saved[number].get(context));
+            smallvec![Some(context.empty_like("nll_loss_backward", &scores))]
         }),
     );
 }
@@ -98,22 +101,22 @@ fn like_target_shape(call: &Call) -> Shapes {
 fn mse_loss(context: &mut Context, operands: &Operands) -> Lowered {
     let (input, target) = (operands.tensor(0)?, operands.tensor(1)?);
     let dtype = promote(input.dtype, target.dtype);
+    let saved = context.records(&[input]).then(|| [input, target].map(|tensor| context.save(tensor)));
     let unreduced = elementwise(context, "mse_loss", &[input, target], dtype);
     let squares = elementwise(context, "mse_loss", &[input, target], dtype);
     whole_scratch(context, "mean", Reduction::Mean, &squares);
     drop(squares);
     let loss = TensorData::new(unreduced.storage.clone(), dtype, Dims::new(), Dims::new());
     drop(unreduced);
-    if context.records(&[input]) {
-        let saved = [input, target].map(|tensor| context.save(tensor));
+    if let Some(saved) = saved {
         context.record(
             "MseLossBackward0",
             &[Some(input)],
             &[&loss],
             Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
-                let [input, target] = &saved;
-                smallvec![Some(elementwise(context, "mse_loss_backward", &[input, target, g], input.dtype))]
+                let [input, target] = [0, 1].map(|number: usize| saved[number].get(context));
+                smallvec![Some(elementwise(context, "mse_loss_backward", &[&input, &target, g], input.dtype))]
             }),
         );
     }
@@ -124,14 +127,14 @@ fn mse_loss(context: &mut Context, operands: &Operands) -> Lowered {
 /// Backward: (sigmoid(x) - target) * grad / n, all but the sigmoid in place.
 fn binary_cross_entropy(context: &mut Context, operands: &Operands) -> Lowered {
     let (input, target) = (operands.tensor(0)?, operands.tensor(1)?);
+    let saved = context.records(&[input]).then(|| [input, target].map(|tensor| context.save(tensor)));
     let log_sigmoid = elementwise(context, "log_sigmoid_forward", &[input], input.dtype);
     let entropy = elementwise(context, "rsub", &[target], target.dtype);
     let marks: Vec<bool> = entropy.sizes.iter().map(|_| true).collect();
     let loss = reduce(context, "mean", Reduction::Mean, &entropy, &marks, false, entropy.dtype);
     drop(entropy);
     drop(log_sigmoid);
-    if context.records(&[input]) {
-        let saved = [input, target].map(|tensor| context.save(tensor));
+    if let Some(saved) = saved {
         context.record(
             "BinaryCrossEntropyWithLogitsBackward0",
             &[Some(input)],
@@ -140,8 +143,8 @@ fn binary_cross_entropy(context: &mut Context, operands: &Operands) -> Lowered {
                 if g[0].is_none() {
                     return Gradients::new();
                 }
-                let [input, _target] = &saved;
-                smallvec![Some(elementwise(context, "sigmoid", &[input], input.dtype))]
+                let [input, _target] = [0, 1].map(|number: usize| saved[number].get(context));
+                smallvec![Some(elementwise(context, "sigmoid", &[&input], input.dtype))]
             }),
         );
     }

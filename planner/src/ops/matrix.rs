@@ -8,6 +8,7 @@ use super::views::{expand, reshape, transpose, transposed, unsafe_view, view};
 use super::{Call, Lowered, Operands, Returns, Row, Shapes};
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
+use crate::lower::checkpoint::Saved;
 use crate::lower::context::Context;
 use crate::lower::tensor::{Tensor, TensorData};
 use crate::schedule::Category;
@@ -116,8 +117,8 @@ fn mat2_gradient(context: &mut Context, g: &Tensor, mat1: &Tensor, layout: Colum
 
 /// What backward of a product keeps: each operand where the other needs a gradient.
 struct Factors {
-    mat1: Option<Tensor>,
-    mat2: Option<Tensor>,
+    mat1: Option<Saved>,
+    mat2: Option<Saved>,
     layouts: (ColumnMajor, ColumnMajor),
 }
 
@@ -130,29 +131,27 @@ impl Factors {
         }
     }
 
-    fn mat1_gradient(&self, context: &mut Context, g: &Tensor) -> Option<Tensor> {
-        // mm_mat1_backward takes mat2 as mat2: (mat2 @ g.t()).t() needs mat2 of shape [k, n]
-        self.mat2.as_ref().map(|mat2| mat1_gradient(context, g, mat2, self.layouts.0))
-    }
-
-    fn mat2_gradient(&self, context: &mut Context, g: &Tensor) -> Option<Tensor> {
-        self.mat1.as_ref().map(|mat1| mat2_gradient(context, g, mat1, self.layouts.1))
+    /// Both operands, before either gradient is made.
+    fn get(&self, context: &mut Context) -> (Option<Tensor>, Option<Tensor>) {
+        let mat1 = self.mat1.as_ref().map(|saved| saved.get(context));
+        (mat1, self.mat2.as_ref().map(|saved| saved.get(context)))
     }
 }
 
 /// `mm`; backward makes the gradient of `mat2` before that of `self`.
 pub(crate) fn mm(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
+    let factors = context.records(&[a, b]).then(|| Factors::save(context, a, b));
     let output = plain_mm(context, a, b);
-    if context.records(&[a, b]) {
-        let factors = Factors::save(context, a, b);
+    if let Some(factors) = factors {
         context.record(
             "MmBackward0",
             &[Some(a), Some(b)],
             &[&output],
             Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
-                let second = factors.mat2_gradient(context, g);
-                smallvec![factors.mat1_gradient(context, g), second]
+                let (mat1, mat2) = factors.get(context);
+                let second = mat1.as_ref().map(|mat1| mat2_gradient(context, g, mat1, factors.layouts.1));
+                smallvec![mat2.as_ref().map(|mat2| mat1_gradient(context, g, mat2, factors.layouts.0)), second]
             }),
         );
     }
@@ -161,6 +160,7 @@ pub(crate) fn mm(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
 
 /// `addmm`: through cuBLASLt where the bias can be added by its epilogue; backward makes `mat1`, `mat2`, `self`.
 pub(crate) fn addmm(context: &mut Context, bias: &Tensor, a: &Tensor, b: &Tensor) -> Tensor {
+    let factors = context.records(&[bias, a, b]).then(|| Factors::save(context, a, b));
     let output = context.empty("addmm", &[a.sizes[0], b.sizes[1]], a.dtype);
     let fused = bias.sizes[..] == [b.sizes[1]] && bias.is_contiguous() && b.sizes[0] > 1 && b.sizes[1] > 1;
     let copies = [prepared(context, a), prepared(context, b)];
@@ -170,8 +170,7 @@ pub(crate) fn addmm(context: &mut Context, bias: &Tensor, a: &Tensor, b: &Tensor
         context.use_blas();
     }
     drop(copies);
-    if context.records(&[bias, a, b]) {
-        let factors = Factors::save(context, a, b);
+    if let Some(factors) = factors {
         let needs_bias = bias.requires_grad();
         context.record(
             "AddmmBackward0",
@@ -179,8 +178,9 @@ pub(crate) fn addmm(context: &mut Context, bias: &Tensor, a: &Tensor, b: &Tensor
             &[&output],
             Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
-                let first = factors.mat1_gradient(context, g);
-                let second = factors.mat2_gradient(context, g);
+                let (mat1, mat2) = factors.get(context);
+                let first = mat2.as_ref().map(|mat2| mat1_gradient(context, g, mat2, factors.layouts.0));
+                let second = mat1.as_ref().map(|mat1| mat2_gradient(context, g, mat1, factors.layouts.1));
                 smallvec![needs_bias.then(|| g.clone()), first, second]
             }),
         );
@@ -212,18 +212,18 @@ fn plain_bmm(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
 
 /// `bmm`; backward makes the gradient of `mat2` before that of `self`.
 fn bmm(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
+    let factors = context.records(&[a, b]).then(|| Factors::save(context, a, b));
     let output = plain_bmm(context, a, b);
-    if context.records(&[a, b]) {
-        let saved_a = b.requires_grad().then(|| context.save(a));
-        let saved_b = a.requires_grad().then(|| context.save(b));
+    if let Some(factors) = factors {
         context.record(
             "BmmBackward0",
             &[Some(a), Some(b)],
             &[&output],
             Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
-                let second = saved_a.as_ref().map(|a| plain_bmm(context, &transposed(a, 1, 2), g));
-                let first = saved_b.as_ref().map(|b| plain_bmm(context, g, &transposed(b, 1, 2)));
+                let (a, b) = factors.get(context);
+                let second = a.as_ref().map(|a| plain_bmm(context, &transposed(a, 1, 2), g));
+                let first = b.as_ref().map(|b| plain_bmm(context, g, &transposed(b, 1, 2)));
                 smallvec![first, second]
             }),
         );
@@ -236,10 +236,9 @@ fn bmm(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
 fn baddbmm(context: &mut Context, operands: &Operands) -> Lowered {
     let (a, b) = (operands.tensor(1)?, operands.tensor(2)?);
     let scaled = operands.float(3).is_some_and(|alpha| alpha != 1.0);
+    let factors = context.records(&[a, b]).then(|| Factors::save(context, a, b));
     let output = plain_bmm(context, a, b);
-    if context.records(&[a, b]) {
-        let saved_a = b.requires_grad().then(|| context.save(a));
-        let saved_b = a.requires_grad().then(|| context.save(b));
+    if let Some(factors) = factors {
         context.record(
             "BaddbmmBackward0",
             &[None, Some(a), Some(b)],
@@ -249,9 +248,10 @@ fn baddbmm(context: &mut Context, operands: &Operands) -> Lowered {
                 let times_alpha = |context: &mut Context, product: Tensor| {
                     if scaled { context.empty_like("mul", &product) } else { product }
                 };
-                let first = saved_b.as_ref().map(|b| plain_bmm(context, g, &transposed(b, 1, 2)));
+                let (a, b) = factors.get(context);
+                let first = b.as_ref().map(|b| plain_bmm(context, g, &transposed(b, 1, 2)));
                 let first = first.map(|product| times_alpha(context, product));
-                let second = saved_a.as_ref().map(|a| plain_bmm(context, &transposed(a, 1, 2), g));
+                let second = a.as_ref().map(|a| plain_bmm(context, &transposed(a, 1, 2), g));
                 smallvec![None, first, second.map(|product| times_alpha(context, product))]
             }),
         );

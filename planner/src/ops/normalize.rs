@@ -1,5 +1,7 @@
 //! Normalizations along dimensions: layer norm and softmax.
 
+use std::rc::Rc;
+
 use smallvec::smallvec;
 
 use super::call::one as one_shape;
@@ -10,7 +12,7 @@ use crate::dtype::Dtype;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
 use crate::lower::kernels::layer_norm::{Backward, backward};
-use crate::lower::tensor::{Tensor, TensorData};
+use crate::lower::tensor::{Storage, Tensor, TensorData, contiguous_strides};
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -52,6 +54,10 @@ fn layer_norm(context: &mut Context, operands: &Operands) -> Lowered {
     } else {
         context.empty("native_layer_norm", &input.sizes, input.dtype)
     };
+    let inputs: smallvec::SmallVec<[&Tensor; 3]> = std::iter::once(input).chain(weight).chain(bias).collect();
+    let saved_inputs = context
+        .records(&inputs)
+        .then(|| (context.save(input), weight.map(|weight| context.save(weight)), bias.map(|bias| context.save(bias))));
     let width: u64 = weight.map_or(*input.sizes.last().unwrap_or(&1), |weight| weight.count());
     let rows = x.count() / width.max(1);
     let output = context.empty("native_layer_norm", &x.sizes, x.dtype);
@@ -59,41 +65,44 @@ fn layer_norm(context: &mut Context, operands: &Operands) -> Lowered {
     let mean = context.empty("native_layer_norm", &[rows], statistics);
     let rstd = context.empty("native_layer_norm", &[rows], statistics);
     drop(x);
-    let inputs: smallvec::SmallVec<[&Tensor; 3]> = std::iter::once(input).chain(weight).chain(bias).collect();
-    if context.records(&inputs) {
-        let saved = [input, &mean, &rstd].map(|tensor| context.save(tensor));
-        let saved_weight = weight.map(|weight| context.save(weight));
+    if let Some((saved_input, saved_weight, saved_bias)) = saved_inputs {
+        let statistics = [&mean, &rstd].map(|tensor| context.save(tensor));
         let needs = |tensor: Option<&Tensor>| tensor.is_some_and(|tensor| tensor.requires_grad());
         let wanted = [input.requires_grad(), needs(weight), needs(bias)];
-        context.record(
-            "NativeLayerNormBackward0",
-            &[Some(input), weight, bias],
-            &[&output],
-            Box::new(move |context, g| {
-                let Some(g) = &g[0] else { return Gradients::new() };
-                let [input, ..] = &saved;
-                let call = Backward {
-                    gradient_is_contiguous: g.is_contiguous(),
-                    input_is_contiguous: input.is_contiguous(),
-                    ..Backward::new(rows, width, input.dtype, wanted)
-                };
-                let steps = backward(&context.device, &call);
-                let mut results = context.scratch("native_layer_norm_backward", &steps).into_iter();
-                let shapes = [
-                    Some(&input.sizes),
-                    saved_weight.as_ref().map(|w| &w.sizes),
-                    saved_weight.as_ref().map(|w| &w.sizes),
-                ];
-                let tensor = |(wanted, sizes): (bool, Option<&crate::graph::Dims>)| {
-                    let sizes = sizes.filter(|_| wanted)?.clone();
-                    let strides = crate::lower::tensor::contiguous_strides(&sizes);
-                    Some(TensorData::new(results.next()?, g.dtype, sizes, strides))
-                };
-                wanted.into_iter().zip(shapes).map(tensor).collect()
-            }),
-        );
+        let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            let input = saved_input.get(context);
+            let weight = saved_weight.as_ref().map(|saved| saved.get(context));
+            let _bias = saved_bias.as_ref().map(|saved| saved.get(context));
+            let _statistics = [0, 1].map(|number: usize| statistics[number].get(context));
+            let call = Backward {
+                gradient_is_contiguous: g.is_contiguous(),
+                input_is_contiguous: input.is_contiguous(),
+                ..Backward::new(rows, width, input.dtype, wanted)
+            };
+            let steps = backward(&context.device, &call);
+            let results = context.scratch("native_layer_norm_backward", &steps);
+            gradients(results, wanted, [Some(&input), weight.as_ref(), weight.as_ref()], g.dtype)
+        };
+        context.record("NativeLayerNormBackward0", &[Some(input), weight, bias], &[&output], Box::new(apply));
     }
     one(output)
+}
+
+/// The wanted gradients, each with the sizes of what it is the gradient of.
+fn gradients(
+    results: impl IntoIterator<Item = Rc<Storage>>,
+    wanted: [bool; 3],
+    like: [Option<&Tensor>; 3],
+    dtype: Dtype,
+) -> Gradients {
+    let mut results = results.into_iter();
+    let tensor = |(wanted, like): (bool, Option<&Tensor>)| {
+        let sizes = like.filter(|_| wanted)?.sizes.clone();
+        let strides = contiguous_strides(&sizes);
+        Some(TensorData::new(results.next()?, dtype, sizes, strides))
+    };
+    wanted.into_iter().zip(like).map(tensor).collect()
 }
 
 /// Where another type is asked for, the input is converted first, but float16 to float32, which the kernel does.
@@ -124,6 +133,7 @@ pub(super) fn normalized(context: &mut Context, x: &Tensor, dtype: Dtype, names:
             &[&output],
             Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
+                let saved = saved.get(context);
                 let copy = (!g.is_contiguous()).then(|| context.empty(names[2], &g.sizes, g.dtype));
                 let result = context.empty(names[2], &saved.sizes, from);
                 if !log {

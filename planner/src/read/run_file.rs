@@ -15,8 +15,9 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use crate::bytes::Bytes;
+use crate::graph::Checkpointing;
 use crate::lower::kernels::attention::Backend;
-use crate::run::{Attention, Mode, Optimizer, Precision, Run, parse_kernel};
+use crate::run::{Attention, Mode, Optimizer, Precision, Run, parse_checkpoint, parse_kernel};
 
 /// The longest run file that is read, in bytes.
 const LARGEST_RUN_FILE: u64 = 1 << 20;
@@ -47,6 +48,9 @@ pub struct Wishes {
     pub optimizer: Option<Optimizer>,
     /// Micro-batches of each optimizer step.
     pub accumulate: Option<u64>,
+    /// Which modules' calls are checkpointed: none, full, or a list of paths.
+    #[serde(deserialize_with = "checkpoint")]
+    pub checkpoint: Option<Checkpointing>,
     /// How often the loop goes round.
     pub steps: Option<u64>,
     /// How the model computes attention.
@@ -154,6 +158,7 @@ impl Wishes {
             precision: self.precision.or(other.precision),
             optimizer: self.optimizer.or(other.optimizer),
             accumulate: self.accumulate.or(other.accumulate),
+            checkpoint: self.checkpoint.or(other.checkpoint),
             steps: self.steps.or(other.steps),
             attention: self.attention.or(other.attention),
             sdpa: self.sdpa.or(other.sdpa),
@@ -176,6 +181,7 @@ impl Wishes {
             precision: self.precision.or(default.precision),
             optimizer: self.optimizer.unwrap_or(default.optimizer),
             accumulate: self.accumulate.unwrap_or(default.accumulate),
+            checkpoint: self.checkpoint.clone().unwrap_or(default.checkpoint),
             steps: self.steps.unwrap_or(default.steps),
             attention: self.attention.unwrap_or(default.attention),
             sdpa: self.sdpa.map_or(default.sdpa, |kernel| kernel.0),
@@ -184,6 +190,20 @@ impl Wishes {
             allocator: self.allocator.clone().unwrap_or(default.allocator),
         }
     }
+}
+
+/// `none`, `full`, or a list of module paths.
+fn checkpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Checkpointing>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "none, full, or a list of module paths, is expected")]
+    enum Written {
+        Word(String),
+        Paths(Vec<String>),
+    }
+    Ok(Option::<Written>::deserialize(deserializer)?.map(|written| match written {
+        Written::Word(word) => parse_checkpoint(&word),
+        Written::Paths(paths) => Checkpointing::Modules(paths),
+    }))
 }
 
 /// A word, or null.

@@ -112,6 +112,7 @@ pub(super) struct FullFieldText {
 /// A module or a plain class; a key with a parenthesis is a method: `forward(hidden_states)`.
 #[derive(Debug, Default)]
 pub(super) struct ClassText {
+    pub checkpointing_layer: bool,
     pub attributes: IndexMap<String, Scalar>,
     pub children: IndexMap<String, Scalar>,
     pub parameters: IndexMap<String, FieldText>,
@@ -133,6 +134,7 @@ impl<'de> Deserialize<'de> for ClassText {
                 let mut class = ClassText::default();
                 while let Some(key) = map.next_key::<String>()? {
                     match key.as_str() {
+                        "checkpointing_layer" => class.checkpointing_layer = map.next_value()?,
                         "attributes" => class.attributes = map.next_value()?,
                         "children" => class.children = map.next_value()?,
                         "parameters" => class.parameters = map.next_value()?,

@@ -39,6 +39,8 @@ pub struct Class {
     pub name: Rc<str>,
     /// Whether it is a module with a path, children and parameters.
     pub is_module: bool,
+    /// Whether it is one of the layers that transformers checkpoints (`GradientCheckpointingLayer`).
+    pub is_checkpointing_layer: bool,
     /// What its construction takes: a function without a body.
     pub constructor: Function,
     /// Attributes in order; each sees the constructor's parameters, then `self`.
@@ -339,7 +341,18 @@ fn parse_class(
         let short = method.name.rsplit('.').next().unwrap_or(&method.name);
         methods.insert(Rc::from(short), Rc::new(method));
     }
-    Ok(Class { name, is_module, constructor, attributes, children, parameters, buffers, methods })
+    let is_checkpointing_layer = text.checkpointing_layer;
+    Ok(Class {
+        name,
+        is_module,
+        is_checkpointing_layer,
+        constructor,
+        attributes,
+        children,
+        parameters,
+        buffers,
+        methods,
+    })
 }
 
 fn parse_field(

@@ -1,0 +1,110 @@
+//! Checkpointed calls: what Python runs again in backward, and what it holds until then.
+//!
+//! The second run happens after the whole forward, on Python's objects as they are then: a cache that the first run filled is
+//! filled again. So it is unrolled here, where `backward` is called, and not copied from the first run.
+
+use std::rc::Rc;
+
+use super::call::Given;
+use super::machine::{Machine, Outcome};
+use super::unroll::Checkpointing;
+use super::value::{Object, Value};
+use super::{Checkpoint, CheckpointId, ModuleId, Step};
+
+/// A checkpointed call whose backward is to come, with the references that its frame holds.
+#[derive(Debug)]
+pub struct Pending {
+    id: CheckpointId,
+    object: Rc<Object>,
+    module: ModuleId,
+    given: Given,
+}
+
+/// The arguments that transformers' layers put aside when they are checkpointed: they would be changed a second time
+/// (transformers 5.17.0, modeling_layers.py, `GradientCheckpointingLayer.__call__`).
+const CACHES: [&str; 3] = ["use_cache", "past_key_values", "layer_past"];
+
+impl Machine {
+    /// Marks the modules whose calls are checkpointed.
+    pub(super) fn choose_checkpoints(&mut self, model: &Rc<Object>, wanted: &Checkpointing) -> Outcome<()> {
+        match wanted {
+            Checkpointing::Off => Ok(()),
+            Checkpointing::Full => {
+                self.switch_on(&Value::Object(model.clone()));
+                if self.checkpointed.is_empty() {
+                    return self.error("the architecture has no layers that transformers can checkpoint");
+                }
+                Ok(())
+            }
+            Checkpointing::Modules(paths) => paths.iter().try_for_each(|path| self.checkpoint_module(path, paths)),
+        }
+    }
+
+    /// transformers 5.17.0, modeling_utils.py, `_set_gradient_checkpointing`: every module that has the switch.
+    fn switch_on(&mut self, value: &Value) {
+        match value {
+            Value::Sequence(values) => values.iter().for_each(|value| self.switch_on(value)),
+            Value::Object(object) => {
+                let (Some(class), Some(module)) = (&object.class, object.module) else { return };
+                if let Some(switch) = object.attributes.borrow_mut().get_mut("gradient_checkpointing") {
+                    *switch = Value::Bool(true);
+                }
+                if class.is_checkpointing_layer {
+                    self.checkpointed.insert(module);
+                }
+                for (name, _) in &class.children {
+                    let child = object.attributes.borrow().get(name).cloned();
+                    child.iter().for_each(|child| self.switch_on(child));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn checkpoint_module(&mut self, path: &str, all: &[String]) -> Outcome<()> {
+        let Some(module) = self.modules.iter().position(|module| module.path == path && !path.is_empty()) else {
+            return self.error(format!("checkpoint: there is no module `{path}`"));
+        };
+        let inside = |outer: &&String| path.strip_prefix(outer.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        if let Some(outer) = all.iter().find(inside) {
+            return self.error(format!("checkpoint: `{path}` lies within `{outer}`, which is checkpointed as a whole"));
+        }
+        self.checkpointed.insert(ModuleId(module as u32));
+        Ok(())
+    }
+
+    /// Begins a checkpointed call, if this is one.
+    pub(super) fn begin_checkpoint(&mut self, object: &Rc<Object>, module: ModuleId, given: &mut Given) -> bool {
+        if !self.checkpointed.contains(&module) {
+            return false;
+        }
+        let switched = matches!(object.attributes.borrow().get("gradient_checkpointing"), Some(Value::Bool(true)));
+        for (name, value) in &mut given.named {
+            if switched && CACHES.contains(&&**name) {
+                *value = if &**name == "use_cache" { Value::Bool(false) } else { Value::None };
+            }
+        }
+        let id = CheckpointId(self.checkpoints.len() as u32);
+        self.checkpoints.push(Checkpoint::default());
+        self.steps.borrow_mut().push(Step::EnterCheckpoint(id));
+        self.pending.push(Pending { id, object: object.clone(), module, given: given.clone() });
+        true
+    }
+
+    /// Unrolls the second runs of all calls whose backward has just been asked for, the last call first.
+    pub(super) fn run_pending_again(&mut self) -> Outcome<()> {
+        let pending = std::mem::take(&mut self.pending);
+        let program = std::mem::take(&mut *self.steps.borrow_mut());
+        for Pending { id, object, module, given } in pending.into_iter().rev() {
+            let result = self.forward(&object, module, given.clone())?;
+            drop(result);
+            let recompute = std::mem::take(&mut *self.steps.borrow_mut());
+            drop(given);
+            drop(object);
+            let release = std::mem::take(&mut *self.steps.borrow_mut());
+            self.checkpoints[id.index()] = Checkpoint { recompute, release };
+        }
+        *self.steps.borrow_mut() = program;
+        Ok(())
+    }
+}

@@ -1,0 +1,156 @@
+//! Non-reentrant activation checkpointing (torch/utils/checkpoint.py, `_CheckpointFrame`).
+//!
+//! ```text
+//! forward   save(x) -> Saved::Later(holder)       nothing is kept; the frame counts its holders
+//! backward  holder.get() the first time           the region runs again: its n-th save goes to the n-th holder;
+//!                                                 after the last one it stops
+//!           holder.get()                          takes its tensor out; it dies with the node that needed it
+//!           the last holder goes                  the frame lets go of the arguments (the graph's `release` steps)
+//! ```
+//!
+//! Operators save their inputs before they allocate and their results after, as the generated code of autograd does: where
+//! the last tensor that is needed is an input, the operator that takes it does not run again. Once the region has stopped,
+//! what the operator at hand still asks for makes no event.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+
+use super::context::Context;
+use super::tensor::Tensor;
+use crate::graph::{CheckpointId, Step};
+
+/// A checkpointed call.
+#[derive(Debug)]
+pub struct Frame {
+    id: CheckpointId,
+    /// Whether autocast was on.
+    autocast: bool,
+    holders: RefCell<Vec<Weak<Holder>>>,
+    recomputed: RefCell<Vec<Option<Tensor>>>,
+    has_run_again: Cell<bool>,
+    /// Where the frame tells that it is gone.
+    gone: Rc<RefCell<Vec<CheckpointId>>>,
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        self.gone.borrow_mut().push(self.id);
+    }
+}
+
+/// The place of a tensor that a region saved.
+#[derive(Debug)]
+pub struct Holder {
+    frame: Rc<Frame>,
+    number: usize,
+}
+
+/// A tensor kept for backward.
+#[derive(Clone, Debug)]
+pub enum Saved {
+    /// In memory.
+    Now(Tensor),
+    /// To be computed again.
+    Later(Rc<Holder>),
+}
+
+impl Saved {
+    /// The tensor; runs its region again where that has not happened yet.
+    pub fn get(&self, context: &mut Context) -> Tensor {
+        match self {
+            Saved::Now(tensor) => tensor.clone(),
+            Saved::Later(holder) => {
+                let frame = holder.frame.clone();
+                if !frame.has_run_again.replace(true) {
+                    run_again(context, &frame);
+                }
+                let tensor = frame.recomputed.borrow_mut().get_mut(holder.number).and_then(Option::take);
+                tensor.unwrap_or_else(|| context.fail("a checkpointed region saved less when it ran again"))
+            }
+        }
+    }
+}
+
+/// A recomputation under way.
+pub(super) struct Recomputation {
+    frame: Rc<Frame>,
+    next: usize,
+    /// Whether the last holder has its tensor.
+    pub(super) stopped: bool,
+}
+
+/// A region begins.
+pub(super) fn enter(context: &mut Context, id: CheckpointId) {
+    if !context.grad_enabled {
+        return;
+    }
+    context.frame = Some(Rc::new(Frame {
+        id,
+        autocast: context.autocast.is_on(),
+        holders: RefCell::default(),
+        recomputed: RefCell::default(),
+        has_run_again: Cell::new(false),
+        gone: context.gone_frames.clone(),
+    }));
+}
+
+/// A region ends.
+pub(super) fn exit(context: &mut Context) {
+    context.frame = None;
+    release(context);
+}
+
+/// Keeps a tensor for backward: in a region, its place; where a region runs again, its place's tensor.
+pub(super) fn save(context: &mut Context, tensor: Tensor) -> Saved {
+    if let Some(frame) = &context.frame {
+        let mut holders = frame.holders.borrow_mut();
+        let holder = Rc::new(Holder { frame: frame.clone(), number: holders.len() });
+        holders.push(Rc::downgrade(&holder));
+        return Saved::Later(holder);
+    }
+    if let Some(again) = &mut context.recomputation {
+        let holders = again.frame.holders.borrow();
+        if holders.get(again.next).is_some_and(|holder| holder.strong_count() > 0) {
+            again.frame.recomputed.borrow_mut()[again.next] = Some(tensor.clone());
+        }
+        again.next += 1;
+        again.stopped = again.next >= holders.len();
+    }
+    Saved::Now(tensor)
+}
+
+fn run_again(context: &mut Context, frame: &Rc<Frame>) {
+    let places = frame.holders.borrow().len();
+    frame.recomputed.borrow_mut().resize(places, None);
+    let again = Recomputation { frame: frame.clone(), next: 0, stopped: false };
+    let outer_again = context.recomputation.replace(again);
+    let outer_autocast = std::mem::take(&mut context.autocast);
+    let outer_node = context.leave_nodes();
+    let enabled = std::mem::replace(&mut context.grad_enabled, true);
+    context.autocast.enter(frame.autocast);
+    let graph = context.graph.clone();
+    for step in &graph.checkpoints[frame.id.index()].recompute {
+        let stopped = context.recomputation.as_ref().is_some_and(|again| again.stopped);
+        match step {
+            Step::Op(id) if !stopped => super::run(context, &graph.ops[id.index()]),
+            Step::Drop(tensor) => context.values[tensor.index()] = None,
+            _ => {}
+        }
+    }
+    context.autocast = outer_autocast;
+    context.grad_enabled = enabled;
+    context.return_to_node(outer_node);
+    context.recomputation = outer_again;
+}
+
+/// Lets go of what frames held that are gone: Python's references to their arguments.
+pub(super) fn release(context: &mut Context) {
+    while let Some(id) = { context.gone_frames.borrow_mut().pop() } {
+        let graph = context.graph.clone();
+        for step in &graph.checkpoints[id.index()].release {
+            if let Step::Drop(tensor) = step {
+                context.values[tensor.index()] = None;
+            }
+        }
+    }
+}
