@@ -103,10 +103,8 @@ pub enum Command {
 /// How the result is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
+    Text, // for people
+    Json, // for programs
 }
 
 /// `memplan plan`.
@@ -119,13 +117,13 @@ pub struct PlanArguments {
     #[arg(long, help_heading = "Run")]
     mode: Option<Mode>,
     /// Sequences at once [default: 1]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     batch: Option<u64>,
     /// Tokens of each sequence [default: 128]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     seq: Option<u64>,
     /// Tokens to generate after the prefill [default: 8]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     new_tokens: Option<u64>,
     /// fp32, bf16 or fp16 weights, or fp32 weights under autocast: amp-bf16 [default: the model's own]
     #[arg(long, help_heading = "Run")]
@@ -134,13 +132,13 @@ pub struct PlanArguments {
     #[arg(long, value_name = "NAME", help_heading = "Run")]
     optimizer: Option<Optimizer>,
     /// Micro-batches of each optimizer step [default: 1]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     accumulate: Option<u64>,
     /// Checkpoint these modules' calls: none, full (as transformers does), or paths with commas between [default: none]
     #[arg(long, value_name = "MODULES", help_heading = "Run")]
     checkpoint: Option<String>,
     /// How often the loop goes round [default: 3]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "Run")]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     steps: Option<u64>,
     /// How attention is computed: sdpa or eager [default: sdpa]
     #[arg(long, value_name = "HOW", help_heading = "Run")]
@@ -242,6 +240,12 @@ pub fn read() -> Result<Command, Failure> {
     }
 }
 
+/// A whole number that is not negative.
+fn whole(text: &str) -> Result<u64, &'static str> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().map_err(|_| if digits { "beyond 64 bits" } else { "a whole number is expected" })
+}
+
 /// clap's message on one line, its tip as the hint.
 fn usage(error: &clap::Error) -> Failure {
     let text = error.to_string();
@@ -251,6 +255,10 @@ fn usage(error: &clap::Error) -> Failure {
         said.filter(|line| !line.is_empty()).partition(|line| line.starts_with("tip: "));
     let line = lines.join(" ");
     let line = line.strip_prefix("error: ").unwrap_or(&line).to_owned();
-    let hint = tips.first().map_or("`memplan --help` lists the commands and options", |tip| &tip["tip: ".len()..]);
-    Failure::new(line, Some(hint.to_owned()))
+    let hint = match (tips.first(), error.kind()) {
+        (Some(tip), _) => Some(tip["tip: ".len()..].to_owned()),
+        (None, ErrorKind::ValueValidation | ErrorKind::InvalidValue) => None,
+        (None, _) => Some("`memplan --help` lists the commands, `memplan plan --help` the options".to_owned()),
+    };
+    Failure::new(line, hint)
 }

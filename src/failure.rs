@@ -95,9 +95,10 @@ impl From<CheckpointError> for Failure {
 fn model(error: &ModelError) -> Failure {
     let hint = match error {
         ModelError::UnknownName { .. } => Some("`memplan models` lists the built-in ones".to_owned()),
-        ModelError::UnknownArchitecture { .. } => Some(
-            "its parameters can still be sized with `memplan inspect`; --architecture plans it as another".to_owned(),
-        ),
+        ModelError::UnknownArchitecture { .. } => {
+            Some("--architecture plans it as one of those, where it is alike".to_owned())
+        }
+        ModelError::FileNotFolder { .. } => Some("`memplan inspect` sizes a single file".to_owned()),
         ModelError::Shape { .. } => Some("the config.json and the weights may belong to different models".to_owned()),
         _ => None,
     };

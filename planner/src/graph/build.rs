@@ -16,6 +16,9 @@ use crate::read::spec::syntax::Function;
 impl Machine {
     /// Makes an instance; a module is given its path by the module that it becomes a child of.
     pub(super) fn construct(&mut self, class: &Rc<Class>, given: Given, path: String) -> Outcome<Value> {
+        if self.modules.len() >= super::machine::MODULES {
+            return self.error(format!("the model has more than {} modules", super::machine::MODULES));
+        }
         let mut constructor: Frame = vec![None; class.constructor.names.len()];
         self.bind(&class.constructor, &mut constructor, given)?;
         let parameters = class.constructor.parameters.iter();

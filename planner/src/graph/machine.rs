@@ -21,6 +21,9 @@ const DEPTH: usize = 200;
 /// The most operators that a program may have: a bound on hostile specs and sizes.
 const OPERATORS: usize = 20_000_000;
 
+/// The most modules that a model may have, for the same reason.
+pub(super) const MODULES: usize = 1_000_000;
+
 /// A running program: what is known, and what has been recorded so far.
 pub struct Machine {
     pub(super) definitions: FxHashMap<Rc<str>, Definition>,
@@ -435,6 +438,7 @@ impl Machine {
     pub(super) fn elements(&self, value: &Value) -> Outcome<Rc<Vec<Value>>> {
         match value {
             Value::Sequence(values) => Ok(values.clone()),
+            Value::Dictionary(entries) => Ok(Rc::new(entries.keys().map(|key| Value::Text(key.clone())).collect())),
             other => self.error(format!("{} has no elements to go through", other.kind())),
         }
     }

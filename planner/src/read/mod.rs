@@ -6,6 +6,7 @@ pub mod gpus;
 pub mod header;
 pub mod inspect;
 pub mod model;
+mod nearest;
 pub mod quote;
 pub mod run_file;
 pub mod spec;

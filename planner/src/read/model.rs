@@ -1,5 +1,6 @@
 //! A model: its family, its config and, where it comes from a folder, the headers of its weights.
 
+mod entries;
 mod error;
 mod weights;
 
@@ -12,6 +13,7 @@ pub use weights::{Agreement, agree};
 
 use super::checkpoint::{self, Checkpoint};
 use super::config;
+use super::nearest::nearest;
 use super::spec::{Architecture, Family, Shelf};
 use crate::dtype::Dtype;
 
@@ -70,20 +72,20 @@ pub fn open(name: &str, architecture: Option<&str>, shelf: &Shelf) -> Result<Mod
     let key = name.to_ascii_lowercase();
     match shelf.family_of_configuration(&key)? {
         Some(family) => built_in(&key, architecture, family, shelf),
-        None => Err(ModelError::UnknownName { name: name.to_owned(), known: known_names(shelf)? }),
+        None => Err(unknown_name(name, shelf)?),
     }
 }
 
-fn known_names(shelf: &Shelf) -> Result<Vec<String>, ModelError> {
+fn unknown_name(name: &str, shelf: &Shelf) -> Result<ModelError, ModelError> {
     let families = shelf.families()?;
-    let mut names: Vec<String> = families.iter().flat_map(|family| family.configurations.keys().cloned()).collect();
-    names.sort_unstable();
-    Ok(names)
+    let names = families.iter().flat_map(|family| family.configurations.keys().map(String::as_str));
+    let nearest = nearest(name, names).into_iter().map(str::to_owned).collect();
+    Ok(ModelError::UnknownName { name: name.to_owned(), nearest })
 }
 
 fn built_in(name: &str, architecture: Option<&str>, family: Family, shelf: &Shelf) -> Result<Model, ModelError> {
     let Some(configuration) = family.configurations.get(name) else {
-        return Err(ModelError::UnknownName { name: name.to_owned(), known: known_names(shelf)? });
+        return Err(unknown_name(name, shelf)?);
     };
     let architecture = architecture.unwrap_or(&configuration.architecture).to_owned();
     if !family.architectures.contains_key(&architecture) {
@@ -111,6 +113,7 @@ fn open_folder(path: &Path, architecture: Option<&str>, shelf: &Shelf) -> Result
         let known = families.iter().flat_map(|family| family.architectures.keys().cloned()).collect();
         return Err(ModelError::UnknownArchitecture { found: architecture.to_owned(), known });
     };
+    entries::check(&config, &family)?;
     let weights = checkpoint::read(path)?;
     let named = config.dtype()?.map(|dtype| dtype.trim_start_matches("torch.").to_owned());
     let dtype = match named.as_deref() {

@@ -6,12 +6,13 @@
 //! FILE.yaml ────┘          `new-tokens` may be written `new_tokens`; unknown keys are errors with file, line and column
 //! ```
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::fs;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde::de::Error as _;
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::bytes::Bytes;
@@ -24,7 +25,7 @@ const LARGEST_RUN_FILE: u64 = 1 << 20;
 
 /// What is wished for; what is not said is None.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case", expecting = "a run, key by key: `batch: 4`")]
 pub struct Wishes {
     /// A folder or a built-in name.
     pub model: Option<String>,
@@ -44,7 +45,7 @@ pub struct Wishes {
     #[serde(deserialize_with = "word")]
     pub precision: Option<Precision>,
     /// The optimizer.
-    #[serde(deserialize_with = "optimizer")]
+    #[serde(deserialize_with = "word")]
     pub optimizer: Option<Optimizer>,
     /// Micro-batches of each optimizer step.
     pub accumulate: Option<u64>,
@@ -62,7 +63,7 @@ pub struct Wishes {
     /// The GPU's name.
     pub gpu: Option<String>,
     /// What the allocator may take.
-    #[serde(deserialize_with = "capacity")]
+    #[serde(deserialize_with = "word")]
     pub capacity: Option<Bytes>,
     /// `PYTORCH_CUDA_ALLOC_CONF`.
     pub allocator: Option<String>,
@@ -208,41 +209,46 @@ fn checkpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Check
 
 /// A word, or null.
 fn word<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    let word = Option::<String>::deserialize(deserializer)?;
-    word.map(|word| word.parse().map_err(D::Error::custom)).transpose()
+    Ok(Option::<Written<T>>::deserialize(deserializer)?.map(|written| written.0))
 }
 
-/// `adamw`, or `{name: adamw}`.
-fn optimizer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Optimizer>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "an optimizer's name, or {name: NAME}, is expected")]
-    enum Written {
-        Word(String),
-        Named(Named),
+/// A value that is written as a word, as a number that reads as one, or as a mapping whose only key is `name`.
+struct Written<T>(T);
+
+impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Written<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Written<T>, D::Error> {
+        deserializer.deserialize_any(Words(PhantomData))
     }
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Named {
-        name: String,
-    }
-    let name = Option::<Written>::deserialize(deserializer)?.map(|written| match written {
-        Written::Word(word) => word,
-        Written::Named(named) => named.name,
-    });
-    name.map(|name| name.parse().map_err(D::Error::custom)).transpose()
 }
 
-/// A number of bytes, or text like `20GiB`.
-fn capacity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Bytes>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a number of bytes, or text like 20GiB, is expected")]
-    enum Written {
-        Bytes(u64),
-        Text(String),
+/// Parses within the visitor, where errors are given their line and column.
+struct Words<T>(PhantomData<T>);
+
+impl<'de, T: FromStr<Err: Display>> Visitor<'de> for Words<T> {
+    type Value = Written<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a word")
     }
-    match Option::<Written>::deserialize(deserializer)? {
-        None => Ok(None),
-        Some(Written::Bytes(bytes)) => Ok(Some(Bytes(bytes))),
-        Some(Written::Text(text)) => text.parse().map(Some).map_err(D::Error::custom),
+
+    fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Written<T>, E> {
+        word.parse().map(Written).map_err(E::custom)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Written<T>, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written<T>, A::Error> {
+        match map.next_key::<String>()?.as_deref() {
+            Some("name") => {}
+            Some(other) => return Err(A::Error::custom(format!("unknown key `{other}`, expected `name`"))),
+            None => return Err(A::Error::custom("`name` is missing")),
+        }
+        let written = map.next_value()?;
+        match map.next_key::<String>()? {
+            Some(other) => Err(A::Error::custom(format!("unknown key `{other}`, expected `name` alone"))),
+            None => Ok(written),
+        }
     }
 }

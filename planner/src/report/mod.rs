@@ -12,6 +12,7 @@ pub mod text;
 use crate::plan::Plan;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
+use crate::read::quote;
 use crate::run::Run;
 use crate::schedule::{Allocation, Category};
 
@@ -49,14 +50,17 @@ impl Planned<'_> {
     /// What a user should look at.
     fn warnings(&self) -> Vec<String> {
         let agreement = &self.plan.agreement;
-        let list = |names: &[String], what: &str| {
+        let missing = (&agreement.missing, "missing from the weights, to be newly initialised");
+        let unexpected = (&agreement.unexpected, "in the weights that this architecture has no use for");
+        let some = [("parameter", missing), ("tensor", unexpected)];
+        let some = some.iter().filter(|(_, (names, _))| !names.is_empty());
+        some.map(|(noun, (names, what))| {
             let first: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
             let more = if names.len() > 3 { format!(" and {} more", names.len() - 3) } else { String::new() };
-            (!names.is_empty()).then(|| format!("{} {what}: {}{more}", names.len(), first.join(", ")))
-        };
-        let missing = list(&agreement.missing, "parameters are not in the weights and would be newly initialised");
-        let unexpected = list(&agreement.unexpected, "tensors of the weights are of no use to this architecture");
-        missing.into_iter().chain(unexpected).collect()
+            let plural = if names.len() == 1 { "" } else { "s" };
+            format!("{} {noun}{plural} {what}: {}{more}", names.len(), quote::cut(&first.join(", ")))
+        })
+        .collect()
     }
 
     /// What the figures leave out or take for granted.

@@ -14,6 +14,9 @@ use crate::schedule::Phase;
 
 use Align::{Left, Right};
 
+/// Columns, where names allow it.
+const WIDTH: usize = 80;
+
 /// Renders a plan; its first line is the verdict.
 pub fn text(planned: &Planned<'_>) -> String {
     let sections = [
@@ -37,7 +40,7 @@ fn verdict(planned: &Planned<'_>) -> String {
         let place = if place.is_empty() { "the model" } else { place };
         return format!(
             "does not fit: {peak} needed, {capacity} free\n\
-             runs out in {}, at {} in {place}: {} asked for, {} allocated, {} reserved\n",
+             runs out in {}, at {} in {place}:\n  {} asked for, {} allocated, {} reserved\n",
             failure.phase.map_or_else(|| "the end".to_owned(), phase_name),
             super::asked_by(failure.allocation),
             failure.allocation.bytes,
@@ -70,7 +73,8 @@ fn subject(planned: &Planned<'_>) -> String {
         Mode::Train => words.push(run.optimizer.to_string()),
         Mode::Infer | Mode::EvalWithGrad => {}
     }
-    words.push(format!("{} steps", run.steps));
+    words.extend((run.accumulate > 1 && run.mode == Mode::Train).then(|| format!("accumulate {}", run.accumulate)));
+    words.push(format!("{} step{}", run.steps, if run.steps == 1 { "" } else { "s" }));
     words.push(match (run.attention, run.sdpa) {
         (Attention::Sdpa, Some(_)) => format!("sdpa attention ({})", kernel_word(run.sdpa)),
         (attention, _) => format!("{attention} attention"),
@@ -89,7 +93,7 @@ fn subject(planned: &Planned<'_>) -> String {
         let _ = writeln!(text, "       {}", run.allocator);
     }
     let memory = gpu.memory.total;
-    let _ = writeln!(text, "gpu    {}: {} bytes ({memory}) of memory ({})", gpu.name, memory.0, gpu.memory.source);
+    let _ = writeln!(text, "gpu    {}: {} bytes ({memory}), source: {}", gpu.name, memory.0, gpu.memory.source);
     text
 }
 
@@ -105,11 +109,11 @@ fn peaks(planned: &Planned<'_>) -> String {
         row("peak reserved", whole.peak_reserved, place(reserved)),
     ];
     let given = if planned.run.capacity.is_some() { "as given" } else { "what the allocator may take" };
-    rows.push(row("free for it", plan.capacity, given.to_owned()));
-    if let Some(outside) = &plan.outside {
-        rows.push(row("outside of it", outside.most, format!("the CUDA context: {}", outside.source)));
-    }
-    table([Left, Right, Right, Left], &rows)
+    rows.push(row("free", plan.capacity, given.to_owned()));
+    let Some(outside) = &plan.outside else { return table([Left, Right, Right, Left], &rows) };
+    rows.push(row("outside allocator", outside.most, "the CUDA context".to_owned()));
+    let source = wrapped(&format!("({})", outside.source), "  ");
+    format!("{}{source}", table([Left, Right, Right, Left], &rows))
 }
 
 /// The phases of the last step, and of others those that reach a peak.
@@ -151,24 +155,44 @@ fn categories(planned: &Planned<'_>) -> String {
 }
 
 fn largest(planned: &Planned<'_>) -> String {
-    let rows: Vec<[String; 5]> = at_peak(planned)
+    let rows: Vec<[String; 4]> = at_peak(planned)
         .into_iter()
         .take(LARGEST)
         .map(|siblings| {
-            let count = if siblings.count > 1 { format!("  x{}", siblings.count) } else { String::new() };
+            let count = if siblings.count > 1 { format!(" x{}", siblings.count) } else { String::new() };
             let place = if siblings.place.is_empty() { "the model".to_owned() } else { siblings.place };
             let category = siblings.category.name().to_owned();
             let bytes = siblings.bytes;
-            [bytes.0.to_string(), bytes.to_string(), category, siblings.by, format!("{place}{count}")]
+            [bytes.0.to_string(), bytes.to_string(), category, format!("{place}{count}: {}", siblings.by)]
         })
         .collect();
-    format!("largest at the peak\n{}", table([Right, Right, Left, Left, Left], &rows))
+    format!("largest at the peak\n{}", table([Right, Right, Left, Left], &rows))
 }
 
 fn remarks(planned: &Planned<'_>) -> String {
-    let warnings = planned.warnings().into_iter().map(|warning| format!("warning: {warning}\n"));
-    let notes = planned.notes().into_iter().map(|note| format!("note: {note}\n"));
-    warnings.chain(notes).collect()
+    let warnings = planned.warnings().into_iter().map(|warning| format!("warning: {warning}"));
+    let notes = planned.notes().into_iter().map(|note| format!("note: {note}"));
+    warnings.chain(notes).map(|remark| wrapped(&remark, "  ").trim_start().to_owned()).collect()
+}
+
+/// Words in lines of at most 80 columns, each behind the indent; a word of its own length stays whole.
+fn wrapped(words: &str, indent: &str) -> String {
+    let (mut text, mut line) = (String::new(), String::from(indent));
+    for word in words.split(' ') {
+        let width = line.chars().count() + 1 + word.chars().count();
+        if width > WIDTH && line.trim() != "" {
+            text.push_str(line.trim_end());
+            text.push('\n');
+            line = indent.to_owned();
+        }
+        if line.trim() != "" {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    text.push_str(&line);
+    text.push('\n');
+    text
 }
 
 fn phase_name(phase: &Phase) -> String {

@@ -20,8 +20,11 @@ pub struct Difference {
     pub freed_late: Vec<usize>,
 }
 
-/// The steps of a stream: an allocation of so many bytes on a stream, and the frees since the one before.
-fn steps(events: impl Iterator<Item = Result<(u64, u32), usize>>) -> Vec<(Option<(u64, u32)>, Vec<usize>)> {
+/// An allocation of so many bytes on a stream, None at the end, and the frees since the one before.
+type Step = (Option<(u64, u32)>, Vec<usize>);
+
+/// The steps of a stream.
+fn steps(events: impl Iterator<Item = Result<(u64, u32), usize>>) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut frees = Vec::new();
     for event in events {

@@ -4,27 +4,28 @@ use std::path::PathBuf;
 
 use crate::read::checkpoint::CheckpointError;
 use crate::read::config::ConfigError;
+use crate::read::quote;
 use crate::read::spec::SpecError;
 
 /// Why a model cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// Neither a folder nor a built-in name.
-    #[error("`{name}` is neither a folder nor a built-in model; built in are {}", known.join(", "))]
+    #[error("{} is neither a folder nor a built-in model; the nearest names are {}", quote::quoted(.name), nearest.join(", "))]
     UnknownName {
         /// What was given.
         name: String,
-        /// The built-in names.
-        known: Vec<String>,
+        /// The nearest built-in names.
+        nearest: Vec<String>,
     },
     /// A file where a folder is needed.
-    #[error("{} is a file: give the folder that holds config.json and the weights, or size the file with `memplan inspect`", path.display())]
+    #[error("{} is a file: give the folder that holds config.json and the weights", quote::path(.path))]
     FileNotFolder {
         /// The file.
         path: PathBuf,
     },
     /// No family has the architecture.
-    #[error("the architecture `{found}` is not known (known: {}); its parameters can still be sized with `memplan inspect`", known.join(", "))]
+    #[error("the architecture {} is not known (known are {}); its parameters can still be sized with `memplan inspect`", quote::quoted(.found), known.join(", "))]
     UnknownArchitecture {
         /// What the config names.
         found: String,
@@ -32,7 +33,7 @@ pub enum ModelError {
         known: Vec<String>,
     },
     /// The config names a type that weights cannot have.
-    #[error("{}: \"dtype\" is `{found}`, which is no type of weights (float32, bfloat16, float16)", path.display())]
+    #[error("{}: \"dtype\" is {}, which is no type of weights (float32, bfloat16, float16)", quote::path(.path), quote::quoted(.found))]
     UnknownDtype {
         /// The config.
         path: PathBuf,
@@ -40,7 +41,7 @@ pub enum ModelError {
         found: String,
     },
     /// Weights of another shape than the architecture's.
-    #[error("{}: `{name}` has shape {stored:?}, but {architecture} with this config.json has {expected:?}", file.display())]
+    #[error("{}: {} has shape {}, but {architecture} with this config.json has {}", quote::path(.file), quote::quoted(.name), quote::shape(.stored), quote::shape(.expected))]
     Shape {
         /// The file that holds it.
         file: PathBuf,
@@ -55,7 +56,8 @@ pub enum ModelError {
     },
     /// Weights that have no parameter of the architecture.
     #[error(
-        "the weights hold none of {architecture}'s {parameters} parameters: the first is `{first}`, the weights begin with `{stored}`"
+        "the weights hold none of {architecture}'s {parameters} parameters: the first is `{first}`, the weights begin with {}",
+        quote::quoted(.stored)
     )]
     NothingFits {
         /// The architecture.

@@ -1,0 +1,44 @@
+//! What can be wrong with the GPU catalogue, or with a GPU's name.
+
+use std::path::PathBuf;
+
+/// What can go wrong with the catalogue.
+#[derive(Debug, thiserror::Error)]
+pub enum GpuError {
+    /// A file or folder of the user's cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file is not a catalogue: not YAML, an unknown key, a figure of the wrong type or out of bounds.
+    #[error("{file}:{line}:{column}: {message}")]
+    Parse {
+        /// The file.
+        file: String,
+        /// Line, from 1; 0 where the place is unknown.
+        line: usize,
+        /// Column, from 1; 0 where the place is unknown.
+        column: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// The catalogue has no such GPU.
+    #[error("no GPU is called {name:?}; the nearest are {}", nearest.join(", "))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// The keys of the GPUs with the nearest names, nearest first.
+        nearest: Vec<String>,
+    },
+    /// The name fits several GPUs.
+    #[error("{name:?} may be any of {}; say which", keys.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        name: String,
+        /// The keys of the GPUs that it fits.
+        keys: Vec<String>,
+    },
+}

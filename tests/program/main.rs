@@ -1,0 +1,15 @@
+//! The program as people run it: reports, messages and exit codes, against reviewed snapshots.
+//!
+//! Every snapshot is at most 60 lines and holds no path, time or process number: the folder of a test is shown as `DIR`.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod configs;
+mod events;
+mod lists;
+mod plans;
+mod run_file;
+mod specs;
+mod support;
+mod usage;
+mod weights;
