@@ -26,7 +26,6 @@ fn program(record: &TruthCase) -> Result<Graph, String> {
     let name = case["model"]["architecture"].as_str().expect("a case names its architecture");
     let family = Shelf::default().family_of_architecture(name).expect("sound specs").expect("a known family");
     let wanted = Loop {
-        checkpoint: planner::graph::Checkpointing::Off,
         mode: mode.function(),
         training: mode == Mode::Train,
         integers: ["batch", "seq", "new_tokens", "steps", "accumulate"].map(number).to_vec(),
@@ -52,7 +51,7 @@ fn planned(record: &TruthCase) -> Result<(Rc<Graph>, Stream, Outcome), String> {
         cub: Some(Architecture::Sm90),
         attention_kernel: parse_kernel(case["sdpa"].as_str().unwrap_or("auto")).expect("a kernel"),
     };
-    let stream = lower(&std::rc::Rc::new(graph.clone()), &device(gpu), settings).map_err(|error| error.to_string())?;
+    let stream = lower(&graph, &device(gpu), settings).map_err(|error| error.to_string())?;
     let options: AllocatorOptions = record.allocator.parse().expect("options");
     let outcome = simulate(&stream, &options, Some(record.total_memory));
     Ok((graph, stream, outcome))

@@ -8,20 +8,35 @@ use crate::lower::{autograd, optimizer, parameters};
 use crate::schedule::Phase;
 
 pub(super) const ROWS: &[Row] = &[
-    row("load", "", |context, _| nothing(parameters::load(context))),
+    row("load", "", |context, _| {
+        parameters::load(context);
+        nothing()
+    }),
     row("mark", "phase, step", mark),
     row("set_grad_enabled", "enabled", |context, a| {
         context.grad_enabled = a.flag(0);
-        nothing(())
+        nothing()
     }),
-    row("enter_autocast", "enabled", |context, a| nothing(context.autocast.enter(a.flag(0)))),
-    row("exit_autocast", "", |context, _| nothing(context.autocast.exit())),
+    row("enter_autocast", "enabled", |context, a| {
+        context.autocast.enter(a.flag(0));
+        nothing()
+    }),
+    row("exit_autocast", "", |context, _| {
+        context.autocast.exit();
+        nothing()
+    }),
     row("backward", "loss", |context, a| {
         autograd::backward(context, a.tensor(0)?)?;
-        nothing(())
+        nothing()
     }),
-    row("optimizer_step", "", |context, _| nothing(optimizer::step(context))),
-    row("zero_grad", "", |context, _| nothing(parameters::zero_grad(context))),
+    row("optimizer_step", "", |context, _| {
+        optimizer::step(context);
+        nothing()
+    }),
+    row("zero_grad", "", |context, _| {
+        parameters::zero_grad(context);
+        nothing()
+    }),
 ];
 
 const fn row(name: &'static str, signature: &'static str, lower: super::Lower) -> Row {
@@ -32,7 +47,7 @@ fn none(_: &Call) -> Shapes {
     Ok(SmallVec::new())
 }
 
-fn nothing(_: ()) -> Lowered {
+fn nothing() -> Lowered {
     Ok(SmallVec::new())
 }
 
@@ -40,5 +55,5 @@ fn mark(context: &mut Context, operands: &Operands) -> Lowered {
     let Operand::Text(name) = operands.at(0) else { return Err("a phase's name is a text".to_owned()) };
     let step = operands.int(1)?.max(0) as u64;
     context.log.phase(Phase { step, name: name.clone() });
-    nothing(())
+    nothing()
 }
