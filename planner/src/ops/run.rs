@@ -1,7 +1,5 @@
 //! What a run's loop asks for beside operators: loading, backward, the optimizer's step, the end of a phase.
 
-#![expect(clippy::unit_arg, reason = "a row is one line: what is done, then that it gives nothing")]
-
 use smallvec::SmallVec;
 
 use super::{Call, Lowered, Operand, Operands, Returns, Row, Shapes};
