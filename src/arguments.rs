@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use planner::bytes::Bytes;
 use planner::read::run_file::{Kernel, Wishes};
-use planner::run::{Attention, Mode, OptimizerChoice, Precision, parse_checkpoint};
+use planner::run::{Attention, Mode, OptimizerChoice, Precision, ZeroGrad, parse_checkpoint};
 
 use crate::failure::Failure;
 use crate::{BAD, FITS, output};
@@ -134,6 +134,12 @@ pub struct PlanArguments {
     /// Checkpoint these modules' calls: none, full (as transformers does), or paths with commas between [default: none]
     #[arg(long, value_name = "MODULES", help_heading = "Run")]
     checkpoint: Option<String>,
+    /// When gradients go: after-step, before-forward or before-backward [default: after-step]
+    #[arg(long, value_name = "WHEN", help_heading = "Run")]
+    zero_grad: Option<ZeroGrad>,
+    /// Keep so many steps' losses with their graphs, as losses.append(loss) does
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    keep_losses: Option<u64>,
     /// How often the loop goes round [default: 3]
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     steps: Option<u64>,
@@ -211,6 +217,8 @@ impl PlanArguments {
             trainable: self.trainable.clone(),
             accumulate: self.accumulate,
             checkpoint: self.checkpoint.as_deref().map(parse_checkpoint),
+            zero_grad: self.zero_grad,
+            keep_losses: self.keep_losses,
             steps: self.steps,
             attention: self.attention,
             sdpa: self.sdpa,

@@ -21,7 +21,7 @@ use crate::read::model::{Agreement, Model, ModelError, agree};
 use crate::read::optimizers::{self, Optimizer, OptimizerError};
 use crate::read::spec::SpecError;
 use crate::read::specs;
-use crate::run::{Attention, Mode, Precision, Run, RunError};
+use crate::run::{Attention, Mode, Precision, Run, RunError, ZeroGrad};
 use crate::schedule::{Live, Stream, live_after};
 
 /// More than any machine has, and less than what sums in 64 bits could not hold.
@@ -186,11 +186,14 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
             ("new_tokens", run.new_tokens),
             ("steps", run.steps),
             ("accumulate", run.accumulate),
+            ("keep_losses", run.keep_losses),
         ],
         flags: vec![
             ("hold_outputs", run.hold_outputs),
             ("labels", run.mode.records()),
             ("clip", run.clip.is_some()),
+            ("zero_before_forward", run.zero_grad == ZeroGrad::BeforeForward),
+            ("zero_before_backward", run.zero_grad == ZeroGrad::BeforeBackward),
             ("scaler", run.precision == Some(Precision::AmpFp16)),
             (READS_ZEROS, emulation.reads_zeros),
         ],

@@ -118,6 +118,18 @@ impl fmt::Display for OptimizerChoice {
     }
 }
 
+/// When gradients are let go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ZeroGrad {
+    /// After the optimizer's step.
+    #[default]
+    AfterStep,
+    /// Before the forward pass: the gradients of the step before live through the end of that step.
+    BeforeForward,
+    /// Before the backward pass: they live through the next forward pass as well.
+    BeforeBackward,
+}
+
 /// A word that names none of the choices.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{word}` is no {what}: it is one of {choices}")]
@@ -167,6 +179,8 @@ choices!(Mode, "mode", "train" => Mode::Train, "infer" => Mode::Infer, "generate
     "eval-with-grad" => Mode::EvalWithGrad);
 choices!(Precision, "precision", "fp32" => Precision::Fp32, "bf16" => Precision::Bf16, "fp16" => Precision::Fp16,
     "amp-bf16" => Precision::AmpBf16, "amp-fp16" => Precision::AmpFp16);
+choices!(ZeroGrad, "time to zero gradients", "after-step" => ZeroGrad::AfterStep,
+    "before-forward" => ZeroGrad::BeforeForward, "before-backward" => ZeroGrad::BeforeBackward);
 choices!(Attention, "attention", "sdpa" => Attention::Sdpa, "eager" => Attention::Eager);
 
 impl Mode {
@@ -279,6 +293,10 @@ pub struct Run {
     pub accumulate: u64,
     /// Which modules' calls are checkpointed in training.
     pub checkpoint: Checkpointing,
+    /// When gradients are let go.
+    pub zero_grad: ZeroGrad,
+    /// How many steps' losses are kept, with their graphs, as `losses.append(loss)` does.
+    pub keep_losses: u64,
     /// How often the loop goes round.
     pub steps: u64,
     /// How the model computes attention.
@@ -308,6 +326,8 @@ impl Default for Run {
             trainable: None,
             accumulate: 1,
             checkpoint: Checkpointing::Off,
+            zero_grad: ZeroGrad::default(),
+            keep_losses: 0,
             steps: 3,
             attention: Attention::default(),
             sdpa: None,

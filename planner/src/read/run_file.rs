@@ -18,7 +18,7 @@ use serde::{Deserialize, Deserializer};
 use crate::bytes::Bytes;
 use crate::graph::Checkpointing;
 use crate::lower::kernels::attention::Backend;
-use crate::run::{Attention, Mode, OptimizerChoice, Precision, Run, parse_checkpoint, parse_kernel};
+use crate::run::{Attention, Mode, OptimizerChoice, Precision, Run, ZeroGrad, parse_checkpoint, parse_kernel};
 
 /// The longest run file that is read, in bytes.
 const LARGEST_RUN_FILE: u64 = 1 << 20;
@@ -56,6 +56,12 @@ pub struct Wishes {
     /// Which modules' calls are checkpointed: none, full, or a list of paths.
     #[serde(deserialize_with = "checkpoint")]
     pub checkpoint: Option<Checkpointing>,
+    /// When gradients are let go: after-step, before-forward or before-backward.
+    #[serde(deserialize_with = "word", alias = "zero_grad")]
+    pub zero_grad: Option<ZeroGrad>,
+    /// How many steps' losses are kept with their graphs.
+    #[serde(alias = "keep_losses")]
+    pub keep_losses: Option<u64>,
     /// How often the loop goes round.
     pub steps: Option<u64>,
     /// How the model computes attention.
@@ -166,6 +172,8 @@ impl Wishes {
             trainable: self.trainable.or(other.trainable),
             accumulate: self.accumulate.or(other.accumulate),
             checkpoint: self.checkpoint.or(other.checkpoint),
+            zero_grad: self.zero_grad.or(other.zero_grad),
+            keep_losses: self.keep_losses.or(other.keep_losses),
             steps: self.steps.or(other.steps),
             attention: self.attention.or(other.attention),
             sdpa: self.sdpa.or(other.sdpa),
@@ -191,6 +199,8 @@ impl Wishes {
             trainable: self.trainable.clone(),
             accumulate: self.accumulate.unwrap_or(default.accumulate),
             checkpoint: self.checkpoint.clone().unwrap_or(default.checkpoint),
+            zero_grad: self.zero_grad.unwrap_or(default.zero_grad),
+            keep_losses: self.keep_losses.unwrap_or(default.keep_losses),
             steps: self.steps.unwrap_or(default.steps),
             attention: self.attention.unwrap_or(default.attention),
             sdpa: self.sdpa.map_or(default.sdpa, |kernel| kernel.0),
