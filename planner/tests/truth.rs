@@ -16,7 +16,7 @@ const NOT_COVERED: [(&str, &str); 3] = [("lora", "null"), ("quantize", "null"), 
 
 fn is_covered(case: &TruthCase) -> bool {
     let case = &case.case;
-    let unused = NOT_COVERED.iter().all(|(key, unused)| case[key].to_string() == *unused);
+    let unused = NOT_COVERED.iter().all(|(key, unused)| case[key].to_string().as_str() == *unused);
     let precision = case["precision"].as_str().is_some_and(|word| word.parse::<Precision>().is_ok());
     let architecture = case["model"]["architecture"].as_str().unwrap_or("none");
     let known = Shelf::default().family_of_architecture(architecture).expect("the shipped specs are sound").is_some();

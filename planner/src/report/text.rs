@@ -9,7 +9,9 @@ use super::table::{Align, table};
 use super::{LARGEST, Planned};
 use crate::allocate::PhaseFigures;
 use crate::bytes::Bytes;
-use crate::run::{Attention, Mode, kernel_word};
+use crate::graph::Checkpointing;
+use crate::read::quote;
+use crate::run::{Attention, Mode, checkpoint_words, kernel_word};
 use crate::schedule::Phase;
 
 use Align::{Left, Right};
@@ -72,6 +74,13 @@ fn subject(planned: &Planned<'_>) -> String {
         Mode::Generate => words.push(format!("{} new tokens", run.new_tokens)),
         Mode::Train => words.push(run.optimizer.to_string()),
         Mode::Infer | Mode::EvalWithGrad => {}
+    }
+    if run.mode == Mode::Train && run.checkpoint != Checkpointing::Off {
+        words.push(format!("checkpoint {}", quote::cut(&checkpoint_words(&run.checkpoint))));
+    }
+    if run.mode == Mode::Train {
+        words.extend(run.clip.map(|norm| format!("clip {norm}")));
+        words.extend(run.trainable.as_ref().map(|names| format!("trainable {}", quote::cut(names))));
     }
     words.extend((run.accumulate > 1 && run.mode == Mode::Train).then(|| format!("accumulate {}", run.accumulate)));
     words.push(format!("{} step{}", run.steps, if run.steps == 1 { "" } else { "s" }));

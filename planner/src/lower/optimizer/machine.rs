@@ -33,6 +33,8 @@ pub(super) struct Machine<'a> {
     pub(super) context: &'a mut Context,
     pub(super) optimizer: Rc<Optimizer>,
     pub(super) depth: usize,
+    /// Whether the code itself refused to go on: its message is for people who choose, not for those who write specs.
+    pub(super) refused: bool,
 }
 
 impl Machine<'_> {
@@ -76,6 +78,7 @@ impl Machine<'_> {
         for statement in statements {
             match self.statement(function, frame, statement) {
                 Ok(Flow::Next) => {}
+                Err(message) if !self.refused => return Err(located(message, function, statement.at)),
                 other => return other,
             }
         }
@@ -83,9 +86,8 @@ impl Machine<'_> {
     }
 
     fn statement(&mut self, function: &Function, frame: &mut Frame, statement: &Statement) -> Outcome<Flow> {
-        let place = |message: String| located(message, function, statement.at);
         match &statement.kind {
-            StatementKind::Evaluate(expression) => drop(self.evaluate(function, frame, expression).map_err(place)?),
+            StatementKind::Evaluate(expression) => drop(self.evaluate(function, frame, expression)?),
             StatementKind::Assign(target, expression) => {
                 // what becomes an attribute is kept from step to step
                 let category = match target {
@@ -93,35 +95,35 @@ impl Machine<'_> {
                     _ => self.context.category,
                 };
                 let outer = std::mem::replace(&mut self.context.category, category);
-                let value = self.evaluate(function, frame, expression).map_err(place)?;
+                let value = self.evaluate(function, frame, expression)?;
                 self.context.category = outer;
-                self.assign(function, frame, target, value).map_err(place)?;
+                self.assign(function, frame, target, value)?;
             }
             StatementKind::Update(target, operator, expression) => {
-                let Target::Name(name) = target else { return Err(place("only names can be updated".to_owned())) };
-                let old = self.name(function, frame, *name).map_err(place)?;
-                let new = self.evaluate(function, frame, expression).map_err(place)?;
+                let Target::Name(name) = target else { return Err("only names can be updated".to_owned()) };
+                let old = self.name(function, frame, *name)?;
+                let new = self.evaluate(function, frame, expression)?;
                 if !matches!(old, Value::Tensor(_)) {
-                    let value = self.binary(*operator, old, new).map_err(place)?;
-                    self.assign(function, frame, target, value).map_err(place)?;
+                    let value = self.binary(*operator, old, new)?;
+                    self.assign(function, frame, target, value)?;
                 }
             }
             StatementKind::Return(None) => return Ok(Flow::Return(Value::None)),
             StatementKind::Return(Some(expression)) => {
-                return Ok(Flow::Return(self.evaluate(function, frame, expression).map_err(place)?));
+                return Ok(Flow::Return(self.evaluate(function, frame, expression)?));
             }
             StatementKind::If(branches, otherwise) => {
                 for (condition, body) in branches {
-                    if self.evaluate(function, frame, condition).and_then(|value| value.truth()).map_err(place)? {
+                    if self.evaluate(function, frame, condition).and_then(|value| value.truth())? {
                         return self.block(function, frame, body);
                     }
                 }
                 return self.block(function, frame, otherwise);
             }
             StatementKind::For(target, source, body) => {
-                let source = self.evaluate(function, frame, source).map_err(place)?;
-                for element in source.elements().map_err(place)?.iter() {
-                    self.assign(function, frame, target, element.clone()).map_err(place)?;
+                let source = self.evaluate(function, frame, source)?;
+                for element in source.elements()?.iter() {
+                    self.assign(function, frame, target, element.clone())?;
                     if let Flow::Return(value) = self.block(function, frame, body)? {
                         return Ok(Flow::Return(value));
                     }
