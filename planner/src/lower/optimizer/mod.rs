@@ -5,7 +5,9 @@
 //! step(group, params)    at each step; `state(p)` is what it keeps for a parameter, `group` its options
 //! ```
 
+mod arithmetic;
 mod builtins;
+mod call;
 mod machine;
 mod operators;
 #[cfg(test)]
