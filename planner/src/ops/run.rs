@@ -1,7 +1,5 @@
 //! What a run's loop asks for beside operators: loading, backward, the optimizer's step, the end of a phase.
 
-#![expect(clippy::unit_arg, reason = "a row is one line: what is done, then that it gives nothing")]
-
 use smallvec::SmallVec;
 
 use super::{Call, Lowered, Operand, Operands, Returns, Row, Shapes};
@@ -10,14 +8,23 @@ use crate::lower::{autograd, optimizer, parameters, scaler};
 use crate::schedule::Phase;
 
 pub(super) const ROWS: &[Row] = &[
-    row("load", "", |context, _| nothing(parameters::load(context))),
+    row("load", "", |context, _| {
+        parameters::load(context);
+        nothing(())
+    }),
     row("mark", "phase, step", mark),
     row("set_grad_enabled", "enabled", |context, a| {
         context.grad_enabled = a.flag(0);
         nothing(())
     }),
-    row("enter_autocast", "enabled", |context, a| nothing(context.autocast.enter(a.flag(0)))),
-    row("exit_autocast", "", |context, _| nothing(context.autocast.exit())),
+    row("enter_autocast", "enabled", |context, a| {
+        context.autocast.enter(a.flag(0));
+        nothing(())
+    }),
+    row("exit_autocast", "", |context, _| {
+        context.autocast.exit();
+        nothing(())
+    }),
     row("backward", "loss", |context, a| {
         autograd::backward(context, a.tensor(0)?)?;
         nothing(())
@@ -39,7 +46,10 @@ pub(super) const ROWS: &[Row] = &[
     row("unscale", "", |context, _| scaler::unscale(context).and_then(nothing)),
     row("scaler_step", "", |context, _| scaler::step(context).and_then(nothing)),
     row("scaler_update", "", |context, _| scaler::update(context).and_then(nothing)),
-    row("zero_grad", "", |context, _| nothing(parameters::zero_grad(context))),
+    row("zero_grad", "", |context, _| {
+        parameters::zero_grad(context);
+        nothing(())
+    }),
 ];
 
 const fn row(name: &'static str, signature: &'static str, lower: super::Lower) -> Row {
