@@ -116,11 +116,11 @@ pub struct PlanArguments {
     /// Tokens to generate after the prefill [default: 8]
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     new_tokens: Option<u64>,
-    /// fp32, bf16 or fp16 weights, or fp32 weights under autocast: amp-bf16 [default: the model's own]
+    /// fp32, bf16 or fp16 weights, or fp32 weights under autocast: amp-bf16, amp-fp16 [default: the model's own]
     #[arg(long, help_heading = "Run")]
     precision: Option<Precision>,
     /// The optimizer with its options, e.g. adamw,fused=true or paged_adamw8bit [default: adamw]
-    #[arg(long, value_name = "NAME[,KEY=VALUE...]", help_heading = "Run")]
+    #[arg(long, value_name = "NAME", help_heading = "Run")]
     optimizer: Option<OptimizerChoice>,
     /// Clip gradients to this norm before each step [default: no clipping]
     #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = "Run")]

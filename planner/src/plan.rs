@@ -109,7 +109,7 @@ pub enum PlanError {
         architecture: String,
     },
     /// The parameters to be trained are not chosen by a regular expression.
-    #[error("trainable: {}", .0.to_string().replace('\n', " "))]
+    #[error("trainable: {}", one_line(.0))]
     Trainable(#[from] regex::Error),
     /// A spec is wrong.
     #[error(transparent)]
@@ -201,6 +201,13 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
         checkpoint: run.checkpoint.clone(),
     };
     Ok(unroll(&model.family, architecture, &model.config, &wanted)?)
+}
+
+/// The cause at the end of a regular expression's error, which draws the pattern first.
+fn one_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let cause = text.lines().last().unwrap_or_default();
+    format!("not a regular expression: {}", cause.trim_start_matches("error: "))
 }
 
 /// The optimizer of a run that trains.

@@ -77,6 +77,13 @@ impl Planned<'_> {
                 "cuDNN computes attention here; its workspaces cannot be derived and count as 0 bytes".to_owned(),
             );
         }
+        let host = self.plan.stream.host;
+        if host.0 > 0 {
+            notes.push(format!(
+                "{} bytes ({host}) of optimizer states lie in the host's memory, not counted here",
+                host.0
+            ));
+        }
         notes
     }
 }
