@@ -173,6 +173,9 @@ pub struct PlanArguments {
     /// How the report is written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+    /// Show what each choice that saves memory would save here: each alone, then all
+    #[arg(long, conflicts_with = "events")]
+    pub compare: bool,
     /// Write the event stream to this file
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,

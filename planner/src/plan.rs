@@ -1,5 +1,6 @@
 //! A plan: the whole pipeline, from a model and a run to figures.
 
+pub mod compare;
 mod figures;
 
 use std::rc::Rc;
@@ -75,6 +76,8 @@ pub struct Plan {
     pub agreement: Agreement,
     /// What the allocator may take.
     pub capacity: Bytes,
+    /// Peak allocated and reserved of the same loop under `torch.no_grad()`, where it records for nothing.
+    pub without_grad: Option<(Bytes, Bytes)>,
     /// What lies outside the allocator; None where the capacity was given.
     pub outside: Option<OutsideAllocator>,
 }
@@ -153,6 +156,7 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         trainable: run.trainable.as_deref().map(Regex::new).transpose()?,
         optimizer: optimizer(run)?,
     };
+    let without = Settings { training: false, ..settings.clone() };
     let stream = lower(&graph, &device(gpu), settings).map_err(|error| {
         let module = graph.modules[error.module.index()].path.clone();
         PlanError::Lower { error, module: if module.is_empty() { "the model".to_owned() } else { module } }
@@ -161,11 +165,30 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
     let room = outside.as_ref().map_or(Bytes(0), |outside| outside.most);
     let capacity = run.capacity.unwrap_or(Bytes(gpu.memory.total.0.saturating_sub(room.0)));
     let outcome = simulate(&stream, &options, Some(capacity));
+    let without_grad = match run.mode {
+        Mode::EvalWithGrad => lower(&graph, &device(gpu), without).ok().map(|stream| {
+            let outcome = simulate(&stream, &options, Some(UNLIMITED));
+            (outcome.peak_allocated, outcome.peak_reserved)
+        }),
+        _ => None,
+    };
     let unlimited = outcome.out_of_memory.as_ref().map(|_| simulate(&stream, &options, Some(UNLIMITED)));
     let mut at_peak = live_after(&stream, unlimited.as_ref().unwrap_or(&outcome).peak_event);
     at_peak.sort_by_key(|live| std::cmp::Reverse(stream.allocations[live.id.index()].bytes));
     let architecture = architecture.name.clone();
-    Ok(Plan { architecture, precision, graph, stream, outcome, unlimited, at_peak, agreement, capacity, outside })
+    Ok(Plan {
+        architecture,
+        precision,
+        graph,
+        stream,
+        outcome,
+        unlimited,
+        at_peak,
+        agreement,
+        capacity,
+        without_grad,
+        outside,
+    })
 }
 
 /// The forward program of a run: what the plan unrolls.

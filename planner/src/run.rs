@@ -348,6 +348,14 @@ pub enum RunError {
         /// Which size.
         what: &'static str,
     },
+    /// A choice for training in a run that does not train.
+    #[error("--{what} is for training: it does not go with --mode {mode}")]
+    TrainingOnly {
+        /// Which choice.
+        what: &'static str,
+        /// The mode.
+        mode: Mode,
+    },
     /// A norm that nothing can be clipped to.
     #[error("clip is {value}: it must be a number above 0")]
     Clip {
@@ -367,11 +375,27 @@ pub enum RunError {
 }
 
 impl Run {
+    /// Refuses choices for training in runs that do not train.
+    fn check_mode(&self) -> Result<(), RunError> {
+        let chosen = [
+            ("checkpoint", self.checkpoint != Checkpointing::Off),
+            ("accumulate", self.accumulate > 1),
+            ("clip", self.clip.is_some()),
+            ("zero-grad", self.zero_grad != ZeroGrad::default()),
+            ("keep-losses", self.keep_losses > 0 && self.mode != Mode::EvalWithGrad),
+        ];
+        match chosen.into_iter().find(|(_, chosen)| *chosen) {
+            Some((what, _)) if self.mode != Mode::Train => Err(RunError::TrainingOnly { what, mode: self.mode }),
+            _ => Ok(()),
+        }
+    }
+
     /// Checks the sizes.
     ///
     /// # Errors
     /// A size of zero, or one beyond any GPU.
     pub fn check(&self) -> Result<(), RunError> {
+        self.check_mode()?;
         let sizes = [
             ("batch", self.batch, 1 << 32),
             ("seq", self.seq, 1 << 32),
