@@ -8,8 +8,8 @@ use std::rc::Rc;
 use super::call::Given;
 use super::machine::{Machine, Outcome};
 use super::unroll::Checkpointing;
-use super::value::{Object, Value};
-use super::{Checkpoint, CheckpointId, ModuleId, Step};
+use super::value::{Object, Reference, Value};
+use super::{Checkpoint, CheckpointId, ModuleId, Step, TensorId};
 
 /// A checkpointed call whose backward is to come, with the references that its frame holds.
 #[derive(Debug)]
@@ -23,6 +23,28 @@ pub struct Pending {
 /// The arguments that transformers' layers put aside when they are checkpointed: they would be changed a second time
 /// (transformers 5.17.0, modeling_layers.py, `GradientCheckpointingLayer.__call__`).
 const CACHES: [&str; 3] = ["use_cache", "past_key_values", "layer_past"];
+
+impl Given {
+    /// The same arguments for a frame: tensors by references that note no drop, since the frame's own hold is counted where
+    /// the program runs; objects as they are.
+    fn aside(&self, tensors: &mut Vec<TensorId>) -> Given {
+        Given {
+            positional: self.positional.iter().map(|value| aside(value, tensors)).collect(),
+            named: self.named.iter().map(|(name, value)| (name.clone(), aside(value, tensors))).collect(),
+        }
+    }
+}
+
+fn aside(value: &Value, tensors: &mut Vec<TensorId>) -> Value {
+    match value {
+        Value::Tensor(reference) => {
+            tensors.push(reference.tensor);
+            Value::Tensor(Rc::new(Reference { tensor: reference.tensor, steps: Rc::default() }))
+        }
+        Value::Sequence(values) => Value::sequence(values.iter().map(|value| aside(value, tensors)).collect()),
+        other => other.clone(),
+    }
+}
 
 impl Machine {
     /// Marks the modules whose calls are checkpointed.
@@ -85,9 +107,11 @@ impl Machine {
             }
         }
         let id = CheckpointId(self.checkpoints.len() as u32);
-        self.checkpoints.push(Checkpoint::default());
+        let mut arguments = Vec::new();
+        let given = given.aside(&mut arguments);
+        self.checkpoints.push(Checkpoint { arguments, ..Checkpoint::default() });
         self.steps.borrow_mut().push(Step::EnterCheckpoint(id));
-        self.pending.push(Pending { id, object: object.clone(), module, given: given.clone() });
+        self.pending.push(Pending { id, object: object.clone(), module, given });
         true
     }
 
@@ -102,7 +126,8 @@ impl Machine {
             drop(given);
             drop(object);
             let release = std::mem::take(&mut *self.steps.borrow_mut());
-            self.checkpoints[id.index()] = Checkpoint { recompute, release };
+            let checkpoint = &mut self.checkpoints[id.index()];
+            (checkpoint.recompute, checkpoint.release) = (recompute, release);
         }
         *self.steps.borrow_mut() = program;
         Ok(())

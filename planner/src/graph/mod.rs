@@ -70,10 +70,12 @@ id!(
 /// A checkpointed call of a module, as Python runs it again in backward.
 #[derive(Clone, Debug, Default)]
 pub struct Checkpoint {
+    /// The tensors among the call's arguments: the frame refers to them beside Python's own names.
+    pub arguments: Vec<TensorId>,
     /// The second run of the module's forward. Regions run again in the reverse of their order, each before the one
     /// before it: what the first run left in Python's objects (a cache) is as it will be then.
     pub recompute: Vec<Step>,
-    /// What Python lets go when the region's last saved tensor has been used: the call's arguments.
+    /// What Python lets go when the region's last saved tensor has been used: what objects among the arguments held.
     pub release: Vec<Step>,
 }
 

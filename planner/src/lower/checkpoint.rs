@@ -5,7 +5,8 @@
 //! backward  holder.get() the first time           the region runs again: its n-th save goes to the n-th holder;
 //!                                                 after the last one it stops
 //!           holder.get()                          takes its tensor out; it dies with the node that needed it
-//!           the last holder goes                  the frame lets go of the arguments (the graph's `release` steps)
+//!           the last holder goes                  the frame lets go of its arguments; Python of what objects among
+//!                                                 them held (the graph's `release` steps)
 //! ```
 //!
 //! Operators save their inputs before they allocate and their results after, as the generated code of autograd does: where
@@ -17,7 +18,7 @@ use std::rc::{Rc, Weak};
 
 use super::context::Context;
 use super::tensor::Tensor;
-use crate::graph::{CheckpointId, Step};
+use crate::graph::{CheckpointId, Step, TensorId};
 
 /// A checkpointed call.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Frame {
     id: CheckpointId,
     /// Whether autocast was on.
     autocast: bool,
+    /// The call's tensors.
+    arguments: Vec<(TensorId, Tensor)>,
     holders: RefCell<Vec<Weak<Holder>>>,
     recomputed: RefCell<Vec<Option<Tensor>>>,
     has_run_again: Cell<bool>,
@@ -84,8 +87,11 @@ pub(super) fn enter(context: &mut Context, id: CheckpointId) {
     if !context.grad_enabled {
         return;
     }
+    let held = |id: &TensorId| Some((*id, context.values[id.index()].clone()?));
+    let arguments = context.graph.checkpoints[id.index()].arguments.iter().filter_map(held).collect();
     context.frame = Some(Rc::new(Frame {
         id,
+        arguments,
         autocast: context.autocast.is_on(),
         holders: RefCell::default(),
         recomputed: RefCell::default(),
@@ -97,7 +103,6 @@ pub(super) fn enter(context: &mut Context, id: CheckpointId) {
 /// A region ends.
 pub(super) fn exit(context: &mut Context) {
     context.frame = None;
-    release(context);
 }
 
 /// Keeps a tensor for backward: in a region, its place; where a region runs again, its place's tensor.
@@ -128,6 +133,11 @@ fn run_again(context: &mut Context, frame: &Rc<Frame>) {
     let outer_node = context.leave_nodes();
     let enabled = std::mem::replace(&mut context.grad_enabled, true);
     context.autocast.enter(frame.autocast);
+    let gone: Vec<&(TensorId, Tensor)> =
+        frame.arguments.iter().filter(|(id, _)| context.values[id.index()].is_none()).collect();
+    for (id, tensor) in &gone {
+        context.values[id.index()] = Some(tensor.clone());
+    }
     let graph = context.graph.clone();
     for step in &graph.checkpoints[frame.id.index()].recompute {
         let stopped = context.recomputation.as_ref().is_some_and(|again| again.stopped);
@@ -136,6 +146,9 @@ fn run_again(context: &mut Context, frame: &Rc<Frame>) {
             Step::Drop(tensor) => context.values[tensor.index()] = None,
             _ => {}
         }
+    }
+    for (id, _) in gone {
+        context.values[id.index()] = None;
     }
     context.autocast = outer_autocast;
     context.grad_enabled = enabled;
