@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use planner::bytes::Bytes;
 use planner::read::run_file::{Kernel, Wishes};
-use planner::run::{Attention, Mode, Optimizer, Precision, parse_checkpoint};
+use planner::run::{Attention, Mode, Optimizer, Parallel, ParallelError, Precision, parse_checkpoint};
 
 use crate::failure::Failure;
 use crate::{BAD, FITS, output};
@@ -137,6 +137,12 @@ pub struct PlanArguments {
     /// Checkpoint these modules' calls: none, full (as transformers does), or paths with commas between [default: none]
     #[arg(long, value_name = "MODULES", help_heading = "Run")]
     checkpoint: Option<String>,
+    /// DistributedDataParallel over N GPUs, one of which is planned; options: bucket_cap_mb=, gradient_as_bucket_view=
+    #[arg(long, value_name = "N[,KEY=VALUE]", value_parser = ddp, allow_negative_numbers = true, conflicts_with = "fsdp", help_heading = "Run")]
+    ddp: Option<Parallel>,
+    /// FSDP2 over N GPUs, one of which is planned; options: reshard=, param_dtype=, reduce_dtype=, offload=
+    #[arg(long, value_name = "N[,KEY=VALUE]", value_parser = fsdp, allow_negative_numbers = true, help_heading = "Run")]
+    fsdp: Option<Parallel>,
     /// How often the loop goes round [default: 3]
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     steps: Option<u64>,
@@ -212,6 +218,9 @@ impl PlanArguments {
             optimizer: self.optimizer,
             accumulate: self.accumulate,
             checkpoint: self.checkpoint.as_deref().map(parse_checkpoint),
+            ddp: self.ddp.clone(),
+            fsdp: self.fsdp.clone(),
+            parallel: None,
             steps: self.steps,
             attention: self.attention,
             sdpa: self.sdpa,
@@ -238,6 +247,16 @@ pub fn read() -> Result<Command, Failure> {
         }
         Err(error) => Err(usage(&error)),
     }
+}
+
+/// The words of `--ddp`.
+fn ddp(words: &str) -> Result<Parallel, ParallelError> {
+    Parallel::ddp(words)
+}
+
+/// The words of `--fsdp`.
+fn fsdp(words: &str) -> Result<Parallel, ParallelError> {
+    Parallel::fsdp(words)
 }
 
 /// A whole number that is not negative.

@@ -141,6 +141,7 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         weights: precision.dtype(),
         autocast: precision.autocast(),
         cub: emulation.cub,
+        parallel: run.parallel.clone(),
         attention_kernel: run.sdpa.filter(|_| run.attention == Attention::Sdpa),
     };
     let stream = lower(&graph, &device(gpu), settings).map_err(|error| {

@@ -1,5 +1,7 @@
 //! A run: what is done with a model. The meaning of each choice is that of the loops in specs/library/loops.yaml.
 
+mod parallel;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -7,6 +9,8 @@ use crate::bytes::Bytes;
 use crate::dtype::Dtype;
 use crate::graph::Checkpointing;
 use crate::lower::kernels::attention::Backend;
+
+pub use parallel::{Ddp, Fsdp, Parallel, ParallelError};
 
 /// What the loop does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -213,6 +217,8 @@ pub struct Run {
     pub accumulate: u64,
     /// Which modules' calls are checkpointed in training.
     pub checkpoint: Checkpointing,
+    /// How the run is spread over several GPUs.
+    pub parallel: Option<Parallel>,
     /// How often the loop goes round.
     pub steps: u64,
     /// How the model computes attention.
@@ -238,6 +244,7 @@ impl Default for Run {
             optimizer: Optimizer::default(),
             accumulate: 1,
             checkpoint: Checkpointing::Off,
+            parallel: None,
             steps: 3,
             attention: Attention::default(),
             sdpa: None,
@@ -267,6 +274,14 @@ pub enum RunError {
         /// The largest.
         most: u64,
     },
+    /// Data parallel without training.
+    #[error("{words} is for training: --mode {mode} runs alike on every GPU")]
+    NotTraining {
+        /// What was asked for.
+        words: String,
+        /// The mode.
+        mode: Mode,
+    },
 }
 
 impl Run {
@@ -289,6 +304,9 @@ impl Run {
             if value > most {
                 return Err(RunError::TooLarge { what, value, most });
             }
+        }
+        if let Some(parallel) = self.parallel.as_ref().filter(|_| self.mode != Mode::Train) {
+            return Err(RunError::NotTraining { words: parallel.words(), mode: self.mode });
         }
         Ok(())
     }

@@ -47,6 +47,7 @@ fn planned(record: &TruthCase) -> Result<(Graph, Stream, Outcome), String> {
         weights: precision.dtype(),
         autocast: precision.autocast(),
         cub: Some(Architecture::Sm90),
+        parallel: None,
         attention_kernel: parse_kernel(case["sdpa"].as_str().unwrap_or("auto")).expect("a kernel"),
     };
     let stream = lower(&std::rc::Rc::new(graph.clone()), &device(gpu), settings).map_err(|error| error.to_string())?;

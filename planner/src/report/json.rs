@@ -64,6 +64,9 @@ pub struct RunReport {
     pub precision: &'static str,
     pub optimizer: Option<&'static str>,
     pub accumulate: Option<u64>,
+    /// How the run is spread over several GPUs, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<String>,
     pub steps: u64,
     pub attention: &'static str,
     pub sdpa: &'static str,
@@ -205,6 +208,7 @@ fn run(planned: &Planned<'_>) -> RunReport {
         precision: planned.plan.precision.word(),
         optimizer: (run.mode == Mode::Train).then_some(run.optimizer.word()),
         accumulate: (run.mode == Mode::Train).then_some(run.accumulate),
+        parallel: run.parallel.as_ref().map(|parallel| parallel.words()),
         steps: run.steps,
         attention: run.attention.word(),
         sdpa: kernel_word(run.sdpa),

@@ -13,7 +13,7 @@ use crate::plan::Plan;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::read::quote;
-use crate::run::Run;
+use crate::run::{Parallel, Run};
 use crate::schedule::{Allocation, Category};
 
 /// How many of the largest tensors are shown.
@@ -77,8 +77,25 @@ impl Planned<'_> {
                 "cuDNN computes attention here; its workspaces cannot be derived and count as 0 bytes".to_owned(),
             );
         }
+        notes.extend(self.run.parallel.as_ref().map(parallel_note));
         notes
     }
+}
+
+/// What a plan of one rank leaves out.
+fn parallel_note(parallel: &Parallel) -> String {
+    let reduced = match parallel {
+        Parallel::Ddp(_) => "",
+        Parallel::Fsdp(fsdp) if fsdp.offload => {
+            "; the shards, their gradients and the optimizer's states lie in host memory"
+        }
+        Parallel::Fsdp(_) => ", whose shards are the largest",
+    };
+    let ranks = parallel.ranks();
+    format!(
+        "one GPU of {ranks} is planned, the first{reduced}; NCCL's own buffers lie outside the allocator and are not in these \
+         figures"
+    )
 }
 
 /// `addmm`, or `mm < AddmmBackward0` in a backward pass.
