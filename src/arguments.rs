@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use planner::bytes::Bytes;
 use planner::read::run_file::{Kernel, Wishes};
-use planner::run::{Attention, Mode, Optimizer, Parallel, ParallelError, Precision, parse_checkpoint};
+use planner::run::{Attention, Mode, OptimizerChoice, Parallel, ParallelError, Precision, parse_checkpoint};
 
 use crate::failure::Failure;
 use crate::{BAD, FITS, output};
@@ -46,17 +46,8 @@ Examples:
   memplan plan bert-base --capacity 8GiB --format json
   memplan plan --run run.yaml --batch 8                   flags win over the file
 
-A run file holds the same keys:
-  model: gpt2
-  mode: train
-  batch: 16
-  new-tokens: 8
-  optimizer: adamw
-
-Exit codes:
-  0  the run fits
-  1  the run does not fit
-  2  bad usage or bad input";
+run.yaml holds the same keys, one a line:  new-tokens: 8
+Exit codes: 0 the run fits, 1 it does not fit, 2 bad usage or bad input";
 
 const INSPECT_EXAMPLES: &str = "\
 Only headers are read, never tensors; any architecture will do.
@@ -128,16 +119,23 @@ pub struct PlanArguments {
     /// fp32, bf16 or fp16 weights, or fp32 weights under autocast: amp-bf16 [default: the model's own]
     #[arg(long, help_heading = "Run")]
     precision: Option<Precision>,
-    /// The optimizer: adamw [default: adamw]
-    #[arg(long, value_name = "NAME", help_heading = "Run")]
-    optimizer: Option<Optimizer>,
+    /// The optimizer with its options, e.g. adamw,fused=true or paged_adamw8bit [default: adamw]
+    #[arg(long, value_name = "NAME[,KEY=VALUE...]", help_heading = "Run")]
+    optimizer: Option<OptimizerChoice>,
+    /// Clip gradients to this norm before each step [default: no clipping]
+    #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = "Run")]
+    clip: Option<f64>,
+    /// Train only the parameters in whose names this regular expression is found [default: all]
+    #[arg(long, value_name = "REGEX", help_heading = "Run")]
+    trainable: Option<String>,
     /// Micro-batches of each optimizer step [default: 1]
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     accumulate: Option<u64>,
     /// Checkpoint these modules' calls: none, full (as transformers does), or paths with commas between [default: none]
     #[arg(long, value_name = "MODULES", help_heading = "Run")]
     checkpoint: Option<String>,
-    /// DistributedDataParallel over N GPUs, one of which is planned; options: bucket_cap_mb=, gradient_as_bucket_view=
+    /// DistributedDataParallel over N GPUs, one of which is planned; options: bucket_cap_mb=,
+    /// gradient_as_bucket_view=, init_sync=
     #[arg(long, value_name = "N[,KEY=VALUE]", value_parser = ddp, allow_negative_numbers = true, conflicts_with = "fsdp", help_heading = "Run")]
     ddp: Option<Parallel>,
     /// FSDP2 over N GPUs, one of which is planned; options: reshard=, param_dtype=, reduce_dtype=, offload=
@@ -215,7 +213,9 @@ impl PlanArguments {
             seq: self.seq,
             new_tokens: self.new_tokens,
             precision: self.precision,
-            optimizer: self.optimizer,
+            optimizer: self.optimizer.clone(),
+            clip: self.clip,
+            trainable: self.trainable.clone(),
             accumulate: self.accumulate,
             checkpoint: self.checkpoint.as_deref().map(parse_checkpoint),
             ddp: self.ddp.clone(),

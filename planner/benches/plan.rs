@@ -47,6 +47,8 @@ fn stages(criterion: &mut Criterion, model: &planner::read::model::Model, run: &
         autocast: None,
         cub: None,
         attention_kernel: None,
+        trainable: None,
+        optimizer: None,
     };
     let stream = lower(&graph, &device(gpu), settings()).expect("a stream");
     criterion.bench_function("stage: unroll llama-3.1-405b", |b| {

@@ -4,6 +4,7 @@ mod figures;
 
 use std::rc::Rc;
 
+use regex::Regex;
 use serde::Deserialize;
 
 pub use figures::{Failure, ParameterTotals};
@@ -17,6 +18,7 @@ use crate::lower::kernels::cub::Architecture;
 use crate::lower::{LowerError, lower};
 use crate::read::gpus::Gpu;
 use crate::read::model::{Agreement, Model, ModelError, agree};
+use crate::read::optimizers::{self, Optimizer, OptimizerError};
 use crate::read::spec::SpecError;
 use crate::read::specs;
 use crate::run::{Attention, Mode, Precision, Run, RunError};
@@ -106,9 +108,15 @@ pub enum PlanError {
         /// The architecture.
         architecture: String,
     },
+    /// The parameters to be trained are not chosen by a regular expression.
+    #[error("trainable: {}", .0.to_string().replace('\n', " "))]
+    Trainable(#[from] regex::Error),
     /// A spec is wrong.
     #[error(transparent)]
     Spec(#[from] SpecError),
+    /// The optimizer cannot be chosen.
+    #[error(transparent)]
+    Optimizer(#[from] OptimizerError),
     /// The published weights have a type that cannot be run.
     #[error("the model's weights are {found}, which no precision computes in: give --precision fp32, bf16 or fp16")]
     Precision {
@@ -143,6 +151,8 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         cub: emulation.cub,
         parallel: run.parallel.clone(),
         attention_kernel: run.sdpa.filter(|_| run.attention == Attention::Sdpa),
+        trainable: run.trainable.as_deref().map(Regex::new).transpose()?,
+        optimizer: optimizer(run)?,
     };
     let stream = lower(&graph, &device(gpu), settings).map_err(|error| {
         let module = graph.modules[error.module.index()].path.clone();
@@ -181,12 +191,22 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
         flags: vec![
             ("hold_outputs", run.hold_outputs),
             ("labels", run.mode.records()),
+            ("clip", run.clip.is_some()),
+            ("scaler", run.precision == Some(Precision::AmpFp16)),
             (READS_ZEROS, emulation.reads_zeros),
         ],
         attention: run.attention.word().to_owned(),
         checkpoint: run.checkpoint.clone(),
     };
     Ok(unroll(&model.family, architecture, &model.config, &wanted)?)
+}
+
+/// The optimizer of a run that trains.
+fn optimizer(run: &Run) -> Result<Option<Rc<Optimizer>>, PlanError> {
+    if run.mode != Mode::Train {
+        return Ok(None);
+    }
+    Ok(Some(Rc::new(optimizers::choose(&run.optimizer, run.specs.as_deref())?)))
 }
 
 fn precision(model: &Model, run: &Run) -> Result<Precision, PlanError> {

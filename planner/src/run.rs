@@ -51,12 +51,75 @@ pub enum Attention {
     Eager,
 }
 
-/// The optimizer of a training run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Optimizer {
-    /// `torch.optim.AdamW` with foreach, PyTorch's default.
-    #[default]
-    AdamW,
+/// The optimizer of a training run: a name and options of `specs/optimizers`, as text; `read::optimizers` knows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptimizerChoice {
+    /// Its name, e.g. `adamw` or `paged_adamw8bit`.
+    pub name: String,
+    /// Options with their values, e.g. `foreach` and `false`.
+    pub options: Vec<(String, String)>,
+}
+
+impl Default for OptimizerChoice {
+    /// `torch.optim.AdamW` with PyTorch's defaults.
+    fn default() -> OptimizerChoice {
+        OptimizerChoice { name: "adamw".to_owned(), options: Vec::new() }
+    }
+}
+
+/// A choice of an optimizer that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{word}` is no optimizer's option: write NAME,key=value,...")]
+pub struct OptimizerSyntax {
+    /// What was found.
+    pub word: String,
+}
+
+impl FromStr for OptimizerChoice {
+    type Err = OptimizerSyntax;
+
+    /// `NAME[,key=value...]`
+    fn from_str(text: &str) -> Result<Self, OptimizerSyntax> {
+        let mut parts = text.split(',').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let fail = |word: &str| OptimizerSyntax { word: word.to_owned() };
+        if name.is_empty() || name.contains('=') {
+            return Err(fail(name));
+        }
+        let option = |part: &str| match part.split_once('=') {
+            Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+            _ => Err(fail(part)),
+        };
+        Ok(OptimizerChoice { name: name.to_owned(), options: parts.map(option).collect::<Result<_, _>>()? })
+    }
+}
+
+impl OptimizerChoice {
+    /// The choice that a run file writes as a name with options, or as a map: `{name: adamw, foreach: false}`.
+    ///
+    /// # Errors
+    /// A value that is neither, or a map without a name.
+    pub fn from_json(value: &serde_json::Value) -> Result<OptimizerChoice, OptimizerSyntax> {
+        let fail = || OptimizerSyntax { word: value.to_string() };
+        let plain = |value: &serde_json::Value| match value {
+            serde_json::Value::String(text) => Ok(text.clone()),
+            serde_json::Value::Null => Ok("none".to_owned()),
+            serde_json::Value::Bool(_) | serde_json::Value::Number(_) => Ok(value.to_string()),
+            _ => Err(fail()),
+        };
+        let serde_json::Value::Object(entries) = value else { return plain(value)?.parse() };
+        let name = entries.get("name").ok_or_else(fail).and_then(plain)?;
+        let options = entries.iter().filter(|(key, _)| *key != "name");
+        let options = options.map(|(key, value)| Ok((key.clone(), plain(value)?))).collect::<Result<_, _>>()?;
+        Ok(OptimizerChoice { name, options })
+    }
+}
+
+impl fmt::Display for OptimizerChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        self.options.iter().try_for_each(|(key, value)| write!(f, ",{key}={value}"))
+    }
 }
 
 /// A word that names none of the choices.
@@ -109,7 +172,6 @@ choices!(Mode, "mode", "train" => Mode::Train, "infer" => Mode::Infer, "generate
 choices!(Precision, "precision", "fp32" => Precision::Fp32, "bf16" => Precision::Bf16, "fp16" => Precision::Fp16,
     "amp-bf16" => Precision::AmpBf16, "amp-fp16" => Precision::AmpFp16);
 choices!(Attention, "attention", "sdpa" => Attention::Sdpa, "eager" => Attention::Eager);
-choices!(Optimizer, "optimizer", "adamw" => Optimizer::AdamW);
 
 impl Mode {
     /// The loop's function in specs/library/loops.yaml.
@@ -199,7 +261,7 @@ pub fn kernel_word(kernel: Option<Backend>) -> &'static str {
 }
 
 /// A run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Run {
     /// What the loop does.
     pub mode: Mode,
@@ -212,7 +274,11 @@ pub struct Run {
     /// The weights' type; the model's own where None is given.
     pub precision: Option<Precision>,
     /// The optimizer.
-    pub optimizer: Optimizer,
+    pub optimizer: OptimizerChoice,
+    /// The norm to which gradients are clipped before each step.
+    pub clip: Option<f64>,
+    /// A regular expression that is found in the names of the parameters that are trained; all where None is given.
+    pub trainable: Option<String>,
     /// Micro-batches of each optimizer step.
     pub accumulate: u64,
     /// Which modules' calls are checkpointed in training.
@@ -231,6 +297,8 @@ pub struct Run {
     pub capacity: Option<Bytes>,
     /// `PYTORCH_CUDA_ALLOC_CONF`.
     pub allocator: String,
+    /// The user's folder of specs, which comes before the built-in ones.
+    pub specs: Option<std::path::PathBuf>,
 }
 
 impl Default for Run {
@@ -241,7 +309,9 @@ impl Default for Run {
             seq: 128,
             new_tokens: 8,
             precision: None,
-            optimizer: Optimizer::default(),
+            optimizer: OptimizerChoice::default(),
+            clip: None,
+            trainable: None,
             accumulate: 1,
             checkpoint: Checkpointing::Off,
             parallel: None,
@@ -251,6 +321,7 @@ impl Default for Run {
             hold_outputs: false,
             capacity: None,
             allocator: String::new(),
+            specs: None,
         }
     }
 }
@@ -263,6 +334,12 @@ pub enum RunError {
     Zero {
         /// Which size.
         what: &'static str,
+    },
+    /// A norm that nothing can be clipped to.
+    #[error("clip is {value}: it must be a number above 0")]
+    Clip {
+        /// What was given.
+        value: String,
     },
     /// A size beyond any GPU.
     #[error("{what} is {value}: the largest that can be planned is {most}")]
@@ -307,6 +384,9 @@ impl Run {
         }
         if let Some(parallel) = self.parallel.as_ref().filter(|_| self.mode != Mode::Train) {
             return Err(RunError::NotTraining { words: parallel.words(), mode: self.mode });
+        }
+        if let Some(norm) = self.clip.filter(|norm| !norm.is_finite() || *norm <= 0.0) {
+            return Err(RunError::Clip { value: norm.to_string() });
         }
         Ok(())
     }

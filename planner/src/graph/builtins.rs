@@ -79,6 +79,9 @@ fn range(machine: &mut Machine, given: Given) -> Outcome<Value> {
 
 fn length(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [value] = given.exactly(machine)?;
+    if let Value::Dictionary(entries) = &value {
+        return Ok(Value::Int(entries.len() as i64));
+    }
     Ok(Value::Int(machine.elements(&value)?.len() as i64))
 }
 

@@ -12,6 +12,7 @@ use super::autograd::{Apply, Edge, Node};
 use super::checkpoint::{self, Frame, Recomputation, Saved};
 use super::device::Device;
 use super::kernels::step::Step;
+use super::optimizer::Attributes;
 use super::parameters::Trained;
 use super::tensor::{Log, Storage, Tensor, TensorData, contiguous_strides};
 use crate::bytes::{Bytes, MIB};
@@ -44,6 +45,10 @@ pub struct Settings {
     pub attention_kernel: Option<super::kernels::attention::Backend>,
     /// How the run is spread over several GPUs, if it is.
     pub parallel: Option<crate::run::Parallel>,
+    /// The names of the parameters that are trained; all where None is given.
+    pub trainable: Option<regex::Regex>,
+    /// The optimizer; None where nothing is trained.
+    pub optimizer: Option<Rc<crate::read::optimizers::Optimizer>>,
 }
 
 /// The state of a lowering.
@@ -83,8 +88,16 @@ pub struct Context {
     pub(super) trained: Vec<Trained>,
     /// What data parallel training keeps.
     pub(super) parallel: Option<Box<super::parallel::State>>,
-    /// What the optimizer keeps, by parameter.
-    pub(super) states: FxHashMap<u32, Vec<Rc<Storage>>>,
+    /// What the optimizer keeps, by the position in `trained`.
+    pub(super) states: FxHashMap<u32, Rc<Attributes>>,
+    /// The optimizer's options, and what it keeps beside the parameters' states.
+    pub(super) group: Option<Rc<Attributes>>,
+    /// What the loss scaler keeps.
+    pub(super) scaler: Rc<Attributes>,
+    /// The parameter on whose behalf memory is asked for.
+    pub(super) parameter: Option<u32>,
+    /// Bytes that the optimizer keeps on the host.
+    pub(super) host_bytes: u64,
     /// The workspaces of cuBLAS handles, by thread.
     blas: [Option<Rc<Storage>>; 2],
     /// The workspaces of cuBLASLt, by thread.
@@ -115,6 +128,10 @@ impl Context {
             trained: Vec::new(),
             parallel: None,
             states: FxHashMap::default(),
+            group: None,
+            scaler: Rc::default(),
+            parameter: None,
+            host_bytes: 0,
             blas: [None, None],
             blas_lt: [None, None],
         }
@@ -124,7 +141,7 @@ impl Context {
 
     /// Asks for memory on behalf of an operator.
     pub fn allocate(&mut self, op: &'static str, bytes: u64) -> Rc<Storage> {
-        self.allocate_for(op, bytes, None)
+        self.allocate_for(op, bytes, self.parameter)
     }
 
     pub(super) fn allocate_for(&mut self, op: &'static str, bytes: u64, parameter: Option<u32>) -> Rc<Storage> {

@@ -16,11 +16,13 @@ pub mod kernels;
 pub(crate) mod optimizer;
 mod parallel;
 pub mod parameters;
+pub(crate) mod scaler;
 pub mod tensor;
 
 use std::fmt;
 use std::rc::Rc;
 
+use crate::bytes::Bytes;
 use crate::graph::{Argument, DtypeArgument, Graph, ModuleId, Op, Step};
 use crate::ops::{Operand, Operands};
 use crate::schedule::Stream;
@@ -66,7 +68,9 @@ pub fn lower(graph: &Rc<Graph>, device: &Device, settings: Settings) -> Result<S
             return Err(failure);
         }
     }
-    Ok(context.log.take())
+    let mut stream = context.log.take();
+    stream.host = Bytes(context.host_bytes);
+    Ok(stream)
 }
 
 /// Runs an operator; what goes wrong is left in `context.failure`.

@@ -30,7 +30,8 @@ pub(crate) fn load(context: &mut Context) {
         context.leave_module(outer);
         let strides = contiguous_strides(&parameter.shape);
         let tensor = TensorData::new(storage, dtype, parameter.shape.clone(), strides.clone());
-        if context.settings.training && !parameter.buffer && dtype.is_floating() {
+        let chosen = context.settings.trainable.as_ref().is_none_or(|names| names.is_match(&parameter.name));
+        if context.settings.training && !parameter.buffer && dtype.is_floating() && chosen {
             let (sizes, module) = (parameter.shape.clone(), parameter.module);
             let leaf = Rc::new(Leaf { parameter: number, sizes, strides, dtype, module, gradient: Default::default() });
             tensor.gradient.replace(Edge::Leaf(leaf.clone()));

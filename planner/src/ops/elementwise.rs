@@ -145,6 +145,11 @@ fn result_type(operands: &Operands) -> Dtype {
     lower(lower(dims, zero), number).unwrap_or(Dtype::F32)
 }
 
+/// The type of a result of tensors alone: those with dimensions decide, then those without.
+pub(crate) fn common_type(tensors: &[&Tensor]) -> Dtype {
+    result_type(&Operands(tensors.iter().map(|tensor| Operand::Tensor((*tensor).clone())).collect()))
+}
+
 fn category(dtype: Dtype) -> u8 {
     match dtype {
         Dtype::Bool => 0,

@@ -27,8 +27,9 @@ use smallvec::SmallVec;
 pub use call::Call;
 pub use operands::{Operand, Operands};
 
-pub(crate) use elementwise::{add, cast, to};
-pub(crate) use reduce::sum_to;
+pub(crate) use elementwise::{add, cast, common_type, elementwise, to};
+pub(crate) use matrix::{addmm, matmul};
+pub(crate) use reduce::{reduce, sum_to};
 
 use crate::graph::Dims;
 use crate::lower::context::Context;

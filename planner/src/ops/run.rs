@@ -4,24 +4,52 @@ use smallvec::SmallVec;
 
 use super::{Call, Lowered, Operand, Operands, Returns, Row, Shapes};
 use crate::lower::context::Context;
-use crate::lower::{autograd, optimizer, parameters};
+use crate::lower::{autograd, optimizer, parameters, scaler};
 use crate::schedule::Phase;
 
 pub(super) const ROWS: &[Row] = &[
-    row("load", "", |context, _| nothing(parameters::load(context))),
+    row("load", "", |context, _| {
+        parameters::load(context);
+        nothing(())
+    }),
     row("mark", "phase, step", mark),
     row("set_grad_enabled", "enabled", |context, a| {
         context.grad_enabled = a.flag(0);
         nothing(())
     }),
-    row("enter_autocast", "enabled", |context, a| nothing(context.autocast.enter(a.flag(0)))),
-    row("exit_autocast", "", |context, _| nothing(context.autocast.exit())),
+    row("enter_autocast", "enabled", |context, a| {
+        context.autocast.enter(a.flag(0));
+        nothing(())
+    }),
+    row("exit_autocast", "", |context, _| {
+        context.autocast.exit();
+        nothing(())
+    }),
     row("backward", "loss", |context, a| {
         autograd::backward(context, a.tensor(0)?)?;
         nothing(())
     }),
-    row("optimizer_step", "", |context, _| nothing(optimizer::step(context))),
-    row("zero_grad", "", |context, _| nothing(parameters::zero_grad(context))),
+    row("make_optimizer", "", |context, _| optimizer::init(context).and_then(nothing)),
+    row("optimizer_step", "", |context, _| optimizer::step(context).and_then(nothing)),
+    row("clip_grad_norm_", "", |context, _| {
+        let given = vec![optimizer::parameters(context)];
+        optimizer::call_shared(context, "clip_grad_norm", given).and_then(nothing)
+    }),
+    Row {
+        name: "scale_loss",
+        signature: "loss",
+        returns: Returns::One,
+        source: "torch/amp/grad_scaler.py, scale",
+        shapes: super::elementwise::first_shape,
+        lower: |context, a| scaler::scale(context, a.tensor(0)?).and_then(super::operands::one),
+    },
+    row("unscale", "", |context, _| scaler::unscale(context).and_then(nothing)),
+    row("scaler_step", "", |context, _| scaler::step(context).and_then(nothing)),
+    row("scaler_update", "", |context, _| scaler::update(context).and_then(nothing)),
+    row("zero_grad", "", |context, _| {
+        parameters::zero_grad(context);
+        nothing(())
+    }),
 ];
 
 const fn row(name: &'static str, signature: &'static str, lower: super::Lower) -> Row {

@@ -7,6 +7,7 @@ pub mod header;
 pub mod inspect;
 pub mod model;
 mod nearest;
+pub mod optimizers;
 pub mod quote;
 pub mod run_file;
 pub mod spec;

@@ -20,13 +20,13 @@ use serde::{Deserialize, Deserializer};
 use crate::bytes::Bytes;
 use crate::graph::Checkpointing;
 use crate::lower::kernels::attention::Backend;
-use crate::run::{Attention, Mode, Optimizer, Parallel, Precision, Run, parse_checkpoint, parse_kernel};
+use crate::run::{Attention, Mode, OptimizerChoice, Parallel, Precision, Run, parse_checkpoint, parse_kernel};
 
 /// The longest run file that is read, in bytes.
 const LARGEST_RUN_FILE: u64 = 1 << 20;
 
 /// What is wished for; what is not said is None.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case", expecting = "a run, key by key: `batch: 4`")]
 pub struct Wishes {
     /// A folder or a built-in name.
@@ -47,8 +47,12 @@ pub struct Wishes {
     #[serde(deserialize_with = "word")]
     pub precision: Option<Precision>,
     /// The optimizer.
-    #[serde(deserialize_with = "word")]
-    pub optimizer: Option<Optimizer>,
+    #[serde(deserialize_with = "optimizer")]
+    pub optimizer: Option<OptimizerChoice>,
+    /// The norm to which gradients are clipped.
+    pub clip: Option<f64>,
+    /// A regular expression for the names of the parameters that are trained.
+    pub trainable: Option<String>,
     /// Micro-batches of each optimizer step.
     pub accumulate: Option<u64>,
     /// Which modules' calls are checkpointed: none, full, or a list of paths.
@@ -182,6 +186,8 @@ impl Wishes {
             new_tokens: self.new_tokens.or(other.new_tokens),
             precision: self.precision.or(other.precision),
             optimizer: self.optimizer.or(other.optimizer),
+            clip: self.clip.or(other.clip),
+            trainable: self.trainable.or(other.trainable),
             accumulate: self.accumulate.or(other.accumulate),
             checkpoint: self.checkpoint.or(other.checkpoint),
             ddp: self.ddp.or(other.ddp),
@@ -207,7 +213,9 @@ impl Wishes {
             seq: self.seq.unwrap_or(default.seq),
             new_tokens: self.new_tokens.unwrap_or(default.new_tokens),
             precision: self.precision.or(default.precision),
-            optimizer: self.optimizer.unwrap_or(default.optimizer),
+            optimizer: self.optimizer.clone().unwrap_or(default.optimizer),
+            clip: self.clip.or(default.clip),
+            trainable: self.trainable.clone(),
             accumulate: self.accumulate.unwrap_or(default.accumulate),
             checkpoint: self.checkpoint.clone().unwrap_or(default.checkpoint),
             parallel: self.ddp.clone().or(self.fsdp.clone()).or(self.parallel.clone()),
@@ -217,6 +225,7 @@ impl Wishes {
             hold_outputs: self.hold_outputs.unwrap_or(default.hold_outputs),
             capacity: self.capacity.or(default.capacity),
             allocator: self.allocator.clone().unwrap_or(default.allocator),
+            specs: self.specs.clone(),
         }
     }
 }
@@ -238,6 +247,42 @@ fn checkpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Check
 /// A word, or null.
 fn word<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(deserializer: D) -> Result<Option<T>, D::Error> {
     Ok(Option::<Written<T>>::deserialize(deserializer)?.map(|written| written.0))
+}
+
+/// `adamw,foreach=false`, or `{name: adamw, foreach: false}`.
+fn optimizer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<OptimizerChoice>, D::Error> {
+    Ok(Option::<WrittenOptimizer>::deserialize(deserializer)?.map(|written| written.0))
+}
+
+struct WrittenOptimizer(OptimizerChoice);
+
+impl<'de> Deserialize<'de> for WrittenOptimizer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<WrittenOptimizer, D::Error> {
+        deserializer.deserialize_any(OptimizerWords)
+    }
+}
+
+struct OptimizerWords;
+
+impl<'de> Visitor<'de> for OptimizerWords {
+    type Value = WrittenOptimizer;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an optimizer: `adamw,fused=true` or `{name: adamw, fused: true}`")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<WrittenOptimizer, E> {
+        word.parse().map(WrittenOptimizer).map_err(E::custom)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<WrittenOptimizer, A::Error> {
+        let mut entries = serde_json::Map::new();
+        while let Some((key, value)) = map.next_entry()? {
+            entries.insert(key, value);
+        }
+        let written = serde_json::Value::Object(entries);
+        OptimizerChoice::from_json(&written).map(WrittenOptimizer).map_err(A::Error::custom)
+    }
 }
 
 /// A value that is written as a word, as a number that reads as one, or as a mapping whose only key is `name`.

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{LARGEST, Planned, key};
 use crate::bytes::Bytes;
-use crate::run::{Mode, kernel_word};
+use crate::run::{Mode, checkpoint_words, kernel_word};
 
 /// The version of [`Report`]: another number means that a key changed its name or meaning.
 pub const SCHEMA: u32 = 1;
@@ -62,11 +62,12 @@ pub struct RunReport {
     pub seq: u64,
     pub new_tokens: Option<u64>,
     pub precision: &'static str,
-    pub optimizer: Option<&'static str>,
+    pub optimizer: Option<String>,
     pub accumulate: Option<u64>,
     /// How the run is spread over several GPUs, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parallel: Option<String>,
+    pub checkpoint: Option<String>,
     pub steps: u64,
     pub attention: &'static str,
     pub sdpa: &'static str,
@@ -206,9 +207,10 @@ fn run(planned: &Planned<'_>) -> RunReport {
         seq: run.seq,
         new_tokens: (run.mode == Mode::Generate).then_some(run.new_tokens),
         precision: planned.plan.precision.word(),
-        optimizer: (run.mode == Mode::Train).then_some(run.optimizer.word()),
+        optimizer: (run.mode == Mode::Train).then_some(run.optimizer.to_string()),
         accumulate: (run.mode == Mode::Train).then_some(run.accumulate),
         parallel: run.parallel.as_ref().map(|parallel| parallel.words()),
+        checkpoint: (run.mode == Mode::Train).then(|| checkpoint_words(&run.checkpoint)),
         steps: run.steps,
         attention: run.attention.word(),
         sdpa: kernel_word(run.sdpa),

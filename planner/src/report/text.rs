@@ -9,7 +9,9 @@ use super::table::{Align, table};
 use super::{LARGEST, Planned};
 use crate::allocate::PhaseFigures;
 use crate::bytes::Bytes;
-use crate::run::{Attention, Mode, kernel_word};
+use crate::graph::Checkpointing;
+use crate::read::quote;
+use crate::run::{Attention, Mode, checkpoint_words, kernel_word};
 use crate::schedule::Phase;
 
 use Align::{Left, Right};
@@ -72,6 +74,9 @@ fn subject(planned: &Planned<'_>) -> String {
         Mode::Generate => words.push(format!("{} new tokens", run.new_tokens)),
         Mode::Train => words.push(run.optimizer.to_string()),
         Mode::Infer | Mode::EvalWithGrad => {}
+    }
+    if run.mode == Mode::Train && run.checkpoint != Checkpointing::Off {
+        words.push(format!("checkpoint {}", quote::cut(&checkpoint_words(&run.checkpoint))));
     }
     words.extend((run.accumulate > 1 && run.mode == Mode::Train).then(|| format!("accumulate {}", run.accumulate)));
     words.extend(run.parallel.as_ref().map(|parallel| parallel.words()));

@@ -18,6 +18,9 @@ pub struct Ddp {
     pub ranks: u64,
     /// The size of a bucket of gradients in MiB; PyTorch's 25, with a first one of 1, where None is given.
     pub bucket_cap_mb: Option<u64>,
+    /// Whether the first rank's parameters and buffers are broadcast at the start. PyTorch's default, which the records
+    /// leave out, as runs whose ranks load the same weights can.
+    pub init_sync: bool,
     /// Whether gradients live in the buckets.
     pub gradient_as_bucket_view: bool,
 }
@@ -147,15 +150,16 @@ impl Parallel {
     /// Words that say no such way.
     pub fn ddp(words: &str) -> Result<Parallel, ParallelError> {
         let (ranks, entries) = split("ddp", words, "gradient_as_bucket_view=true")?;
-        let mut ddp = Ddp { ranks, bucket_cap_mb: None, gradient_as_bucket_view: false };
+        let mut ddp = Ddp { ranks, bucket_cap_mb: None, init_sync: false, gradient_as_bucket_view: false };
         for entry in entries {
             match entry.key {
                 "bucket_cap_mb" => match entry.value.parse() {
                     Ok(size) if (1..=1 << 20).contains(&size) => ddp.bucket_cap_mb = Some(size),
                     _ => return entry.wrong("a whole number of MiB"),
                 },
+                "init_sync" => ddp.init_sync = entry.flag()?,
                 "gradient_as_bucket_view" => ddp.gradient_as_bucket_view = entry.flag()?,
-                _ => return Err(entry.unknown("bucket_cap_mb, gradient_as_bucket_view")),
+                _ => return Err(entry.unknown("bucket_cap_mb, gradient_as_bucket_view, init_sync")),
             }
         }
         Ok(Parallel::Ddp(ddp))
@@ -196,6 +200,7 @@ impl Parallel {
             Parallel::Ddp(ddp) => vec![
                 Some(format!("ddp {}", ddp.ranks)),
                 ddp.bucket_cap_mb.map(|size| format!("buckets of {size} MiB")),
+                flag(ddp.init_sync, "parameters broadcast"),
                 flag(ddp.gradient_as_bucket_view, "gradients in buckets"),
             ],
             Parallel::Fsdp(fsdp) => vec![

@@ -133,6 +133,8 @@ pub struct Stream {
     pub events: Vec<Event>,
     /// All phases, by the number in [`Event::Phase`].
     pub phases: Vec<Phase>,
+    /// What is kept on the host beside: the states of paged optimizers.
+    pub host: Bytes,
 }
 
 impl Stream {

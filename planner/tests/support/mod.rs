@@ -8,6 +8,7 @@
 #![allow(dead_code)] // Each test uses a part.
 
 pub mod check;
+pub mod plans;
 
 use std::fs;
 use std::io::Read;
@@ -95,7 +96,7 @@ pub fn truth_case(id: &str) -> TruthCase {
 }
 
 impl Trace {
-    /// Reads the trace of a case.
+    /// Reads the trace of a case of `truth.jsonl`.
     pub fn load(id: &str) -> Trace {
         Trace::load_from("traces", id)
     }

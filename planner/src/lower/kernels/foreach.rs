@@ -1,4 +1,4 @@
-//! Operators over lists of tensors: `torch._foreach_*`, gradient clipping and the optimizers made of them.
+//! Operators over lists of tensors: `torch._foreach_*`, and gradient clipping.
 //!
 //! The lists travel to the kernels as launch arguments (aten/src/ATen/native/cuda/MultiTensorApply.cuh): chunks of 65536
 //! elements, in as many launches as needed, and no memory for metadata however many tensors there are.
@@ -7,33 +7,7 @@
 //! - Out of place (`_foreach_sqrt`, `mul`, `div`, `pow`, `neg`, ...): one result a tensor, in the list's order, up front.
 //! - `_foreach_norm`: `norm`. `_foreach_max`: the results first, then chunks' maxima in the tensors' own dtype, freed.
 //!
-//! Optimizers (torch/optim/adam.py, sgd.py, `AdamW` is `Adam`'s code). State is made in the first step, before any
-//! arithmetic, parameter by parameter:
-//!
-//! - Adam: [step: 4 bytes on the GPU if fused or capturable, else on the host,] exp_avg, exp_avg_sq[, max_exp_avg_sq].
-//! - SGD with momentum: foreach and single-tensor clone the gradients as buffers at their first use; fused makes empty ones.
-//!
-//! What a step then holds for a while (n: bytes of each parameter, the list's order; frees of lists run backwards,
-//! last tensor first):
-//!
-//! ```text
-//! Adam(W) foreach         all of sqrt(exp_avg_sq) [n...]; freed at the end, backwards
-//!   L2 weight decay       (Adam, not AdamW) first grad + wd * p [n...], or with maximize -grad [n...]; freed, backwards,
-//!                         before the square roots are made
-//! Adam(W) for-loop        per parameter: +sqrt [n] +denom [n] -sqrt -(the previous parameter's denom); the last at the end
-//!   L2 weight decay       per parameter before that: +(grad + wd * p) [n], freed when the next parameter begins, before its own
-//!   maximize              per parameter before that: +(-grad) [n], freed once the next parameter's own is made
-//! Adam(W) capturable      adds scalars [4] a parameter for the bias corrections, and many short ones in the for-loop
-//! Adam(W) fused           nothing
-//! SGD foreach             nothing; weight decay (or maximize, -grad): grad + wd * p [n...], freed at the end, backwards; Nesterov adds to it in place
-//! SGD for-loop            nothing; weight decay: +(grad + wd * p) [n], freed before the next parameter's own;
-//!                         Nesterov: +(grad + momentum * buffer) [n], then the former is freed, and it likewise
-//! SGD fused               nothing
-//! ```
-//!
-//! `GradScaler.unscale_` (torch/amp/grad_scaler.py): the scale as float64 [8], its reciprocal [8], free the first, as float32
-//! [4], free the second, found_inf [4], its copy for the device [4] which stays until `update`, the inverse's copy [4];
-//! freed: that copy, the inverse, the first found_inf.
+//! What optimizers, clipping and the loss scaler make of them stands in `specs/optimizers`.
 //!
 //! Measured with PyTorch 2.11.
 

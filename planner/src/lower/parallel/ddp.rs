@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use crate::bytes::MIB;
 use crate::dtype::Dtype;
-use crate::graph::{CallId, ModuleId};
+use crate::graph::{CallId, ModuleId, Parameter};
 use crate::lower::LowerError;
 use crate::lower::autograd::Leaf;
 use crate::lower::context::Context;
@@ -50,6 +50,10 @@ impl Reducer {
         let leaves: Vec<_> = context.trained.iter().map(|trained| trained.leaf.clone()).collect();
         let place = vec![0; leaves.len()];
         let mut reducer = Reducer { options, leaves, buckets: Vec::new(), place, ready: Vec::new(), rebuilt: false };
+        if reducer.options.init_sync {
+            let sizes = module_sizes(context);
+            broadcast(context, &sizes);
+        }
         let sizes: Vec<(u64, Dtype)> = reducer.leaves.iter().map(|leaf| size(leaf)).collect();
         let mut assigned = assign(&sizes, &[u64::MAX]);
         assigned.sort_by_key(|bucket| bucket.iter().copied().min());
@@ -67,8 +71,9 @@ impl Reducer {
         if context.grad_enabled && !self.rebuilt && !self.ready.is_empty() {
             self.rebuild(context);
         }
-        broadcast_buffers(context);
         context.category = category;
+        let sizes = buffer_sizes(context);
+        broadcast(context, &sizes);
     }
 
     /// reducer.cpp, `autograd_hook`, `mark_variable_ready_dense`.
@@ -165,18 +170,32 @@ fn assign(sizes: &[(u64, Dtype)], limits: &[u64]) -> Vec<Vec<usize>> {
     full
 }
 
-/// comm.cpp, `broadcast_coalesced`: tensors of one type are copied together, a single one is sent where it lies.
-fn broadcast_buffers(context: &mut Context) {
-    let weights = context.settings.weights;
+/// Parameters in the order of `model.named_parameters()`, trained or not, then buffers (torch/distributed/utils.py,
+/// `_sync_module_states`).
+fn module_sizes(context: &Context) -> Vec<(u64, Dtype)> {
+    let mut parameters: Vec<&Parameter> = context.graph.parameters.iter().filter(|p| !p.buffer).collect();
+    parameters.sort_by_key(|parameter| parameter.place);
+    let mut sizes: Vec<(u64, Dtype)> = parameters.iter().map(|parameter| stored(context, parameter)).collect();
+    sizes.extend(buffer_sizes(context));
+    sizes
+}
+
+fn buffer_sizes(context: &Context) -> Vec<(u64, Dtype)> {
     let buffers = context.graph.parameters.iter().filter(|parameter| parameter.buffer);
-    let sizes: Vec<(u64, Dtype)> = buffers
-        .map(|buffer| {
-            let dtype = buffer.dtype.unwrap_or(weights);
-            (buffer.shape.iter().product::<u64>() * dtype.size(), dtype)
-        })
-        .collect();
-    let mut assigned = assign(&sizes, &[BROADCAST_BUCKET]);
+    buffers.map(|buffer| stored(context, buffer)).collect()
+}
+
+/// The bytes and the type of a parameter or buffer.
+fn stored(context: &Context, parameter: &Parameter) -> (u64, Dtype) {
+    let dtype = parameter.dtype.unwrap_or(context.settings.weights);
+    (parameter.shape.iter().product::<u64>() * dtype.size(), dtype)
+}
+
+/// comm.cpp, `broadcast_coalesced`: tensors of one type are copied together, a single one is sent where it lies.
+fn broadcast(context: &mut Context, sizes: &[(u64, Dtype)]) {
+    let mut assigned = assign(sizes, &[BROADCAST_BUCKET]);
     assigned.sort_by_key(|bucket| bucket.iter().copied().min());
+    let category = std::mem::replace(&mut context.category, Category::Communication);
     let mut in_flight: VecDeque<Option<Rc<Storage>>> = VecDeque::new();
     for bucket in assigned {
         if in_flight.len() == IN_FLIGHT {
@@ -185,4 +204,5 @@ fn broadcast_buffers(context: &mut Context) {
         let bytes = bucket.iter().map(|number| sizes[*number].0).sum();
         in_flight.push_back((bucket.len() > 1).then(|| context.allocate("broadcast_coalesced", bytes)));
     }
+    context.category = category;
 }

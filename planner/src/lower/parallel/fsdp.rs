@@ -156,24 +156,25 @@ impl Sharding {
     // ---- all-gather ---------------------------------------------------------------------------------------------
 
     /// _fsdp_collectives.py, `foreach_all_gather`.
+    /// A single rank has nothing to gather.
     fn unshard(&mut self, context: &mut Context, group: usize) {
         let ranks = self.options.ranks;
         let wanted = &self.groups[group];
         if wanted.gathered.is_some() || wanted.unsharded || wanted.parameters.is_empty() {
             return;
         }
-        let bytes =
-            if ranks == 1 { 0 } else { wanted.parameters.iter().map(|p| p.padded * p.tensor.dtype.size()).sum() };
+        let bytes = wanted.parameters.iter().map(|p| p.padded * p.tensor.dtype.size()).sum();
         let inputs: Vec<(u64, Dtype, Dtype)> =
             wanted.parameters.iter().map(|p| (p.padded / ranks, p.dtype, p.tensor.dtype)).collect();
         let offload = self.options.offload;
         let category = std::mem::replace(&mut context.category, Category::Communication);
-        let buffer = self.on(context, Side::CopyIn, |context| {
-            let inputs = if ranks == 1 { Vec::new() } else { gather_inputs(context, &inputs, offload) };
+        let gather = |context: &mut Context| {
+            let inputs = gather_inputs(context, &inputs, offload);
             let buffer = context.allocate("all_gather", bytes);
             drop(inputs);
             buffer
-        });
+        };
+        let buffer = if ranks == 1 { context.log.nothing() } else { self.on(context, Side::CopyIn, gather) };
         context.category = category;
         self.groups[group].gathered = Some(buffer);
     }

@@ -23,8 +23,11 @@ pub(super) fn check(config: &Config, family: &Family) -> Result<(), ConfigError>
     Ok(())
 }
 
-/// What is expected where this is the default, in words and as a test.
-fn expected(default: &Value) -> Option<(&'static str, fn(&Value) -> bool)> {
+/// What an entry has to be, in words and as a test.
+type Expected = (&'static str, fn(&Value) -> bool);
+
+/// What is expected where this is the default.
+fn expected(default: &Value) -> Option<Expected> {
     match default {
         Value::Number(number) if number.as_u64().is_some_and(|number| number > 0) => {
             Some(("a whole number of at least 1", |value| value.as_u64().is_some_and(|number| number > 0)))

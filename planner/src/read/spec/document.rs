@@ -158,7 +158,7 @@ impl<'de> Deserialize<'de> for ClassText {
 }
 
 /// Reads the YAML of `text`.
-pub(super) fn read(file: &Rc<str>, text: &str) -> Result<Document, SpecError> {
+pub(super) fn read<T: for<'de> Deserialize<'de>>(file: &Rc<str>, text: &str) -> Result<T, SpecError> {
     serde_yaml::from_str(text).map_err(|error| {
         let at = error
             .location()

@@ -173,7 +173,7 @@ impl Shelf {
 
     /// Parses a family and the libraries that it uses.
     pub fn family(&self, file: &Rc<str>, text: &str) -> Result<Family, SpecError> {
-        let document = read(file, text)?;
+        let document: Document = read(file, text)?;
         let mut family = parse(&document, file, text)?;
         let own = std::mem::take(&mut family.definitions);
         let mut waiting = document.uses.clone();
@@ -183,7 +183,7 @@ impl Shelf {
                 continue;
             }
             let (file, text) = self.library(&name, file)?;
-            let document = read(&file, &text)?;
+            let document: Document = read(&file, &text)?;
             waiting.extend(document.uses.clone());
             family.definitions.extend(parse(&document, &file, &text)?.definitions);
             used.push(name);
@@ -238,13 +238,11 @@ pub(super) fn parse(document: &Document, file: &Rc<str>, text: &str) -> Result<F
             definitions.insert(class.name.clone(), Definition::Class(Rc::new(class)));
         }
     }
-    let mut places = Places::new(text);
-    places.key("functions");
-    for (signature, body) in &document.functions {
-        let at = places.key(signature);
-        let function = parse::function("", (signature, at), (body, places.block()), file)?;
-        definitions.insert(function.name.as_str().into(), Definition::Function(Rc::new(function)));
-    }
+    let functions = functions(&document.functions, file, text)?;
+    definitions.extend(functions.into_iter().map(|function| {
+        let name: Rc<str> = function.name.as_str().into();
+        (name, Definition::Function(Rc::new(function)))
+    }));
     let derive = if document.config.derive.is_empty() {
         None
     } else {
@@ -280,6 +278,21 @@ pub(super) fn parse(document: &Document, file: &Rc<str>, text: &str) -> Result<F
             })
             .collect(),
     })
+}
+
+/// Parses the functions under a file's `functions` key.
+pub(super) fn functions(
+    entries: &IndexMap<String, String>,
+    file: &Rc<str>,
+    text: &str,
+) -> Result<Vec<Function>, SpecError> {
+    let mut places = Places::new(text);
+    places.key("functions");
+    let parse = |(signature, body): (&String, &String)| {
+        let at = places.key(signature);
+        parse::function("", (signature, at), (body, places.block()), file)
+    };
+    entries.iter().map(parse).collect()
 }
 
 fn parse_architecture(name: &str, text: &ArchitectureText, file: &Rc<str>) -> Result<Architecture, SpecError> {

@@ -14,6 +14,9 @@ pub mod syntax;
 use std::fmt;
 use std::rc::Rc;
 
+use indexmap::IndexMap;
+use serde::Deserialize;
+
 pub use family::{Architecture, Buffer, Class, Configuration, Definition, Family, Field, Shelf};
 use syntax::Position;
 
@@ -46,6 +49,20 @@ impl fmt::Display for SpecError {
 }
 
 impl std::error::Error for SpecError {}
+
+/// Reads the YAML of a spec file of any kind.
+pub(super) fn yaml<T: for<'de> Deserialize<'de>>(file: &Rc<str>, text: &str) -> Result<T, SpecError> {
+    document::read(file, text)
+}
+
+/// Parses the functions that stand under a file's `functions` key: (signature, body).
+pub(super) fn functions(
+    entries: &IndexMap<String, String>,
+    file: &Rc<str>,
+    text: &str,
+) -> Result<Vec<syntax::Function>, SpecError> {
+    family::functions(entries, file, text)
+}
 
 /// Parses the text of a spec file without using it; what a fuzzer calls.
 pub fn check(file: &str, text: &str) -> Result<(), SpecError> {

@@ -1,0 +1,83 @@
+//! The optimizer, gradient clipping and the loss scaler: runs their code of `specs/optimizers` over storages.
+//!
+//! ```text
+//! init(group, params)    when the optimizer is made, before the inputs
+//! step(group, params)    at each step; `state(p)` is what it keeps for a parameter, `group` its options
+//! ```
+
+mod builtins;
+mod machine;
+mod operators;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::rc::Rc;
+
+use super::context::Context;
+use crate::read::optimizers::Optimizer;
+use crate::schedule::Category;
+use machine::Machine;
+use value::{Given, Handle};
+
+pub(crate) use value::{Attributes, Value};
+
+/// `torch.optim.AdamW(parameters, ...)`: a few keep something from the start.
+pub(crate) fn init(context: &mut Context) -> Result<(), String> {
+    let optimizer = chosen(context)?;
+    let Some(init) = optimizer.init.clone() else { return Ok(()) };
+    let given = vec![group(context, &optimizer), parameters(context)];
+    call(context, optimizer, &init, given)
+}
+
+/// `optimizer.step()`
+pub(crate) fn step(context: &mut Context) -> Result<(), String> {
+    let optimizer = chosen(context)?;
+    let given = vec![group(context, &optimizer), parameters(context)];
+    let step = optimizer.step.clone();
+    call(context, optimizer, &step, given)
+}
+
+/// Calls a function that every optimizer has beside its own: clipping, or the scaler's.
+pub(crate) fn call_shared(context: &mut Context, name: &str, given: Vec<Value>) -> Result<(), String> {
+    let optimizer = chosen(context)?;
+    let missing = || format!("specs/optimizers has no function `{name}`");
+    let function = optimizer.functions.get(name).cloned().ok_or_else(missing)?;
+    call(context, optimizer, &function, given)
+}
+
+/// The parameters that are trained, as a list.
+pub(crate) fn parameters(context: &Context) -> Value {
+    let handle = |(number, trained): (usize, &super::parameters::Trained)| {
+        Value::Tensor(Handle { tensor: trained.tensor.clone(), owner: Some(number as u32) })
+    };
+    Value::list(context.trained.iter().enumerate().map(handle).collect())
+}
+
+/// The options of the optimizer, where it notes what it keeps beside the parameters' states.
+pub(crate) fn group(context: &mut Context, optimizer: &Optimizer) -> Value {
+    let group = context.group.get_or_insert_with(|| {
+        let settings = optimizer.settings.iter();
+        Rc::new(Attributes::new(settings.map(|(name, setting)| (name.clone(), Value::from(*setting))).collect()))
+    });
+    Value::Object(group.clone())
+}
+
+pub(crate) fn chosen(context: &Context) -> Result<Rc<Optimizer>, String> {
+    context.settings.optimizer.clone().ok_or_else(|| "no optimizer was chosen".to_owned())
+}
+
+fn call(
+    context: &mut Context,
+    optimizer: Rc<Optimizer>,
+    function: &crate::read::spec::syntax::Function,
+    positional: Vec<Value>,
+) -> Result<(), String> {
+    let category = std::mem::replace(&mut context.category, Category::Temporaries);
+    let enabled = std::mem::replace(&mut context.grad_enabled, false);
+    let mut machine = Machine { context, optimizer, depth: 0 };
+    let result = machine.call_function(function, Given { positional, named: Vec::new() });
+    context.category = category;
+    context.grad_enabled = enabled;
+    result.map(drop)
+}

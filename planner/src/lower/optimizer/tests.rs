@@ -1,0 +1,107 @@
+//! What records of whole models do not show: parameters of several types, parameters without a gradient.
+
+use std::rc::Rc;
+
+use smallvec::smallvec;
+
+use crate::dtype::Dtype;
+use crate::graph::{Graph, ModuleId, Parameter, TensorId};
+use crate::lower::context::{Context, Settings};
+use crate::lower::device::Device;
+use crate::lower::{optimizer, parameters};
+use crate::read::optimizers::choose;
+use crate::schedule::Event;
+
+const VECTORS: [(u64, Dtype); 5] =
+    [(1000, Dtype::F32), (2000, Dtype::BF16), (3000, Dtype::F16), (1500, Dtype::F32), (2500, Dtype::BF16)];
+
+/// A context whose parameters are loaded and have gradients.
+fn context(choice: &str, vectors: &[(u64, Dtype)]) -> Context {
+    let parameter = |(number, (size, dtype)): (usize, &(u64, Dtype))| Parameter {
+        name: format!("p{number}"),
+        module: ModuleId(0),
+        place: Some(number as u32),
+        tensor: TensorId(number as u32),
+        shape: smallvec![*size],
+        dtype: Some(*dtype),
+        buffer: false,
+        stored: true,
+    };
+    let graph = Graph { parameters: vectors.iter().enumerate().map(parameter).collect(), ..Graph::default() };
+    let device = Device { compute_capability: (9, 0), multiprocessors: 132, threads_per_multiprocessor: 2048 };
+    let chosen = choose(&choice.parse().expect("a choice"), None).expect("an optimizer");
+    let settings = Settings {
+        training: true,
+        weights: Dtype::F32,
+        autocast: None,
+        cub: None,
+        attention_kernel: None,
+        parallel: None,
+        trainable: None,
+        optimizer: Some(Rc::new(chosen)),
+    };
+    let mut context = Context::new(device, settings, Rc::new(graph));
+    parameters::load(&mut context);
+    for number in 0..vectors.len() {
+        let gradient = context.empty_like("gradient", &context.trained[number].tensor.clone());
+        context.trained[number].leaf.gradient.replace(Some(gradient));
+    }
+    context
+}
+
+/// What something asks for and gives back, as text: `+6000 -6000`.
+fn events(context: &mut Context, run: impl FnOnce(&mut Context) -> Result<(), String>) -> String {
+    context.log.phase(crate::schedule::Phase { step: 0, name: "start".into() });
+    run(context).expect("it runs");
+    let stream = context.log.take();
+    let start = stream.events.iter().rposition(|event| matches!(event, Event::Phase(_))).expect("a phase");
+    let bytes = |id: &crate::schedule::AllocationId| stream.allocations[id.index()].bytes.0;
+    let words = stream.events[start..].iter().filter_map(|event| match event {
+        Event::Allocate(id) => Some(format!("+{}", bytes(id))),
+        Event::Free(id) => Some(format!("-{}", bytes(id))),
+        _ => None,
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Measured with PyTorch 2.11: types come in the reverse order of their appearance, and the square roots of a type are
+/// held until those of the next are made.
+#[test]
+fn types_are_grouped_as_pytorchs_hash_table_gives_them_back() {
+    let mut two = context("adamw", &VECTORS[..2]);
+    let first = events(&mut two, optimizer::step);
+    assert_eq!(first, "+4000 +4000 +4000 +4000 +4000 +4000 -4000 -4000");
+    let mut five = context("adamw", &VECTORS);
+    let first = events(&mut five, optimizer::step);
+    let states = "+4000 +4000 +4000 +4000 +6000 +6000 +6000 +6000 +5000 +5000";
+    let roots = "+6000 +4000 +5000 -6000 +4000 +6000 -4000 -5000 -4000 -6000";
+    assert_eq!(first, format!("{states} {roots}"));
+}
+
+#[test]
+fn clipping_takes_the_norms_of_each_type_and_stacks_them_in_the_widest() {
+    let mut five = context("sgd", &VECTORS);
+    let clip = |context: &mut Context| {
+        let given = vec![optimizer::parameters(context)];
+        optimizer::call_shared(context, "clip_grad_norm", given)
+    };
+    let norms = "+4 +2 -4 +8 +2 +2 -8 +8 +4 +4 -8";
+    let total = "+20 +4 -20 -2 -2 -2 -4 -4";
+    assert_eq!(events(&mut five, clip), format!("{norms} {total} +4 +4 +4 -4 -4 +4 -4 -4 -4"));
+}
+
+#[test]
+fn what_has_no_gradient_keeps_nothing() {
+    let mut three = context("momentum,foreach=false", &VECTORS[..3]);
+    three.trained[1].leaf.gradient.replace(None);
+    assert_eq!(events(&mut three, optimizer::step), "+4000 +6000");
+}
+
+#[test]
+fn bfloat16_is_refused_where_bitsandbytes_has_no_kernel() {
+    let mut two = context("rmsprop8bit", &VECTORS[..2]);
+    let refusal = optimizer::init(&mut two).expect_err("refused");
+    assert!(refusal.starts_with("bitsandbytes has no kernel of this optimizer for bfloat16 gradients"), "{refusal}");
+    let mut one = context("sgd8bit", &VECTORS[..1]);
+    assert!(optimizer::init(&mut one).expect_err("refused").contains("needs a momentum"));
+}

@@ -1,0 +1,226 @@
+//! The optimizers: what each keeps and what its step allocates, written as PyTorch's Python has it (`specs/optimizers`).
+//!
+//! ```text
+//! specs/optimizers/adam.yaml:   optimizers: {adamw: {step: adam_step, options: ..., fixed: ...}}   functions: adam_step(...): ...
+//! --optimizer adamw,fused=true  -- choose -->  Optimizer: options with their values, functions to run at each step
+//! ```
+
+use std::path::Path;
+use std::rc::Rc;
+
+use indexmap::IndexMap;
+use rustc_hash::FxHashMap;
+use serde::Deserialize;
+
+use super::spec::syntax::{Function, Position};
+use super::spec::{self, SpecError};
+use super::specs;
+use crate::run::{OptimizerChoice, UnknownChoice};
+
+/// The value of an option.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum Setting {
+    /// `true`, `false`
+    Bool(bool),
+    /// A number.
+    Number(f64),
+    /// `null`: as the library decides.
+    Default(()),
+}
+
+/// An optimizer with its options, ready to run.
+#[derive(Debug)]
+pub struct Optimizer {
+    /// Its name.
+    pub name: String,
+    /// What it was read from.
+    pub source: String,
+    /// What its code finds in `group`.
+    pub settings: Vec<(Rc<str>, Setting)>,
+    /// The function that runs when it is made.
+    pub init: Option<Rc<Function>>,
+    /// The function that runs at each step.
+    pub step: Rc<Function>,
+    /// The functions that those call, with gradient clipping and the loss scaler.
+    pub functions: FxHashMap<Rc<str>, Rc<Function>>,
+}
+
+/// Why a choice of an optimizer means nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OptimizerError {
+    /// No optimizer has this name.
+    #[error(transparent)]
+    Unknown(#[from] UnknownChoice),
+    /// The optimizer has no such option.
+    #[error("{optimizer} has no option `{key}`: it has {known}")]
+    Option {
+        /// The optimizer.
+        optimizer: String,
+        /// What was given.
+        key: String,
+        /// What could be given.
+        known: String,
+    },
+    /// The option cannot have this value.
+    #[error("{optimizer}: {key}={value}: it must be {wanted}")]
+    Value {
+        /// The optimizer.
+        optimizer: String,
+        /// The option.
+        key: String,
+        /// What was given.
+        value: String,
+        /// What could be given.
+        wanted: &'static str,
+    },
+    /// A spec is wrong.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileText {
+    #[serde(rename = "name")]
+    _name: String,
+    source: String,
+    #[serde(default)]
+    optimizers: IndexMap<String, OptimizerText>,
+    functions: IndexMap<String, String>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OptimizerText {
+    step: String,
+    #[serde(default)]
+    init: Option<String>,
+    #[serde(default)]
+    aliases: Vec<String>,
+    options: IndexMap<String, Setting>,
+    #[serde(default)]
+    fixed: IndexMap<String, Setting>,
+}
+
+/// Names are compared without case, `_` and `-`: `paged_adamw8bit` is bitsandbytes' `PagedAdamW8bit`.
+fn folded(name: &str) -> String {
+    name.to_ascii_lowercase().replace(['_', '-'], "")
+}
+
+/// The files of the folder that every optimizer may call: clipping and the loss scaler.
+const SHARED: [&str; 2] = ["optimizers/clip.yaml", "optimizers/grad_scaler.yaml"];
+
+/// Finds an optimizer by its name, the user's folder first, and gives its options their values.
+///
+/// # Errors
+/// An unknown name or option, a value of the wrong kind, a wrong spec.
+pub fn choose(choice: &OptimizerChoice, folder: Option<&Path>) -> Result<Optimizer, OptimizerError> {
+    let wanted = folded(&choice.name);
+    for (file, text) in files(folder)? {
+        let parsed: FileText = spec::yaml(&file, &text)?;
+        let found = parsed
+            .optimizers
+            .iter()
+            .find(|(name, text)| folded(name) == wanted || text.aliases.iter().any(|alias| folded(alias) == wanted));
+        if let Some((name, entry)) = found {
+            return ready(choice, name, entry, &parsed, (&file, &text));
+        }
+    }
+    Err(UnknownChoice { what: "optimizer", word: choice.name.clone(), choices: names(folder)?.join(", ") }.into())
+}
+
+/// Every optimizer's name.
+///
+/// # Errors
+/// A wrong spec.
+pub fn names(folder: Option<&Path>) -> Result<Vec<String>, SpecError> {
+    let mut names = Vec::new();
+    for (file, text) in files(folder)? {
+        let parsed: FileText = spec::yaml(&file, &text)?;
+        names.extend(parsed.optimizers.into_keys());
+    }
+    Ok(names)
+}
+
+fn files(folder: Option<&Path>) -> Result<Vec<(Rc<str>, String)>, SpecError> {
+    let mut files = Vec::new();
+    if let Some(own) = folder.map(|folder| folder.join("optimizers")).filter(|own| own.is_dir()) {
+        let fail = |error: std::io::Error| {
+            SpecError::new(&own.display().to_string().into(), Position::default(), &error.to_string())
+        };
+        let mut paths = std::fs::read_dir(&own)
+            .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>())
+            .map_err(fail)?;
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+        paths.sort_unstable();
+        for path in paths {
+            files.push((path.display().to_string().into(), std::fs::read_to_string(&path).map_err(fail)?));
+        }
+    }
+    let embedded = specs::embedded_files("optimizers");
+    files.extend(embedded.into_iter().map(|(path, text)| (format!("specs/{path}").into(), text.to_owned())));
+    Ok(files)
+}
+
+fn ready(
+    choice: &OptimizerChoice,
+    name: &str,
+    entry: &OptimizerText,
+    parsed: &FileText,
+    (file, text): (&Rc<str>, &str),
+) -> Result<Optimizer, OptimizerError> {
+    let mut functions = FxHashMap::default();
+    let mut add = |list: Vec<Function>| {
+        functions.extend(list.into_iter().map(|function| (Rc::from(function.name.as_str()), Rc::new(function))));
+    };
+    for path in SHARED {
+        let shared: Rc<str> = format!("specs/{path}").into();
+        let Some(text) = specs::embedded(path) else { continue };
+        let parsed: FileText = spec::yaml(&shared, text)?;
+        add(spec::functions(&parsed.functions, &shared, text)?);
+    }
+    add(spec::functions(&parsed.functions, file, text)?);
+    let function = |wanted: &String| {
+        let missing = || SpecError::new(file, Position::default(), &format!("{name}: there is no function `{wanted}`"));
+        functions.get(wanted.as_str()).cloned().ok_or_else(missing)
+    };
+    let step = function(&entry.step)?;
+    let init = entry.init.as_ref().map(function).transpose()?;
+    functions.insert("optimizer_step".into(), step.clone());
+    let settings = settings(choice, name, entry)?;
+    Ok(Optimizer { name: name.to_owned(), source: parsed.source.clone(), settings, init, step, functions })
+}
+
+fn settings(
+    choice: &OptimizerChoice,
+    name: &str,
+    entry: &OptimizerText,
+) -> Result<Vec<(Rc<str>, Setting)>, OptimizerError> {
+    let mut options = entry.options.clone();
+    for (key, value) in &choice.options {
+        let Some(setting) = options.get_mut(key) else {
+            let known = entry.options.keys().cloned().collect::<Vec<_>>().join(", ");
+            return Err(OptimizerError::Option { optimizer: name.to_owned(), key: key.clone(), known });
+        };
+        let (parsed, wanted) = match setting {
+            Setting::Number(_) => (value.parse().ok().filter(|n: &f64| n.is_finite()).map(Setting::Number), "a number"),
+            Setting::Bool(_) => (switch(value).filter(|s| *s != Setting::Default(())), "true or false"),
+            Setting::Default(()) => (switch(value), "true, false or none"),
+        };
+        let wrong =
+            || OptimizerError::Value { optimizer: name.to_owned(), key: key.clone(), value: value.clone(), wanted };
+        *setting = parsed.ok_or_else(wrong)?;
+    }
+    let all = options.iter().chain(&entry.fixed);
+    Ok(all.map(|(key, setting)| (Rc::from(key.as_str()), *setting)).collect())
+}
+
+fn switch(word: &str) -> Option<Setting> {
+    match word.to_ascii_lowercase().as_str() {
+        "true" => Some(Setting::Bool(true)),
+        "false" => Some(Setting::Bool(false)),
+        "none" | "null" => Some(Setting::Default(())),
+        _ => None,
+    }
+}

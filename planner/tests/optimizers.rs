@@ -1,0 +1,85 @@
+//! Optimizers, clipping and the loss scaler against PyTorch and bitsandbytes: small models, every optimizer, their options.
+
+mod support;
+
+use planner::bytes::Bytes;
+use planner::read::optimizers::{choose, names};
+use planner::run::OptimizerChoice;
+use support::plans::{difference, phase_difference, planned};
+use support::{Trace, records};
+
+#[test]
+fn every_recorded_optimizer_has_pytorchs_event_stream_and_figures() {
+    let cases = records("optimizers.jsonl");
+    assert!(cases.len() >= 70, "only {} cases", cases.len());
+    let mut wrong = Vec::new();
+    for record in &cases {
+        let plan = planned(record);
+        let trace = Trace::load_from("optimizers", &record.id);
+        if let Some(text) = difference(&plan, &trace).or_else(|| phase_difference(&plan, record)) {
+            wrong.push(format!("{}: {text}", record.id));
+        }
+        let peaks = (plan.outcome.peak_allocated, plan.outcome.peak_reserved);
+        if peaks != (record.max_allocated, record.max_reserved) {
+            wrong.push(format!("{}: peaks {peaks:?}", record.id));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
+#[test]
+fn every_optimizer_is_among_the_records() {
+    let cases = records("optimizers.jsonl");
+    let choice = |value| OptimizerChoice::from_json(value).expect("an optimizer");
+    let chosen: Vec<String> =
+        cases.iter().map(|r| choose(&choice(&r.case["optimizer"]), None).expect("known").name).collect();
+    let missing: Vec<String> = names(None).expect("sound specs").into_iter().filter(|n| !chosen.contains(n)).collect();
+    assert_eq!(missing, UNRECORDED, "record them, or say here why not");
+}
+
+/// SGD of 8 and 32 bits under the name that sets its momentum.
+const UNRECORDED: [&str; 2] = ["momentum8bit", "momentum32bit"];
+
+#[test]
+fn paged_states_are_counted_on_the_host() {
+    let host = |id: &str| {
+        let cases = records("optimizers.jsonl");
+        planned(cases.iter().find(|record| record.id == id).expect("a record")).stream.host
+    };
+    // one table of 2003 by 64: two states of a byte an element, and one of four
+    assert_eq!(host("opt-pagedadamw8bit-host"), Bytes(2 * 2003 * 64));
+    assert_eq!(host("opt-pagedlion32bit-host-clip"), Bytes(4 * 2003 * 64));
+    assert_eq!(host("opt-adamw-amsgrad"), Bytes(0));
+}
+
+fn refusal(text: &str) -> String {
+    match text.parse::<OptimizerChoice>() {
+        Err(error) => error.to_string(),
+        Ok(choice) => choose(&choice, None).expect_err("refused").to_string(),
+    }
+}
+
+#[test]
+fn what_no_optimizer_has_is_refused_in_one_line() {
+    let known = "lr, momentum, dampening, weight_decay, nesterov, maximize, foreach, fused";
+    assert_eq!(refusal("sgd,amsgrad=true"), format!("sgd has no option `amsgrad`: it has {known}"));
+    assert_eq!(refusal("adamw,fused=7"), "adamw: fused=7: it must be true, false or none");
+    assert_eq!(refusal("adamw,amsgrad=none"), "adamw: amsgrad=none: it must be true or false");
+    assert_eq!(refusal("sgd,momentum=much"), "sgd: momentum=much: it must be a number");
+    assert_eq!(refusal("adamw,fused"), "`fused` is no optimizer's option: write NAME,key=value,...");
+    assert_eq!(refusal(""), "`` is no optimizer's option: write NAME,key=value,...");
+    let unknown = refusal("sophia");
+    assert!(unknown.starts_with("`sophia` is no optimizer: it is one of ") && !unknown.contains('\n'), "{unknown}");
+    for name in names(None).expect("sound specs") {
+        assert!(unknown.contains(&name), "{name} is not offered");
+    }
+}
+
+#[test]
+fn names_are_read_as_bitsandbytes_and_people_write_them() {
+    let name = |text: &str| choose(&text.parse().expect("an optimizer"), None).expect("known").name;
+    assert_eq!(name("AdamW"), "adamw");
+    assert_eq!(name("PagedAdamW8bit"), "paged_adamw8bit");
+    assert_eq!(name("paged-adamw"), "paged_adamw32bit");
+    assert_eq!(name("lion32bit"), "lion");
+}
