@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use planner::allocate::PhaseFigures;
+use planner::bytes::Bytes;
 use planner::graph::Checkpointing;
 use planner::plan::{Emulation, Plan, plan_with};
 use planner::read::gpus::{Gpu, GpuCatalogue};
@@ -113,6 +115,21 @@ pub fn difference(plan: &Plan, trace: &Trace) -> Option<String> {
     Some(text)
 }
 
+/// A phase's peaks as record.py takes them: it resets them once the model is loaded, so that what loading needs for a while
+/// (whole parameters that are then sharded) is not in its figures.
+fn recorded_peaks(plan: &Plan, figures: &PhaseFigures) -> (Bytes, Bytes) {
+    match &*plan.stream.phases[figures.phase as usize].name {
+        "load" => (figures.allocated, figures.reserved),
+        _ => (figures.peak_allocated, figures.peak_reserved),
+    }
+}
+
+/// Both peaks of a run as record.py takes them.
+pub fn peaks(plan: &Plan) -> (Bytes, Bytes) {
+    let phases = plan.outcome.phases.iter().map(|figures| recorded_peaks(plan, figures));
+    phases.fold((Bytes(0), Bytes(0)), |most, peaks| (most.0.max(peaks.0), most.1.max(peaks.1)))
+}
+
 /// The first figure of a phase that differs, in words.
 pub fn phase_difference(plan: &Plan, record: &TruthCase) -> Option<String> {
     if plan.outcome.phases.len() != record.phases.len() {
@@ -120,11 +137,12 @@ pub fn phase_difference(plan: &Plan, record: &TruthCase) -> Option<String> {
     }
     plan.outcome.phases.iter().zip(&record.phases).find_map(|(ours, theirs)| {
         let phase = &plan.stream.phases[ours.phase as usize];
+        let (peak_allocated, peak_reserved) = recorded_peaks(plan, ours);
         let figures = [
             ("allocated", ours.allocated, theirs.allocated),
-            ("peak allocated", ours.peak_allocated, theirs.peak_allocated),
+            ("peak allocated", peak_allocated, theirs.peak_allocated),
             ("reserved", ours.reserved, theirs.reserved),
-            ("peak reserved", ours.peak_reserved, theirs.peak_reserved),
+            ("peak reserved", peak_reserved, theirs.peak_reserved),
         ];
         if (phase.step as usize, &*phase.name) != (theirs.step, &theirs.phase[..]) {
             return Some(format!("phase {} {}, PyTorch's {} {}", phase.step, phase.name, theirs.step, theirs.phase));

@@ -51,6 +51,7 @@ impl Reducer {
         let place = vec![0; leaves.len()];
         let mut reducer = Reducer { options, leaves, buckets: Vec::new(), place, ready: Vec::new(), rebuilt: false };
         if reducer.options.init_sync {
+            reducer.verify(context);
             let sizes = module_sizes(context);
             broadcast(context, &sizes);
         }
@@ -60,6 +61,16 @@ impl Reducer {
         assigned.reverse();
         reducer.make_buckets(context, &assigned);
         reducer
+    }
+
+    /// reducer.cpp, `verify_params_across_processes`: every rank's number of parameters, then all sizes and strides, travel as
+    /// 64-bit numbers.
+    fn verify(&self, context: &mut Context) {
+        let numbers: u64 = self.leaves.iter().map(|leaf| 2 * leaf.sizes.len() as u64).sum();
+        let counts: Vec<_> = (0..=self.options.ranks).map(|_| context.allocate("verify_params", 8)).collect();
+        let metadata = context.allocate("verify_params", 8 * numbers);
+        drop(metadata);
+        drop(counts);
     }
 
     /// `DistributedDataParallel._pre_forward`.
