@@ -134,12 +134,11 @@ pub struct PlanArguments {
     /// Checkpoint these modules' calls: none, full (as transformers does), or paths with commas between [default: none]
     #[arg(long, value_name = "MODULES", help_heading = "Run")]
     checkpoint: Option<String>,
-    /// DistributedDataParallel over N GPUs, one of which is planned; options: bucket_cap_mb=,
-    /// gradient_as_bucket_view=, init_sync=
-    #[arg(long, value_name = "N[,KEY=VALUE]", value_parser = ddp, allow_negative_numbers = true, conflicts_with = "fsdp", help_heading = "Run")]
+    /// DistributedDataParallel: one of N GPUs; keys: bucket_cap_mb, gradient_as_bucket_view, init_sync
+    #[arg(long, value_name = "N[,K=V]", value_parser = ddp, allow_negative_numbers = true, conflicts_with = "fsdp", help_heading = "Run")]
     ddp: Option<Parallel>,
-    /// FSDP2 over N GPUs, one of which is planned; options: reshard=, param_dtype=, reduce_dtype=, offload=
-    #[arg(long, value_name = "N[,KEY=VALUE]", value_parser = fsdp, allow_negative_numbers = true, help_heading = "Run")]
+    /// FSDP2: one of N GPUs; keys: reshard, param_dtype, reduce_dtype, offload
+    #[arg(long, value_name = "N[,K=V]", value_parser = fsdp, allow_negative_numbers = true, help_heading = "Run")]
     fsdp: Option<Parallel>,
     /// How often the loop goes round [default: 3]
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]

@@ -84,16 +84,17 @@ impl Planned<'_> {
 
 /// What a plan of one rank leaves out.
 fn parallel_note(parallel: &Parallel) -> String {
-    let reduced = match parallel {
+    let meant = match parallel {
         Parallel::Ddp(_) => "",
         Parallel::Fsdp(fsdp) if fsdp.offload => {
-            "; the shards, their gradients and the optimizer's states lie in host memory"
+            ", which loads the whole model before it shards it; shards, their gradients and the optimizer's states then lie \
+             in host memory"
         }
-        Parallel::Fsdp(_) => ", whose shards are the largest",
+        Parallel::Fsdp(_) => ", which loads the whole model before it shards it",
     };
     let ranks = parallel.ranks();
     format!(
-        "one GPU of {ranks} is planned, the first{reduced}; NCCL's own buffers lie outside the allocator and are not in these \
+        "one GPU of {ranks} is planned, the first{meant}; NCCL's own buffers lie outside the allocator and are not in these \
          figures"
     )
 }
