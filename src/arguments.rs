@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use planner::bytes::Bytes;
 use planner::read::run_file::{Kernel, Wishes};
-use planner::run::{Attention, Mode, OptimizerChoice, Precision, ZeroGrad, parse_checkpoint};
+use planner::run::{Attention, Mode, OptimizerChoice, Parallel, ParallelError, Precision, ZeroGrad, parse_checkpoint};
 
 use crate::failure::Failure;
 use crate::{BAD, FITS, output};
@@ -140,6 +140,12 @@ pub struct PlanArguments {
     /// Keep so many steps' losses with their graphs, as losses.append(loss) does
     #[arg(long, value_name = "N", help_heading = "Run")]
     keep_losses: Option<u64>,
+    /// DistributedDataParallel: one of N GPUs; keys: bucket_cap_mb, gradient_as_bucket_view, init_sync
+    #[arg(long, value_name = "N[,K=V]", value_parser = ddp, allow_negative_numbers = true, conflicts_with = "fsdp", help_heading = "Run")]
+    ddp: Option<Parallel>,
+    /// FSDP2: one of N GPUs; keys: reshard, param_dtype, reduce_dtype, offload
+    #[arg(long, value_name = "N[,K=V]", value_parser = fsdp, allow_negative_numbers = true, help_heading = "Run")]
+    fsdp: Option<Parallel>,
     /// How often the loop goes round [default: 3]
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     steps: Option<u64>,
@@ -222,6 +228,9 @@ impl PlanArguments {
             checkpoint: self.checkpoint.as_deref().map(parse_checkpoint),
             zero_grad: self.zero_grad,
             keep_losses: self.keep_losses,
+            ddp: self.ddp.clone(),
+            fsdp: self.fsdp.clone(),
+            parallel: None,
             steps: self.steps,
             attention: self.attention,
             sdpa: self.sdpa,
@@ -248,6 +257,16 @@ pub fn read() -> Result<Command, Failure> {
         }
         Err(error) => Err(usage(&error)),
     }
+}
+
+/// The words of `--ddp`.
+fn ddp(words: &str) -> Result<Parallel, ParallelError> {
+    Parallel::ddp(words)
+}
+
+/// The words of `--fsdp`.
+fn fsdp(words: &str) -> Result<Parallel, ParallelError> {
+    Parallel::fsdp(words)
 }
 
 /// A whole number that is not negative.

@@ -46,6 +46,7 @@ fn stages(criterion: &mut Criterion, model: &planner::read::model::Model, run: &
         weights: planner::dtype::Dtype::BF16,
         autocast: None,
         cub: None,
+        parallel: None,
         attention_kernel: None,
         trainable: None,
         optimizer: None,

@@ -152,6 +152,7 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         weights: precision.dtype(),
         autocast: precision.autocast(),
         cub: emulation.cub,
+        parallel: run.parallel.clone(),
         attention_kernel: run.sdpa.filter(|_| run.attention == Attention::Sdpa),
         trainable: run.trainable.as_deref().map(Regex::new).transpose()?,
         optimizer: optimizer(run)?,

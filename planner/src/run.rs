@@ -1,5 +1,7 @@
 //! A run: what is done with a model. The meaning of each choice is that of the loops in specs/library/loops.yaml.
 
+mod parallel;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -7,6 +9,8 @@ use crate::bytes::Bytes;
 use crate::dtype::Dtype;
 use crate::graph::Checkpointing;
 use crate::lower::kernels::attention::Backend;
+
+pub use parallel::{Ddp, Fsdp, Parallel, ParallelError};
 
 /// What the loop does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -297,6 +301,8 @@ pub struct Run {
     pub zero_grad: ZeroGrad,
     /// How many steps' losses are kept, with their graphs, as `losses.append(loss)` does.
     pub keep_losses: u64,
+    /// How the run is spread over several GPUs.
+    pub parallel: Option<Parallel>,
     /// How often the loop goes round.
     pub steps: u64,
     /// How the model computes attention.
@@ -328,6 +334,7 @@ impl Default for Run {
             checkpoint: Checkpointing::Off,
             zero_grad: ZeroGrad::default(),
             keep_losses: 0,
+            parallel: None,
             steps: 3,
             attention: Attention::default(),
             sdpa: None,
@@ -372,6 +379,14 @@ pub enum RunError {
         /// The largest.
         most: u64,
     },
+    /// Data parallel without training.
+    #[error("{words} is for training: --mode {mode} runs alike on every GPU")]
+    NotTraining {
+        /// What was asked for.
+        words: String,
+        /// The mode.
+        mode: Mode,
+    },
 }
 
 impl Run {
@@ -410,6 +425,9 @@ impl Run {
             if value > most {
                 return Err(RunError::TooLarge { what, value, most });
             }
+        }
+        if let Some(parallel) = self.parallel.as_ref().filter(|_| self.mode != Mode::Train) {
+            return Err(RunError::NotTraining { words: parallel.words(), mode: self.mode });
         }
         if let Some(norm) = self.clip.filter(|norm| !norm.is_finite() || *norm <= 0.0) {
             return Err(RunError::Clip { value: norm.to_string() });

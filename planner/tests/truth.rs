@@ -12,7 +12,7 @@ use support::plans::{difference, phase_difference, planned};
 use support::{Trace, TruthCase, truth_cases};
 
 /// Keys of a case that plans do not cover yet, with the value that means "not used".
-const NOT_COVERED: [(&str, &str); 3] = [("lora", "null"), ("quantize", "null"), ("parallel", "null")];
+const NOT_COVERED: [(&str, &str); 2] = [("lora", "null"), ("quantize", "null")];
 
 fn is_covered(case: &TruthCase) -> bool {
     let case = &case.case;

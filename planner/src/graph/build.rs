@@ -24,7 +24,7 @@ impl Machine {
         let parameters = class.constructor.parameters.iter();
         let mut locals: Frame = parameters.map(|p| constructor[usize::from(p.name.0)].take()).collect();
         let module = class.is_module.then(|| {
-            self.modules.push(Module { path, class: class.name.clone() });
+            self.modules.push(Module { path, class: class.name.clone(), block: false });
             ModuleId(self.modules.len() as u32 - 1)
         });
         let object =
@@ -103,6 +103,11 @@ impl Machine {
             Value::Object(child) => self.enlist(child, path, training),
             Value::Sequence(children) => {
                 for (number, child) in children.iter().enumerate() {
+                    if let Value::Object(child) = child
+                        && let Some(module) = child.module
+                    {
+                        self.modules[module.index()].block = true;
+                    }
                     self.enlist_child(child, &join(path, &number.to_string()), training)?;
                 }
                 Ok(())

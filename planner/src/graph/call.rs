@@ -96,9 +96,13 @@ impl Machine {
         let Some(module) = object.module else { return self.error("only modules can be called") };
         let checkpoint = self.begin_checkpoint(object, module, &mut given);
         let held = given.clone_values();
+        let call = self.begin_call(module, &held);
         self.steps.borrow_mut().push(Step::Enter(module));
         let result = self.forward(object, module, given);
         drop(held);
+        if let (Some(call), Ok(result)) = (call, &result) {
+            self.end_call(call, result);
+        }
         self.steps.borrow_mut().push(Step::Exit(module));
         if checkpoint {
             self.steps.borrow_mut().push(Step::ExitCheckpoint);

@@ -40,6 +40,8 @@ pub struct Machine {
     /// The checkpointed calls whose backward is to come.
     pub(super) pending: Vec<super::checkpoint::Pending>,
     pub(super) checkpoints: Vec<super::Checkpoint>,
+    /// The calls of the model and of its blocks.
+    pub(super) calls: Vec<super::Call>,
     /// The modules whose code runs, outermost first.
     pub(super) running: Vec<ModuleId>,
     pub(super) depth: usize,
@@ -68,6 +70,7 @@ impl Machine {
             checkpointed: FxHashSet::default(),
             pending: Vec::new(),
             checkpoints: Vec::new(),
+            calls: Vec::new(),
             running: Vec::new(),
             depth: 0,
         }

@@ -15,6 +15,7 @@ mod build;
 mod builtins;
 mod call;
 mod checkpoint;
+mod hooked;
 mod index;
 mod machine;
 mod unroll;
@@ -66,6 +67,10 @@ id!(
     /// A checkpointed call of a module.
     CheckpointId
 );
+id!(
+    /// A call of the model or of one of its blocks.
+    CallId
+);
 
 /// A checkpointed call of a module, as Python runs it again in backward.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +84,18 @@ pub struct Checkpoint {
     pub release: Vec<Step>,
 }
 
+/// A call of the model or of a block, with the tensors that a hook on it sees: those in its positional and named arguments,
+/// in its tuples and dictionaries, and in what it returns.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// What is called.
+    pub module: ModuleId,
+    /// Tensors among the arguments.
+    pub arguments: Vec<TensorId>,
+    /// Tensors among the results.
+    pub results: Vec<TensorId>,
+}
+
 /// A module of the model's tree.
 #[derive(Clone, Debug)]
 pub struct Module {
@@ -86,6 +103,8 @@ pub struct Module {
     pub path: String,
     /// The name of its class.
     pub class: Rc<str>,
+    /// Whether it stands in a list of modules, as a model's blocks do.
+    pub block: bool,
 }
 
 /// A parameter or a buffer of the model.
@@ -166,6 +185,10 @@ pub enum Step {
     Enter(ModuleId),
     /// A module's call has returned.
     Exit(ModuleId),
+    /// A call of the model or of a block begins: hooks before it.
+    EnterCall(CallId),
+    /// A call of the model or of a block has returned: hooks after it.
+    ExitCall(CallId),
     /// A checkpointed call begins.
     EnterCheckpoint(CheckpointId),
     /// A checkpointed call has returned.
@@ -185,6 +208,8 @@ pub struct Graph {
     pub ops: Vec<Op>,
     /// What happens, in order.
     pub steps: Vec<Step>,
+    /// The calls of the model and of its blocks, by [`CallId`].
+    pub calls: Vec<Call>,
     /// The checkpointed calls, by [`CheckpointId`].
     pub checkpoints: Vec<Checkpoint>,
 }

@@ -59,6 +59,7 @@ pub fn unroll(
             shapes: machine.shapes,
             ops: machine.ops,
             steps,
+            calls: machine.calls,
             checkpoints: machine.checkpoints,
         }),
         Err(error) => Err(*error),

@@ -9,7 +9,7 @@
 //! forward broadcast, cast where it had another type); then the incoming gradients and what was saved go; then each
 //! output joins the input buffer of the next node.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BinaryHeap;
 use std::fmt;
 use std::rc::Rc;
@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 use super::context::{Context, Thread};
 use super::tensor::{Tensor, TensorData};
 use crate::dtype::Dtype;
-use crate::graph::{Dims, ModuleId};
+use crate::graph::{CallId, Dims, ModuleId};
 use crate::ops;
 use crate::schedule::Category;
 
@@ -69,6 +69,8 @@ pub struct Node {
     pub module: ModuleId,
     sequence: u64,
     edges: RefCell<SmallVec<[Edge; 3]>>,
+    /// The call whose hook waits for the gradient of a result that this node made (`Tensor.register_hook`).
+    hook: Cell<Option<CallId>>,
     /// Sizes and type of each output of the forward.
     outputs: SmallVec<[(Dims, Dtype); 1]>,
     apply: RefCell<Option<Apply>>,
@@ -95,6 +97,11 @@ impl Drop for Node {
 }
 
 impl Node {
+    /// Has the hook of a call run before it.
+    pub(super) fn set_hook(&self, call: CallId) {
+        self.hook.set(Some(call));
+    }
+
     pub(super) fn new(
         name: &'static str,
         module: ModuleId,
@@ -103,7 +110,15 @@ impl Node {
         outputs: SmallVec<[(Dims, Dtype); 1]>,
         apply: Apply,
     ) -> Rc<Node> {
-        Rc::new(Node { name, module, sequence, edges: RefCell::new(edges), outputs, apply: RefCell::new(Some(apply)) })
+        Rc::new(Node {
+            name,
+            module,
+            sequence,
+            edges: RefCell::new(edges),
+            hook: Cell::default(),
+            outputs,
+            apply: RefCell::new(Some(apply)),
+        })
     }
 }
 
@@ -155,10 +170,14 @@ pub fn backward(context: &mut Context, loss: &Tensor) -> Result<(), String> {
     while let Some(Ready { target, inputs, .. }) = queue.pop() {
         match target {
             Edge::Node(node, _) => run(context, &node, inputs, &mut waiting, &mut queue)?,
-            Edge::Leaf(leaf) => accumulate(context, &leaf, inputs),
+            Edge::Leaf(leaf) => {
+                accumulate(context, &leaf, inputs);
+                super::parallel::gradient_ready(context, &leaf);
+            }
             Edge::None => {}
         }
     }
+    super::parallel::backward_done(context);
     context.leave_backward(thread, enabled);
     drop(ones);
     Ok(())
@@ -202,6 +221,9 @@ fn run(
         return Err(format!("{} was already run backward", node.name));
     };
     let outer = context.enter_node(node);
+    if let Some(call) = node.hook.take() {
+        super::parallel::before_node(context, call);
+    }
     let mut outputs = if inputs.iter().any(Option::is_some) { apply(context, &mut inputs) } else { Gradients::new() };
     let edges = node.edges.borrow().clone();
     validate(context, &edges, &mut outputs);

@@ -43,6 +43,8 @@ pub struct Settings {
     pub cub: Option<super::kernels::cub::Architecture>,
     /// The attention kernel asked for.
     pub attention_kernel: Option<super::kernels::attention::Backend>,
+    /// How the run is spread over several GPUs, if it is.
+    pub parallel: Option<crate::run::Parallel>,
     /// The names of the parameters that are trained; all where None is given.
     pub trainable: Option<regex::Regex>,
     /// The optimizer; None where nothing is trained.
@@ -62,6 +64,8 @@ pub struct Context {
     sequence: u64,
     module: ModuleId,
     node: Option<&'static str>,
+    /// The CUDA stream that is current: 0 is the default one, the others are numbered as they first allocate.
+    pub(super) stream: u32,
     /// What new allocations are for.
     pub category: Category,
     /// The program.
@@ -82,6 +86,8 @@ pub struct Context {
     pub(super) loaded: Vec<(TensorId, Tensor)>,
     /// The parameters that are trained, in the order of `model.parameters()`.
     pub(super) trained: Vec<Trained>,
+    /// What data parallel training keeps.
+    pub(super) parallel: Option<Box<super::parallel::State>>,
     /// What the optimizer keeps, by the position in `trained`.
     pub(super) states: FxHashMap<u32, Rc<Attributes>>,
     /// The optimizer's options, and what it keeps beside the parameters' states.
@@ -109,6 +115,7 @@ impl Context {
             sequence: 0,
             module: ModuleId(0),
             node: None,
+            stream: 0,
             category: Category::Temporaries,
             values: vec![None; graph.shapes.len()],
             graph,
@@ -119,6 +126,7 @@ impl Context {
             autocast: Autocast::default(),
             loaded: Vec::new(),
             trained: Vec::new(),
+            parallel: None,
             states: FxHashMap::default(),
             group: None,
             scaler: Rc::default(),
@@ -140,15 +148,21 @@ impl Context {
         if self.recomputation.as_ref().is_some_and(|again| again.stopped) {
             return self.log.nothing();
         }
-        self.log.allocate(Allocation {
+        let allocation = self.allocation(op, bytes, parameter);
+        self.log.allocate(allocation)
+    }
+
+    /// An allocation by whoever runs now.
+    pub(super) fn allocation(&self, op: &'static str, bytes: u64, parameter: Option<u32>) -> Allocation {
+        Allocation {
             bytes: Bytes(bytes),
-            stream: 0,
+            stream: self.stream,
             op,
             node: self.node,
             module: self.module,
             category: self.category,
             parameter,
-        })
+        }
     }
 
     /// A new contiguous tensor.

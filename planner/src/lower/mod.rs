@@ -14,6 +14,7 @@ pub mod device;
 pub mod iterator;
 pub mod kernels;
 pub(crate) mod optimizer;
+mod parallel;
 pub mod parameters;
 pub(crate) mod scaler;
 pub mod tensor;
@@ -59,6 +60,8 @@ pub fn lower(graph: &Rc<Graph>, device: &Device, settings: Settings) -> Result<S
             Step::Drop(tensor) => context.values[tensor.index()] = None,
             Step::EnterCheckpoint(id) => checkpoint::enter(&mut context, *id),
             Step::ExitCheckpoint => checkpoint::exit(&mut context),
+            Step::EnterCall(id) => parallel::before_call(&mut context, *id),
+            Step::ExitCall(id) => parallel::after_call(&mut context, *id),
             Step::Enter(_) | Step::Exit(_) => {}
         }
         if let Some(failure) = context.failure.take() {

@@ -41,6 +41,7 @@ pub(crate) fn load(context: &mut Context) {
     }
     trained.sort_by_key(|(place, _)| *place);
     context.trained = trained.into_iter().map(|(_, trained)| trained).collect();
+    super::parallel::after_load(context);
     context.category = category;
 }
 

@@ -3,7 +3,7 @@
 //! A [`Tensor`] is a counted reference, as in PyTorch; views share a [`Storage`]. When the last reference to a storage
 //! goes, the free is written into the [`Log`]: Rust's ownership does what C++'s intrusive pointers do.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::autograd::Edge;
@@ -23,17 +23,17 @@ impl Log {
         let bytes = allocation.bytes;
         let category = allocation.category;
         if bytes == Bytes(0) {
-            return Rc::new(Storage { allocation: None, category: RefCell::new(category), log: self.clone() });
+            drop(stream);
+            return self.nothing();
         }
-        let id = AllocationId(stream.allocations.len() as u32);
-        stream.allocations.push(allocation);
-        stream.events.push(Event::Allocate(id));
-        Rc::new(Storage { allocation: Some(id), category: RefCell::new(category), log: self.clone() })
+        let id = stream.allocate(allocation);
+        Rc::new(Storage { allocation: Cell::new(Some(id)), category: RefCell::new(category), log: self.clone() })
     }
 
     /// A storage of no bytes.
     pub(super) fn nothing(self: &Rc<Self>) -> Rc<Storage> {
-        Rc::new(Storage { allocation: None, category: RefCell::new(Category::Temporaries), log: self.clone() })
+        let category = RefCell::new(Category::Temporaries);
+        Rc::new(Storage { allocation: Cell::new(None), category, log: self.clone() })
     }
 
     /// Writes a phase's end.
@@ -53,7 +53,7 @@ impl Log {
 /// Memory that tensors share. A storage of no bytes makes no event.
 #[derive(Debug)]
 pub struct Storage {
-    allocation: Option<AllocationId>,
+    allocation: Cell<Option<AllocationId>>,
     category: RefCell<Category>,
     log: Rc<Log>,
 }
@@ -61,11 +61,28 @@ pub struct Storage {
 impl Storage {
     /// Notes that the memory is now for something else.
     pub fn becomes(&self, category: Category) {
-        if let Some(id) = self.allocation
+        if let Some(id) = self.allocation.get()
             && *self.category.borrow() != category
         {
             self.category.replace(category);
             self.log.0.borrow_mut().events.push(Event::Becomes(id, category));
+        }
+    }
+
+    /// Gives the memory back and stays, empty, for those that refer to it: `storage.resize_(0)`.
+    pub(super) fn release(&self) {
+        if let Some(id) = self.allocation.take() {
+            self.log.0.borrow_mut().events.push(Event::Free(id));
+        }
+    }
+
+    /// Takes memory again: `storage.resize_(n)`.
+    pub(super) fn refill(&self, allocation: Allocation) {
+        self.release();
+        if allocation.bytes > Bytes(0) {
+            self.category.replace(allocation.category);
+            let id = self.log.0.borrow_mut().allocate(allocation);
+            self.allocation.set(Some(id));
         }
     }
 
@@ -77,9 +94,7 @@ impl Storage {
 
 impl Drop for Storage {
     fn drop(&mut self) {
-        if let Some(id) = self.allocation {
-            self.log.0.borrow_mut().events.push(Event::Free(id));
-        }
+        self.release();
     }
 }
 

@@ -6,6 +6,8 @@
 //! FILE.yaml ────┘          `new-tokens` may be written `new_tokens`; unknown keys are errors with file, line and column
 //! ```
 
+mod parallel;
+
 use std::fmt::{self, Display};
 use std::fs;
 use std::marker::PhantomData;
@@ -18,7 +20,9 @@ use serde::{Deserialize, Deserializer};
 use crate::bytes::Bytes;
 use crate::graph::Checkpointing;
 use crate::lower::kernels::attention::Backend;
-use crate::run::{Attention, Mode, OptimizerChoice, Precision, Run, ZeroGrad, parse_checkpoint, parse_kernel};
+use crate::run::{
+    Attention, Mode, OptimizerChoice, Parallel, Precision, Run, ZeroGrad, parse_checkpoint, parse_kernel,
+};
 
 /// The longest run file that is read, in bytes.
 const LARGEST_RUN_FILE: u64 = 1 << 20;
@@ -62,6 +66,15 @@ pub struct Wishes {
     /// How many steps' losses are kept with their graphs.
     #[serde(alias = "keep_losses")]
     pub keep_losses: Option<u64>,
+    /// Data parallel with whole parameters: `8`, or `8,gradient_as_bucket_view=true`.
+    #[serde(deserialize_with = "parallel::ddp")]
+    pub ddp: Option<Parallel>,
+    /// Data parallel with sharded parameters.
+    #[serde(deserialize_with = "parallel::fsdp")]
+    pub fsdp: Option<Parallel>,
+    /// Either, as a mapping: `{ddp: 8}`.
+    #[serde(deserialize_with = "parallel::either")]
+    pub parallel: Option<Parallel>,
     /// How often the loop goes round.
     pub steps: Option<u64>,
     /// How the model computes attention.
@@ -153,12 +166,25 @@ pub fn parse(path: &Path, text: &str) -> Result<Wishes, RunFileError> {
         let message = message.split(" at line ").next().unwrap_or(&message).replace('\n', " ");
         RunFileError::Parse { path: path.to_owned(), line, column, message }
     })?;
-    Ok(wishes.unwrap_or_default())
+    let wishes = wishes.unwrap_or_default();
+    if wishes.ways() > 1 {
+        let message = "`ddp`, `fsdp` and `parallel` say the same thing: one of them is enough".to_owned();
+        return Err(RunFileError::Parse { path: path.to_owned(), line: 1, column: 1, message });
+    }
+    Ok(wishes)
 }
 
 impl Wishes {
+    /// How many ways of spreading the run over GPUs are wished for.
+    fn ways(&self) -> usize {
+        [&self.ddp, &self.fsdp, &self.parallel].into_iter().flatten().count()
+    }
+
     /// These, and where they say nothing, those.
-    pub fn or(self, other: Wishes) -> Wishes {
+    pub fn or(self, mut other: Wishes) -> Wishes {
+        if self.ways() > 0 {
+            (other.ddp, other.fsdp, other.parallel) = (None, None, None);
+        }
         Wishes {
             model: self.model.or(other.model),
             architecture: self.architecture.or(other.architecture),
@@ -174,6 +200,9 @@ impl Wishes {
             checkpoint: self.checkpoint.or(other.checkpoint),
             zero_grad: self.zero_grad.or(other.zero_grad),
             keep_losses: self.keep_losses.or(other.keep_losses),
+            ddp: self.ddp.or(other.ddp),
+            fsdp: self.fsdp.or(other.fsdp),
+            parallel: self.parallel.or(other.parallel),
             steps: self.steps.or(other.steps),
             attention: self.attention.or(other.attention),
             sdpa: self.sdpa.or(other.sdpa),
@@ -201,6 +230,7 @@ impl Wishes {
             checkpoint: self.checkpoint.clone().unwrap_or(default.checkpoint),
             zero_grad: self.zero_grad.unwrap_or(default.zero_grad),
             keep_losses: self.keep_losses.unwrap_or(default.keep_losses),
+            parallel: self.ddp.clone().or(self.fsdp.clone()).or(self.parallel.clone()),
             steps: self.steps.unwrap_or(default.steps),
             attention: self.attention.unwrap_or(default.attention),
             sdpa: self.sdpa.map_or(default.sdpa, |kernel| kernel.0),

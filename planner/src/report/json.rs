@@ -68,6 +68,9 @@ pub struct RunReport {
     pub clip: Option<f64>,
     pub trainable: Option<String>,
     pub accumulate: Option<u64>,
+    /// How the run is spread over several GPUs, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<String>,
     pub checkpoint: Option<String>,
     pub steps: u64,
     pub attention: &'static str,
@@ -213,6 +216,7 @@ fn run(planned: &Planned<'_>) -> RunReport {
         clip: run.clip.filter(|_| run.mode == Mode::Train),
         trainable: run.trainable.clone().filter(|_| run.mode == Mode::Train),
         accumulate: (run.mode == Mode::Train).then_some(run.accumulate),
+        parallel: run.parallel.as_ref().map(|parallel| parallel.words()),
         checkpoint: (run.mode == Mode::Train).then(|| checkpoint_words(&run.checkpoint)),
         steps: run.steps,
         attention: run.attention.word(),

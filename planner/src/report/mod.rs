@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::read::quote;
-use crate::run::Run;
+use crate::run::{Parallel, Run};
 use crate::schedule::{Allocation, Category};
 
 /// How many of the largest tensors are shown.
@@ -90,8 +90,26 @@ impl Planned<'_> {
                 host.0
             ));
         }
+        notes.extend(self.run.parallel.as_ref().map(parallel_note));
         notes
     }
+}
+
+/// What a plan of one rank leaves out.
+fn parallel_note(parallel: &Parallel) -> String {
+    let meant = match parallel {
+        Parallel::Ddp(_) => "",
+        Parallel::Fsdp(fsdp) if fsdp.offload => {
+            ", which loads the whole model before it shards it; shards, their gradients and the optimizer's states then lie \
+             in host memory"
+        }
+        Parallel::Fsdp(_) => ", which loads the whole model before it shards it",
+    };
+    let ranks = parallel.ranks();
+    format!(
+        "one GPU of {ranks} is planned, the first{meant}; NCCL's own buffers lie outside the allocator and are not in these \
+         figures"
+    )
 }
 
 /// `addmm`, or `mm < AddmmBackward0` in a backward pass.

@@ -83,6 +83,7 @@ fn subject(planned: &Planned<'_>) -> String {
         words.extend(run.trainable.as_ref().map(|names| format!("trainable {}", quote::cut(names))));
     }
     words.extend((run.accumulate > 1 && run.mode == Mode::Train).then(|| format!("accumulate {}", run.accumulate)));
+    words.extend(run.parallel.as_ref().map(|parallel| parallel.words()));
     words.push(format!("{} step{}", run.steps, if run.steps == 1 { "" } else { "s" }));
     words.push(match (run.attention, run.sdpa) {
         (Attention::Sdpa, Some(_)) => format!("sdpa attention ({})", kernel_word(run.sdpa)),

@@ -47,11 +47,13 @@ pub enum Category {
     Inputs,
     /// The model's buffers.
     Buffers,
+    /// What data parallel training gathers and reduces in, beside the collectives' own buffers.
+    Communication,
 }
 
 impl Category {
     /// Every category, in the order in which reports list them.
-    pub const ALL: [Category; 9] = [
+    pub const ALL: [Category; 10] = [
         Category::Parameters,
         Category::Gradients,
         Category::OptimizerStates,
@@ -61,6 +63,7 @@ impl Category {
         Category::KvCache,
         Category::Inputs,
         Category::Buffers,
+        Category::Communication,
     ];
 
     /// The name that people read.
@@ -75,6 +78,7 @@ impl Category {
             Category::KvCache => "KV cache",
             Category::Inputs => "inputs",
             Category::Buffers => "buffers",
+            Category::Communication => "communication",
         }
     }
 }
@@ -131,4 +135,14 @@ pub struct Stream {
     pub phases: Vec<Phase>,
     /// What is kept on the host beside: the states of paged optimizers.
     pub host: Bytes,
+}
+
+impl Stream {
+    /// Writes an allocation.
+    pub(crate) fn allocate(&mut self, allocation: Allocation) -> AllocationId {
+        let id = AllocationId(self.allocations.len() as u32);
+        self.allocations.push(allocation);
+        self.events.push(Event::Allocate(id));
+        id
+    }
 }

@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 
+use planner::allocate::PhaseFigures;
+use planner::bytes::Bytes;
 use planner::graph::Checkpointing;
 use planner::plan::{Emulation, Plan, plan_with};
 use planner::read::gpus::{Gpu, GpuCatalogue};
 use planner::read::model::Model;
 use planner::read::spec::Shelf;
-use planner::run::{Attention, Mode, OptimizerChoice, Run, parse_checkpoint, parse_kernel};
+use planner::run::{Attention, Mode, OptimizerChoice, Parallel, Run, parse_checkpoint, parse_kernel};
 use planner::schedule::first_difference;
 use serde_json::Value;
 
@@ -38,6 +40,7 @@ pub fn run_of(record: &TruthCase) -> Run {
         precision: Some(word("precision").parse().expect("a precision")),
         accumulate: number("accumulate"),
         checkpoint: checkpointing(&case["checkpoint"]),
+        parallel: parallel(&case["parallel"]),
         steps: number("steps"),
         attention: word("attention").parse::<Attention>().expect("an attention"),
         optimizer: OptimizerChoice::from_json(&case["optimizer"]).expect("an optimizer"),
@@ -49,6 +52,12 @@ pub fn run_of(record: &TruthCase) -> Run {
         allocator: record.allocator.clone(),
         ..Run::default()
     }
+}
+
+fn parallel(wanted: &Value) -> Option<Parallel> {
+    let words = |key: &str| wanted.get(key).map(|ranks| ranks.to_string().replace('"', ""));
+    let ddp = words("ddp").map(|words| Parallel::ddp(&words).expect("a way"));
+    ddp.or_else(|| words("fsdp").map(|words| Parallel::fsdp(&words).expect("a way")))
 }
 
 fn checkpointing(wanted: &Value) -> Checkpointing {
@@ -106,6 +115,21 @@ pub fn difference(plan: &Plan, trace: &Trace) -> Option<String> {
     Some(text)
 }
 
+/// A phase's peaks as record.py takes them: it resets them once the model is loaded, so that what loading needs for a while
+/// (whole parameters that are then sharded) is not in its figures.
+fn recorded_peaks(plan: &Plan, figures: &PhaseFigures) -> (Bytes, Bytes) {
+    match &*plan.stream.phases[figures.phase as usize].name {
+        "load" => (figures.allocated, figures.reserved),
+        _ => (figures.peak_allocated, figures.peak_reserved),
+    }
+}
+
+/// Both peaks of a run as record.py takes them.
+pub fn peaks(plan: &Plan) -> (Bytes, Bytes) {
+    let phases = plan.outcome.phases.iter().map(|figures| recorded_peaks(plan, figures));
+    phases.fold((Bytes(0), Bytes(0)), |most, peaks| (most.0.max(peaks.0), most.1.max(peaks.1)))
+}
+
 /// The first figure of a phase that differs, in words.
 pub fn phase_difference(plan: &Plan, record: &TruthCase) -> Option<String> {
     if plan.outcome.phases.len() != record.phases.len() {
@@ -113,11 +137,12 @@ pub fn phase_difference(plan: &Plan, record: &TruthCase) -> Option<String> {
     }
     plan.outcome.phases.iter().zip(&record.phases).find_map(|(ours, theirs)| {
         let phase = &plan.stream.phases[ours.phase as usize];
+        let (peak_allocated, peak_reserved) = recorded_peaks(plan, ours);
         let figures = [
             ("allocated", ours.allocated, theirs.allocated),
-            ("peak allocated", ours.peak_allocated, theirs.peak_allocated),
+            ("peak allocated", peak_allocated, theirs.peak_allocated),
             ("reserved", ours.reserved, theirs.reserved),
-            ("peak reserved", ours.peak_reserved, theirs.peak_reserved),
+            ("peak reserved", peak_reserved, theirs.peak_reserved),
         ];
         if (phase.step as usize, &*phase.name) != (theirs.step, &theirs.phase[..]) {
             return Some(format!("phase {} {}, PyTorch's {} {}", phase.step, phase.name, theirs.step, theirs.phase));

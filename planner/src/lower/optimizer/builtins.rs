@@ -6,6 +6,7 @@ use super::machine::{Machine, Outcome};
 use super::value::{Given, Handle, Value};
 use crate::dtype::Dtype;
 use crate::lower::tensor::TensorData;
+use crate::run::Parallel;
 
 impl Machine<'_> {
     pub(super) fn call_builtin(&mut self, name: &str, given: Given) -> Outcome<Value> {
@@ -26,6 +27,7 @@ impl Machine<'_> {
                     Err(if let Value::Text(text) = given.at(1)? { format!("{name}: {text}") } else { name.clone() })
                 }
             },
+            "is_sharded" => Ok(Value::Bool(matches!(self.context.settings.parallel, Some(Parallel::Fsdp(_))))),
             "state" => self.state(given.at(0)?),
             "grouped" => grouped(given.at(0)?),
             "zeros" | "full" => {

@@ -36,6 +36,7 @@ fn context(choice: &str, vectors: &[(u64, Dtype)]) -> Context {
         autocast: None,
         cub: None,
         attention_kernel: None,
+        parallel: None,
         trainable: None,
         optimizer: Some(Rc::new(chosen)),
     };

@@ -1,0 +1,157 @@
+//! FSDP's groups of parameters: which are gathered together, and how each is cut into shards
+//! (torch/distributed/fsdp/_fully_shard/_fsdp_init.py, _fsdp_param.py).
+
+use std::rc::Rc;
+
+use crate::dtype::Dtype;
+use crate::graph::{Dims, Graph, ModuleId};
+use crate::lower::LowerError;
+use crate::lower::autograd::{Edge, Leaf};
+use crate::lower::context::Context;
+use crate::lower::parameters::Trained;
+use crate::lower::tensor::{Storage, Tensor, TensorData, contiguous_strides};
+use crate::run::Fsdp;
+use crate::schedule::Category;
+
+/// Where a group is in a step (`TrainingState`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Phase {
+    #[default]
+    Idle,
+    Forward,
+    BeforeBackward,
+    AfterBackward,
+}
+
+/// A parameter of a group.
+pub(super) struct Sharded {
+    /// Its index among the graph's parameters.
+    pub number: u32,
+    /// The parameter that the module computes with.
+    pub tensor: Tensor,
+    /// The type of its shard.
+    pub dtype: Dtype,
+    /// The elements of all ranks' shards: the first dimension is rounded up to a multiple of the ranks.
+    pub padded: u64,
+    /// Where autograd gathers its gradient, if it is trained.
+    pub leaf: Option<Rc<Leaf>>,
+    /// The shard's memory; None on the host.
+    pub _kept: Option<Rc<Storage>>,
+    /// Where its shard's gradient goes; None if it is not trained, or on the host.
+    pub shard: Option<Rc<Leaf>>,
+}
+
+/// Parameters that are gathered and reduced together: a block's, or the model's others.
+pub(super) struct Group {
+    pub module: ModuleId,
+    pub parameters: Vec<Sharded>,
+    pub phase: Phase,
+    pub unsharded: bool,
+    /// `_all_gather_result`
+    pub gathered: Option<Rc<Storage>>,
+    /// `_post_forward_indices`
+    pub forwards: Vec<usize>,
+}
+
+impl Group {
+    /// Lets the parameters go.
+    pub fn reshard(&mut self) {
+        if std::mem::take(&mut self.unsharded) {
+            self.parameters.iter().for_each(|parameter| parameter.tensor.storage.release());
+        }
+    }
+}
+
+/// Shards the blocks, one after another, and then what is left of the model; gives the model's group first.
+pub(super) fn shard(context: &mut Context, options: &Fsdp) -> Vec<Group> {
+    let mut members = members(&context.graph);
+    let (_, of_model) = members.remove(0);
+    members.push((ModuleId(0), of_model));
+    let full = std::mem::take(&mut context.trained);
+    let mut groups: Vec<Group> = Vec::new();
+    for (module, numbers) in members {
+        let mut cut: Vec<Sharded> = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let trained = full.iter().any(|trained| trained.leaf.parameter == number);
+            cut.extend(shard_parameter(context, options, number, trained));
+        }
+        cut.iter().for_each(|parameter| parameter.tensor.storage.release());
+        let (phase, forwards) = (Phase::Idle, Vec::new());
+        groups.push(Group { module, parameters: cut, phase, unsharded: false, gathered: None, forwards });
+    }
+    let place = |trained: &Trained| full.iter().position(|other| other.leaf.parameter == trained.leaf.parameter);
+    context.trained.sort_by_key(place);
+    groups.rotate_right(1);
+    groups
+}
+
+/// The model, then its blocks, each with its parameters in the order in which the model is loaded.
+fn members(graph: &Graph) -> Vec<(ModuleId, Vec<u32>)> {
+    let mut groups = vec![(ModuleId(0), Vec::new())];
+    for (number, module) in graph.modules.iter().enumerate() {
+        if module.block && block_of(graph, &module.path) == Some(number) {
+            groups.push((ModuleId(number as u32), Vec::new()));
+        }
+    }
+    for (number, parameter) in graph.parameters.iter().enumerate().filter(|(_, parameter)| !parameter.buffer) {
+        let path = &graph.modules[parameter.module.index()].path;
+        let module = block_of(graph, path).map_or(ModuleId(0), |block| ModuleId(block as u32));
+        if let Some((_, numbers)) = groups.iter_mut().find(|(member, _)| *member == module) {
+            numbers.push(number as u32);
+        }
+    }
+    groups.retain(|(module, numbers)| *module == ModuleId(0) || !numbers.is_empty());
+    groups
+}
+
+/// The outermost block that a path leads into.
+fn block_of(graph: &Graph, path: &str) -> Option<usize> {
+    let within = |block: &str| path.strip_prefix(block).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    graph.modules.iter().position(|module| module.block && within(&module.path))
+}
+
+/// _fsdp_param.py, `_init_sharded_param`: the first rank's shard; with offload it is made on the device and moved.
+fn shard_parameter(context: &mut Context, options: &Fsdp, number: u32, trained: bool) -> Option<Sharded> {
+    let graph = context.graph.clone();
+    let parameter = &graph.parameters[number as usize];
+    let loaded = context.loaded.get(number as usize)?.1.clone();
+    let Some(first) = loaded.sizes.first() else {
+        let message = format!("{} has no dimension that fully_shard could cut", parameter.name);
+        let error = LowerError { op: "fully_shard", module: parameter.module, message };
+        context.failure.get_or_insert(error);
+        return None;
+    };
+    let mut sizes = loaded.sizes.clone();
+    sizes[0] = first.div_ceil(options.ranks);
+    let elements: u64 = sizes.iter().product();
+    let category = std::mem::replace(&mut context.category, Category::Parameters);
+    let outer = context.enter_module(parameter.module);
+    let storage = context.allocate_for("new_zeros", elements * loaded.dtype.size(), Some(number));
+    context.leave_module(outer);
+    context.category = category;
+    let dtype = options.param_dtype.filter(|_| loaded.dtype.is_floating()).unwrap_or(loaded.dtype);
+    let leaf_of = |sizes: &Dims, dtype: Dtype| {
+        let (sizes, strides) = (sizes.clone(), contiguous_strides(sizes));
+        Rc::new(Leaf {
+            parameter: number,
+            sizes,
+            strides,
+            dtype,
+            module: parameter.module,
+            gradient: Default::default(),
+        })
+    };
+    let tensor = TensorData::new(loaded.storage.clone(), dtype, loaded.sizes.clone(), loaded.strides.clone());
+    let leaf = trained.then(|| leaf_of(&loaded.sizes, dtype));
+    if let Some(leaf) = &leaf {
+        tensor.gradient.replace(Edge::Leaf(leaf.clone()));
+    }
+    context.loaded[number as usize].1 = tensor.clone();
+    let shard = (trained && !options.offload).then(|| leaf_of(&sizes, loaded.dtype));
+    if let Some(leaf) = &shard {
+        let tensor = TensorData::new(storage.clone(), loaded.dtype, sizes.clone(), leaf.strides.clone());
+        context.trained.push(Trained { tensor, leaf: leaf.clone() });
+    }
+    let kept = (!options.offload).then_some(storage);
+    Some(Sharded { number, tensor, dtype: loaded.dtype, padded: elements * options.ranks, leaf, shard, _kept: kept })
+}

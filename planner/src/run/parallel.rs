@@ -1,0 +1,216 @@
+//! How a run is spread over several GPUs: `--ddp N[,key=value...]` and `--fsdp N[,key=value...]`.
+
+use crate::dtype::Dtype;
+
+/// How a run is spread over several GPUs; what is planned is one of them, the first rank.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parallel {
+    /// `DistributedDataParallel`.
+    Ddp(Ddp),
+    /// FSDP2: `fully_shard` on each of the model's blocks and on the model.
+    Fsdp(Fsdp),
+}
+
+/// `torch.nn.parallel.DistributedDataParallel`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ddp {
+    /// GPUs.
+    pub ranks: u64,
+    /// The size of a bucket of gradients in MiB; PyTorch's 25, with a first one of 1, where None is given.
+    pub bucket_cap_mb: Option<u64>,
+    /// Whether the first rank's parameters and buffers are broadcast at the start. PyTorch's default, which the records
+    /// leave out, as runs whose ranks load the same weights can.
+    pub init_sync: bool,
+    /// Whether gradients live in the buckets.
+    pub gradient_as_bucket_view: bool,
+}
+
+/// `torch.distributed.fsdp.fully_shard`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fsdp {
+    /// GPUs.
+    pub ranks: u64,
+    /// `reshard_after_forward`; where None is given, every block but not the model.
+    pub reshard: Option<bool>,
+    /// `MixedPrecisionPolicy.param_dtype`.
+    pub param_dtype: Option<Dtype>,
+    /// `MixedPrecisionPolicy.reduce_dtype`.
+    pub reduce_dtype: Option<Dtype>,
+    /// `CPUOffloadPolicy`: parameters, gradients and the optimizer on the host.
+    pub offload: bool,
+}
+
+/// The most GPUs that are planned for.
+const MOST_RANKS: u64 = 1 << 20;
+
+/// Words that say no such way.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParallelError {
+    /// No number of GPUs.
+    #[error("{kind}: `{word}` is no number of GPUs: `{kind} 8` is one, `{kind} 8,{example}` says more")]
+    Ranks {
+        /// `ddp` or `fsdp`.
+        kind: &'static str,
+        /// What was given.
+        word: String,
+        /// An option of its kind.
+        example: &'static str,
+    },
+    /// No GPU at all, or more than there are.
+    #[error("{kind}: {ranks} GPUs cannot be: it takes 1 to {MOST_RANKS}")]
+    Count {
+        /// `ddp` or `fsdp`.
+        kind: &'static str,
+        /// What was given.
+        ranks: u64,
+    },
+    /// A key that the kind does not have.
+    #[error("{kind}: unknown option `{key}`: its options are {known}")]
+    Key {
+        /// `ddp` or `fsdp`.
+        kind: &'static str,
+        /// What was given.
+        key: String,
+        /// What could be given.
+        known: &'static str,
+    },
+    /// A value that the key cannot have.
+    #[error("{kind}: `{value}` is no {key}: {expected} is expected")]
+    Value {
+        /// `ddp` or `fsdp`.
+        kind: &'static str,
+        /// The option.
+        key: String,
+        /// What was given.
+        value: String,
+        /// What could be given.
+        expected: &'static str,
+    },
+}
+
+/// One `key=value`.
+struct Entry<'a> {
+    kind: &'static str,
+    key: &'a str,
+    value: &'a str,
+}
+
+impl Entry<'_> {
+    fn wrong<T>(&self, expected: &'static str) -> Result<T, ParallelError> {
+        let (key, value) = (self.key.to_owned(), self.value.to_owned());
+        Err(ParallelError::Value { kind: self.kind, key, value, expected })
+    }
+
+    fn unknown(&self, known: &'static str) -> ParallelError {
+        ParallelError::Key { kind: self.kind, key: self.key.to_owned(), known }
+    }
+
+    fn flag(&self) -> Result<bool, ParallelError> {
+        match self.value {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => self.wrong("true or false"),
+        }
+    }
+
+    fn dtype(&self) -> Result<Dtype, ParallelError> {
+        match self.value {
+            "fp32" => Ok(Dtype::F32),
+            "bf16" => Ok(Dtype::BF16),
+            "fp16" => Ok(Dtype::F16),
+            _ => self.wrong("fp32, bf16 or fp16"),
+        }
+    }
+}
+
+/// The number of GPUs and the entries behind it.
+fn split<'a>(
+    kind: &'static str,
+    words: &'a str,
+    example: &'static str,
+) -> Result<(u64, Vec<Entry<'a>>), ParallelError> {
+    let mut parts = words.split(',').map(str::trim);
+    let first = parts.next().unwrap_or_default();
+    let unknown = || ParallelError::Ranks { kind, word: first.to_owned(), example };
+    let ranks: u64 = first.parse().map_err(|_| unknown())?;
+    if ranks == 0 || ranks > MOST_RANKS {
+        return Err(ParallelError::Count { kind, ranks });
+    }
+    let entries = parts.map(|part| {
+        let (key, value) = part.split_once('=').unwrap_or((part, "true"));
+        Entry { kind, key: key.trim(), value: value.trim() }
+    });
+    Ok((ranks, entries.collect()))
+}
+
+impl Parallel {
+    /// The words behind `--ddp`.
+    ///
+    /// # Errors
+    /// Words that say no such way.
+    pub fn ddp(words: &str) -> Result<Parallel, ParallelError> {
+        let (ranks, entries) = split("ddp", words, "gradient_as_bucket_view=true")?;
+        let mut ddp = Ddp { ranks, bucket_cap_mb: None, init_sync: false, gradient_as_bucket_view: false };
+        for entry in entries {
+            match entry.key {
+                "bucket_cap_mb" => match entry.value.parse() {
+                    Ok(size) if (1..=1 << 20).contains(&size) => ddp.bucket_cap_mb = Some(size),
+                    _ => return entry.wrong("a whole number of MiB"),
+                },
+                "init_sync" => ddp.init_sync = entry.flag()?,
+                "gradient_as_bucket_view" => ddp.gradient_as_bucket_view = entry.flag()?,
+                _ => return Err(entry.unknown("bucket_cap_mb, gradient_as_bucket_view, init_sync")),
+            }
+        }
+        Ok(Parallel::Ddp(ddp))
+    }
+
+    /// The words behind `--fsdp`.
+    ///
+    /// # Errors
+    /// Words that say no such way.
+    pub fn fsdp(words: &str) -> Result<Parallel, ParallelError> {
+        let (ranks, entries) = split("fsdp", words, "reshard=false")?;
+        let mut fsdp = Fsdp { ranks, reshard: None, param_dtype: None, reduce_dtype: None, offload: false };
+        for entry in entries {
+            match entry.key {
+                "reshard" => fsdp.reshard = Some(entry.flag()?),
+                "param_dtype" => fsdp.param_dtype = Some(entry.dtype()?),
+                "reduce_dtype" => fsdp.reduce_dtype = Some(entry.dtype()?),
+                "offload" => fsdp.offload = entry.flag()?,
+                _ => return Err(entry.unknown("reshard, param_dtype, reduce_dtype, offload")),
+            }
+        }
+        Ok(Parallel::Fsdp(fsdp))
+    }
+
+    /// How many GPUs.
+    pub fn ranks(&self) -> u64 {
+        match self {
+            Parallel::Ddp(ddp) => ddp.ranks,
+            Parallel::Fsdp(fsdp) => fsdp.ranks,
+        }
+    }
+
+    /// The words that say it: `ddp 8, gradient_as_bucket_view`.
+    pub fn words(&self) -> String {
+        let dtype = |key: &str, dtype: Option<Dtype>| dtype.map(|dtype| format!("{key} {dtype}"));
+        let flag = |flag: bool, word: &str| flag.then(|| word.to_owned());
+        let words = match self {
+            Parallel::Ddp(ddp) => vec![
+                Some(format!("ddp {}", ddp.ranks)),
+                ddp.bucket_cap_mb.map(|size| format!("buckets of {size} MiB")),
+                flag(ddp.init_sync, "parameters broadcast"),
+                flag(ddp.gradient_as_bucket_view, "gradients in buckets"),
+            ],
+            Parallel::Fsdp(fsdp) => vec![
+                Some(format!("fsdp {}", fsdp.ranks)),
+                fsdp.reshard.map(|reshard| if reshard { "reshard" } else { "no reshard" }.to_owned()),
+                dtype("parameters", fsdp.param_dtype),
+                dtype("reduced", fsdp.reduce_dtype),
+                flag(fsdp.offload, "offload"),
+            ],
+        };
+        words.into_iter().flatten().collect::<Vec<_>>().join(" + ")
+    }
+}

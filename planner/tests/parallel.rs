@@ -1,0 +1,53 @@
+//! Data parallel training against PyTorch: small models under DDP and FSDP2, one rank's stream, side streams included.
+
+mod support;
+
+use planner::run::{Mode, Parallel, Run};
+use support::plans::{difference, peaks, phase_difference, planned};
+use support::{Trace, records};
+
+#[test]
+fn every_recorded_way_has_pytorchs_event_stream_and_figures() {
+    let cases = records("parallel.jsonl");
+    assert!(cases.len() >= 20, "only {} cases", cases.len());
+    let mut wrong = Vec::new();
+    for record in &cases {
+        let plan = planned(record);
+        let trace = Trace::load_from("parallel", &record.id);
+        if let Some(text) = difference(&plan, &trace).or_else(|| phase_difference(&plan, record)) {
+            wrong.push(format!("{}: {text}", record.id));
+        }
+        let peaks = peaks(&plan);
+        if peaks != (record.max_allocated, record.max_reserved) {
+            wrong.push(format!("{}: peaks {peaks:?}", record.id));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
+#[test]
+fn what_cannot_be_is_refused_in_one_line() {
+    let ddp = |words: &str| Parallel::ddp(words).expect_err("refused").to_string();
+    let fsdp = |words: &str| Parallel::fsdp(words).expect_err("refused").to_string();
+    assert_eq!(ddp("0"), "ddp: 0 GPUs cannot be: it takes 1 to 1048576");
+    assert_eq!(
+        ddp("many"),
+        "ddp: `many` is no number of GPUs: `ddp 8` is one, `ddp 8,gradient_as_bucket_view=true` says more"
+    );
+    assert_eq!(ddp("8,bucket_cap_mb=0"), "ddp: `0` is no bucket_cap_mb: a whole number of MiB is expected");
+    assert_eq!(
+        ddp("8,reshard=true"),
+        "ddp: unknown option `reshard`: its options are bucket_cap_mb, gradient_as_bucket_view, init_sync"
+    );
+    assert_eq!(fsdp("8,param_dtype=int8"), "fsdp: `int8` is no param_dtype: fp32, bf16 or fp16 is expected");
+    assert_eq!(fsdp("8,offload=maybe"), "fsdp: `maybe` is no offload: true or false is expected");
+    let parallel = Parallel::fsdp("8,reshard=false").ok();
+    let run = Run { mode: Mode::Infer, parallel, ..Run::default() };
+    let error = run.check().expect_err("refused").to_string();
+    assert_eq!(error, "fsdp 8 + no reshard is for training: --mode infer runs alike on every GPU");
+}
+
+#[test]
+fn a_flag_without_a_value_is_true() {
+    assert_eq!(Parallel::ddp("2,gradient_as_bucket_view"), Parallel::ddp("2, gradient_as_bucket_view=true"));
+}
