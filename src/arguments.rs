@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use planner::bytes::Bytes;
 use planner::read::run_file::{Kernel, Wishes};
-use planner::run::{Attention, Mode, OptimizerChoice, Parallel, ParallelError, Precision, parse_checkpoint};
+use planner::run::{Attention, Mode, OptimizerChoice, Parallel, ParallelError, Precision, ZeroGrad, parse_checkpoint};
 
 use crate::failure::Failure;
 use crate::{BAD, FITS, output};
@@ -116,11 +116,11 @@ pub struct PlanArguments {
     /// Tokens to generate after the prefill [default: 8]
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     new_tokens: Option<u64>,
-    /// fp32, bf16 or fp16 weights, or fp32 weights under autocast: amp-bf16 [default: the model's own]
+    /// fp32, bf16 or fp16 weights, or fp32 weights under autocast: amp-bf16, amp-fp16 [default: the model's own]
     #[arg(long, help_heading = "Run")]
     precision: Option<Precision>,
     /// The optimizer with its options, e.g. adamw,fused=true or paged_adamw8bit [default: adamw]
-    #[arg(long, value_name = "NAME[,KEY=VALUE...]", help_heading = "Run")]
+    #[arg(long, value_name = "NAME", help_heading = "Run")]
     optimizer: Option<OptimizerChoice>,
     /// Clip gradients to this norm before each step [default: no clipping]
     #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = "Run")]
@@ -140,6 +140,12 @@ pub struct PlanArguments {
     /// FSDP2: one of N GPUs; keys: reshard, param_dtype, reduce_dtype, offload
     #[arg(long, value_name = "N[,K=V]", value_parser = fsdp, allow_negative_numbers = true, help_heading = "Run")]
     fsdp: Option<Parallel>,
+    /// When gradients go: after-step, before-forward or before-backward [default: after-step]
+    #[arg(long, value_name = "WHEN", help_heading = "Run")]
+    zero_grad: Option<ZeroGrad>,
+    /// Keep so many steps' losses with their graphs, as losses.append(loss) does
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    keep_losses: Option<u64>,
     /// How often the loop goes round [default: 3]
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     steps: Option<u64>,
@@ -173,6 +179,9 @@ pub struct PlanArguments {
     /// How the report is written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+    /// Show what each choice that saves memory would save here: each alone, then all
+    #[arg(long, conflicts_with = "events")]
+    pub compare: bool,
     /// Write the event stream to this file
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
@@ -220,6 +229,8 @@ impl PlanArguments {
             ddp: self.ddp.clone(),
             fsdp: self.fsdp.clone(),
             parallel: None,
+            zero_grad: self.zero_grad,
+            keep_losses: self.keep_losses,
             steps: self.steps,
             attention: self.attention,
             sdpa: self.sdpa,

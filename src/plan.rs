@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use planner::graph::Checkpointing;
+use planner::plan::compare;
 use planner::read::gpus::{Gpu, GpuCatalogue};
 use planner::read::run_file::{self, Wishes};
 use planner::read::{model, spec::Shelf};
 use planner::report::{Planned, events, json, text};
+use planner::run::Run;
 
 use crate::arguments::{Format, PlanArguments};
 use crate::failure::Failure;
@@ -24,6 +27,9 @@ pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
     let shelf = Shelf { folder: wishes.specs.clone() };
     let name = wishes.model.as_deref().ok_or_else(no_model)?;
     let model = model::open(name, wishes.architecture.as_deref(), &shelf)?;
+    if arguments.compare {
+        return compared(&model, &run, &gpu, arguments.format);
+    }
     let plan = planner::plan::plan(&model, &run, &gpu)?;
     let planned = Planned { model: &model, run: &run, gpu: &gpu, plan: &plan };
     if let Some(path) = &arguments.events {
@@ -37,6 +43,28 @@ pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(code))
 }
 
+/// The table of levers; the exit code is that of the run as given.
+fn compared(model: &model::Model, run: &Run, gpu: &Gpu, format: Format) -> Result<ExitCode, Failure> {
+    let rows = compare::compare(model, run, gpu)?;
+    match format {
+        Format::Text => output::print(&planner::report::compare::text(&rows)),
+        Format::Json => output::print_json(&planner::report::compare::rows(&rows)),
+    }?;
+    let fits = rows.first().is_some_and(|row| row.fits);
+    Ok(ExitCode::from(if fits { FITS } else { DOES_NOT_FIT }))
+}
+
+/// The modules that a file lists, a line each or with commas between: `--checkpoint @FILE`.
+fn checkpoint_file(wishes: &mut Wishes) -> Result<(), Failure> {
+    let Some(Checkpointing::Modules(paths)) = &wishes.checkpoint else { return Ok(()) };
+    let [path] = &paths[..] else { return Ok(()) };
+    let Some(path) = path.strip_prefix('@') else { return Ok(()) };
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::new(format!("{path}: {error}"), None))?;
+    let listed = text.split([',', '\n']).map(str::trim).filter(|path| !path.is_empty() && !path.starts_with('#'));
+    wishes.checkpoint = Some(Checkpointing::Modules(listed.map(str::to_owned).collect()));
+    Ok(())
+}
+
 /// What the flags and the run file wish for.
 fn wishes(arguments: &PlanArguments) -> Result<Wishes, Failure> {
     let flags = arguments.wishes();
@@ -44,7 +72,8 @@ fn wishes(arguments: &PlanArguments) -> Result<Wishes, Failure> {
         Some(path) => run_file::read(path).map_err(|error| Failure::new(error, None))?,
         None => Wishes::default(),
     };
-    let wishes = flags.or(file);
+    let mut wishes = flags.or(file);
+    checkpoint_file(&mut wishes)?;
     check_folder(wishes.specs.as_deref())?;
     Ok(wishes)
 }

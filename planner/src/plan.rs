@@ -1,5 +1,6 @@
 //! A plan: the whole pipeline, from a model and a run to figures.
 
+pub mod compare;
 mod figures;
 
 use std::rc::Rc;
@@ -21,7 +22,7 @@ use crate::read::model::{Agreement, Model, ModelError, agree};
 use crate::read::optimizers::{self, Optimizer, OptimizerError};
 use crate::read::spec::SpecError;
 use crate::read::specs;
-use crate::run::{Attention, Mode, Precision, Run, RunError};
+use crate::run::{Attention, Mode, Precision, Run, RunError, ZeroGrad};
 use crate::schedule::{Live, Stream, live_after};
 
 /// More than any machine has, and less than what sums in 64 bits could not hold.
@@ -75,6 +76,8 @@ pub struct Plan {
     pub agreement: Agreement,
     /// What the allocator may take.
     pub capacity: Bytes,
+    /// Peak allocated and reserved of the same loop under `torch.no_grad()`, where it records for nothing.
+    pub without_grad: Option<(Bytes, Bytes)>,
     /// What lies outside the allocator; None where the capacity was given.
     pub outside: Option<OutsideAllocator>,
 }
@@ -109,7 +112,7 @@ pub enum PlanError {
         architecture: String,
     },
     /// The parameters to be trained are not chosen by a regular expression.
-    #[error("trainable: {}", .0.to_string().replace('\n', " "))]
+    #[error("trainable: {}", one_line(.0))]
     Trainable(#[from] regex::Error),
     /// A spec is wrong.
     #[error(transparent)]
@@ -154,6 +157,7 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         trainable: run.trainable.as_deref().map(Regex::new).transpose()?,
         optimizer: optimizer(run)?,
     };
+    let without = Settings { training: false, ..settings.clone() };
     let stream = lower(&graph, &device(gpu), settings).map_err(|error| {
         let module = graph.modules[error.module.index()].path.clone();
         PlanError::Lower { error, module: if module.is_empty() { "the model".to_owned() } else { module } }
@@ -162,11 +166,30 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
     let room = outside.as_ref().map_or(Bytes(0), |outside| outside.most);
     let capacity = run.capacity.unwrap_or(Bytes(gpu.memory.total.0.saturating_sub(room.0)));
     let outcome = simulate(&stream, &options, Some(capacity));
+    let without_grad = match run.mode {
+        Mode::EvalWithGrad => lower(&graph, &device(gpu), without).ok().map(|stream| {
+            let outcome = simulate(&stream, &options, Some(UNLIMITED));
+            (outcome.peak_allocated, outcome.peak_reserved)
+        }),
+        _ => None,
+    };
     let unlimited = outcome.out_of_memory.as_ref().map(|_| simulate(&stream, &options, Some(UNLIMITED)));
     let mut at_peak = live_after(&stream, unlimited.as_ref().unwrap_or(&outcome).peak_event);
     at_peak.sort_by_key(|live| std::cmp::Reverse(stream.allocations[live.id.index()].bytes));
     let architecture = architecture.name.clone();
-    Ok(Plan { architecture, precision, graph, stream, outcome, unlimited, at_peak, agreement, capacity, outside })
+    Ok(Plan {
+        architecture,
+        precision,
+        graph,
+        stream,
+        outcome,
+        unlimited,
+        at_peak,
+        agreement,
+        capacity,
+        without_grad,
+        outside,
+    })
 }
 
 /// The forward program of a run: what the plan unrolls.
@@ -187,11 +210,14 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
             ("new_tokens", run.new_tokens),
             ("steps", run.steps),
             ("accumulate", run.accumulate),
+            ("keep_losses", run.keep_losses),
         ],
         flags: vec![
             ("hold_outputs", run.hold_outputs),
             ("labels", run.mode.records()),
             ("clip", run.clip.is_some()),
+            ("zero_before_forward", run.zero_grad == ZeroGrad::BeforeForward),
+            ("zero_before_backward", run.zero_grad == ZeroGrad::BeforeBackward),
             ("scaler", run.precision == Some(Precision::AmpFp16)),
             (READS_ZEROS, emulation.reads_zeros),
         ],
@@ -199,6 +225,13 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
         checkpoint: run.checkpoint.clone(),
     };
     Ok(unroll(&model.family, architecture, &model.config, &wanted)?)
+}
+
+/// The cause at the end of a regular expression's error, which draws the pattern first.
+fn one_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let cause = text.lines().last().unwrap_or_default();
+    format!("not a regular expression: {}", cause.trim_start_matches("error: "))
 }
 
 /// The optimizer of a run that trains.

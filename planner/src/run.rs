@@ -122,6 +122,18 @@ impl fmt::Display for OptimizerChoice {
     }
 }
 
+/// When gradients are let go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ZeroGrad {
+    /// After the optimizer's step.
+    #[default]
+    AfterStep,
+    /// Before the forward pass: the gradients of the step before live through the end of that step.
+    BeforeForward,
+    /// Before the backward pass: they live through the next forward pass as well.
+    BeforeBackward,
+}
+
 /// A word that names none of the choices.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{word}` is no {what}: it is one of {choices}")]
@@ -171,6 +183,8 @@ choices!(Mode, "mode", "train" => Mode::Train, "infer" => Mode::Infer, "generate
     "eval-with-grad" => Mode::EvalWithGrad);
 choices!(Precision, "precision", "fp32" => Precision::Fp32, "bf16" => Precision::Bf16, "fp16" => Precision::Fp16,
     "amp-bf16" => Precision::AmpBf16, "amp-fp16" => Precision::AmpFp16);
+choices!(ZeroGrad, "time to zero gradients", "after-step" => ZeroGrad::AfterStep,
+    "before-forward" => ZeroGrad::BeforeForward, "before-backward" => ZeroGrad::BeforeBackward);
 choices!(Attention, "attention", "sdpa" => Attention::Sdpa, "eager" => Attention::Eager);
 
 impl Mode {
@@ -285,6 +299,10 @@ pub struct Run {
     pub checkpoint: Checkpointing,
     /// How the run is spread over several GPUs.
     pub parallel: Option<Parallel>,
+    /// When gradients are let go.
+    pub zero_grad: ZeroGrad,
+    /// How many steps' losses are kept, with their graphs, as `losses.append(loss)` does.
+    pub keep_losses: u64,
     /// How often the loop goes round.
     pub steps: u64,
     /// How the model computes attention.
@@ -315,6 +333,8 @@ impl Default for Run {
             accumulate: 1,
             checkpoint: Checkpointing::Off,
             parallel: None,
+            zero_grad: ZeroGrad::default(),
+            keep_losses: 0,
             steps: 3,
             attention: Attention::default(),
             sdpa: None,
@@ -334,6 +354,14 @@ pub enum RunError {
     Zero {
         /// Which size.
         what: &'static str,
+    },
+    /// A choice for training in a run that does not train.
+    #[error("--{what} is for training: it does not go with --mode {mode}")]
+    TrainingOnly {
+        /// Which choice.
+        what: &'static str,
+        /// The mode.
+        mode: Mode,
     },
     /// A norm that nothing can be clipped to.
     #[error("clip is {value}: it must be a number above 0")]
@@ -362,11 +390,27 @@ pub enum RunError {
 }
 
 impl Run {
+    /// Refuses choices for training in runs that do not train.
+    fn check_mode(&self) -> Result<(), RunError> {
+        let chosen = [
+            ("checkpoint", self.checkpoint != Checkpointing::Off),
+            ("accumulate", self.accumulate > 1),
+            ("clip", self.clip.is_some()),
+            ("zero-grad", self.zero_grad != ZeroGrad::default()),
+            ("keep-losses", self.keep_losses > 0 && self.mode != Mode::EvalWithGrad),
+        ];
+        match chosen.into_iter().find(|(_, chosen)| *chosen) {
+            Some((what, _)) if self.mode != Mode::Train => Err(RunError::TrainingOnly { what, mode: self.mode }),
+            _ => Ok(()),
+        }
+    }
+
     /// Checks the sizes.
     ///
     /// # Errors
     /// A size of zero, or one beyond any GPU.
     pub fn check(&self) -> Result<(), RunError> {
+        self.check_mode()?;
         let sizes = [
             ("batch", self.batch, 1 << 32),
             ("seq", self.seq, 1 << 32),

@@ -83,3 +83,32 @@ fn names_are_read_as_bitsandbytes_and_people_write_them() {
     assert_eq!(name("paged-adamw"), "paged_adamw32bit");
     assert_eq!(name("lion32bit"), "lion");
 }
+
+#[test]
+fn a_folder_of_ones_own_comes_first() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("optimizers")).expect("a folder");
+    let write = |text: &str| std::fs::write(folder.path().join("optimizers/mine.yaml"), text).expect("a file");
+    let chosen = |text: &str| choose(&text.parse().expect("an optimizer"), Some(folder.path()));
+    let head = "name: mine\nsource: me\noptimizers:\n  sgd: {step: go, options: {speed: 1}}\n";
+    write(&format!(
+        "{head}functions:\n  go(group, params): |\n    for p in params:\n      state(p).twice = zeros_like(p)\n"
+    ));
+    assert_eq!(chosen("sgd,speed=2").expect("mine").source, "me");
+    assert!(chosen("adamw").expect("the shipped one").source.starts_with("torch"));
+    write(&format!("{head}functions:\n  stop(group, params): |\n    return\n"));
+    let error = chosen("sgd").expect_err("refused").to_string();
+    assert!(error.ends_with("mine.yaml: sgd: there is no function `go`"), "{error}");
+    write(&format!("{head}functions:\n  go(group, params): |\n    for p in\n"));
+    let error = chosen("sgd").expect_err("refused").to_string();
+    assert!(error.contains("mine.yaml:7:"), "{error}");
+}
+
+#[test]
+fn every_shipped_optimizer_can_be_chosen() {
+    for name in names(None).expect("sound specs") {
+        let optimizer = choose(&name.parse().expect("a name"), None).expect("sound specs");
+        assert_eq!(optimizer.name, name);
+        assert!(!optimizer.source.is_empty());
+    }
+}

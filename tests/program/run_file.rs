@@ -42,7 +42,7 @@ fn mistakes_in_a_run_file() {
         plan("a text for a number", "model: gpt2\nseq: long\n"),
         plan("an unknown mode", "model: gpt2\nmode: sleep\n"),
         plan("an unknown optimizer", "model: gpt2\noptimizer: {name: sgdx}\n"),
-        plan("an unknown key of the optimizer", "optimizer: {name: adamw, speed: 3}\n"),
+        plan("an unknown key of the optimizer", "model: gpt2\noptimizer: {name: adamw, speed: 3}\n"),
         plan("a list for an optimizer", "optimizer: [adamw]\n"),
         plan("a size without sense", "model: gpt2\ncapacity: much\n"),
         plan("a list of runs", "- model: gpt2\n"),

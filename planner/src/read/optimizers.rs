@@ -118,6 +118,9 @@ const SHARED: [&str; 2] = ["optimizers/clip.yaml", "optimizers/grad_scaler.yaml"
 pub fn choose(choice: &OptimizerChoice, folder: Option<&Path>) -> Result<Optimizer, OptimizerError> {
     let wanted = folded(&choice.name);
     for (file, text) in files(folder)? {
+        if !folded(&text).contains(&wanted) {
+            continue;
+        }
         let parsed: FileText = spec::yaml(&file, &text)?;
         let found = parsed
             .optimizers

@@ -20,7 +20,9 @@ use serde::{Deserialize, Deserializer};
 use crate::bytes::Bytes;
 use crate::graph::Checkpointing;
 use crate::lower::kernels::attention::Backend;
-use crate::run::{Attention, Mode, OptimizerChoice, Parallel, Precision, Run, parse_checkpoint, parse_kernel};
+use crate::run::{
+    Attention, Mode, OptimizerChoice, Parallel, Precision, Run, ZeroGrad, parse_checkpoint, parse_kernel,
+};
 
 /// The longest run file that is read, in bytes.
 const LARGEST_RUN_FILE: u64 = 1 << 20;
@@ -67,6 +69,12 @@ pub struct Wishes {
     /// Either, as a mapping: `{ddp: 8}`.
     #[serde(deserialize_with = "parallel::either")]
     pub parallel: Option<Parallel>,
+    /// When gradients are let go: after-step, before-forward or before-backward.
+    #[serde(deserialize_with = "word", alias = "zero_grad")]
+    pub zero_grad: Option<ZeroGrad>,
+    /// How many steps' losses are kept with their graphs.
+    #[serde(alias = "keep_losses")]
+    pub keep_losses: Option<u64>,
     /// How often the loop goes round.
     pub steps: Option<u64>,
     /// How the model computes attention.
@@ -193,6 +201,8 @@ impl Wishes {
             ddp: self.ddp.or(other.ddp),
             fsdp: self.fsdp.or(other.fsdp),
             parallel: self.parallel.or(other.parallel),
+            zero_grad: self.zero_grad.or(other.zero_grad),
+            keep_losses: self.keep_losses.or(other.keep_losses),
             steps: self.steps.or(other.steps),
             attention: self.attention.or(other.attention),
             sdpa: self.sdpa.or(other.sdpa),
@@ -219,6 +229,8 @@ impl Wishes {
             accumulate: self.accumulate.unwrap_or(default.accumulate),
             checkpoint: self.checkpoint.clone().unwrap_or(default.checkpoint),
             parallel: self.ddp.clone().or(self.fsdp.clone()).or(self.parallel.clone()),
+            zero_grad: self.zero_grad.unwrap_or(default.zero_grad),
+            keep_losses: self.keep_losses.unwrap_or(default.keep_losses),
             steps: self.steps.unwrap_or(default.steps),
             attention: self.attention.unwrap_or(default.attention),
             sdpa: self.sdpa.map_or(default.sdpa, |kernel| kernel.0),

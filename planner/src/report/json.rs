@@ -29,6 +29,8 @@ pub struct Report {
     pub out_of_memory: Option<OutOfMemoryReport>,
     pub given_back: Option<GivenBackReport>,
     pub outside_allocator: Option<OutsideReport>,
+    /// Optimizer states in the host's memory.
+    pub host: Bytes,
     pub parameters: ParametersReport,
     pub phases: Vec<PhaseReport>,
     /// By category; with `allocator_slack` they add up to `peak_allocated`.
@@ -63,6 +65,8 @@ pub struct RunReport {
     pub new_tokens: Option<u64>,
     pub precision: &'static str,
     pub optimizer: Option<String>,
+    pub clip: Option<f64>,
+    pub trainable: Option<String>,
     pub accumulate: Option<u64>,
     /// How the run is spread over several GPUs, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -178,6 +182,7 @@ pub fn report(planned: &Planned<'_>) -> Report {
         headroom: plan.headroom(),
         out_of_memory: out_of_memory(planned),
         given_back: given_back(planned),
+        host: plan.stream.host,
         outside_allocator: plan.outside.clone().map(|outside| OutsideReport {
             least: outside.least,
             most: outside.most,
@@ -207,7 +212,9 @@ fn run(planned: &Planned<'_>) -> RunReport {
         seq: run.seq,
         new_tokens: (run.mode == Mode::Generate).then_some(run.new_tokens),
         precision: planned.plan.precision.word(),
-        optimizer: (run.mode == Mode::Train).then_some(run.optimizer.to_string()),
+        optimizer: (run.mode == Mode::Train).then(|| run.optimizer.to_string()),
+        clip: run.clip.filter(|_| run.mode == Mode::Train),
+        trainable: run.trainable.clone().filter(|_| run.mode == Mode::Train),
         accumulate: (run.mode == Mode::Train).then_some(run.accumulate),
         parallel: run.parallel.as_ref().map(|parallel| parallel.words()),
         checkpoint: (run.mode == Mode::Train).then(|| checkpoint_words(&run.checkpoint)),

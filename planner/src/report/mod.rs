@@ -3,6 +3,7 @@
 //! Nothing is computed here but layout: what is shown, [`Plan`] says.
 
 pub mod catalogue;
+pub mod compare;
 pub mod events;
 pub mod json;
 mod siblings;
@@ -66,6 +67,11 @@ impl Planned<'_> {
     /// What the figures leave out or take for granted.
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
+        if let Some((allocated, reserved)) = self.plan.without_grad {
+            notes.push(format!(
+                "under torch.no_grad() the peaks would be {allocated} allocated and {reserved} reserved"
+            ));
+        }
         if self.plan.architecture != self.model.architecture {
             notes.push(format!(
                 "{} has no loss of its own: planned as {}",
@@ -78,6 +84,13 @@ impl Planned<'_> {
             );
         }
         notes.extend(self.run.parallel.as_ref().map(parallel_note));
+        let host = self.plan.stream.host;
+        if host.0 > 0 {
+            notes.push(format!(
+                "{} bytes ({host}) of optimizer states lie in the host's memory, not counted here",
+                host.0
+            ));
+        }
         notes
     }
 }

@@ -78,6 +78,10 @@ fn subject(planned: &Planned<'_>) -> String {
     if run.mode == Mode::Train && run.checkpoint != Checkpointing::Off {
         words.push(format!("checkpoint {}", quote::cut(&checkpoint_words(&run.checkpoint))));
     }
+    if run.mode == Mode::Train {
+        words.extend(run.clip.map(|norm| format!("clip {norm}")));
+        words.extend(run.trainable.as_ref().map(|names| format!("trainable {}", quote::cut(names))));
+    }
     words.extend((run.accumulate > 1 && run.mode == Mode::Train).then(|| format!("accumulate {}", run.accumulate)));
     words.extend(run.parallel.as_ref().map(|parallel| parallel.words()));
     words.push(format!("{} step{}", run.steps, if run.steps == 1 { "" } else { "s" }));

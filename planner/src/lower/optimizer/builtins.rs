@@ -21,7 +21,11 @@ impl Machine<'_> {
             "max" => Ok(Value::Number(given.at(0)?.number()?.max(given.at(1)?.number()?))),
             "require" => match given.at(0)?.truth()? {
                 true => Ok(Value::None),
-                false => Err(if let Value::Text(text) = given.at(1)? { text.to_string() } else { String::new() }),
+                false => {
+                    self.refused = true;
+                    let name = &self.optimizer.name;
+                    Err(if let Value::Text(text) = given.at(1)? { format!("{name}: {text}") } else { name.clone() })
+                }
             },
             "is_sharded" => Ok(Value::Bool(matches!(self.context.settings.parallel, Some(Parallel::Fsdp(_))))),
             "state" => self.state(given.at(0)?),

@@ -20,7 +20,7 @@ pub(super) type Outcome<T> = Result<T, String>;
 const DEPTH: usize = 50;
 
 /// The locals of a running function.
-type Frame = Vec<Option<Value>>;
+pub(super) type Frame = Vec<Option<Value>>;
 
 /// What a statement leads to.
 enum Flow {
@@ -33,6 +33,8 @@ pub(super) struct Machine<'a> {
     pub(super) context: &'a mut Context,
     pub(super) optimizer: Rc<Optimizer>,
     pub(super) depth: usize,
+    /// Whether the code itself refused to go on: its message is for people who choose, not for those who write specs.
+    pub(super) refused: bool,
 }
 
 impl Machine<'_> {
@@ -76,6 +78,7 @@ impl Machine<'_> {
         for statement in statements {
             match self.statement(function, frame, statement) {
                 Ok(Flow::Next) => {}
+                Err(message) if !self.refused => return Err(located(message, function, statement.at)),
                 other => return other,
             }
         }
@@ -83,9 +86,8 @@ impl Machine<'_> {
     }
 
     fn statement(&mut self, function: &Function, frame: &mut Frame, statement: &Statement) -> Outcome<Flow> {
-        let place = |message: String| located(message, function, statement.at);
         match &statement.kind {
-            StatementKind::Evaluate(expression) => drop(self.evaluate(function, frame, expression).map_err(place)?),
+            StatementKind::Evaluate(expression) => drop(self.evaluate(function, frame, expression)?),
             StatementKind::Assign(target, expression) => {
                 // what becomes an attribute is kept from step to step
                 let category = match target {
@@ -93,35 +95,35 @@ impl Machine<'_> {
                     _ => self.context.category,
                 };
                 let outer = std::mem::replace(&mut self.context.category, category);
-                let value = self.evaluate(function, frame, expression).map_err(place)?;
+                let value = self.evaluate(function, frame, expression)?;
                 self.context.category = outer;
-                self.assign(function, frame, target, value).map_err(place)?;
+                self.assign(function, frame, target, value)?;
             }
             StatementKind::Update(target, operator, expression) => {
-                let Target::Name(name) = target else { return Err(place("only names can be updated".to_owned())) };
-                let old = self.name(function, frame, *name).map_err(place)?;
-                let new = self.evaluate(function, frame, expression).map_err(place)?;
+                let Target::Name(name) = target else { return Err("only names can be updated".to_owned()) };
+                let old = self.name(function, frame, *name)?;
+                let new = self.evaluate(function, frame, expression)?;
                 if !matches!(old, Value::Tensor(_)) {
-                    let value = self.binary(*operator, old, new).map_err(place)?;
-                    self.assign(function, frame, target, value).map_err(place)?;
+                    let value = self.binary(*operator, old, new)?;
+                    self.assign(function, frame, target, value)?;
                 }
             }
             StatementKind::Return(None) => return Ok(Flow::Return(Value::None)),
             StatementKind::Return(Some(expression)) => {
-                return Ok(Flow::Return(self.evaluate(function, frame, expression).map_err(place)?));
+                return Ok(Flow::Return(self.evaluate(function, frame, expression)?));
             }
             StatementKind::If(branches, otherwise) => {
                 for (condition, body) in branches {
-                    if self.evaluate(function, frame, condition).and_then(|value| value.truth()).map_err(place)? {
+                    if self.evaluate(function, frame, condition).and_then(|value| value.truth())? {
                         return self.block(function, frame, body);
                     }
                 }
                 return self.block(function, frame, otherwise);
             }
             StatementKind::For(target, source, body) => {
-                let source = self.evaluate(function, frame, source).map_err(place)?;
-                for element in source.elements().map_err(place)?.iter() {
-                    self.assign(function, frame, target, element.clone()).map_err(place)?;
+                let source = self.evaluate(function, frame, source)?;
+                for element in source.elements()?.iter() {
+                    self.assign(function, frame, target, element.clone())?;
                     if let Flow::Return(value) = self.block(function, frame, body)? {
                         return Ok(Flow::Return(value));
                     }
@@ -132,7 +134,13 @@ impl Machine<'_> {
         Ok(Flow::Next)
     }
 
-    fn assign(&mut self, function: &Function, frame: &mut Frame, target: &Target, value: Value) -> Outcome<()> {
+    pub(super) fn assign(
+        &mut self,
+        function: &Function,
+        frame: &mut Frame,
+        target: &Target,
+        value: Value,
+    ) -> Outcome<()> {
         match target {
             Target::Name(name) => frame[usize::from(name.0)] = Some(value),
             Target::Attribute(owner, name) => {
@@ -205,81 +213,6 @@ impl Machine<'_> {
             return Ok(value.clone());
         }
         crate::dtype::Dtype::named(name).map(Value::Dtype).ok_or_else(|| format!("`{name}` is not defined"))
-    }
-
-    /// The name of a comprehension is its own, as in Python.
-    fn comprehension(&mut self, function: &Function, frame: &mut Frame, c: &Comprehension) -> Outcome<Value> {
-        let source = self.evaluate(function, frame, &c.source)?;
-        let outer = frame.clone();
-        let mut collected = Vec::new();
-        for element in source.elements()?.iter() {
-            self.assign(function, frame, &c.target, element.clone())?;
-            let counts = match &c.condition {
-                None => true,
-                Some(condition) => self.evaluate(function, frame, condition)?.truth()?,
-            };
-            if counts {
-                collected.push(self.evaluate(function, frame, &c.element)?);
-            }
-        }
-        *frame = outer;
-        Ok(Value::list(collected))
-    }
-
-    fn call(&mut self, function: &Function, frame: &mut Frame, callee: &Expression, a: &[Argument]) -> Outcome<Value> {
-        match &callee.kind {
-            ExpressionKind::Name(name) => {
-                let given = self.arguments(function, frame, a)?;
-                let name = &function.names[usize::from(name.0)];
-                match self.optimizer.functions.get(name).cloned() {
-                    Some(called) => self.call_function(&called, given),
-                    None => self.call_builtin(name, given),
-                }
-            }
-            ExpressionKind::Attribute(owner, name) => {
-                let owner = self.evaluate(function, frame, owner)?;
-                let mut given = self.arguments(function, frame, a)?;
-                given.positional.insert(0, owner);
-                self.call_operator(name, given)
-            }
-            _ => Err("only functions can be called".to_owned()),
-        }
-    }
-
-    fn arguments(&mut self, function: &Function, frame: &mut Frame, arguments: &[Argument]) -> Outcome<Given> {
-        let mut given = Given::default();
-        for argument in arguments {
-            match argument {
-                Argument::Plain(value) => given.positional.push(self.evaluate(function, frame, value)?),
-                Argument::Named(name, value) => {
-                    given.named.push((name.clone(), self.evaluate(function, frame, value)?));
-                }
-                Argument::Spread(_) | Argument::SpreadNamed(_) => return Err("optimizers spread nothing".to_owned()),
-            }
-        }
-        Ok(given)
-    }
-
-    fn index(&mut self, f: &Function, frame: &mut Frame, owner: &Expression, items: &[Subscript]) -> Outcome<Value> {
-        let owner = self.evaluate(f, frame, owner)?;
-        let elements = owner.elements()?;
-        let mut place = |machine: &mut Self, e: &Expression| -> Outcome<usize> {
-            let number = machine.evaluate(f, frame, e)?.number()?;
-            let from = if number < 0.0 { elements.len() as f64 } else { 0.0 };
-            Ok((number + from).max(0.0) as usize)
-        };
-        match items {
-            [Subscript::At(at)] => {
-                let at = place(self, at)?;
-                elements.get(at).cloned().ok_or_else(|| format!("a list of {} has no element {at}", elements.len()))
-            }
-            [Subscript::Range(start, end)] => {
-                let start = start.as_ref().map_or(Ok(0), |start| place(self, start))?;
-                let end = end.as_ref().map_or(Ok(elements.len()), |end| place(self, end))?.min(elements.len());
-                Ok(Value::list(elements[start.min(end)..end].to_vec()))
-            }
-            _ => Err("one index is expected".to_owned()),
-        }
     }
 }
 

@@ -5,7 +5,9 @@
 //! step(group, params)    at each step; `state(p)` is what it keeps for a parameter, `group` its options
 //! ```
 
+mod arithmetic;
 mod builtins;
+mod call;
 mod machine;
 mod operators;
 #[cfg(test)]
@@ -75,7 +77,7 @@ fn call(
 ) -> Result<(), String> {
     let category = std::mem::replace(&mut context.category, Category::Temporaries);
     let enabled = std::mem::replace(&mut context.grad_enabled, false);
-    let mut machine = Machine { context, optimizer, depth: 0 };
+    let mut machine = Machine { context, optimizer, depth: 0, refused: false };
     let result = machine.call_function(function, Given { positional, named: Vec::new() });
     context.category = category;
     context.grad_enabled = enabled;

@@ -1,0 +1,63 @@
+//! The choices of a training run: levers compared, checkpoints from a file, what does not go together.
+
+use crate::support::{Folder, assert_snapshot, json_of, report};
+
+#[test]
+fn levers_alone_and_together() {
+    let run = ["plan", "gpt2", "--batch", "4", "--seq", "512", "--attention", "eager", "--compare"];
+    assert_snapshot("compare_gpt2", &report(&run));
+    let rows = json_of(&[&run[..], &["--format", "json"]].concat());
+    let peak = |row: usize| rows[row]["peak_reserved"].as_u64().unwrap();
+    let last = rows.as_array().unwrap().len() - 1;
+    assert!((1..last).all(|row| peak(last) <= peak(row)), "all levers together take least");
+}
+
+#[test]
+fn evaluation_says_what_no_grad_would_save() {
+    let text = report(&["plan", "gpt2", "--mode", "eval-with-grad", "--batch", "4", "--seq", "512"]);
+    assert!(text.contains("note: under torch.no_grad() the peaks would be 1.41 GiB allocated"), "{text}");
+}
+
+#[test]
+fn kept_losses_keep_their_graphs() {
+    let plain = ["plan", "gpt2", "--mode", "eval-with-grad", "--format", "json"];
+    let kept = [&plain[..], &["--keep-losses", "3"]].concat();
+    let peak = |arguments: &[&str]| json_of(arguments)["peak_allocated"].as_u64().unwrap();
+    // Two more graphs than one: parameters and one graph take `plain`.
+    let parameters = 498_575_360;
+    assert!(peak(&kept) > peak(&plain) + (peak(&plain) - parameters), "two earlier graphs live on");
+}
+
+#[test]
+fn gradients_that_live_longer_cost_memory() {
+    let peak = |when: &str| {
+        let run = ["plan", "gpt2", "--batch", "4", "--seq", "512", "--zero-grad", when, "--format", "json"];
+        json_of(&run)["peak_allocated"].as_u64().unwrap()
+    };
+    assert_eq!(peak("after-step"), peak("before-forward"));
+    assert!(peak("before-backward") > peak("after-step"));
+}
+
+#[test]
+fn checkpoints_from_a_file() {
+    let folder = Folder::new();
+    let file = folder.write("layers.txt", "transformer.h.0\n# the next\ntransformer.h.1\n");
+    let listed = json_of(&["plan", "gpt2", "--checkpoint", "transformer.h.0,transformer.h.1", "--format", "json"]);
+    let read = json_of(&["plan", "gpt2", "--checkpoint", &format!("@{}", file.display()), "--format", "json"]);
+    assert_eq!(listed["peak_allocated"], read["peak_allocated"]);
+    assert_eq!(listed["run"]["checkpoint"], read["run"]["checkpoint"]);
+}
+
+#[test]
+fn choices_that_do_not_go_together() {
+    let folder = Folder::new();
+    let errors = [
+        folder.error("checkpointing in inference", &["plan", "gpt2", "--mode", "infer", "--checkpoint", "full"]),
+        folder.error("clipping in generation", &["plan", "gpt2", "--mode", "generate", "--clip", "1.0"]),
+        folder.error("kept losses in inference", &["plan", "gpt2", "--mode", "infer", "--keep-losses", "2"]),
+        folder.error("nested checkpoints", &["plan", "gpt2", "--checkpoint", "transformer.h.0,transformer.h.0.mlp"]),
+        folder.error("an unknown module", &["plan", "gpt2", "--checkpoint", "transformer.h.99"]),
+        folder.error("a file that is not there", &["plan", "gpt2", "--checkpoint", "@layers.txt"]),
+    ];
+    assert_snapshot("errors_choices", &errors.concat());
+}
