@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use planner::bytes::Bytes;
+use planner::graph::{Lora, QuantizedType};
 use planner::read::run_file::{Kernel, Wishes};
-use planner::run::{Attention, Mode, Optimizer, Precision, parse_checkpoint};
+use planner::run::{Attention, Mode, Optimizer, Pattern, Precision, parse_checkpoint};
 
 use crate::failure::Failure;
 use crate::{BAD, FITS, output};
@@ -137,6 +138,18 @@ pub struct PlanArguments {
     /// Checkpoint these modules' calls: none, full (as transformers does), or paths with commas between [default: none]
     #[arg(long, value_name = "MODULES", help_heading = "Run")]
     checkpoint: Option<String>,
+    /// Train only the parameters whose full names this regular expression matches [default: all]
+    #[arg(long, value_name = "REGEX", help_heading = "Run")]
+    trainable: Option<Pattern>,
+    /// Train LoRA adapters in place of the model: r=16,alpha=32,dropout=0.05,targets=q_proj+v_proj
+    #[arg(long, value_name = "CHOICES", help_heading = "Run")]
+    lora: Option<Lora>,
+    /// Quantise linear layers but the head as bitsandbytes does: nf4, fp4 or int8
+    #[arg(long, value_name = "FORM", help_heading = "Run")]
+    quantize: Option<QuantizedType>,
+    /// Quantise the scales of 4-bit weights as well: true or false [default: true]
+    #[arg(long, value_name = "SWITCH", help_heading = "Run")]
+    double_quant: Option<bool>,
     /// How often the loop goes round [default: 3]
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     steps: Option<u64>,
@@ -212,6 +225,10 @@ impl PlanArguments {
             optimizer: self.optimizer,
             accumulate: self.accumulate,
             checkpoint: self.checkpoint.as_deref().map(parse_checkpoint),
+            trainable: self.trainable.clone(),
+            lora: self.lora.clone(),
+            quantize: self.quantize,
+            double_quant: self.double_quant,
             steps: self.steps,
             attention: self.attention,
             sdpa: self.sdpa,

@@ -2,6 +2,7 @@
 
 mod figures;
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use serde::Deserialize;
@@ -10,7 +11,7 @@ pub use figures::{Failure, ParameterTotals};
 
 use crate::allocate::{AllocatorOptions, OptionsError, Outcome, simulate};
 use crate::bytes::Bytes;
-use crate::graph::{Graph, GraphError, Loop, READS_ZEROS, unroll};
+use crate::graph::{Graph, GraphError, Loop, Parameter, READS_ZEROS, unroll};
 use crate::lower::context::Settings;
 use crate::lower::device::Device;
 use crate::lower::kernels::cub::Architecture;
@@ -59,6 +60,8 @@ pub struct Plan {
     pub architecture: String,
     /// The precision that the run was planned in.
     pub precision: Precision,
+    /// The names of the parameters that are trained; all where None is given.
+    pub trainable: Option<regex::Regex>,
     /// The program.
     pub graph: Rc<Graph>,
     /// Its event stream.
@@ -134,10 +137,12 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
     let options: AllocatorOptions = run.allocator.parse()?;
     let precision = precision(model, run)?;
     let graph = Rc::new(program(model, run, emulation)?);
+    run.check_trainable(&graph.parameters)?;
     let architecture = model.architecture(run.mode.records())?;
-    let agreement = agree(model, architecture, &graph.parameters)?;
+    let agreement = agree(model, architecture, &stored_parameters(model, run, &graph)?)?;
     let settings = Settings {
         training: run.mode.records(),
+        trainable: run.trainable.as_ref().map(|pattern| pattern.0.clone()),
         weights: precision.dtype(),
         autocast: precision.autocast(),
         cub: emulation.cub,
@@ -155,7 +160,29 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
     let mut at_peak = live_after(&stream, unlimited.as_ref().unwrap_or(&outcome).peak_event);
     at_peak.sort_by_key(|live| std::cmp::Reverse(stream.allocations[live.id.index()].bytes));
     let architecture = architecture.name.clone();
-    Ok(Plan { architecture, precision, graph, stream, outcome, unlimited, at_peak, agreement, capacity, outside })
+    let trainable = run.trainable.as_ref().map(|pattern| pattern.0.clone());
+    Ok(Plan {
+        architecture,
+        precision,
+        trainable,
+        graph,
+        stream,
+        outcome,
+        unlimited,
+        at_peak,
+        agreement,
+        capacity,
+        outside,
+    })
+}
+
+/// The parameters as checkpoints name them: those of the model before layers are quantised or adapted.
+fn stored_parameters<'a>(model: &Model, run: &Run, graph: &'a Graph) -> Result<Cow<'a, [Parameter]>, PlanError> {
+    if model.weights.is_none() || (run.lora.is_none() && run.quantize.is_none()) {
+        return Ok(Cow::Borrowed(&graph.parameters));
+    }
+    let plain = Run { lora: None, quantize: None, steps: 1, accumulate: 1, new_tokens: 1, ..run.clone() };
+    Ok(Cow::Owned(program(model, &plain, Emulation::default())?.parameters))
 }
 
 /// The forward program of a run: what the plan unrolls.
@@ -184,6 +211,8 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
         ],
         attention: run.attention.word().to_owned(),
         checkpoint: run.checkpoint.clone(),
+        quantize: run.quantize.map(|kind| (kind, run.double_quant)),
+        lora: run.lora.clone(),
     };
     Ok(unroll(&model.family, architecture, &model.config, &wanted)?)
 }

@@ -1,12 +1,16 @@
 //! A run: what is done with a model. The meaning of each choice is that of the loops in specs/library/loops.yaml.
 
+mod adapters;
+
 use std::fmt;
 use std::str::FromStr;
 
 use crate::bytes::Bytes;
 use crate::dtype::Dtype;
-use crate::graph::Checkpointing;
+use crate::graph::{Checkpointing, Lora, Origin, Parameter, QuantizedType};
 use crate::lower::kernels::attention::Backend;
+
+pub use adapters::Pattern;
 
 /// What the loop does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -213,6 +217,14 @@ pub struct Run {
     pub accumulate: u64,
     /// Which modules' calls are checkpointed in training.
     pub checkpoint: Checkpointing,
+    /// The parameters that need gradients, by their names; all where None is given.
+    pub trainable: Option<Pattern>,
+    /// The adapters that are trained in place of the model.
+    pub lora: Option<Lora>,
+    /// How linear layers but the head are quantised.
+    pub quantize: Option<QuantizedType>,
+    /// Whether the scales of 4-bit weights are quantised as well.
+    pub double_quant: bool,
     /// How often the loop goes round.
     pub steps: u64,
     /// How the model computes attention.
@@ -238,6 +250,10 @@ impl Default for Run {
             optimizer: Optimizer::default(),
             accumulate: 1,
             checkpoint: Checkpointing::Off,
+            trainable: None,
+            lora: None,
+            quantize: None,
+            double_quant: true,
             steps: 3,
             attention: Attention::default(),
             sdpa: None,
@@ -267,6 +283,21 @@ pub enum RunError {
         /// The largest.
         most: u64,
     },
+    /// Two choices that cannot both be.
+    #[error("{0}")]
+    Contradiction(&'static str),
+    /// Nothing would be trained.
+    #[error("trainable: `{pattern}` matches no parameter of the model")]
+    NothingTrained {
+        /// The pattern.
+        pattern: String,
+    },
+    /// Codes have no gradient.
+    #[error("trainable: `{name}` is quantised and cannot be trained")]
+    QuantizedTrained {
+        /// The parameter.
+        name: String,
+    },
 }
 
 impl Run {
@@ -290,6 +321,29 @@ impl Run {
                 return Err(RunError::TooLarge { what, value, most });
             }
         }
+        if self.lora.is_some() && self.trainable.is_some() {
+            return Err(RunError::Contradiction("lora trains its adapters alone: leave trainable out"));
+        }
+        if self.mode == Mode::Train && self.quantize.is_some() && self.lora.is_none() && self.trainable.is_none() {
+            return Err(RunError::Contradiction(
+                "quantised weights cannot be trained: give lora for adapters, or trainable for the other parameters",
+            ));
+        }
         Ok(())
+    }
+
+    /// Checks the choice of trained parameters against the program's.
+    ///
+    /// # Errors
+    /// A choice that matches none, or a quantised weight.
+    pub fn check_trainable(&self, parameters: &[Parameter]) -> Result<(), RunError> {
+        let Some(pattern) = self.trainable.as_ref().filter(|_| self.mode == Mode::Train) else { return Ok(()) };
+        let mut chosen = parameters.iter().filter(|parameter| !parameter.buffer && pattern.0.is_match(&parameter.name));
+        let quantized = chosen.clone().find(|parameter| matches!(parameter.origin, Origin::Quantized(_)));
+        match (chosen.next(), quantized) {
+            (None, _) => Err(RunError::NothingTrained { pattern: pattern.to_string() }),
+            (_, Some(parameter)) => Err(RunError::QuantizedTrained { name: parameter.name.clone() }),
+            _ => Ok(()),
+        }
     }
 }

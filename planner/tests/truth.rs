@@ -6,19 +6,13 @@ use std::fmt::Write as _;
 
 use planner::allocate::{AllocatorOptions, simulate};
 use planner::bytes::Bytes;
-use planner::graph::Checkpointing;
-use planner::plan::{Emulation, Plan, plan_with};
-use planner::read::gpus::{Gpu, GpuCatalogue};
-use planner::read::model::Model;
 use planner::read::spec::Shelf;
-use planner::run::{Attention, Mode, Precision, Run, parse_checkpoint, parse_kernel};
-use planner::schedule::first_difference;
-use serde_json::Value;
-use support::{Event, Trace, TruthCase, truth_cases};
+use planner::run::Precision;
+use support::plans::{difference, phase_difference, planned};
+use support::{Trace, TruthCase, truth_cases};
 
 /// Keys of a case that plans do not cover yet, with the value that means "not used".
-const NOT_COVERED: [(&str, &str); 5] =
-    [("clip", "null"), ("trainable", "null"), ("lora", "null"), ("quantize", "null"), ("parallel", "null")];
+const NOT_COVERED: [(&str, &str); 2] = [("clip", "null"), ("parallel", "null")];
 
 fn is_covered(case: &TruthCase) -> bool {
     let case = &case.case;
@@ -31,119 +25,6 @@ fn is_covered(case: &TruthCase) -> bool {
     let architecture = case["model"]["architecture"].as_str().unwrap_or("none");
     let known = Shelf::default().family_of_architecture(architecture).expect("the shipped specs are sound").is_some();
     unused && adamw && precision && known
-}
-
-fn model_of(case: &Value) -> Model {
-    let architecture = case["model"]["architecture"].as_str().expect("a case names its architecture");
-    let family = Shelf::default().family_of_architecture(architecture).expect("sound specs").expect("a known family");
-    Model {
-        name: case["model"]["called"].as_str().unwrap_or("unnamed").to_owned(),
-        family,
-        architecture: architecture.to_owned(),
-        config: case["model"]["config"].as_object().cloned().unwrap_or_default(),
-        dtype: None,
-        weights: None,
-    }
-}
-
-fn run_of(record: &TruthCase) -> Run {
-    let case = &record.case;
-    let number = |key: &str| case[key].as_u64().expect("a size");
-    let word = |key: &str| case[key].as_str().expect("a word");
-    Run {
-        mode: word("mode").parse::<Mode>().expect("a mode"),
-        batch: number("batch"),
-        seq: number("seq"),
-        new_tokens: number("new_tokens"),
-        precision: Some(word("precision").parse().expect("a precision")),
-        accumulate: number("accumulate"),
-        checkpoint: checkpointing(&case["checkpoint"]),
-        steps: number("steps"),
-        attention: word("attention").parse::<Attention>().expect("an attention"),
-        sdpa: parse_kernel(case["sdpa"].as_str().unwrap_or("auto")).expect("a kernel"),
-        hold_outputs: case["hold_outputs"] == true,
-        capacity: Some(record.total_memory),
-        allocator: record.allocator.clone(),
-        ..Run::default()
-    }
-}
-
-fn checkpointing(wanted: &Value) -> Checkpointing {
-    match wanted {
-        Value::Array(paths) => {
-            Checkpointing::Modules(paths.iter().map(|path| path.as_str().expect("a path").to_owned()).collect())
-        }
-        word => parse_checkpoint(word.as_str().expect("a word")),
-    }
-}
-
-fn gpu_of(record: &TruthCase) -> Gpu {
-    let catalogue = GpuCatalogue::load(None).expect("the shipped GPUs are sound");
-    catalogue.find(&record.device).expect("the record's GPU is in the catalogue").clone()
-}
-
-fn planned(record: &TruthCase) -> Plan {
-    let plan = plan_with(&model_of(&record.case), &run_of(record), &gpu_of(record), Emulation::RECORDS);
-    plan.unwrap_or_else(|error| panic!("{}: {error}", record.id))
-}
-
-/// The first place where the plan's stream differs from the trace, in words.
-fn difference(plan: &Plan, trace: &Trace) -> Option<String> {
-    let events = trace.events.iter().filter_map(|event| match event {
-        Event::Allocate { bytes, stream } => Some(Ok((bytes.0, stream.0))),
-        Event::Free(number) => Some(Err(*number)),
-        Event::Segment(_) | Event::SegmentFree(_) => None,
-    });
-    let found = first_difference(&plan.stream, events)?;
-    let name = |number: usize| match plan.stream.allocations.get(number) {
-        None => "nothing".to_owned(),
-        Some(allocation) => {
-            let node = allocation.node.map_or(String::new(), |node| format!(" < {node}"));
-            let module = &plan.graph.modules[allocation.module.index()].path;
-            format!("#{number} {} B by {}{node} in `{module}`", allocation.bytes.0, allocation.op)
-        }
-    };
-    let at = found.allocation;
-    let mut text = format!("allocation #{at}: ours {}, PyTorch's {:?} B", name(at), found.theirs.unwrap_or(0));
-    for number in &found.freed_early {
-        let _ = write!(text, "\n  freed before PyTorch frees it: {}", name(*number));
-    }
-    for number in &found.freed_late {
-        let _ = write!(text, "\n  PyTorch frees before: {}", name(*number));
-    }
-    let sizes: Vec<u64> = trace
-        .events
-        .iter()
-        .filter_map(|e| if let Event::Allocate { bytes, .. } = e { Some(bytes.0) } else { None })
-        .collect();
-    for number in at.saturating_sub(3)..at + 4 {
-        let theirs = sizes.get(number).map_or("nothing".to_owned(), |size| format!("{size} B"));
-        let _ = write!(text, "\n  {} | PyTorch's {theirs}", name(number));
-    }
-    Some(text)
-}
-
-/// The first figure of a phase that differs, in words.
-fn phase_difference(plan: &Plan, record: &TruthCase) -> Option<String> {
-    if plan.outcome.phases.len() != record.phases.len() {
-        return Some(format!("{} phases, PyTorch has {}", plan.outcome.phases.len(), record.phases.len()));
-    }
-    plan.outcome.phases.iter().zip(&record.phases).find_map(|(ours, theirs)| {
-        let phase = &plan.stream.phases[ours.phase as usize];
-        let figures = [
-            ("allocated", ours.allocated, theirs.allocated),
-            ("peak allocated", ours.peak_allocated, theirs.peak_allocated),
-            ("reserved", ours.reserved, theirs.reserved),
-            ("peak reserved", ours.peak_reserved, theirs.peak_reserved),
-        ];
-        if (phase.step as usize, &*phase.name) != (theirs.step, &theirs.phase[..]) {
-            return Some(format!("phase {} {}, PyTorch's {} {}", phase.step, phase.name, theirs.step, theirs.phase));
-        }
-        let wrong = figures.iter().find(|(_, ours, theirs)| ours != theirs);
-        wrong.map(|(what, ours, theirs)| {
-            format!("step {} {}: {what} {} B, PyTorch's {} B", phase.step, phase.name, ours.0, theirs.0)
-        })
-    })
 }
 
 #[test]
@@ -191,7 +72,8 @@ fn streams_are_balanced_and_sum_to_the_requested_bytes() {
                 Event::Becomes(id, _) => assert!(alive[id.index()], "{}: the dead do not change", record.id),
                 Event::Phase(number) => {
                     let phase = &record.phases[*number as usize];
-                    let counted = (phase.requested, phase.allocations, phase.frees);
+                    let own = support::recorders_own(&record.id).len();
+                    let counted = (phase.requested, phase.allocations - own, phase.frees - own);
                     assert_eq!((bytes, made, freed), counted, "{}: {} {}", record.id, phase.step, phase.phase);
                 }
             }

@@ -25,6 +25,8 @@ fn program(record: &TruthCase) -> Result<Graph, String> {
     let family = Shelf::default().family_of_architecture(name).expect("sound specs").expect("a known family");
     let wanted = Loop {
         checkpoint: planner::graph::Checkpointing::Off,
+        quantize: None,
+        lora: None,
         mode: mode.function(),
         training: mode == Mode::Train,
         integers: ["batch", "seq", "new_tokens", "steps", "accumulate"].map(number).to_vec(),
@@ -44,6 +46,7 @@ fn planned(record: &TruthCase) -> Result<(Graph, Stream, Outcome), String> {
     let gpu = catalogue.find(&record.device).expect("the record's GPU is in the catalogue");
     let settings = Settings {
         training: mode.records(),
+        trainable: None,
         weights: precision.dtype(),
         autocast: precision.autocast(),
         cub: Some(Architecture::Sm90),

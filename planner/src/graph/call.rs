@@ -98,6 +98,9 @@ impl Machine {
         let held = given.clone_values();
         self.steps.borrow_mut().push(Step::Enter(module));
         let result = self.forward(object, module, given);
+        if let Ok(value) = &result {
+            self.hook_input_embedding(module, value)?;
+        }
         drop(held);
         self.steps.borrow_mut().push(Step::Exit(module));
         if checkpoint {

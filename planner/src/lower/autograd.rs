@@ -59,6 +59,9 @@ pub struct Leaf {
     pub module: ModuleId,
     /// Its gradient, once there is one.
     pub gradient: RefCell<Option<Tensor>>,
+    /// The tensor itself, which the graph holds for as long as it may add to its gradient (`AccumulateGrad::variable`);
+    /// None for parameters, which the model holds.
+    pub variable: Option<Tensor>,
 }
 
 /// A differentiable operator's record.
@@ -72,6 +75,8 @@ pub struct Node {
     /// Sizes and type of each output of the forward.
     outputs: SmallVec<[(Dims, Dtype); 1]>,
     apply: RefCell<Option<Apply>>,
+    /// What a node written in Python keeps as attributes: it goes with the node, not when the node has run.
+    pub(super) attributes: RefCell<Vec<Tensor>>,
 }
 
 impl fmt::Debug for Node {
@@ -103,7 +108,8 @@ impl Node {
         outputs: SmallVec<[(Dims, Dtype); 1]>,
         apply: Apply,
     ) -> Rc<Node> {
-        Rc::new(Node { name, module, sequence, edges: RefCell::new(edges), outputs, apply: RefCell::new(Some(apply)) })
+        let (edges, apply) = (RefCell::new(edges), RefCell::new(Some(apply)));
+        Rc::new(Node { name, module, sequence, edges, outputs, apply, attributes: RefCell::default() })
     }
 }
 

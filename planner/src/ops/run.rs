@@ -20,6 +20,10 @@ pub(super) const ROWS: &[Row] = &[
         autograd::backward(context, a.tensor(0)?)?;
         nothing(())
     }),
+    row("requires_grad_", "input", |context, a| {
+        context.require_gradient(&a.tensor(0)?.clone());
+        nothing(())
+    }),
     row("optimizer_step", "", |context, _| nothing(optimizer::step(context))),
     row("zero_grad", "", |context, _| nothing(parameters::zero_grad(context))),
 ];

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{LARGEST, Planned, key};
 use crate::bytes::Bytes;
+use crate::graph::QuantizedType;
 use crate::run::{Mode, kernel_word};
 
 /// The version of [`Report`]: another number means that a key changed its name or meaning.
@@ -68,6 +69,14 @@ pub struct RunReport {
     pub attention: &'static str,
     pub sdpa: &'static str,
     pub hold_outputs: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trainable: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantize: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub double_quant: Option<bool>,
     pub allocator: String,
 }
 
@@ -209,6 +218,10 @@ fn run(planned: &Planned<'_>) -> RunReport {
         attention: run.attention.word(),
         sdpa: kernel_word(run.sdpa),
         hold_outputs: run.hold_outputs,
+        trainable: run.trainable.as_ref().map(|pattern| pattern.to_string()),
+        lora: run.lora.as_ref().map(|lora| lora.to_string()),
+        quantize: run.quantize.map(|form| form.to_string()),
+        double_quant: run.quantize.filter(|form| *form != QuantizedType::Int8).map(|_| run.double_quant),
         allocator: run.allocator.clone(),
     }
 }

@@ -9,6 +9,7 @@ use super::table::{Align, table};
 use super::{LARGEST, Planned};
 use crate::allocate::PhaseFigures;
 use crate::bytes::Bytes;
+use crate::graph::QuantizedType;
 use crate::run::{Attention, Mode, kernel_word};
 use crate::schedule::Phase;
 
@@ -79,6 +80,12 @@ fn subject(planned: &Planned<'_>) -> String {
         (Attention::Sdpa, Some(_)) => format!("sdpa attention ({})", kernel_word(run.sdpa)),
         (attention, _) => format!("{attention} attention"),
     });
+    words.extend(run.trainable.as_ref().map(|pattern| format!("training {pattern}")));
+    words.extend(run.lora.as_ref().map(|lora| format!("lora {lora}")));
+    words.extend(run.quantize.map(|form| match (form, run.double_quant) {
+        (QuantizedType::Int8, _) | (_, true) => format!("{form} weights"),
+        (_, false) => format!("{form} weights without double quantisation"),
+    }));
     words.extend(run.hold_outputs.then(|| "outputs held".to_owned()));
     let mut text = format!(
         "model  {}: {}, {} parameters, {} bytes ({})\nrun    {}\n",

@@ -1,0 +1,147 @@
+//! Plans of recorded cases, and where they differ from what PyTorch did.
+
+use std::fmt::Write as _;
+
+use planner::graph::{Checkpointing, Lora};
+use planner::plan::{Emulation, Plan, plan_with};
+use planner::read::gpus::{Gpu, GpuCatalogue};
+use planner::read::model::Model;
+use planner::read::spec::Shelf;
+use planner::run::{Attention, Mode, Run, parse_checkpoint, parse_kernel};
+use planner::schedule::first_difference;
+use serde_json::Value;
+
+use super::{Event, Trace, TruthCase};
+
+/// The model of a recorded case.
+pub fn model_of(case: &Value) -> Model {
+    let architecture = case["model"]["architecture"].as_str().expect("a case names its architecture");
+    let family = Shelf::default().family_of_architecture(architecture).expect("sound specs").expect("a known family");
+    Model {
+        name: case["model"]["called"].as_str().unwrap_or("unnamed").to_owned(),
+        family,
+        architecture: architecture.to_owned(),
+        config: case["model"]["config"].as_object().cloned().unwrap_or_default(),
+        dtype: None,
+        weights: None,
+    }
+}
+
+fn run_of(record: &TruthCase) -> Run {
+    let case = &record.case;
+    let number = |key: &str| case[key].as_u64().expect("a size");
+    let word = |key: &str| case[key].as_str().expect("a word");
+    Run {
+        mode: word("mode").parse::<Mode>().expect("a mode"),
+        batch: number("batch"),
+        seq: number("seq"),
+        new_tokens: number("new_tokens"),
+        precision: Some(word("precision").parse().expect("a precision")),
+        accumulate: number("accumulate"),
+        checkpoint: checkpointing(&case["checkpoint"]),
+        trainable: case["trainable"].as_str().map(|pattern| pattern.parse().expect("a regular expression")),
+        lora: Some(&case["lora"]).filter(|lora| !lora.is_null()).map(adapters),
+        quantize: case["quantize"].as_str().map(|word| word.parse().expect("a quantised form")),
+        double_quant: case["double_quant"] != false,
+        steps: number("steps"),
+        attention: word("attention").parse::<Attention>().expect("an attention"),
+        sdpa: parse_kernel(case["sdpa"].as_str().unwrap_or("auto")).expect("a kernel"),
+        hold_outputs: case["hold_outputs"] == true,
+        capacity: Some(record.total_memory),
+        allocator: record.allocator.clone(),
+        ..Run::default()
+    }
+}
+
+fn checkpointing(wanted: &Value) -> Checkpointing {
+    match wanted {
+        Value::Array(paths) => {
+            Checkpointing::Modules(paths.iter().map(|path| path.as_str().expect("a path").to_owned()).collect())
+        }
+        word => parse_checkpoint(word.as_str().expect("a word")),
+    }
+}
+
+fn adapters(wanted: &Value) -> Lora {
+    let number = |key: &str, default: f64| wanted[key].as_f64().unwrap_or(default);
+    let targets = wanted["targets"].as_array().expect("a list of targets");
+    Lora {
+        rank: wanted["r"].as_u64().expect("a rank"),
+        alpha: number("alpha", 16.0),
+        dropout: number("dropout", 0.0),
+        targets: targets.iter().map(|target| target.as_str().expect("a target").to_owned()).collect(),
+    }
+}
+
+fn gpu_of(record: &TruthCase) -> Gpu {
+    let catalogue = GpuCatalogue::load(None).expect("the shipped GPUs are sound");
+    catalogue.find(&record.device).expect("the record's GPU is in the catalogue").clone()
+}
+
+/// The plan of a recorded case, on the emulated device of the records.
+pub fn planned(record: &TruthCase) -> Plan {
+    let plan = plan_with(&model_of(&record.case), &run_of(record), &gpu_of(record), Emulation::RECORDS);
+    plan.unwrap_or_else(|error| panic!("{}: {error}", record.id))
+}
+
+/// The first place where the plan's stream differs from the trace, in words.
+pub fn difference(plan: &Plan, trace: &Trace) -> Option<String> {
+    let events = trace.events.iter().filter_map(|event| match event {
+        Event::Allocate { bytes, stream } => Some(Ok((bytes.0, stream.0))),
+        Event::Free(number) => Some(Err(*number)),
+        Event::Segment(_) | Event::SegmentFree(_) => None,
+    });
+    let found = first_difference(&plan.stream, events)?;
+    let name = |number: usize| match plan.stream.allocations.get(number) {
+        None => "nothing".to_owned(),
+        Some(allocation) => {
+            let node = allocation.node.map_or(String::new(), |node| format!(" < {node}"));
+            let module = &plan.graph.modules[allocation.module.index()].path;
+            format!("#{number} {} B by {}{node} in `{module}`", allocation.bytes.0, allocation.op)
+        }
+    };
+    let at = found.allocation;
+    let mut text = format!("allocation #{at}: ours {}, PyTorch's {:?} B", name(at), found.theirs.unwrap_or(0));
+    for number in &found.freed_early {
+        let _ = write!(text, "\n  freed before PyTorch frees it: {}", name(*number));
+    }
+    for number in &found.freed_late {
+        let _ = write!(text, "\n  PyTorch frees before: {}", name(*number));
+    }
+    let sizes: Vec<u64> = trace
+        .events
+        .iter()
+        .filter_map(|e| if let Event::Allocate { bytes, .. } = e { Some(bytes.0) } else { None })
+        .collect();
+    for number in at.saturating_sub(3)..at + 4 {
+        let theirs = sizes.get(number).map_or("nothing".to_owned(), |size| format!("{size} B"));
+        let _ = write!(text, "\n  {} | PyTorch's {theirs}", name(number));
+    }
+    Some(text)
+}
+
+/// The first figure of a phase that differs, in words.
+pub fn phase_difference(plan: &Plan, record: &TruthCase) -> Option<String> {
+    if plan.outcome.phases.len() != record.phases.len() {
+        return Some(format!("{} phases, PyTorch has {}", plan.outcome.phases.len(), record.phases.len()));
+    }
+    plan.outcome.phases.iter().zip(&record.phases).find_map(|(ours, theirs)| {
+        let phase = &plan.stream.phases[ours.phase as usize];
+        let figures = [
+            ("allocated", ours.allocated, theirs.allocated),
+            ("peak allocated", ours.peak_allocated, theirs.peak_allocated),
+            ("reserved", ours.reserved, theirs.reserved),
+            ("peak reserved", ours.peak_reserved, theirs.peak_reserved),
+        ];
+        if (phase.step as usize, &*phase.name) != (theirs.step, &theirs.phase[..]) {
+            return Some(format!("phase {} {}, PyTorch's {} {}", phase.step, phase.name, theirs.step, theirs.phase));
+        }
+        // The recorder resets the peak when all is loaded, so that of loading itself is not in its record.
+        let loading = &*phase.name == "load";
+        let wrong =
+            figures.iter().find(|(what, ours, theirs)| ours != theirs && !(loading && *what == "peak allocated"));
+        wrong.map(|(what, ours, theirs)| {
+            format!("step {} {}: {what} {} B, PyTorch's {} B", phase.step, phase.name, ours.0, theirs.0)
+        })
+    })
+}
