@@ -8,7 +8,10 @@ use crate::support::{Folder, assert_snapshot, call, memplan, report};
 #[test]
 fn help_has_examples() {
     assert_snapshot("help", &report(&["--help"]));
-    assert_snapshot("help_plan", &report(&["plan", "--help"]));
+    let plan = report(&["plan", "--help"]);
+    let (run, rest) = plan.split_once("\nGPU:").unwrap();
+    assert_snapshot("help_plan", run);
+    assert_snapshot("help_plan_rest", rest);
     for command in ["inspect", "gpus", "models"] {
         assert_snapshot(&format!("help_{command}"), &report(&[command, "--help"]));
     }

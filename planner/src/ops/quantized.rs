@@ -10,8 +10,9 @@ use smallvec::smallvec;
 
 use super::call::one as one_shape;
 use super::elementwise::cast;
-use super::matrix::{linear_of, matmul};
+use super::matrix::{linear_of, matmul, mm};
 use super::operands::one;
+use super::views::transposed;
 use super::{Call, Lowered, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::lower::autocast::cached_cast;
@@ -162,6 +163,9 @@ fn matmul_8bit(context: &mut Context, operands: &Operands) -> Lowered {
     let quantized = context.empty("int8_vectorwise_quant", &[rows, columns], Dtype::I8);
     drop(half);
     let product = context.empty("int8_linear_matmul", &[rows, outputs], Dtype::I32);
+    if !columns.is_multiple_of(4) {
+        product_of_floats(context, (rows, columns, outputs));
+    }
     let floats = context.empty("int8_mm_dequant", &[rows, outputs], Dtype::F16);
     let result = if input.dtype == Dtype::F16 { floats } else { cast(context, &floats, input.dtype) };
     drop((product, quantized, statistics));
@@ -185,6 +189,18 @@ fn matmul_8bit(context: &mut Context, operands: &Operands) -> Lowered {
         context.keep_with_node(&output, &kept);
     }
     one(output)
+}
+
+/// cuBLASLt multiplies int8 only where the inner size is a multiple of 4; else it is done in float32
+/// (backends/cuda/ops.py, `_int8_linear_matmul_impl`).
+fn product_of_floats(context: &mut Context, (rows, columns, outputs): (u64, u64, u64)) {
+    let input = context.empty("_to_copy", &[rows, columns], Dtype::F32);
+    let weight = context.empty("_to_copy", &[outputs, columns], Dtype::F32);
+    let product = mm(context, &input, &transposed(&weight, 0, 1));
+    drop((input, weight));
+    let whole = cast(context, &product, Dtype::I32);
+    drop(product);
+    drop(whole);
 }
 
 /// `MatMul8bitLt.backward`: the codes as numbers, times the scales over 127, in place; the gradient times them.
