@@ -109,6 +109,14 @@ pub enum PlanError {
         /// The architecture.
         architecture: String,
     },
+    /// The checkpoint's weights are quantised already.
+    #[error(
+        "the checkpoint stores weights quantised by {method}, which cannot be planned yet: `memplan inspect` says its bytes"
+    )]
+    StoredQuantized {
+        /// `quant_method` of its `quantization_config`.
+        method: String,
+    },
     /// A spec is wrong.
     #[error(transparent)]
     Spec(#[from] SpecError),
@@ -134,6 +142,10 @@ pub fn plan(model: &Model, run: &Run, gpu: &Gpu) -> Result<Plan, PlanError> {
 /// As `plan`.
 pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> Result<Plan, PlanError> {
     run.check()?;
+    if let Some(stored) = model.config.get("quantization_config").filter(|stored| !stored.is_null()) {
+        let method = stored["quant_method"].as_str().unwrap_or("an unnamed method").to_owned();
+        return Err(PlanError::StoredQuantized { method });
+    }
     let options: AllocatorOptions = run.allocator.parse()?;
     let precision = precision(model, run)?;
     let graph = Rc::new(program(model, run, emulation)?);

@@ -47,6 +47,16 @@ fn contradictions_get_one_clear_line() {
 }
 
 #[test]
+fn weights_that_are_stored_quantised_are_refused_with_one_clear_line() {
+    let mut model = model_of(&truth_case("llama-3.2-1b-train-lora").case);
+    model.config.insert("quantization_config".to_owned(), serde_json::json!({"quant_method": "gptq", "bits": 4}));
+    let catalogue = GpuCatalogue::load(None).expect("the shipped GPUs are sound");
+    let error = plan(&model, &Run::default(), catalogue.find("h200").expect("an H200")).expect_err("not known");
+    let text = error.to_string();
+    assert!(text.contains("gptq") && text.contains("memplan inspect") && !text.contains('\n'), "{text}");
+}
+
+#[test]
 fn without_double_quantisation_the_scales_stay_numbers() {
     let model = model_of(&truth_case("llama-3.2-1b-train-qlora").case);
     let catalogue = GpuCatalogue::load(None).expect("the shipped GPUs are sound");
