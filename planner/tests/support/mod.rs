@@ -111,12 +111,11 @@ impl Trace {
     pub fn of(id: &str, whole: &Value) -> Trace {
         let entries = whole["events"].as_array().expect("a trace has a list of events");
         let event = |entry| event(entry).unwrap_or_else(|| panic!("{id}: {entry} is no event"));
-        let events = entries.iter().map(event).collect();
-        Trace { id: id.to_string(), events }.without(recorders_own(id))
+        Trace { id: id.to_string(), events: entries.iter().map(event).collect() }
     }
 
     /// The trace without these allocations, and the others numbered anew.
-    fn without(self, left_out: std::ops::Range<usize>) -> Trace {
+    pub fn without(self, left_out: std::ops::Range<usize>) -> Trace {
         let mut number = 0;
         let events = self.events.into_iter().filter_map(|event| match event {
             Event::Allocate { .. } => {

@@ -86,6 +86,7 @@ pub fn planned(record: &TruthCase) -> Plan {
 
 /// The first place where the plan's stream differs from the trace, in words.
 pub fn difference(plan: &Plan, trace: &Trace) -> Option<String> {
+    let trace = trace.clone().without(super::recorders_own(&trace.id));
     let events = trace.events.iter().filter_map(|event| match event {
         Event::Allocate { bytes, stream } => Some(Ok((bytes.0, stream.0))),
         Event::Free(number) => Some(Err(*number)),
