@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use planner::bytes::Bytes;
+use planner::graph::{Lora, QuantizedType};
 use planner::read::run_file::{Kernel, Wishes};
-use planner::run::{Attention, Mode, OptimizerChoice, Parallel, ParallelError, Precision, ZeroGrad, parse_checkpoint};
+use planner::run::{
+    Attention, Mode, OptimizerChoice, Parallel, ParallelError, Pattern, Precision, ZeroGrad, parse_checkpoint,
+};
 
 use crate::failure::Failure;
 use crate::{BAD, FITS, output};
@@ -125,9 +128,6 @@ pub struct PlanArguments {
     /// Clip gradients to this norm before each step [default: no clipping]
     #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = "Run")]
     clip: Option<f64>,
-    /// Train only the parameters in whose names this regular expression is found [default: all]
-    #[arg(long, value_name = "REGEX", help_heading = "Run")]
-    trainable: Option<String>,
     /// Micro-batches of each optimizer step [default: 1]
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     accumulate: Option<u64>,
@@ -146,6 +146,18 @@ pub struct PlanArguments {
     /// FSDP2: one of N GPUs; keys: reshard, param_dtype, reduce_dtype, offload
     #[arg(long, value_name = "N[,K=V]", value_parser = fsdp, allow_negative_numbers = true, help_heading = "Run")]
     fsdp: Option<Parallel>,
+    /// Train only the parameters whose full names this regular expression matches [default: all]
+    #[arg(long, value_name = "REGEX", help_heading = "Run")]
+    trainable: Option<Pattern>,
+    /// Train LoRA adapters in place of the model: r=16,alpha=32,dropout=0.05,targets=q_proj+v_proj
+    #[arg(long, value_name = "CHOICES", help_heading = "Run")]
+    lora: Option<Lora>,
+    /// Quantise linear layers but the head as bitsandbytes does: nf4, fp4 or int8
+    #[arg(long, value_name = "FORM", help_heading = "Run")]
+    quantize: Option<QuantizedType>,
+    /// Quantise the scales of 4-bit weights as well: true or false [default: true]
+    #[arg(long, value_name = "SWITCH", help_heading = "Run")]
+    double_quant: Option<bool>,
     /// How often the loop goes round [default: 3]
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     steps: Option<u64>,
@@ -223,7 +235,6 @@ impl PlanArguments {
             precision: self.precision,
             optimizer: self.optimizer.clone(),
             clip: self.clip,
-            trainable: self.trainable.clone(),
             accumulate: self.accumulate,
             checkpoint: self.checkpoint.as_deref().map(parse_checkpoint),
             zero_grad: self.zero_grad,
@@ -231,6 +242,10 @@ impl PlanArguments {
             ddp: self.ddp.clone(),
             fsdp: self.fsdp.clone(),
             parallel: None,
+            trainable: self.trainable.clone(),
+            lora: self.lora.clone(),
+            quantize: self.quantize,
+            double_quant: self.double_quant,
             steps: self.steps,
             attention: self.attention,
             sdpa: self.sdpa,

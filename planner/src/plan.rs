@@ -3,16 +3,16 @@
 pub mod compare;
 mod figures;
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
-use regex::Regex;
 use serde::Deserialize;
 
 pub use figures::{Failure, ParameterTotals};
 
 use crate::allocate::{AllocatorOptions, OptionsError, Outcome, simulate};
 use crate::bytes::Bytes;
-use crate::graph::{Graph, GraphError, Loop, READS_ZEROS, unroll};
+use crate::graph::{Graph, GraphError, Loop, Parameter, READS_ZEROS, unroll};
 use crate::lower::context::Settings;
 use crate::lower::device::Device;
 use crate::lower::kernels::cub::Architecture;
@@ -62,6 +62,8 @@ pub struct Plan {
     pub architecture: String,
     /// The precision that the run was planned in.
     pub precision: Precision,
+    /// The names of the parameters that are trained; all where None is given.
+    pub trainable: Option<regex::Regex>,
     /// The program.
     pub graph: Rc<Graph>,
     /// Its event stream.
@@ -111,9 +113,14 @@ pub enum PlanError {
         /// The architecture.
         architecture: String,
     },
-    /// The parameters to be trained are not chosen by a regular expression.
-    #[error("trainable: {}", one_line(.0))]
-    Trainable(#[from] regex::Error),
+    /// The checkpoint's weights are quantised already.
+    #[error(
+        "the checkpoint stores weights quantised by {method}, which cannot be planned yet: `memplan inspect` says its bytes"
+    )]
+    StoredQuantized {
+        /// `quant_method` of its `quantization_config`.
+        method: String,
+    },
     /// A spec is wrong.
     #[error(transparent)]
     Spec(#[from] SpecError),
@@ -142,19 +149,24 @@ pub fn plan(model: &Model, run: &Run, gpu: &Gpu) -> Result<Plan, PlanError> {
 /// As `plan`.
 pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> Result<Plan, PlanError> {
     run.check()?;
+    if let Some(stored) = model.config.get("quantization_config").filter(|stored| !stored.is_null()) {
+        let method = stored["quant_method"].as_str().unwrap_or("an unnamed method").to_owned();
+        return Err(PlanError::StoredQuantized { method });
+    }
     let options: AllocatorOptions = run.allocator.parse()?;
     let precision = precision(model, run)?;
     let graph = Rc::new(program(model, run, emulation)?);
+    run.check_trainable(&graph.parameters)?;
     let architecture = model.architecture(run.mode.records())?;
-    let agreement = agree(model, architecture, &graph.parameters)?;
+    let agreement = agree(model, architecture, &stored_parameters(model, run, &graph)?)?;
     let settings = Settings {
         training: run.mode.records(),
+        trainable: run.trainable.as_ref().map(|pattern| pattern.0.clone()),
         weights: precision.dtype(),
         autocast: precision.autocast(),
         cub: emulation.cub,
         parallel: run.parallel.clone(),
         attention_kernel: run.sdpa.filter(|_| run.attention == Attention::Sdpa),
-        trainable: run.trainable.as_deref().map(Regex::new).transpose()?,
         optimizer: optimizer(run)?,
     };
     let without = Settings { training: false, ..settings.clone() };
@@ -177,9 +189,11 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
     let mut at_peak = live_after(&stream, unlimited.as_ref().unwrap_or(&outcome).peak_event);
     at_peak.sort_by_key(|live| std::cmp::Reverse(stream.allocations[live.id.index()].bytes));
     let architecture = architecture.name.clone();
+    let trainable = run.trainable.as_ref().map(|pattern| pattern.0.clone());
     Ok(Plan {
         architecture,
         precision,
+        trainable,
         graph,
         stream,
         outcome,
@@ -190,6 +204,15 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         without_grad,
         outside,
     })
+}
+
+/// The parameters as checkpoints name them: those of the model before layers are quantised or adapted.
+fn stored_parameters<'a>(model: &Model, run: &Run, graph: &'a Graph) -> Result<Cow<'a, [Parameter]>, PlanError> {
+    if model.weights.is_none() || (run.lora.is_none() && run.quantize.is_none()) {
+        return Ok(Cow::Borrowed(&graph.parameters));
+    }
+    let plain = Run { lora: None, quantize: None, steps: 1, accumulate: 1, new_tokens: 1, ..run.clone() };
+    Ok(Cow::Owned(program(model, &plain, Emulation::default())?.parameters))
 }
 
 /// The forward program of a run: what the plan unrolls.
@@ -223,15 +246,10 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
         ],
         attention: run.attention.word().to_owned(),
         checkpoint: run.checkpoint.clone(),
+        quantize: run.quantize.map(|kind| (kind, run.double_quant)),
+        lora: run.lora.clone(),
     };
     Ok(unroll(&model.family, architecture, &model.config, &wanted)?)
-}
-
-/// The cause at the end of a regular expression's error, which draws the pattern first.
-fn one_line(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let cause = text.lines().last().unwrap_or_default();
-    format!("not a regular expression: {}", cause.trim_start_matches("error: "))
 }
 
 /// The optimizer of a run that trains.

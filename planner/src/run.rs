@@ -1,5 +1,6 @@
 //! A run: what is done with a model. The meaning of each choice is that of the loops in specs/library/loops.yaml.
 
+mod adapters;
 mod parallel;
 
 use std::fmt;
@@ -7,9 +8,10 @@ use std::str::FromStr;
 
 use crate::bytes::Bytes;
 use crate::dtype::Dtype;
-use crate::graph::Checkpointing;
+use crate::graph::{Checkpointing, Lora, Origin, Parameter, QuantizedType};
 use crate::lower::kernels::attention::Backend;
 
+pub use adapters::Pattern;
 pub use parallel::{Ddp, Fsdp, Parallel, ParallelError};
 
 /// What the loop does.
@@ -291,8 +293,6 @@ pub struct Run {
     pub optimizer: OptimizerChoice,
     /// The norm to which gradients are clipped before each step.
     pub clip: Option<f64>,
-    /// A regular expression that is found in the names of the parameters that are trained; all where None is given.
-    pub trainable: Option<String>,
     /// Micro-batches of each optimizer step.
     pub accumulate: u64,
     /// Which modules' calls are checkpointed in training.
@@ -303,6 +303,14 @@ pub struct Run {
     pub keep_losses: u64,
     /// How the run is spread over several GPUs.
     pub parallel: Option<Parallel>,
+    /// The parameters that need gradients, by their names; all where None is given.
+    pub trainable: Option<Pattern>,
+    /// The adapters that are trained in place of the model.
+    pub lora: Option<Lora>,
+    /// How linear layers but the head are quantised.
+    pub quantize: Option<QuantizedType>,
+    /// Whether the scales of 4-bit weights are quantised as well.
+    pub double_quant: bool,
     /// How often the loop goes round.
     pub steps: u64,
     /// How the model computes attention.
@@ -329,12 +337,15 @@ impl Default for Run {
             precision: None,
             optimizer: OptimizerChoice::default(),
             clip: None,
-            trainable: None,
             accumulate: 1,
             checkpoint: Checkpointing::Off,
             zero_grad: ZeroGrad::default(),
             keep_losses: 0,
             parallel: None,
+            trainable: None,
+            lora: None,
+            quantize: None,
+            double_quant: true,
             steps: 3,
             attention: Attention::default(),
             sdpa: None,
@@ -387,6 +398,21 @@ pub enum RunError {
         /// The mode.
         mode: Mode,
     },
+    /// Two choices that cannot both be.
+    #[error("{0}")]
+    Contradiction(&'static str),
+    /// Nothing would be trained.
+    #[error("trainable: `{pattern}` matches no parameter of the model")]
+    NothingTrained {
+        /// The pattern.
+        pattern: String,
+    },
+    /// Codes have no gradient.
+    #[error("trainable: `{name}` is quantised and cannot be trained")]
+    QuantizedTrained {
+        /// The parameter.
+        name: String,
+    },
 }
 
 impl Run {
@@ -432,6 +458,29 @@ impl Run {
         if let Some(norm) = self.clip.filter(|norm| !norm.is_finite() || *norm <= 0.0) {
             return Err(RunError::Clip { value: norm.to_string() });
         }
+        if self.lora.is_some() && self.trainable.is_some() {
+            return Err(RunError::Contradiction("lora trains its adapters alone: leave trainable out"));
+        }
+        if self.mode == Mode::Train && self.quantize.is_some() && self.lora.is_none() && self.trainable.is_none() {
+            return Err(RunError::Contradiction(
+                "quantised weights cannot be trained: give lora for adapters, or trainable for the other parameters",
+            ));
+        }
         Ok(())
+    }
+
+    /// Checks the choice of trained parameters against the program's.
+    ///
+    /// # Errors
+    /// A choice that matches none, or a quantised weight.
+    pub fn check_trainable(&self, parameters: &[Parameter]) -> Result<(), RunError> {
+        let Some(pattern) = self.trainable.as_ref().filter(|_| self.mode == Mode::Train) else { return Ok(()) };
+        let mut chosen = parameters.iter().filter(|parameter| !parameter.buffer && pattern.0.is_match(&parameter.name));
+        let quantized = chosen.clone().find(|parameter| matches!(parameter.origin, Origin::Quantized(_)));
+        match (chosen.next(), quantized) {
+            (None, _) => Err(RunError::NothingTrained { pattern: pattern.to_string() }),
+            (_, Some(parameter)) => Err(RunError::QuantizedTrained { name: parameter.name.clone() }),
+            _ => Ok(()),
+        }
     }
 }

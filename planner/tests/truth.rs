@@ -12,7 +12,7 @@ use support::plans::{difference, phase_difference, planned};
 use support::{Trace, TruthCase, truth_cases};
 
 /// Keys of a case that plans do not cover yet, with the value that means "not used".
-const NOT_COVERED: [(&str, &str); 2] = [("lora", "null"), ("quantize", "null")];
+const NOT_COVERED: [(&str, &str); 0] = [];
 
 fn is_covered(case: &TruthCase) -> bool {
     let case = &case.case;
@@ -68,7 +68,8 @@ fn streams_are_balanced_and_sum_to_the_requested_bytes() {
                 Event::Becomes(id, _) => assert!(alive[id.index()], "{}: the dead do not change", record.id),
                 Event::Phase(number) => {
                     let phase = &record.phases[*number as usize];
-                    let counted = (phase.requested, phase.allocations, phase.frees);
+                    let own = support::recorders_own(&record.id).len();
+                    let counted = (phase.requested, phase.allocations - own, phase.frees - own);
                     assert_eq!((bytes, made, freed), counted, "{}: {} {}", record.id, phase.step, phase.phase);
                 }
             }

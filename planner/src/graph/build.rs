@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use super::call::Given;
 use super::machine::{Frame, Machine, Outcome};
 use super::value::{Attributes, Object, Value};
-use super::{Dims, Module, ModuleId, Parameter, TensorId};
+use super::{Dims, Module, ModuleId, Origin, Parameter, Quantized, TensorId};
 use crate::dtype::Dtype;
 use crate::read::spec::Class;
 use crate::read::spec::syntax::Function;
@@ -83,7 +83,10 @@ impl Machine {
     pub(super) fn enlist(&mut self, object: &Rc<Object>, path: &str, training: bool) -> Outcome<()> {
         let (Some(class), Some(module)) = (object.class.clone(), object.module) else { return Ok(()) };
         self.modules[module.index()].path = path.to_owned();
-        object.attributes.borrow_mut().insert("training".into(), Value::Bool(training));
+        object
+            .attributes
+            .borrow_mut()
+            .insert("training".into(), Value::Bool(training || module.index() >= self.adapters_from));
         for (name, _) in &class.children {
             let child = object.attributes.borrow().get(name).cloned().unwrap_or(Value::None);
             self.enlist_child(&child, &join(path, name), training)?;
@@ -157,20 +160,27 @@ impl Machine {
         if !self.listed.insert(tensor) {
             return Ok(());
         }
+        let (origin, kind) = match self.quantized.get(&tensor) {
+            Some(form @ Quantized::Int8) => (Origin::Quantized(*form), Some(Dtype::I8)),
+            Some(form) => (Origin::Quantized(*form), Some(Dtype::U8)),
+            None => (Origin::Model, None),
+        };
         self.parameters.push(Parameter {
             name: join(path, name),
             module,
             place: None,
             tensor,
             shape: self.shape(tensor).clone(),
-            dtype: buffer.and_then(|(dtype, _)| dtype),
+            dtype: kind.or(buffer.and_then(|(dtype, _)| dtype)),
             buffer: buffer.is_some(),
             stored: buffer.is_none_or(|(_, persistent)| persistent),
+            origin,
+            frozen: self.frozen.contains(&tensor),
         });
         Ok(())
     }
 }
 
-fn join(path: &str, name: &str) -> String {
+pub(super) fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }

@@ -20,6 +20,7 @@ pub(super) fn named(name: &str) -> Option<Builtin> {
         "max" => |machine, given| extreme(machine, given, Binary::Greater),
         "getattr" => get_attribute,
         "hasattr" => has_attribute,
+        "class_name" => class_name,
         "is_tensor" => |_, given| Ok(Value::Bool(matches!(given.positional.first(), Some(Value::Tensor(_))))),
         "Output" => output,
         "require" => require,
@@ -54,6 +55,17 @@ fn show(value: &Value) -> String {
 /// `Output(a=..., b=...)`: an object with those attributes, as transformers' model outputs are.
 fn output(_: &mut Machine, given: Given) -> Outcome<Value> {
     Ok(Value::bag(given.named.into_iter().collect()))
+}
+
+/// `type(module).__name__`
+fn class_name(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [value] = given.exactly(machine)?;
+    match &value {
+        Value::Object(object) => {
+            Ok(Value::Text(object.class.as_ref().map_or("object".into(), |class| class.name.clone())))
+        }
+        other => Ok(Value::Text(other.kind().into())),
+    }
 }
 
 fn integer(machine: &Machine, value: &Value) -> Outcome<i64> {

@@ -99,6 +99,9 @@ impl Machine {
         let call = self.begin_call(module, &held);
         self.steps.borrow_mut().push(Step::Enter(module));
         let result = self.forward(object, module, given);
+        if let Ok(value) = &result {
+            self.hook_input_embedding(module, value)?;
+        }
         drop(held);
         if let (Some(call), Ok(result)) = (call, &result) {
             self.end_call(call, result);

@@ -53,6 +53,7 @@ impl Machine {
             Checkpointing::Off => Ok(()),
             Checkpointing::Full => {
                 self.switch_on(&Value::Object(model.clone()));
+                self.input_embedding = first_embedding(&Value::Object(model.clone()));
                 if self.checkpointed.is_empty() {
                     return self.error("the architecture has no layers that transformers can checkpoint");
                 }
@@ -81,6 +82,15 @@ impl Machine {
             }
             _ => {}
         }
+    }
+
+    /// transformers 5.17.0, modeling_utils.py, `enable_input_require_grads`: where checkpointing is switched on, the input
+    /// embeddings' output needs a gradient, whether they are trained or not.
+    pub(super) fn hook_input_embedding(&mut self, module: ModuleId, result: &Value) -> Outcome<()> {
+        if self.input_embedding == Some(module) {
+            self.emit_named("requires_grad_", vec![result.clone()])?;
+        }
+        Ok(())
     }
 
     fn checkpoint_module(&mut self, path: &str, all: &[String]) -> Outcome<()> {
@@ -131,5 +141,21 @@ impl Machine {
         }
         *self.steps.borrow_mut() = program;
         Ok(())
+    }
+}
+
+/// The first embedding of the tree: in all of transformers' models over token ids that of the tokens.
+fn first_embedding(value: &Value) -> Option<ModuleId> {
+    match value {
+        Value::Sequence(values) => values.iter().find_map(first_embedding),
+        Value::Object(object) => {
+            let class = object.class.as_ref()?;
+            if &*class.name == "Embedding" {
+                return object.module;
+            }
+            let attributes = object.attributes.borrow();
+            class.children.iter().find_map(|(name, _)| attributes.get(name).and_then(first_embedding))
+        }
+        _ => None,
     }
 }

@@ -33,10 +33,18 @@ pub struct Machine {
     pub(super) parameters: Vec<Parameter>,
     /// The tensors that `parameters` lists: a tied parameter is one tensor under two names.
     pub(super) listed: FxHashSet<TensorId>,
+    /// The weights that are quantised.
+    pub(super) quantized: FxHashMap<TensorId, super::Quantized>,
+    /// The parameters that were made without a gradient.
+    pub(super) frozen: FxHashSet<TensorId>,
     pub(super) shapes: Vec<Dims>,
     pub(super) ops: Vec<Op>,
     /// The modules whose calls are checkpointed.
     pub(super) checkpointed: FxHashSet<ModuleId>,
+    /// The module whose output needs a gradient.
+    pub(super) input_embedding: Option<ModuleId>,
+    /// Where the modules of adapters begin: they are in training mode as they were made.
+    pub(super) adapters_from: usize,
     /// The checkpointed calls whose backward is to come.
     pub(super) pending: Vec<super::checkpoint::Pending>,
     pub(super) checkpoints: Vec<super::Checkpoint>,
@@ -65,9 +73,13 @@ impl Machine {
             modules: Vec::new(),
             parameters: Vec::new(),
             listed: FxHashSet::default(),
+            quantized: FxHashMap::default(),
+            frozen: FxHashSet::default(),
             shapes: Vec::new(),
             ops: Vec::new(),
             checkpointed: FxHashSet::default(),
+            input_embedding: None,
+            adapters_from: usize::MAX,
             pending: Vec::new(),
             checkpoints: Vec::new(),
             calls: Vec::new(),
@@ -386,6 +398,8 @@ impl Machine {
                     Value::Builtin(builtin)
                 } else if let Some(operator) = ops::named(name) {
                     Value::Operator(operator)
+                } else if &**name == "weights_dtype" {
+                    Value::Dtype(DtypeArgument::Weights)
                 } else if let Some(dtype) = Dtype::named(name) {
                     Value::Dtype(DtypeArgument::Fixed(dtype))
                 } else {

@@ -15,6 +15,7 @@ mod build;
 mod builtins;
 mod call;
 mod checkpoint;
+mod exchange;
 mod hooked;
 mod index;
 mod machine;
@@ -30,6 +31,7 @@ use smallvec::SmallVec;
 use crate::dtype::Dtype;
 use crate::ops::Operator;
 
+pub use exchange::{Lora, QuantizedType};
 pub use unroll::{Checkpointing, Loop, READS_ZEROS, unroll};
 
 /// Sizes of a tensor's dimensions, outermost first.
@@ -127,6 +129,46 @@ pub struct Parameter {
     pub buffer: bool,
     /// Whether checkpoints hold it.
     pub stored: bool,
+    /// How it comes to the device.
+    pub origin: Origin,
+    /// Whether it was made without a gradient, as what belongs to a quantised layer is.
+    pub frozen: bool,
+}
+
+/// How a parameter comes to the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// With the model, as it is.
+    Model,
+    /// With the model, quantised on the way.
+    Quantized(Quantized),
+    /// Afterwards, as an adapter; first in the run's weights' type where it follows the layer that it adapts.
+    Adapter {
+        /// Whether that layer computes in the weights' type.
+        follows: bool,
+    },
+}
+
+/// The form of a quantised weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantized {
+    /// Two elements a byte, in blocks of 64 with a scale each; nested: the scales are quantised as well.
+    FourBit {
+        /// Whether the scales are quantised.
+        nested: bool,
+    },
+    /// A byte an element, with a scale a row.
+    Int8,
+}
+
+impl Parameter {
+    /// Whether it needs a gradient in a run that trains the parameters of these names; adapters alone where there are any.
+    pub fn needs_gradient(&self, adapted: bool, trainable: Option<&regex::Regex>) -> bool {
+        let adapter = matches!(self.origin, Origin::Adapter { .. });
+        let chosen = trainable.map_or(!self.frozen, |chosen| chosen.is_match(&self.name));
+        let floating = self.dtype.is_none_or(Dtype::is_floating);
+        !self.buffer && floating && if adapted { adapter } else { chosen }
+    }
 }
 
 /// A type that an operator is asked for.
@@ -215,6 +257,11 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// Whether adapters were added to the model.
+    pub fn is_adapted(&self) -> bool {
+        self.parameters.iter().any(|parameter| matches!(parameter.origin, Origin::Adapter { .. }))
+    }
+
     /// The data flow: an edge from the call that makes a tensor to each call that takes it.
     pub fn data_flow(&self) -> DiGraph<OpId, TensorId> {
         let mut flow = DiGraph::with_capacity(self.ops.len(), self.ops.len() * 2);

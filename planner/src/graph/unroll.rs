@@ -7,7 +7,8 @@ use indexmap::IndexMap;
 use super::call::Given;
 use super::machine::{Machine, Outcome};
 use super::value::{Attributes, Object, Value};
-use super::{Graph, GraphError};
+use super::{Graph, GraphError, Lora, Origin, Quantized, QuantizedType};
+use crate::dtype::Dtype;
 use crate::read::spec::{Architecture, Family};
 
 /// What the loop of a run is told: entries of `run` in specs/library/loops.yaml.
@@ -25,6 +26,10 @@ pub struct Loop {
     pub attention: String,
     /// Which modules' calls are checkpointed.
     pub checkpoint: Checkpointing,
+    /// How linear layers are quantised, and whether their scales are as well.
+    pub quantize: Option<(QuantizedType, bool)>,
+    /// The adapters that are added.
+    pub lora: Option<Lora>,
 }
 
 /// Which modules' calls are checkpointed.
@@ -88,7 +93,13 @@ impl Machine {
                 self.tie(model, name, other)?;
             }
         }
-        self.enlist(model, "", wanted.training)?;
+        if let Some((kind, nested)) = wanted.quantize {
+            self.quantize(model, kind, nested)?;
+        }
+        match &wanted.lora {
+            None => self.enlist(model, "", wanted.training)?,
+            Some(lora) => self.enlist_adapted(model, lora, wanted.training)?,
+        }
         if wanted.training {
             self.choose_checkpoints(model, &wanted.checkpoint)?;
         }
@@ -109,6 +120,25 @@ impl Machine {
         let end = steps.iter().rposition(|step| matches!(step, super::Step::Op(_))).map_or(0, |last| last + 1);
         steps.truncate(end);
         Ok(steps)
+    }
+
+    /// Lists the model's parameters, then those of its adapters, under the names that peft gives them all
+    /// (peft 0.21.2, peft_model.py: the model is `base_model.model` of what `get_peft_model` returns).
+    fn enlist_adapted(&mut self, model: &Rc<Object>, lora: &Lora, training: bool) -> Outcome<()> {
+        const PATH: &str = "base_model.model";
+        self.enlist(model, PATH, training)?;
+        self.adapters_from = self.modules.len();
+        self.adapt(model, lora)?;
+        let first = self.parameters.len();
+        self.enlist(model, PATH, training)?;
+        // An int8 weight has no type that adapters could follow (tuners_utils.py, `_move_adapter_to_device_of_base_layer`).
+        let follows = !self.quantized.values().any(|form| *form == Quantized::Int8);
+        for parameter in &mut self.parameters[first..] {
+            parameter.origin = Origin::Adapter { follows };
+            parameter.dtype = Some(Dtype::F32);
+            parameter.stored = false;
+        }
+        Ok(())
     }
 
     /// The config object: given entries over defaults, aliases resolved, then what its class derives.

@@ -17,7 +17,6 @@ use super::context::Context;
 use super::tensor::{Tensor, TensorData};
 use crate::dtype::Dtype;
 use crate::ops::{self, Operand, Operands};
-use crate::schedule::Category;
 
 /// What autocast does with an operator's arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +109,7 @@ pub fn cached_cast(context: &mut Context, tensor: &Tensor, to: Dtype, lower: Dty
         return tensor.clone();
     }
     let key = Rc::as_ptr(tensor) as usize;
-    let keeps = to == lower && tensor.dtype == Dtype::F32 && is_leaf(context, tensor);
+    let keeps = to == lower && tensor.dtype == Dtype::F32 && is_leaf(tensor);
     if let Some(kept) = context.autocast.kept.get(&key).filter(|_| keeps) {
         return kept.clone();
     }
@@ -121,8 +120,7 @@ pub fn cached_cast(context: &mut Context, tensor: &Tensor, to: Dtype, lower: Dty
     cast
 }
 
-/// A parameter that requires a gradient, as all do where nothing is trained.
-fn is_leaf(context: &Context, tensor: &TensorData) -> bool {
-    let untrained = !context.settings.training && tensor.storage.category() == Category::Parameters;
-    tensor.base.is_none() && (untrained || matches!(*tensor.gradient.borrow(), Edge::Leaf(_)))
+/// A parameter that requires a gradient, which it does without grad mode too.
+fn is_leaf(tensor: &TensorData) -> bool {
+    tensor.base.is_none() && matches!(*tensor.gradient.borrow(), Edge::Leaf(_))
 }

@@ -59,6 +59,9 @@ pub struct Leaf {
     pub module: ModuleId,
     /// Its gradient, once there is one.
     pub gradient: RefCell<Option<Tensor>>,
+    /// The tensor itself, which the graph holds for as long as it may add to its gradient (`AccumulateGrad::variable`);
+    /// None for parameters, which the model holds.
+    pub variable: Option<Tensor>,
 }
 
 /// A differentiable operator's record.
@@ -74,6 +77,8 @@ pub struct Node {
     /// Sizes and type of each output of the forward.
     outputs: SmallVec<[(Dims, Dtype); 1]>,
     apply: RefCell<Option<Apply>>,
+    /// What a node written in Python keeps as attributes: it goes with the node, not when the node has run.
+    pub(super) attributes: RefCell<Vec<Tensor>>,
 }
 
 impl fmt::Debug for Node {
@@ -116,6 +121,7 @@ impl Node {
             sequence,
             edges: RefCell::new(edges),
             hook: Cell::default(),
+            attributes: RefCell::default(),
             outputs,
             apply: RefCell::new(Some(apply)),
         })

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::LowerError;
 use super::autocast::Autocast;
-use super::autograd::{Apply, Edge, Node};
+use super::autograd::{Apply, Edge, Leaf, Node};
 use super::checkpoint::{self, Frame, Recomputation, Saved};
 use super::device::Device;
 use super::kernels::step::Step;
@@ -32,7 +32,7 @@ pub enum Thread {
 /// Settings of a run on which operators depend.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whether parameters need gradients.
+    /// Whether backward may come, so that gradients and optimizer states are kept for the parameters that need them.
     pub training: bool,
     /// The type of the weights.
     pub weights: Dtype,
@@ -98,6 +98,12 @@ pub struct Context {
     pub(super) parameter: Option<u32>,
     /// Bytes that the optimizer keeps on the host.
     pub(super) host_bytes: u64,
+    /// The types of the program's tensors, which code may ask for after their end.
+    pub(super) dtypes: Vec<Option<Dtype>>,
+    /// Scales and tables of quantised weights.
+    pub(super) quantization: Vec<Rc<Storage>>,
+    /// The table that bitsandbytes makes once and keeps (functional.py, `name2qmap`).
+    pub(super) dynamic_codes: Option<Rc<Storage>>,
     /// The workspaces of cuBLAS handles, by thread.
     blas: [Option<Rc<Storage>>; 2],
     /// The workspaces of cuBLASLt, by thread.
@@ -109,8 +115,8 @@ impl Context {
         Context {
             log: Rc::default(),
             device,
+            grad_enabled: settings.training,
             settings,
-            grad_enabled: true,
             thread: Thread::Forward,
             sequence: 0,
             module: ModuleId(0),
@@ -118,6 +124,9 @@ impl Context {
             stream: 0,
             category: Category::Temporaries,
             values: vec![None; graph.shapes.len()],
+            dtypes: vec![None; graph.shapes.len()],
+            quantization: Vec::new(),
+            dynamic_codes: None,
             graph,
             frame: None,
             recomputation: None,
@@ -226,7 +235,7 @@ impl Context {
     }
 
     /// Notes that something went wrong which `lower` will report; gives a tensor of no bytes to go on with.
-    pub(super) fn fail(&mut self, message: &str) -> Tensor {
+    pub(crate) fn fail(&mut self, message: &str) -> Tensor {
         let (op, module) = (self.node.unwrap_or("backward"), self.module);
         self.failure.get_or_insert_with(|| LowerError { op, module, message: message.to_owned() });
         TensorData::new(self.log.nothing(), Dtype::U8, Dims::new(), Dims::new())
@@ -240,6 +249,26 @@ impl Context {
     /// Back to the node that asked.
     pub(super) fn return_to_node(&mut self, outer: (ModuleId, Option<&'static str>)) {
         (self.module, self.node) = outer;
+    }
+
+    /// Hangs a tensor on the node that made `output`, as a function written in Python does (`ctx.tensors = ...`): neither
+    /// checkpointing nor the end of the node's run lets it go.
+    pub fn keep_with_node(&mut self, output: &Tensor, kept: &Tensor) {
+        if let Edge::Node(node, _) = &*output.gradient.borrow() {
+            node.attributes.borrow_mut().push(detach(kept));
+        }
+    }
+
+    /// `tensor.requires_grad_()`: a leaf of its own, whose gradient goes with the graph.
+    pub fn require_gradient(&mut self, tensor: &Tensor) {
+        if self.grad_enabled && tensor.dtype.is_floating() && !tensor.requires_grad() {
+            let (sizes, strides) = (tensor.sizes.clone(), tensor.strides.clone());
+            let (dtype, module) = (tensor.dtype, self.module);
+            let variable = Some(detach(tensor));
+            let gradient = Default::default();
+            let leaf = Leaf { parameter: u32::MAX, sizes, strides, dtype, module, gradient, variable };
+            tensor.gradient.replace(Edge::Leaf(Rc::new(leaf)));
+        }
     }
 
     /// Records an operator: `outputs` become results of a node whose gradients go to `inputs`.

@@ -16,6 +16,7 @@ pub mod kernels;
 pub(crate) mod optimizer;
 mod parallel;
 pub mod parameters;
+pub(crate) mod quantized;
 pub(crate) mod scaler;
 pub mod tensor;
 
@@ -89,9 +90,11 @@ fn call(context: &mut Context, op: &Op) -> Result<(), String> {
     autocast::cast_arguments(context, op.operator.name, &mut operands);
     let outputs = (op.operator.lower)(context, &operands)?;
     for (id, tensor) in op.outputs.iter().zip(outputs) {
+        context.dtypes[id.index()] = Some(tensor.dtype);
         context.values[id.index()] = Some(tensor);
     }
     for (id, tensor) in std::mem::take(&mut context.loaded) {
+        context.dtypes[id.index()] = Some(tensor.dtype);
         context.values[id.index()] = Some(tensor);
     }
     Ok(())
@@ -109,7 +112,10 @@ fn operand(context: &Context, argument: &Argument) -> Result<Operand, String> {
         Argument::Text(text) => Operand::Text(text.clone()),
         Argument::Dtype(DtypeArgument::Fixed(dtype)) => Operand::Dtype(*dtype),
         Argument::Dtype(DtypeArgument::Weights) => Operand::Dtype(context.settings.weights),
-        Argument::Dtype(DtypeArgument::Of(id)) => Operand::Dtype(tensor(*id)?.dtype),
+        Argument::Dtype(DtypeArgument::Of(id)) => {
+            let known = context.dtypes[id.index()];
+            Operand::Dtype(known.ok_or_else(|| format!("tensor {} is asked for its type before it is made", id.0))?)
+        }
         Argument::Tensor(id) => Operand::Tensor(tensor(*id)?),
         Argument::List(items) => {
             Operand::List(items.iter().map(|item| operand(context, item)).collect::<Result<_, _>>()?)

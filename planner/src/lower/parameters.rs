@@ -4,7 +4,10 @@ use std::rc::Rc;
 
 use super::autograd::{Edge, Leaf};
 use super::context::Context;
-use super::tensor::{Tensor, TensorData, contiguous_strides};
+use super::quantized;
+use super::tensor::{Storage, Tensor, TensorData, contiguous_strides};
+use crate::dtype::Dtype;
+use crate::graph::{Origin, Parameter};
 use crate::schedule::Category;
 
 /// A parameter that is trained.
@@ -15,27 +18,34 @@ pub struct Trained {
     pub leaf: Rc<Leaf>,
 }
 
-/// Allocates parameters and buffers one by one, children before parents, as `model.to(device)` does.
+/// Allocates parameters and buffers one by one, children before parents, as `model.to(device)` does; then adapters, which
+/// are made in the type of what they adapt and become float32 together
+/// (peft 0.21.2, tuners/tuners_utils.py, `cast_adapter_dtype`).
 pub(crate) fn load(context: &mut Context) {
     let graph = context.graph.clone();
     let category = context.category;
+    let weights = context.settings.weights;
+    let storages: Vec<Rc<Storage>> =
+        (0..graph.parameters.len()).map(|number| place(context, number, weights)).collect();
+    let adapted = graph.is_adapted();
     let mut trained = Vec::new();
-    for (number, parameter) in graph.parameters.iter().enumerate() {
-        let number = number as u32;
-        context.category = if parameter.buffer { Category::Buffers } else { Category::Parameters };
-        let dtype = parameter.dtype.unwrap_or(context.settings.weights);
-        let outer = context.enter_module(parameter.module);
-        let bytes = parameter.shape.iter().product::<u64>() * dtype.size();
-        let storage = context.allocate_for("load", bytes, Some(number));
-        context.leave_module(outer);
+    for (number, (parameter, first)) in graph.parameters.iter().zip(storages).enumerate() {
+        let dtype = parameter.dtype.unwrap_or(weights);
+        let storage = match parameter.origin {
+            Origin::Adapter { follows: true } if weights != Dtype::F32 => allocate(context, number, dtype),
+            _ => first,
+        };
         let strides = contiguous_strides(&parameter.shape);
         let tensor = TensorData::new(storage, dtype, parameter.shape.clone(), strides.clone());
-        let chosen = context.settings.trainable.as_ref().is_none_or(|names| names.is_match(&parameter.name));
-        if context.settings.training && !parameter.buffer && dtype.is_floating() && chosen {
-            let (sizes, module) = (parameter.shape.clone(), parameter.module);
-            let leaf = Rc::new(Leaf { parameter: number, sizes, strides, dtype, module, gradient: Default::default() });
+        if dtype.is_floating() && parameter.needs_gradient(adapted, context.settings.trainable.as_ref()) {
+            let (sizes, module, number) = (parameter.shape.clone(), parameter.module, number as u32);
+            let (gradient, variable) = Default::default();
+            let leaf = Leaf { parameter: number, sizes, strides, dtype, module, gradient, variable };
+            let leaf = Rc::new(leaf);
             tensor.gradient.replace(Edge::Leaf(leaf.clone()));
-            trained.push((parameter.place, Trained { tensor: tensor.clone(), leaf }));
+            if context.settings.training {
+                trained.push((parameter.place, Trained { tensor: tensor.clone(), leaf }));
+            }
         }
         context.loaded.push((parameter.tensor, tensor));
     }
@@ -43,6 +53,33 @@ pub(crate) fn load(context: &mut Context) {
     context.trained = trained.into_iter().map(|(_, trained)| trained).collect();
     super::parallel::after_load(context);
     context.category = category;
+}
+
+/// The memory of a parameter as it comes to the device.
+fn place(context: &mut Context, number: usize, weights: Dtype) -> Rc<Storage> {
+    let graph = context.graph.clone();
+    let parameter = &graph.parameters[number];
+    context.category = if parameter.buffer { Category::Buffers } else { Category::Parameters };
+    match parameter.origin {
+        Origin::Model => allocate(context, number, parameter.dtype.unwrap_or(weights)),
+        Origin::Adapter { follows } => allocate(context, number, if follows { weights } else { Dtype::F32 }),
+        Origin::Quantized(form) => {
+            let outer = context.enter_module(parameter.module);
+            let storage = quantized::load(context, number as u32, &parameter.shape, form);
+            context.leave_module(outer);
+            storage
+        }
+    }
+}
+
+fn allocate(context: &mut Context, number: usize, dtype: Dtype) -> Rc<Storage> {
+    let graph = context.graph.clone();
+    let parameter: &Parameter = &graph.parameters[number];
+    let outer = context.enter_module(parameter.module);
+    let bytes = parameter.shape.iter().product::<u64>() * dtype.size();
+    let storage = context.allocate_for("load", bytes, Some(number as u32));
+    context.leave_module(outer);
+    storage
 }
 
 /// `optimizer.zero_grad(set_to_none=True)`.

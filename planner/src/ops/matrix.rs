@@ -11,7 +11,6 @@ use crate::lower::autograd::Gradients;
 use crate::lower::checkpoint::Saved;
 use crate::lower::context::Context;
 use crate::lower::tensor::{Tensor, TensorData};
-use crate::schedule::Category;
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -269,7 +268,7 @@ fn folds(context: &Context, a: &Tensor, b: &Tensor) -> bool {
     if large.sizes.len() < 3 || small.sizes.len() > 2 {
         return false;
     }
-    let parameter = !context.grad_enabled && small.storage.category() == Category::Parameters;
+    let parameter = !context.grad_enabled && small.base.as_ref().is_some_and(|base| base.requires_grad());
     if parameter || small.requires_grad() {
         return true;
     }
@@ -321,24 +320,34 @@ fn fold(context: &mut Context, a: &Tensor, b: &Tensor) -> Result<Tensor, String>
 
 fn linear(context: &mut Context, operands: &Operands) -> Lowered {
     let (input, weight) = (operands.tensor(0)?, operands.tensor(1)?);
-    let Some(bias) = operands.optional(2) else {
+    one(linear_of(context, input, weight, operands.optional(2))?)
+}
+
+/// `linear`, whoever calls it.
+pub(super) fn linear_of(
+    context: &mut Context,
+    input: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<Tensor, String> {
+    let Some(bias) = bias else {
         let turned = transpose(context, weight, 0, 1)?;
-        return one(matmul(context, input, &turned)?);
+        return matmul(context, input, &turned);
     };
     if input.sizes.len() == 2 {
         let turned = transpose(context, weight, 0, 1)?;
-        return one(addmm(context, bias, input, &turned));
+        return Ok(addmm(context, bias, input, &turned));
     }
     if input.is_contiguous() && input.sizes.len() == 3 {
         let flat = reshape(context, input, &[input.sizes[0] * input.sizes[1], input.sizes[2]]);
         let turned = transpose(context, weight, 0, 1)?;
         let product = addmm(context, bias, &flat, &turned);
         let sizes: Vec<i64> = [input.sizes[0], input.sizes[1], weight.sizes[0]].iter().map(|s| *s as i64).collect();
-        return one(view(context, &product, &sizes)?);
+        return view(context, &product, &sizes);
     }
     let turned = transpose(context, weight, 0, 1)?;
     let product = matmul(context, input, &turned)?;
-    one(add_in_place(context, &product, bias))
+    Ok(add_in_place(context, &product, bias))
 }
 
 /// `output.add_(bias)`: the same memory, a new place in the autograd graph.

@@ -15,6 +15,7 @@ mod loss;
 mod matrix;
 mod normalize;
 mod operands;
+mod quantized;
 mod reduce;
 mod run;
 mod views;
@@ -110,7 +111,7 @@ pub struct Operator {
     pub lower: Lower,
 }
 
-const TABLE: [&[Row]; 12] = [
+const TABLE: [&[Row]; 13] = [
     activation::ROWS,
     attention::ROWS,
     create::ROWS,
@@ -120,6 +121,7 @@ const TABLE: [&[Row]; 12] = [
     loss::ROWS,
     matrix::ROWS,
     normalize::ROWS,
+    quantized::ROWS,
     reduce::ROWS,
     run::ROWS,
     views::ROWS,

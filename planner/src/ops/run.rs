@@ -29,6 +29,10 @@ pub(super) const ROWS: &[Row] = &[
         autograd::backward(context, a.tensor(0)?)?;
         nothing(())
     }),
+    row("requires_grad_", "input", |context, a| {
+        context.require_gradient(&a.tensor(0)?.clone());
+        nothing(())
+    }),
     row("make_optimizer", "", |context, _| optimizer::init(context).and_then(nothing)),
     row("optimizer_step", "", |context, _| optimizer::step(context).and_then(nothing)),
     row("clip_grad_norm_", "", |context, _| {

@@ -94,6 +94,7 @@ impl Plan {
     /// Counts parameters and buffers.
     pub fn parameters(&self) -> ParameterTotals {
         let mut totals = ParameterTotals::default();
+        let adapted = self.graph.is_adapted();
         for parameter in &self.graph.parameters {
             let count: u64 = parameter.shape.iter().product();
             let dtype = parameter.dtype.unwrap_or(self.precision.dtype());
@@ -104,7 +105,8 @@ impl Plan {
             }
             totals.count += count;
             totals.bytes += bytes;
-            totals.trainable += if dtype.is_floating() { count } else { 0 };
+            let trained = parameter.needs_gradient(adapted, self.trainable.as_ref());
+            totals.trainable += if trained && dtype.is_floating() { count } else { 0 };
         }
         totals
     }

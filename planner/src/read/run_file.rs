@@ -18,10 +18,10 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::bytes::Bytes;
-use crate::graph::Checkpointing;
+use crate::graph::{Checkpointing, Lora, QuantizedType};
 use crate::lower::kernels::attention::Backend;
 use crate::run::{
-    Attention, Mode, OptimizerChoice, Parallel, Precision, Run, ZeroGrad, parse_checkpoint, parse_kernel,
+    Attention, Mode, OptimizerChoice, Parallel, Pattern, Precision, Run, ZeroGrad, parse_checkpoint, parse_kernel,
 };
 
 /// The longest run file that is read, in bytes.
@@ -53,8 +53,6 @@ pub struct Wishes {
     pub optimizer: Option<OptimizerChoice>,
     /// The norm to which gradients are clipped.
     pub clip: Option<f64>,
-    /// A regular expression for the names of the parameters that are trained.
-    pub trainable: Option<String>,
     /// Micro-batches of each optimizer step.
     pub accumulate: Option<u64>,
     /// Which modules' calls are checkpointed: none, full, or a list of paths.
@@ -75,6 +73,18 @@ pub struct Wishes {
     /// Either, as a mapping: `{ddp: 8}`.
     #[serde(deserialize_with = "parallel::either")]
     pub parallel: Option<Parallel>,
+    /// The parameters that need gradients.
+    #[serde(deserialize_with = "word")]
+    pub trainable: Option<Pattern>,
+    /// The adapters: the flag's text, or a mapping with its keys.
+    #[serde(deserialize_with = "adapters")]
+    pub lora: Option<Lora>,
+    /// How linear layers are quantised.
+    #[serde(deserialize_with = "word")]
+    pub quantize: Option<QuantizedType>,
+    /// Whether the scales of 4-bit weights are quantised as well.
+    #[serde(alias = "double_quant")]
+    pub double_quant: Option<bool>,
     /// How often the loop goes round.
     pub steps: Option<u64>,
     /// How the model computes attention.
@@ -195,7 +205,6 @@ impl Wishes {
             precision: self.precision.or(other.precision),
             optimizer: self.optimizer.or(other.optimizer),
             clip: self.clip.or(other.clip),
-            trainable: self.trainable.or(other.trainable),
             accumulate: self.accumulate.or(other.accumulate),
             checkpoint: self.checkpoint.or(other.checkpoint),
             zero_grad: self.zero_grad.or(other.zero_grad),
@@ -203,6 +212,10 @@ impl Wishes {
             ddp: self.ddp.or(other.ddp),
             fsdp: self.fsdp.or(other.fsdp),
             parallel: self.parallel.or(other.parallel),
+            trainable: self.trainable.or(other.trainable),
+            lora: self.lora.or(other.lora),
+            quantize: self.quantize.or(other.quantize),
+            double_quant: self.double_quant.or(other.double_quant),
             steps: self.steps.or(other.steps),
             attention: self.attention.or(other.attention),
             sdpa: self.sdpa.or(other.sdpa),
@@ -225,12 +238,15 @@ impl Wishes {
             precision: self.precision.or(default.precision),
             optimizer: self.optimizer.clone().unwrap_or(default.optimizer),
             clip: self.clip.or(default.clip),
-            trainable: self.trainable.clone(),
             accumulate: self.accumulate.unwrap_or(default.accumulate),
             checkpoint: self.checkpoint.clone().unwrap_or(default.checkpoint),
             zero_grad: self.zero_grad.unwrap_or(default.zero_grad),
             keep_losses: self.keep_losses.unwrap_or(default.keep_losses),
             parallel: self.ddp.clone().or(self.fsdp.clone()).or(self.parallel.clone()),
+            trainable: self.trainable.clone().or(default.trainable),
+            lora: self.lora.clone().or(default.lora),
+            quantize: self.quantize.or(default.quantize),
+            double_quant: self.double_quant.unwrap_or(default.double_quant),
             steps: self.steps.unwrap_or(default.steps),
             attention: self.attention.unwrap_or(default.attention),
             sdpa: self.sdpa.map_or(default.sdpa, |kernel| kernel.0),
@@ -254,6 +270,33 @@ fn checkpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Check
         Written::Word(word) => parse_checkpoint(&word),
         Written::Paths(paths) => Checkpointing::Modules(paths),
     }))
+}
+
+/// `r=16,targets=q_proj+v_proj`, or `{r: 16, targets: [q_proj, v_proj]}`.
+fn adapters<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Lora>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Entries {
+        r: Option<u64>,
+        alpha: Option<f64>,
+        dropout: Option<f64>,
+        targets: Vec<String>,
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "r=16,targets=q_proj+v_proj is expected, or a mapping of r, alpha, dropout, targets")]
+    enum Written {
+        Word(String),
+        Entries(Entries),
+    }
+    let lora = match Option::<Written>::deserialize(deserializer)? {
+        None => return Ok(None),
+        Some(Written::Word(word)) => word.parse(),
+        Some(Written::Entries(Entries { r, alpha, dropout, targets })) => {
+            let (rank, alpha, dropout) = (r.unwrap_or(8), alpha.unwrap_or(8.0), dropout.unwrap_or(0.0));
+            Lora { rank, alpha, dropout, targets }.check()
+        }
+    };
+    lora.map(Some).map_err(D::Error::custom)
 }
 
 /// A word, or null.

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{LARGEST, Planned, key};
 use crate::bytes::Bytes;
+use crate::graph::QuantizedType;
 use crate::run::{Mode, checkpoint_words, kernel_word};
 
 /// The version of [`Report`]: another number means that a key changed its name or meaning.
@@ -66,7 +67,6 @@ pub struct RunReport {
     pub precision: &'static str,
     pub optimizer: Option<String>,
     pub clip: Option<f64>,
-    pub trainable: Option<String>,
     pub accumulate: Option<u64>,
     /// How the run is spread over several GPUs, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,6 +76,14 @@ pub struct RunReport {
     pub attention: &'static str,
     pub sdpa: &'static str,
     pub hold_outputs: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trainable: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantize: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub double_quant: Option<bool>,
     pub allocator: String,
 }
 
@@ -214,7 +222,6 @@ fn run(planned: &Planned<'_>) -> RunReport {
         precision: planned.plan.precision.word(),
         optimizer: (run.mode == Mode::Train).then(|| run.optimizer.to_string()),
         clip: run.clip.filter(|_| run.mode == Mode::Train),
-        trainable: run.trainable.clone().filter(|_| run.mode == Mode::Train),
         accumulate: (run.mode == Mode::Train).then_some(run.accumulate),
         parallel: run.parallel.as_ref().map(|parallel| parallel.words()),
         checkpoint: (run.mode == Mode::Train).then(|| checkpoint_words(&run.checkpoint)),
@@ -222,6 +229,10 @@ fn run(planned: &Planned<'_>) -> RunReport {
         attention: run.attention.word(),
         sdpa: kernel_word(run.sdpa),
         hold_outputs: run.hold_outputs,
+        trainable: run.trainable.as_ref().map(|pattern| pattern.to_string()),
+        lora: run.lora.as_ref().map(|lora| lora.to_string()),
+        quantize: run.quantize.map(|form| form.to_string()),
+        double_quant: run.quantize.filter(|form| *form != QuantizedType::Int8).map(|_| run.double_quant),
         allocator: run.allocator.clone(),
     }
 }

@@ -9,7 +9,7 @@ use super::table::{Align, table};
 use super::{LARGEST, Planned};
 use crate::allocate::PhaseFigures;
 use crate::bytes::Bytes;
-use crate::graph::Checkpointing;
+use crate::graph::{Checkpointing, QuantizedType};
 use crate::read::quote;
 use crate::run::{Attention, Mode, checkpoint_words, kernel_word};
 use crate::schedule::Phase;
@@ -80,7 +80,7 @@ fn subject(planned: &Planned<'_>) -> String {
     }
     if run.mode == Mode::Train {
         words.extend(run.clip.map(|norm| format!("clip {norm}")));
-        words.extend(run.trainable.as_ref().map(|names| format!("trainable {}", quote::cut(names))));
+        words.extend(run.trainable.as_ref().map(|names| format!("trainable {}", quote::cut(&names.to_string()))));
     }
     words.extend((run.accumulate > 1 && run.mode == Mode::Train).then(|| format!("accumulate {}", run.accumulate)));
     words.extend(run.parallel.as_ref().map(|parallel| parallel.words()));
@@ -89,6 +89,11 @@ fn subject(planned: &Planned<'_>) -> String {
         (Attention::Sdpa, Some(_)) => format!("sdpa attention ({})", kernel_word(run.sdpa)),
         (attention, _) => format!("{attention} attention"),
     });
+    words.extend(run.lora.as_ref().map(|lora| format!("lora {lora}")));
+    words.extend(run.quantize.map(|form| match (form, run.double_quant) {
+        (QuantizedType::Int8, _) | (_, true) => format!("{form} weights"),
+        (_, false) => format!("{form} weights without double quantisation"),
+    }));
     words.extend(run.hold_outputs.then(|| "outputs held".to_owned()));
     let mut text = format!(
         "model  {}: {}, {} parameters, {} bytes ({})\nrun    {}\n",

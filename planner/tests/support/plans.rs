@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use planner::allocate::PhaseFigures;
 use planner::bytes::Bytes;
-use planner::graph::Checkpointing;
+use planner::graph::{Checkpointing, Lora};
 use planner::plan::{Emulation, Plan, plan_with};
 use planner::read::gpus::{Gpu, GpuCatalogue};
 use planner::read::model::Model;
@@ -45,7 +45,10 @@ pub fn run_of(record: &TruthCase) -> Run {
         attention: word("attention").parse::<Attention>().expect("an attention"),
         optimizer: OptimizerChoice::from_json(&case["optimizer"]).expect("an optimizer"),
         clip: case["clip"].as_f64(),
-        trainable: case["trainable"].as_str().map(str::to_owned),
+        trainable: case["trainable"].as_str().map(|pattern| pattern.parse().expect("a regular expression")),
+        lora: Some(&case["lora"]).filter(|lora| !lora.is_null()).map(adapters),
+        quantize: case["quantize"].as_str().map(|word| word.parse().expect("a quantised form")),
+        double_quant: case["double_quant"] != false,
         sdpa: parse_kernel(case["sdpa"].as_str().unwrap_or("auto")).expect("a kernel"),
         hold_outputs: case["hold_outputs"] == true,
         capacity: Some(record.total_memory),
@@ -69,6 +72,17 @@ fn checkpointing(wanted: &Value) -> Checkpointing {
     }
 }
 
+fn adapters(wanted: &Value) -> Lora {
+    let number = |key: &str, default: f64| wanted[key].as_f64().unwrap_or(default);
+    let targets = wanted["targets"].as_array().expect("a list of targets");
+    Lora {
+        rank: wanted["r"].as_u64().expect("a rank"),
+        alpha: number("alpha", 16.0),
+        dropout: number("dropout", 0.0),
+        targets: targets.iter().map(|target| target.as_str().expect("a target").to_owned()).collect(),
+    }
+}
+
 pub fn gpu_of(record: &TruthCase) -> Gpu {
     let catalogue = GpuCatalogue::load(None).expect("the shipped GPUs are sound");
     catalogue.find(&record.device).expect("the record's GPU is in the catalogue").clone()
@@ -81,6 +95,7 @@ pub fn planned(record: &TruthCase) -> Plan {
 
 /// The first place where the plan's stream differs from the trace, in words.
 pub fn difference(plan: &Plan, trace: &Trace) -> Option<String> {
+    let trace = trace.clone().without(super::recorders_own(&trace.id));
     let events = trace.events.iter().filter_map(|event| match event {
         Event::Allocate { bytes, stream } => Some(Ok((bytes.0, stream.0))),
         Event::Free(number) => Some(Err(*number)),

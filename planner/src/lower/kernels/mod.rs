@@ -5,6 +5,7 @@ pub mod cub;
 pub mod embedding;
 pub mod facts;
 pub mod foreach;
+pub mod four_bit;
 pub mod layer_norm;
 pub mod layout;
 pub mod reduce;

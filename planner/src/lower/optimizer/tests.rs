@@ -5,7 +5,7 @@ use std::rc::Rc;
 use smallvec::smallvec;
 
 use crate::dtype::Dtype;
-use crate::graph::{Graph, ModuleId, Parameter, TensorId};
+use crate::graph::{Graph, ModuleId, Origin, Parameter, TensorId};
 use crate::lower::context::{Context, Settings};
 use crate::lower::device::Device;
 use crate::lower::{optimizer, parameters};
@@ -26,6 +26,8 @@ fn context(choice: &str, vectors: &[(u64, Dtype)]) -> Context {
         dtype: Some(*dtype),
         buffer: false,
         stored: true,
+        origin: Origin::Model,
+        frozen: false,
     };
     let graph = Graph { parameters: vectors.iter().enumerate().map(parameter).collect(), ..Graph::default() };
     let device = Device { compute_capability: (9, 0), multiprocessors: 132, threads_per_multiprocessor: 2048 };

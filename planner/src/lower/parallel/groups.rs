@@ -139,6 +139,7 @@ fn shard_parameter(context: &mut Context, options: &Fsdp, number: u32, trained: 
             dtype,
             module: parameter.module,
             gradient: Default::default(),
+            variable: None,
         })
     };
     let tensor = TensorData::new(loaded.storage.clone(), dtype, loaded.sizes.clone(), loaded.strides.clone());

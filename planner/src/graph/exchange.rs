@@ -1,0 +1,154 @@
+//! Modules that are exchanged once the tree is built: linear layers become quantised ones, and LoRA wraps layers.
+//!
+//! ```text
+//! quantize   every Linear but the heads  ->  quantized_linear(linear, kind, nested)    specs/library/bitsandbytes.yaml
+//! adapt      every module of a target's  ->  lora_layer(layer, lora)                   specs/library/peft.yaml
+//! ```
+//!
+//! What takes a layer's place is written in those specs; here is only which layers are meant.
+
+use std::rc::Rc;
+
+use super::build::join;
+use super::call::Given;
+use super::machine::{Machine, Outcome};
+use super::value::{Attributes, Object, Value};
+use super::{Quantized, TensorId};
+
+/// LoRA's choices (peft 0.21.2, `LoraConfig`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lora {
+    /// The rank.
+    pub rank: u64,
+    /// The scale, over the rank.
+    pub alpha: f64,
+    /// The probability of dropout before the adapters.
+    pub dropout: f64,
+    /// The names, or ends of paths, of the modules that are adapted.
+    pub targets: Vec<String>,
+}
+
+impl Eq for Lora {}
+
+/// How linear layers are quantised (bitsandbytes 0.50.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuantizedType {
+    /// 4 bits, the quantiles of a normal distribution.
+    Nf4,
+    /// 4 bits, floating-point.
+    Fp4,
+    /// 8 bits: LLM.int8().
+    Int8,
+}
+
+/// The linear layers that stay as they are: output heads.
+const HEADS: [&str; 3] = ["lm_head", "score", "classifier"];
+
+/// Decides about a module by its path, its own name and itself.
+type Meant<'a> = &'a dyn Fn(&str, &Object) -> bool;
+
+/// Makes what takes a module's place.
+type Make<'a> = &'a mut dyn FnMut(&mut Machine, Value) -> Outcome<Value>;
+
+impl Machine {
+    /// Makes every linear layer but the heads a quantised one.
+    pub(super) fn quantize(&mut self, model: &Rc<Object>, kind: QuantizedType, nested: bool) -> Outcome<()> {
+        let make = self.global(&"quantized_linear".into())?;
+        let word = if kind == QuantizedType::Int8 { "int8" } else { "4bit" };
+        let quantized = if kind == QuantizedType::Int8 { Quantized::Int8 } else { Quantized::FourBit { nested } };
+        let meant = |path: &str, object: &Object| {
+            let name = path.rsplit('.').next().unwrap_or(path);
+            object.class.as_ref().is_some_and(|class| &*class.name == "Linear") && !HEADS.contains(&name)
+        };
+        let count = self.exchange(model, &meant, &mut |machine, layer| {
+            let first = machine.shapes.len();
+            let positional = vec![layer, Value::Text(word.into()), Value::Bool(nested)];
+            let made = machine.call(make.clone(), Given { positional, named: Vec::new() })?;
+            machine.frozen.extend((first..machine.shapes.len()).map(|number| TensorId(number as u32)));
+            if let Value::Object(object) = &made
+                && let Some(Value::Tensor(weight)) = object.attributes.borrow().get("weight")
+            {
+                machine.quantized.insert(weight.tensor, quantized);
+            }
+            Ok(made)
+        })?;
+        if count == 0 { self.error("quantize: the model has no linear layers beside its head") } else { Ok(()) }
+    }
+
+    /// Wraps the layers that LoRA's targets name, in the order of `model.named_modules()`
+    /// (peft 0.21.2, tuners/tuners_utils.py, `inject_adapter` and `check_target_module_exists`).
+    pub(super) fn adapt(&mut self, model: &Rc<Object>, lora: &Lora) -> Outcome<()> {
+        let make = self.global(&"lora_layer".into())?;
+        let mut choices = Attributes::default();
+        choices.insert("r".into(), Value::Int(lora.rank as i64));
+        choices.insert("alpha".into(), Value::Float(lora.alpha));
+        choices.insert("dropout".into(), Value::Float(lora.dropout));
+        let choices = Value::bag(choices);
+        for target in &lora.targets {
+            let found = self.find_module(model, &|path, _| is_target(path, target));
+            if !found {
+                return self.error(format!("lora: the target `{target}` matches no module"));
+            }
+        }
+        let meant = |path: &str, _: &Object| lora.targets.iter().any(|target| is_target(path, target));
+        self.exchange(model, &meant, &mut |machine, layer| {
+            let positional = vec![layer, choices.clone()];
+            machine.call(make.clone(), Given { positional, named: Vec::new() })
+        })?;
+        Ok(())
+    }
+
+    fn find_module(&mut self, model: &Rc<Object>, meant: Meant<'_>) -> bool {
+        let found = std::cell::Cell::new(false);
+        let looks = |path: &str, object: &Object| {
+            found.set(found.get() || meant(path, object));
+            false
+        };
+        self.exchange(model, &looks, &mut |_, layer| Ok(layer)).is_ok() && found.get()
+    }
+
+    /// Exchanges the modules below `model` that are meant; gives how many there were.
+    fn exchange(&mut self, model: &Rc<Object>, meant: Meant<'_>, make: Make<'_>) -> Outcome<usize> {
+        let mut count = 0;
+        self.exchange_children(model, "", meant, &mut |machine, value| {
+            count += 1;
+            make(machine, value)
+        })?;
+        Ok(count)
+    }
+
+    fn exchange_children(&mut self, object: &Rc<Object>, path: &str, meant: Meant<'_>, make: Make<'_>) -> Outcome<()> {
+        let Some(class) = object.class.clone().filter(|_| object.module.is_some()) else { return Ok(()) };
+        for (name, _) in &class.children {
+            let Some(child) = object.attributes.borrow().get(name).cloned() else { continue };
+            if let Some(new) = self.exchanged(child, &join(path, name), meant, make)? {
+                let old = object.attributes.borrow_mut().insert(name.clone(), new);
+                drop(old);
+            }
+        }
+        Ok(())
+    }
+
+    /// What takes the place of a child; None where it stays.
+    fn exchanged(&mut self, child: Value, path: &str, meant: Meant<'_>, make: Make<'_>) -> Outcome<Option<Value>> {
+        match &child {
+            Value::Object(object) if object.module.is_some() && meant(path, object) => make(self, child).map(Some),
+            Value::Object(object) => self.exchange_children(object, path, meant, make).map(|()| None),
+            Value::Sequence(children) => {
+                let mut new = Vec::with_capacity(children.len());
+                let mut changed = false;
+                for (number, child) in children.iter().enumerate() {
+                    let exchanged = self.exchanged(child.clone(), &join(path, &number.to_string()), meant, make)?;
+                    changed |= exchanged.is_some();
+                    new.push(exchanged.unwrap_or_else(|| child.clone()));
+                }
+                Ok(changed.then(|| Value::sequence(new)))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+fn is_target(path: &str, target: &str) -> bool {
+    path.strip_suffix(target).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+}

@@ -1,0 +1,117 @@
+//! Which parameters a run trains, and in which form it keeps the others: the words of `trainable`, `lora` and `quantize`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::UnknownChoice;
+use crate::graph::{Lora, QuantizedType};
+
+/// A regular expression over the full names of parameters.
+#[derive(Clone, Debug)]
+pub struct Pattern(pub regex::Regex);
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Eq for Pattern {}
+
+impl FromStr for Pattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Pattern, String> {
+        let pattern = regex::Regex::new(text).map(Pattern);
+        pattern.map_err(|_| format!("`{text}` is no regular expression that can be used here (no look-around)"))
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str())
+    }
+}
+
+/// The largest rank: beyond any use, within any arithmetic.
+const LARGEST_RANK: u64 = 1 << 20;
+
+impl FromStr for Lora {
+    type Err = String;
+
+    /// `r=16,alpha=32,dropout=0.05,targets=q_proj+v_proj`; peft's defaults for what is left out, but targets.
+    fn from_str(text: &str) -> Result<Lora, String> {
+        let mut lora = Lora { rank: 8, alpha: 8.0, dropout: 0.0, targets: Vec::new() };
+        let mut alpha = None;
+        for part in text.split(',') {
+            let (key, value) = part.split_once('=').ok_or_else(|| format!("lora: `{part}` is not KEY=VALUE"))?;
+            let (key, value) = (key.trim(), value.trim());
+            let wrong = |what: &str| format!("lora: {key} must be {what}, not `{value}`");
+            let number = || value.parse::<f64>().ok().filter(|number| number.is_finite());
+            match key {
+                "r" => lora.rank = value.parse().map_err(|_| wrong("a whole number"))?,
+                "alpha" => alpha = Some(number().ok_or_else(|| wrong("a number"))?),
+                "dropout" => lora.dropout = number().ok_or_else(|| wrong("a number"))?,
+                "targets" => lora.targets = value.split('+').map(|target| target.trim().to_owned()).collect(),
+                _ => return Err(format!("lora: unknown key `{key}`: the keys are r, alpha, dropout and targets")),
+            }
+        }
+        lora.alpha = alpha.unwrap_or(lora.alpha);
+        lora.check()
+    }
+}
+
+impl Lora {
+    /// Itself, if its figures can be.
+    ///
+    /// # Errors
+    /// A rank of zero, a dropout outside [0, 1), no targets.
+    pub fn check(self) -> Result<Lora, String> {
+        match () {
+            () if !(1..=LARGEST_RANK).contains(&self.rank) => {
+                Err(format!("lora: r is {}: it must be 1 to {LARGEST_RANK}", self.rank))
+            }
+            () if !(0.0..1.0).contains(&self.dropout) => {
+                Err(format!("lora: dropout is {}: it must be at least 0 and below 1", self.dropout))
+            }
+            () if self.targets.is_empty() || self.targets.iter().any(String::is_empty) => {
+                Err("lora: targets are missing, such as targets=q_proj+v_proj".to_owned())
+            }
+            () => Ok(self),
+        }
+    }
+}
+
+impl fmt::Display for Lora {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "r={},alpha={}", self.rank, self.alpha)?;
+        if self.dropout > 0.0 {
+            write!(f, ",dropout={}", self.dropout)?;
+        }
+        write!(f, ",targets={}", self.targets.join("+"))
+    }
+}
+
+impl QuantizedType {
+    /// Every form with its word.
+    pub const ALL: [(&str, QuantizedType); 3] =
+        [("nf4", QuantizedType::Nf4), ("fp4", QuantizedType::Fp4), ("int8", QuantizedType::Int8)];
+}
+
+impl FromStr for QuantizedType {
+    type Err = UnknownChoice;
+
+    fn from_str(word: &str) -> Result<QuantizedType, UnknownChoice> {
+        let known = QuantizedType::ALL.into_iter().find(|(known, _)| word.eq_ignore_ascii_case(known));
+        known.map(|(_, form)| form).ok_or_else(|| {
+            let words: Vec<&str> = QuantizedType::ALL.iter().map(|(word, _)| *word).collect();
+            UnknownChoice { what: "quantised form", word: word.to_owned(), choices: words.join(", ") }
+        })
+    }
+}
+
+impl fmt::Display for QuantizedType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(QuantizedType::ALL.iter().find(|(_, form)| form == self).map_or("", |(word, _)| word))
+    }
+}

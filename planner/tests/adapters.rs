@@ -1,0 +1,71 @@
+//! Plans with frozen parameters, LoRA adapters and quantised weights against what PyTorch recorded:
+//! `tests/truth/adapters.yaml` with its records and traces.
+
+mod support;
+
+use planner::plan::plan;
+use planner::read::gpus::GpuCatalogue;
+use planner::run::{Mode, Run};
+use support::plans::{difference, model_of, phase_difference, planned};
+use support::{Trace, records, truth_case};
+
+#[test]
+fn adapters_and_quantised_weights_have_pytorchs_event_stream_and_figures() {
+    let records = records("adapters.jsonl");
+    assert!(records.len() >= 40, "only {} cases", records.len());
+    let found = records.iter().filter_map(|record| {
+        let plan = planned(record);
+        let found = difference(&plan, &Trace::load_from("adapters", &record.id));
+        Some(format!("{}: {}", record.id, found.or_else(|| phase_difference(&plan, record))?))
+    });
+    let wrong: Vec<String> = found.collect();
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), records.len(), wrong.join("\n"));
+}
+
+#[test]
+fn contradictions_get_one_clear_line() {
+    let model = model_of(&truth_case("llama-3.2-1b-train-lora").case);
+    let catalogue = GpuCatalogue::load(None).expect("the shipped GPUs are sound");
+    let gpu = catalogue.find("h200").expect("an H200");
+    let lora = |text: &str| Some(text.parse().expect("adapters"));
+    let nf4 = Some("nf4".parse().expect("a form"));
+    let pattern = |text: &str| Some(text.parse().expect("a pattern"));
+    let cases = [
+        (Run { quantize: nf4, ..Run::default() }, "quantised weights cannot be trained"),
+        (Run { lora: lora("targets=q_proj"), trainable: pattern("norm"), ..Run::default() }, "leave trainable out"),
+        (Run { lora: lora("targets=c_attn"), ..Run::default() }, "the target `c_attn` matches no module"),
+        (Run { lora: lora("targets=mlp"), ..Run::default() }, "a target that is a LlamaMLP is not known"),
+        (Run { trainable: pattern("encoder"), ..Run::default() }, "`encoder` matches no parameter"),
+        (Run { quantize: nf4, trainable: pattern("q_proj"), ..Run::default() }, "is quantised and cannot be trained"),
+    ];
+    for (run, expected) in cases {
+        let error = plan(&model, &run, gpu).expect_err(expected).to_string();
+        assert!(error.contains(expected) && !error.contains('\n'), "{error}");
+    }
+    let infer = Run { mode: Mode::Infer, quantize: nf4, ..Run::default() };
+    assert!(plan(&model, &infer, gpu).is_ok(), "inference with quantised weights needs no adapters");
+}
+
+#[test]
+fn weights_that_are_stored_quantised_are_refused_with_one_clear_line() {
+    let mut model = model_of(&truth_case("llama-3.2-1b-train-lora").case);
+    model.config.insert("quantization_config".to_owned(), serde_json::json!({"quant_method": "gptq", "bits": 4}));
+    let catalogue = GpuCatalogue::load(None).expect("the shipped GPUs are sound");
+    let error = plan(&model, &Run::default(), catalogue.find("h200").expect("an H200")).expect_err("not known");
+    let text = error.to_string();
+    assert!(text.contains("gptq") && text.contains("memplan inspect") && !text.contains('\n'), "{text}");
+}
+
+#[test]
+fn without_double_quantisation_the_scales_stay_numbers() {
+    let model = model_of(&truth_case("llama-3.2-1b-train-qlora").case);
+    let catalogue = GpuCatalogue::load(None).expect("the shipped GPUs are sound");
+    let gpu = catalogue.find("h200").expect("an H200");
+    let loaded = |double_quant| {
+        let run =
+            Run { mode: Mode::Infer, quantize: Some("nf4".parse().expect("a form")), double_quant, ..Run::default() };
+        let plan = plan(&model, &run, gpu).expect("a plan");
+        plan.outcome.phases[0].allocated.0
+    };
+    assert!(loaded(false) > loaded(true), "a float32 scale takes more than a byte");
+}
