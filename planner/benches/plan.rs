@@ -10,6 +10,7 @@ use planner::lower::lower;
 use planner::plan::{Emulation, device, plan, program};
 use planner::read::gpus::GpuCatalogue;
 use planner::read::model::open;
+use planner::read::optimizers::choose;
 use planner::read::spec::Shelf;
 use planner::run::{Mode, Precision, Run};
 
@@ -41,6 +42,7 @@ fn plans(criterion: &mut Criterion) {
 
 fn stages(criterion: &mut Criterion, model: &planner::read::model::Model, run: &Run, gpu: &planner::read::gpus::Gpu) {
     let graph = std::rc::Rc::new(program(model, run, Emulation::default()).expect("a program"));
+    let adamw = std::rc::Rc::new(choose(&run.optimizer, None).expect("shipped"));
     let settings = || Settings {
         training: true,
         weights: planner::dtype::Dtype::BF16,
@@ -49,7 +51,7 @@ fn stages(criterion: &mut Criterion, model: &planner::read::model::Model, run: &
         parallel: None,
         attention_kernel: None,
         trainable: None,
-        optimizer: None,
+        optimizer: Some(adamw.clone()),
     };
     let stream = lower(&graph, &device(gpu), settings()).expect("a stream");
     criterion.bench_function("stage: unroll llama-3.1-405b", |b| {
