@@ -37,7 +37,7 @@ pub(super) const ROWS: &[Row] = &[
     row("optimizer_step", "", |context, _| optimizer::step(context).and_then(nothing)),
     row("clip_grad_norm_", "", |context, _| {
         let given = vec![optimizer::parameters(context)];
-        optimizer::call_shared(context, "clip_grad_norm", given).and_then(nothing)
+        optimizer::call_companion(context, "clip_grad_norm", given).and_then(nothing)
     }),
     Row {
         name: "scale_loss",

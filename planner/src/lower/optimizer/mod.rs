@@ -41,10 +41,9 @@ pub(crate) fn step(context: &mut Context) -> Result<(), String> {
 }
 
 /// Calls a function that every optimizer has beside its own: clipping, or the scaler's.
-pub(crate) fn call_shared(context: &mut Context, name: &str, given: Vec<Value>) -> Result<(), String> {
+pub(crate) fn call_companion(context: &mut Context, name: &str, given: Vec<Value>) -> Result<(), String> {
     let optimizer = chosen(context)?;
-    let missing = || format!("specs/optimizers has no function `{name}`");
-    let function = optimizer.functions.get(name).cloned().ok_or_else(missing)?;
+    let function = optimizer.companion(name).map_err(|error| error.to_string())?;
     call(context, optimizer, &function, given)
 }
 
