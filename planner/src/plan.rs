@@ -246,6 +246,7 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
         ],
         attention: run.attention.word().to_owned(),
         checkpoint: run.checkpoint.clone(),
+        reentrant: run.reentrant,
         quantize: run.quantize.map(|kind| (kind, run.double_quant)),
         lora: run.lora.clone(),
     };

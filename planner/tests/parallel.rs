@@ -37,7 +37,8 @@ fn what_cannot_be_is_refused_in_one_line() {
     assert_eq!(ddp("8,bucket_cap_mb=0"), "ddp: `0` is no bucket_cap_mb: a whole number of MiB is expected");
     assert_eq!(
         ddp("8,reshard=true"),
-        "ddp: unknown option `reshard`: its options are bucket_cap_mb, gradient_as_bucket_view, init_sync"
+        "ddp: unknown option `reshard`: its options are bucket_cap_mb, gradient_as_bucket_view, init_sync, \
+         static_graph"
     );
     assert_eq!(fsdp("8,param_dtype=int8"), "fsdp: `int8` is no param_dtype: fp32, bf16 or fp16 is expected");
     assert_eq!(fsdp("8,offload=maybe"), "fsdp: `maybe` is no offload: true or false is expected");

@@ -1,5 +1,6 @@
 //! What runs while a program is lowered: the log, the device, grad mode, and the memory that libraries keep.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -74,6 +75,8 @@ pub struct Context {
     pub(super) values: Vec<Option<Tensor>>,
     /// The checkpointed call that runs forward.
     pub(super) frame: Option<Rc<Frame>>,
+    /// The reentrant checkpoint's call that runs forward.
+    pub(super) reentrant: Option<checkpoint::reentrant::Running>,
     /// The checkpointed call that runs again.
     pub(super) recomputation: Option<Recomputation>,
     /// Frames that are gone and whose arguments wait to be let go.
@@ -129,6 +132,7 @@ impl Context {
             dynamic_codes: None,
             graph,
             frame: None,
+            reentrant: None,
             recomputation: None,
             gone_frames: Rc::default(),
             failure: None,
@@ -251,11 +255,11 @@ impl Context {
         (self.module, self.node) = outer;
     }
 
-    /// Hangs a tensor on the node that made `output`, as a function written in Python does (`ctx.tensors = ...`): neither
+    /// Hangs something on the node that made `output`, as a function written in Python does (`ctx.tensors = ...`): neither
     /// checkpointing nor the end of the node's run lets it go.
-    pub fn keep_with_node(&mut self, output: &Tensor, kept: &Tensor) {
+    pub(crate) fn keep_with_node(&mut self, output: &Tensor, kept: Rc<dyn Any>) {
         if let Edge::Node(node, _) = &*output.gradient.borrow() {
-            node.attributes.borrow_mut().push(detach(kept));
+            node.attributes.borrow_mut().push(kept);
         }
     }
 

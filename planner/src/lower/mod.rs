@@ -58,9 +58,12 @@ pub fn lower(graph: &Rc<Graph>, device: &Device, settings: Settings) -> Result<S
     for step in &graph.steps {
         match step {
             Step::Op(id) => run(&mut context, &graph.ops[id.index()]),
-            Step::Drop(tensor) => context.values[tensor.index()] = None,
+            Step::Drop(tensor) => {
+                context.values[tensor.index()] = None;
+                checkpoint::release(&mut context);
+            }
             Step::EnterCheckpoint(id) => checkpoint::enter(&mut context, *id),
-            Step::ExitCheckpoint => checkpoint::exit(&mut context),
+            Step::ExitCheckpoint(id) => checkpoint::exit(&mut context, *id),
             Step::EnterCall(id) => parallel::before_call(&mut context, *id),
             Step::ExitCall(id) => parallel::after_call(&mut context, *id),
             Step::Enter(_) | Step::Exit(_) => {}

@@ -72,6 +72,8 @@ pub struct RunReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parallel: Option<String>,
     pub checkpoint: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reentrant: bool,
     pub steps: u64,
     pub attention: &'static str,
     pub sdpa: &'static str,
@@ -225,6 +227,7 @@ fn run(planned: &Planned<'_>) -> RunReport {
         accumulate: (run.mode == Mode::Train).then_some(run.accumulate),
         parallel: run.parallel.as_ref().map(|parallel| parallel.words()),
         checkpoint: (run.mode == Mode::Train).then(|| checkpoint_words(&run.checkpoint)),
+        reentrant: run.reentrant,
         steps: run.steps,
         attention: run.attention.word(),
         sdpa: kernel_word(run.sdpa),

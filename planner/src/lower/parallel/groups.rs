@@ -85,7 +85,8 @@ pub(super) fn shard(context: &mut Context, options: &Fsdp) -> Vec<Group> {
     groups
 }
 
-/// The model, then its blocks, each with its parameters in the order in which the model is loaded.
+/// The model, then its blocks, each with its parameters, a module's own after its children's (_fsdp_init.py,
+/// `_get_managed_modules`).
 fn members(graph: &Graph) -> Vec<(ModuleId, Vec<u32>)> {
     let mut groups = vec![(ModuleId(0), Vec::new())];
     for (number, module) in graph.modules.iter().enumerate() {
@@ -99,6 +100,9 @@ fn members(graph: &Graph) -> Vec<(ModuleId, Vec<u32>)> {
         if let Some((_, numbers)) = groups.iter_mut().find(|(member, _)| *member == module) {
             numbers.push(number as u32);
         }
+    }
+    for (_, numbers) in &mut groups {
+        numbers.sort_by_key(|number| graph.parameters[*number as usize].children_first);
     }
     groups.retain(|(module, numbers)| *module == ModuleId(0) || !numbers.is_empty());
     groups
