@@ -64,6 +64,8 @@ pub struct Plan {
     pub precision: Precision,
     /// The names of the parameters that are trained; all where None is given.
     pub trainable: Option<regex::Regex>,
+    /// The optimizer of a run that trains.
+    pub optimizer: Option<Rc<Optimizer>>,
     /// The program.
     pub graph: Rc<Graph>,
     /// Its event stream.
@@ -154,6 +156,7 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         return Err(PlanError::StoredQuantized { method });
     }
     let options: AllocatorOptions = run.allocator.parse()?;
+    let optimizer = optimizer(run)?;
     let precision = precision(model, run)?;
     let graph = Rc::new(program(model, run, emulation)?);
     run.check_trainable(&graph.parameters)?;
@@ -167,7 +170,7 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         cub: emulation.cub,
         parallel: run.parallel.clone(),
         attention_kernel: run.sdpa.filter(|_| run.attention == Attention::Sdpa),
-        optimizer: optimizer(run)?,
+        optimizer: optimizer.clone(),
     };
     let without = Settings { training: false, ..settings.clone() };
     let stream = lower(&graph, &device(gpu), settings).map_err(|error| {
@@ -194,6 +197,7 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         architecture,
         precision,
         trainable,
+        optimizer,
         graph,
         stream,
         outcome,

@@ -67,3 +67,12 @@ fn choices_that_do_not_go_together() {
     ];
     assert_snapshot("errors_choices", &errors.concat());
 }
+
+#[test]
+fn an_optimizer_that_cannot_step_over_shards_is_planned_with_a_warning() {
+    let warnings = |optimizer: &str| {
+        json_of(&["plan", "gpt2", "--fsdp", "4", "--optimizer", optimizer, "--format", "json"])["warnings"].to_string()
+    };
+    assert!(warnings("adamw8bit").contains("cannot step over FSDP2's parameters"));
+    assert_eq!(warnings("adamw"), "[]");
+}

@@ -99,8 +99,8 @@ pub struct Context {
     pub(super) scaler: Rc<Attributes>,
     /// The parameter on whose behalf memory is asked for.
     pub(super) parameter: Option<u32>,
-    /// Bytes that the optimizer keeps on the host.
-    pub(super) host_bytes: u64,
+    /// What lies on the host, in a stream of its own.
+    pub(super) host: Rc<Log>,
     /// The types of the program's tensors, which code may ask for after their end.
     pub(super) dtypes: Vec<Option<Dtype>>,
     /// Scales and tables of quantised weights.
@@ -144,7 +144,7 @@ impl Context {
             group: None,
             scaler: Rc::default(),
             parameter: None,
-            host_bytes: 0,
+            host: Rc::default(),
             blas: [None, None],
             blas_lt: [None, None],
         }
@@ -163,6 +163,19 @@ impl Context {
         }
         let allocation = self.allocation(op, bytes, parameter);
         self.log.allocate(allocation)
+    }
+
+    /// Runs something whose memory lies on the host.
+    pub(super) fn on_host<T>(&mut self, run: impl FnOnce(&mut Context) -> T) -> T {
+        let device = std::mem::replace(&mut self.log, self.host.clone());
+        let result = run(self);
+        self.log = device;
+        result
+    }
+
+    /// Whether the trained parameters, and so their gradients and the optimizer, lie on the host.
+    pub(super) fn optimizes_on_host(&self) -> bool {
+        matches!(&self.settings.parallel, Some(crate::run::Parallel::Fsdp(fsdp)) if fsdp.offload)
     }
 
     /// An allocation by whoever runs now.

@@ -23,7 +23,6 @@ pub mod tensor;
 use std::fmt;
 use std::rc::Rc;
 
-use crate::bytes::Bytes;
 use crate::graph::{Argument, DtypeArgument, Graph, ModuleId, Op, Step};
 use crate::ops::{Operand, Operands};
 use crate::schedule::Stream;
@@ -73,7 +72,7 @@ pub fn lower(graph: &Rc<Graph>, device: &Device, settings: Settings) -> Result<S
         }
     }
     let mut stream = context.log.take();
-    stream.host = Bytes(context.host_bytes);
+    stream.host = context.host.take().kept_at_most();
     Ok(stream)
 }
 

@@ -37,6 +37,8 @@ pub struct Optimizer {
     pub name: String,
     /// What it was read from.
     pub source: String,
+    /// What a user should know who steps it over FSDP2's shards.
+    pub when_sharded: Option<String>,
     /// What its code finds in `group`.
     pub settings: Vec<(Rc<str>, Setting)>,
     /// The function that runs when it is made.
@@ -120,6 +122,8 @@ struct FileText {
     #[serde(rename = "name")]
     _name: String,
     source: String,
+    #[serde(default)]
+    when_sharded: Option<String>,
     #[serde(default)]
     optimizers: IndexMap<String, OptimizerText>,
     functions: IndexMap<String, String>,
@@ -216,8 +220,16 @@ fn ready(
     let step = function(&entry.step)?;
     let init = entry.init.as_ref().map(function).transpose()?;
     let settings = settings(choice, name, entry)?;
-    let (name, source) = (name.to_owned(), parsed.source.clone());
-    Ok(Optimizer { name, source, settings, init, step, functions, companions: OnceCell::new() })
+    Ok(Optimizer {
+        name: name.to_owned(),
+        source: parsed.source.clone(),
+        when_sharded: parsed.when_sharded.clone(),
+        settings,
+        init,
+        step,
+        functions,
+        companions: OnceCell::new(),
+    })
 }
 
 fn functions(parsed: &FileText, file: &Rc<str>, text: &str) -> Result<Functions, SpecError> {

@@ -30,7 +30,7 @@ pub struct Report {
     pub out_of_memory: Option<OutOfMemoryReport>,
     pub given_back: Option<GivenBackReport>,
     pub outside_allocator: Option<OutsideReport>,
-    /// Optimizer states in the host's memory.
+    /// What the run keeps in the host's memory, at most.
     pub host: Bytes,
     pub parameters: ParametersReport,
     pub phases: Vec<PhaseReport>,
@@ -192,7 +192,7 @@ pub fn report(planned: &Planned<'_>) -> Report {
         headroom: plan.headroom(),
         out_of_memory: out_of_memory(planned),
         given_back: given_back(planned),
-        host: plan.stream.host,
+        host: plan.stream.host_bytes(),
         outside_allocator: plan.outside.clone().map(|outside| OutsideReport {
             least: outside.least,
             most: outside.most,
