@@ -12,7 +12,7 @@ pub use figures::{Failure, ParameterTotals};
 
 use crate::allocate::{AllocatorOptions, OptionsError, Outcome, simulate};
 use crate::bytes::Bytes;
-use crate::graph::{Graph, GraphError, Loop, Parameter, READS_ZEROS, unroll};
+use crate::graph::{Graph, GraphError, Loop, Lora, Parameter, READS_ZEROS, unroll};
 use crate::lower::context::Settings;
 use crate::lower::device::Device;
 use crate::lower::kernels::cub::Architecture;
@@ -252,9 +252,22 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
         checkpoint: run.checkpoint.clone(),
         reentrant: run.reentrant,
         quantize: run.quantize.map(|kind| (kind, run.double_quant)),
-        lora: run.lora.clone(),
+        lora: run.lora.clone().map(|lora| adapters(model, lora)).transpose()?,
     };
     Ok(unroll(&model.family, architecture, &model.config, &wanted)?)
+}
+
+/// The adapters, at the modules that peft chooses where none are named.
+fn adapters(model: &Model, mut lora: Lora) -> Result<Lora, RunError> {
+    if lora.targets.is_empty() {
+        lora.targets.clone_from(&model.family.lora_targets);
+    }
+    if lora.targets.is_empty() {
+        return Err(RunError::Contradiction(
+            "lora: peft has no targets for this family: name them, as targets=query+value",
+        ));
+    }
+    Ok(lora)
 }
 
 /// The optimizer of a run that trains.

@@ -6,7 +6,7 @@ mod support;
 use planner::plan::plan;
 use planner::read::gpus::GpuCatalogue;
 use planner::run::{Mode, Run};
-use support::plans::{difference, model_of, phase_difference, planned};
+use support::plans::{difference, gpu_of, model_of, phase_difference, planned};
 use support::{Trace, records, truth_case};
 
 #[test]
@@ -68,4 +68,20 @@ fn without_double_quantisation_the_scales_stay_numbers() {
         plan.outcome.phases[0].allocated.0
     };
     assert!(loaded(false) > loaded(true), "a float32 scale takes more than a byte");
+}
+
+/// peft 0.21.2, utils/constants.py.
+#[test]
+fn without_targets_pefts_own_are_adapted() {
+    let cases = records("adapters.jsonl");
+    let record = cases.iter().find(|record| record.case["model"]["architecture"] == "LlamaForCausalLM").expect("one");
+    let (model, gpu) = (model_of(&record.case), gpu_of(record));
+    let adapters = |words: &str| {
+        let run = Run { lora: Some(words.parse().expect("adapters")), seq: 16, ..Run::default() };
+        let plan = plan(&model, &run, &gpu).expect("a plan");
+        let names = plan.graph.parameters.iter().map(|parameter| parameter.name.clone());
+        names.filter(|name| name.contains("lora_")).collect::<Vec<_>>()
+    };
+    assert_eq!(adapters("r=4"), adapters("r=4,targets=q_proj+v_proj"));
+    assert!(!adapters("r=4").is_empty());
 }

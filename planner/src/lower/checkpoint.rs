@@ -20,7 +20,8 @@ use std::rc::{Rc, Weak};
 
 use super::context::Context;
 use super::tensor::Tensor;
-use crate::graph::{CheckpointId, Step, TensorId};
+use crate::dtype::Dtype;
+use crate::graph::{CheckpointId, Dims, Step, TensorId};
 
 /// A checkpointed call.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct Frame {
     /// The call's tensors.
     arguments: Vec<(TensorId, Tensor)>,
     holders: RefCell<Vec<Weak<Holder>>>,
+    /// Sizes and types of what the first run saved.
+    saved: RefCell<Vec<(Dims, Dtype)>>,
     recomputed: RefCell<Vec<Option<Tensor>>>,
     has_run_again: Cell<bool>,
     /// Where the frame tells that it is gone.
@@ -46,6 +49,7 @@ impl Frame {
             arguments: context.graph.checkpoints[id.index()].arguments.iter().filter_map(held).collect(),
             autocast: context.autocast.is_on(),
             holders: RefCell::default(),
+            saved: RefCell::default(),
             recomputed: RefCell::default(),
             has_run_again: Cell::new(false),
             gone: context.gone_frames.clone(),
@@ -86,7 +90,7 @@ impl Saved {
                     run_again(context, &frame);
                 }
                 let tensor = frame.recomputed.borrow_mut().get_mut(holder.number).and_then(Option::take);
-                tensor.unwrap_or_else(|| context.fail("a checkpointed region saved less when it ran again"))
+                tensor.unwrap_or_else(|| context.fail("what the checkpointed region saved is asked for twice"))
             }
         }
     }
@@ -98,6 +102,8 @@ pub(super) struct Recomputation {
     next: usize,
     /// Whether the last holder has its tensor.
     pub(super) stopped: bool,
+    /// Whether it saved other tensors than the first run.
+    differs: bool,
 }
 
 /// A region begins.
@@ -121,9 +127,12 @@ pub(super) fn save(context: &mut Context, tensor: Tensor) -> Saved {
         let mut holders = frame.holders.borrow_mut();
         let holder = Rc::new(Holder { frame: frame.clone(), number: holders.len() });
         holders.push(Rc::downgrade(&holder));
+        frame.saved.borrow_mut().push((tensor.sizes.clone(), tensor.dtype));
         return Saved::Later(holder);
     }
     if let Some(again) = &mut context.recomputation {
+        let same = |(sizes, dtype): &(Dims, Dtype)| *sizes == tensor.sizes && *dtype == tensor.dtype;
+        again.differs |= !again.frame.saved.borrow().get(again.next).is_none_or(same);
         let holders = again.frame.holders.borrow();
         if holders.get(again.next).is_some_and(|holder| holder.strong_count() > 0) {
             again.frame.recomputed.borrow_mut()[again.next] = Some(tensor.clone());
@@ -137,14 +146,24 @@ pub(super) fn save(context: &mut Context, tensor: Tensor) -> Saved {
 fn run_again(context: &mut Context, frame: &Rc<Frame>) {
     let places = frame.holders.borrow().len();
     frame.recomputed.borrow_mut().resize(places, None);
-    let again = Recomputation { frame: frame.clone(), next: 0, stopped: false };
+    let again = Recomputation { frame: frame.clone(), next: 0, stopped: false, differs: false };
     let outer = context.recomputation.replace(again);
     replay(context, frame, frame.arguments.iter().cloned(), |_| ());
-    context.recomputation = outer;
+    let again = std::mem::replace(&mut context.recomputation, outer);
+    if again.is_none_or(|again| again.differs || !again.stopped) {
+        let forced = if context.settings.attention_kernel.is_some() {
+            ": the choice of an attention kernel holds for the forward alone, the second run takes the one that PyTorch picks"
+        } else {
+            ""
+        };
+        context.fail(&format!(
+            "the checkpointed region saves other tensors when it runs again, which PyTorch refuses (CheckpointError){forced}"
+        ));
+    }
 }
 
-/// Runs a region's second run on these arguments, as it was called; gives what `results` takes of it before the arguments
-/// and autocast's casts go.
+/// Runs a region's second run on these arguments, as it was called but for the attention kernel that a context manager
+/// chose for the forward; gives what `results` takes of it before the arguments and autocast's casts go.
 fn replay<T>(
     context: &mut Context,
     frame: &Frame,
@@ -154,6 +173,7 @@ fn replay<T>(
     let outer_autocast = std::mem::take(&mut context.autocast);
     let outer_node = context.leave_nodes();
     let enabled = std::mem::replace(&mut context.grad_enabled, true);
+    let kernel = context.settings.attention_kernel.take();
     context.autocast.enter(frame.autocast);
     let bind = |(id, tensor): (TensorId, Tensor)| (id, context.values[id.index()].replace(tensor));
     let outer_values: Vec<(TensorId, Option<Tensor>)> = arguments.map(bind).collect();
@@ -170,6 +190,7 @@ fn replay<T>(
     for (id, value) in outer_values {
         context.values[id.index()] = value;
     }
+    context.settings.attention_kernel = kernel;
     context.autocast = outer_autocast;
     context.grad_enabled = enabled;
     context.return_to_node(outer_node);

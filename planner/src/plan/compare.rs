@@ -3,27 +3,30 @@
 use super::{PlanError, plan};
 use crate::bytes::Bytes;
 use crate::graph::Checkpointing;
+use crate::graph::QuantizedType::{self, Int8, Nf4};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
-use crate::run::{Attention, Mode, Precision, Run};
+use crate::run::{Attention, Mode, Parallel, Precision, Run};
 
 /// One choice.
 struct Lever {
     /// The flags that make it.
     flags: &'static str,
-    /// Whether it is part of "all": of two that exclude each other, one is.
+    /// Whether it is part of "all": of two that exclude each other one is, and none that trains something else or takes more
+    /// GPUs.
     in_all: bool,
     /// Makes it; false where it changes nothing in this run.
     apply: fn(&mut Run) -> bool,
 }
 
-const LEVERS: [Lever; 9] = [
+const LEVERS: [Lever; 22] = [
     Lever { flags: "--precision amp-bf16", in_all: false, apply: |run| precision(run, Precision::AmpBf16) },
     Lever { flags: "--precision bf16", in_all: true, apply: |run| precision(run, Precision::Bf16) },
+    Lever { flags: "--checkpoint full", in_all: true, apply: checkpoint },
     Lever {
-        flags: "--checkpoint full",
-        in_all: true,
-        apply: |run| training(run) && set(&mut run.checkpoint, Checkpointing::Full),
+        flags: "--checkpoint full --reentrant",
+        in_all: false,
+        apply: |run| checkpoint(run) && run.parallel.is_none() && set(&mut run.reentrant, true),
     },
     Lever {
         flags: "--batch 1 with --accumulate",
@@ -33,16 +36,52 @@ const LEVERS: [Lever; 9] = [
             training(run) && set(&mut run.batch, 1) && set(&mut run.accumulate, whole)
         },
     },
+    Lever {
+        flags: "--optimizer adamw,foreach=false",
+        in_all: false,
+        apply: |run| optimizer(run, "adamw,foreach=false"),
+    },
     Lever { flags: "--optimizer adamw,fused=true", in_all: false, apply: |run| optimizer(run, "adamw,fused=true") },
     Lever { flags: "--optimizer adamw8bit", in_all: true, apply: |run| optimizer(run, "adamw8bit") },
     Lever { flags: "--optimizer pagedadamw8bit", in_all: false, apply: |run| optimizer(run, "pagedadamw8bit") },
+    Lever { flags: "--optimizer lion8bit", in_all: false, apply: |run| optimizer(run, "lion8bit") },
+    Lever { flags: "--optimizer adafactor", in_all: false, apply: |run| optimizer(run, "adafactor") },
+    Lever { flags: "--optimizer momentum", in_all: false, apply: |run| optimizer(run, "momentum") },
+    Lever { flags: "--optimizer sgd", in_all: false, apply: |run| optimizer(run, "sgd") },
     Lever { flags: "--attention sdpa", in_all: true, apply: |run| set(&mut run.attention, Attention::Sdpa) },
     Lever {
         flags: "--allocator expandable_segments:True",
         in_all: true,
         apply: |run| run.allocator.is_empty() && set(&mut run.allocator, "expandable_segments:True".to_owned()),
     },
+    Lever { flags: "--lora r=16", in_all: false, apply: adapters },
+    Lever { flags: "--lora r=16 --quantize int8", in_all: false, apply: |run| adapters(run) && quantize(run, Int8) },
+    Lever { flags: "--lora r=16 --quantize nf4", in_all: false, apply: |run| adapters(run) && quantize(run, Nf4) },
+    Lever { flags: "--quantize int8", in_all: false, apply: |run| !training(run) && quantize(run, Int8) },
+    Lever { flags: "--quantize nf4", in_all: true, apply: |run| !training(run) && quantize(run, Nf4) },
+    Lever { flags: "--fsdp 8", in_all: false, apply: |run| parallel(run, "8") },
+    Lever { flags: "--fsdp 8,offload", in_all: false, apply: |run| parallel(run, "8,offload") },
 ];
+
+fn checkpoint(run: &mut Run) -> bool {
+    training(run) && run.checkpoint == Checkpointing::Off && set(&mut run.checkpoint, Checkpointing::Full)
+}
+
+fn adapters(run: &mut Run) -> bool {
+    let trains_all = training(run) && run.lora.is_none() && run.trainable.is_none();
+    run.lora = "r=16".parse().ok();
+    trains_all
+}
+
+fn quantize(run: &mut Run, form: QuantizedType) -> bool {
+    run.quantize.is_none() && set(&mut run.quantize, Some(form))
+}
+
+fn parallel(run: &mut Run, words: &str) -> bool {
+    let alone = training(run) && run.parallel.is_none();
+    run.parallel = Parallel::fsdp(words).ok();
+    alone
+}
 
 fn set<T: PartialEq>(place: &mut T, value: T) -> bool {
     let changes = *place != value;

@@ -284,6 +284,7 @@ fn adapters<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Lora>, 
         r: Option<u64>,
         alpha: Option<f64>,
         dropout: Option<f64>,
+        #[serde(default)]
         targets: Vec<String>,
     }
     #[derive(Deserialize)]

@@ -39,11 +39,12 @@ const LARGEST_RANK: u64 = 1 << 20;
 impl FromStr for Lora {
     type Err = String;
 
-    /// `r=16,alpha=32,dropout=0.05,targets=q_proj+v_proj`; peft's defaults for what is left out, but targets.
+    /// `r=16,alpha=32,dropout=0.05,targets=q_proj+v_proj`; peft's defaults for what is left out. No targets are those that peft
+    /// chooses for the family.
     fn from_str(text: &str) -> Result<Lora, String> {
         let mut lora = Lora { rank: 8, alpha: 8.0, dropout: 0.0, targets: Vec::new() };
         let mut alpha = None;
-        for part in text.split(',') {
+        for part in text.split(',').filter(|part| !part.trim().is_empty()) {
             let (key, value) = part.split_once('=').ok_or_else(|| format!("lora: `{part}` is not KEY=VALUE"))?;
             let (key, value) = (key.trim(), value.trim());
             let wrong = |what: &str| format!("lora: {key} must be {what}, not `{value}`");
@@ -65,7 +66,7 @@ impl Lora {
     /// Itself, if its figures can be.
     ///
     /// # Errors
-    /// A rank of zero, a dropout outside [0, 1), no targets.
+    /// A rank of zero, a dropout outside [0, 1), a target without a name.
     pub fn check(self) -> Result<Lora, String> {
         match () {
             () if !(1..=LARGEST_RANK).contains(&self.rank) => {
@@ -74,8 +75,8 @@ impl Lora {
             () if !(0.0..1.0).contains(&self.dropout) => {
                 Err(format!("lora: dropout is {}: it must be at least 0 and below 1", self.dropout))
             }
-            () if self.targets.is_empty() || self.targets.iter().any(String::is_empty) => {
-                Err("lora: targets are missing, such as targets=q_proj+v_proj".to_owned())
+            () if self.targets.iter().any(String::is_empty) => {
+                Err("lora: a target has no name: they are written as targets=q_proj+v_proj".to_owned())
             }
             () => Ok(self),
         }
@@ -87,6 +88,9 @@ impl fmt::Display for Lora {
         write!(f, "r={},alpha={}", self.rank, self.alpha)?;
         if self.dropout > 0.0 {
             write!(f, ",dropout={}", self.dropout)?;
+        }
+        if self.targets.is_empty() {
+            return Ok(());
         }
         write!(f, ",targets={}", self.targets.join("+"))
     }

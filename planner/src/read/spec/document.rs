@@ -19,6 +19,7 @@ pub(super) struct Document {
     pub uses: Vec<String>,
     pub architectures: IndexMap<String, ArchitectureText>,
     pub config: ConfigText,
+    pub lora_targets: Vec<String>,
     pub modules: IndexMap<String, ClassText>,
     pub classes: IndexMap<String, ClassText>,
     pub functions: IndexMap<String, String>,

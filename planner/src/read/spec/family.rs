@@ -115,6 +115,8 @@ pub struct Family {
     pub aliases: IndexMap<String, String>,
     /// What the config class computes from the entries, as a function of `config`.
     pub derive: Option<Rc<Function>>,
+    /// The modules that peft adapts where it is told none.
+    pub lora_targets: Vec<String>,
     /// Built-in configurations by name.
     pub configurations: IndexMap<String, Configuration>,
 }
@@ -264,6 +266,7 @@ pub(super) fn parse(document: &Document, file: &Rc<str>, text: &str) -> Result<F
         defaults: document.config.defaults.clone(),
         aliases: document.config.aliases.clone(),
         derive,
+        lora_targets: document.lora_targets.clone(),
         configurations: document
             .configurations
             .iter()
