@@ -10,6 +10,7 @@ pub mod allocate;
 pub mod bytes;
 pub mod dtype;
 pub mod graph;
+mod interpret;
 pub mod lower;
 pub mod ops;
 pub mod plan;

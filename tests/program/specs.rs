@@ -55,6 +55,11 @@ fn mistakes_in_specs() {
         model("an unknown library", "uses: [nn,", "uses: [nnn,"),
         model("a division by zero", "config.n_embd // config.n_head", "config.n_embd // 0"),
         model("no end", "residual = hidden_states\n", "return self.forward(hidden_states)\n"),
+        model(
+            "no end, at depth",
+            "residual = hidden_states\n",
+            &format!("return {}0{}\n", "self(".repeat(90), ")".repeat(90)),
+        ),
         own("a place in the file", "name: mine\n# my-model\nsetings: 3\n"),
         own("a place in the code", "name: my-model\nfunctions:\n  f(x): |\n    y = x\n    return y +\n"),
         gpu("an unknown key of a GPU", "multiprocessors", "multiprocesors"),

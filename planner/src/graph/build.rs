@@ -6,10 +6,11 @@ use std::rc::Rc;
 use rustc_hash::FxHashMap;
 
 use super::call::Given;
-use super::machine::{Frame, Machine, Outcome};
+use super::machine::{Machine, Outcome};
 use super::value::{Attributes, Object, Value};
 use super::{Dims, Module, ModuleId, Origin, Parameter, Quantized, TensorId};
 use crate::dtype::Dtype;
+use crate::interpret::{Frame, Interpreter, Semantics};
 use crate::read::spec::Class;
 use crate::read::spec::syntax::Function;
 
@@ -19,10 +20,10 @@ impl Machine {
         if self.modules.len() >= super::machine::MODULES {
             return self.error(format!("the model has more than {} modules", super::machine::MODULES));
         }
-        let mut constructor: Frame = vec![None; class.constructor.names.len()];
-        self.bind(&class.constructor, &mut constructor, given)?;
+        let mut constructor = Frame::new(&class.constructor);
+        self.bind(&mut constructor, given)?;
         let parameters = class.constructor.parameters.iter();
-        let mut locals: Frame = parameters.map(|p| constructor[usize::from(p.name.0)].take()).collect();
+        let mut locals: Vec<_> = parameters.map(|p| constructor.slots[usize::from(p.name.0)].take()).collect();
         let module = class.is_module.then(|| {
             self.modules.push(Module { path, class: class.name.clone(), block: false });
             ModuleId(self.modules.len() as u32 - 1)
@@ -52,13 +53,13 @@ impl Machine {
         Ok(Value::Object(object))
     }
 
-    fn compute(&mut self, expression: &Function, locals: &Frame) -> Outcome<Value> {
-        let mut frame = locals.clone();
-        frame.resize(expression.names.len().max(locals.len()), None);
-        self.run(expression, frame)
+    fn compute(&mut self, expression: &Function, locals: &[Option<Value>]) -> Outcome<Value> {
+        let mut slots = locals.to_vec();
+        slots.resize(expression.names.len().max(locals.len()), None);
+        self.run(Frame { function: expression, slots })
     }
 
-    fn field(&mut self, shape: &Function, locals: &Frame) -> Outcome<Value> {
+    fn field(&mut self, shape: &Function, locals: &[Option<Value>]) -> Outcome<Value> {
         let sizes = self.compute(shape, locals)?;
         if let Value::None = sizes {
             return Ok(Value::None);

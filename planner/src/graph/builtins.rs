@@ -5,7 +5,8 @@ use std::rc::Rc;
 use super::call::Given;
 use super::machine::{Machine, Outcome};
 use super::value::{Builtin, Value};
-use crate::read::spec::syntax::{Binary, Unary};
+use crate::interpret::Semantics;
+use crate::read::spec::syntax::Binary;
 
 /// The builtin of that name.
 pub(super) fn named(name: &str) -> Option<Builtin> {
@@ -161,18 +162,7 @@ fn find_attribute(machine: &Machine, owner: &Value, name: &Value) -> Outcome<Opt
 // ---- operators ----------------------------------------------------------------------------------------------------
 
 impl Machine {
-    pub(super) fn unary(&mut self, operator: Unary, operand: Value) -> Outcome<Value> {
-        match (operator, operand) {
-            (Unary::Not, operand) => Ok(Value::Bool(!self.truth(&operand)?)),
-            (Unary::Negate, Value::Int(number)) => Ok(Value::Int(-number)),
-            (Unary::Negate, Value::Float(number)) => Ok(Value::Float(-number)),
-            (Unary::Negate, operand @ Value::Tensor(_)) => self.emit_named("neg", vec![operand]),
-            (Unary::Invert, operand @ Value::Tensor(_)) => self.emit_named("bitwise_not", vec![operand]),
-            (_, operand) => self.error(format!("{} cannot be negated", operand.kind())),
-        }
-    }
-
-    pub(super) fn binary(&mut self, operator: Binary, left: Value, right: Value) -> Outcome<Value> {
+    pub(super) fn apply_binary(&mut self, operator: Binary, left: Value, right: Value) -> Outcome<Value> {
         match operator {
             Binary::Is => return Ok(Value::Bool(same(&left, &right))),
             Binary::IsNot => return Ok(Value::Bool(!same(&left, &right))),

@@ -5,18 +5,18 @@
 
 use std::rc::Rc;
 
-use super::machine::{Frame, Machine, Outcome};
+use super::machine::{Machine, Outcome};
 use super::value::{Object, ShapeQuestion, Value};
-use super::{ModuleId, Step, TensorId};
-use crate::ops::Operator;
-use crate::read::spec::syntax::{Argument, Function};
+use super::{ModuleId, Op, OpId, Step, TensorId};
+use crate::interpret::{self, Frame, Interpreter, Semantics};
+use crate::ops::{self, Operator};
+use crate::read::spec::syntax::Function;
+
+/// The most operators that a program may have: a bound on hostile specs and sizes.
+const OPERATORS: usize = 20_000_000;
 
 /// The arguments of a call.
-#[derive(Clone, Debug, Default)]
-pub struct Given {
-    pub positional: Vec<Value>,
-    pub named: Vec<(Rc<str>, Value)>,
-}
+pub type Given = interpret::Given<Value>;
 
 impl Given {
     /// The arguments of a builtin that takes exactly so many, all by position.
@@ -33,48 +33,7 @@ impl Given {
 }
 
 impl Machine {
-    pub(super) fn arguments(&mut self, function: &Function, frame: &mut Frame, a: &[Argument]) -> Outcome<Given> {
-        let mut given = Given { positional: Vec::with_capacity(a.len()), named: Vec::new() };
-        for argument in a {
-            match argument {
-                Argument::Plain(value) => given.positional.push(self.evaluate(function, frame, value)?),
-                Argument::Named(name, value) => {
-                    given.named.push((name.clone(), self.evaluate(function, frame, value)?));
-                }
-                Argument::Spread(values) => {
-                    let values = self.evaluate(function, frame, values)?;
-                    given.positional.extend(self.elements(&values)?.iter().cloned());
-                }
-                Argument::SpreadNamed(entries) => match self.evaluate(function, frame, entries)? {
-                    Value::Dictionary(entries) => {
-                        given.named.extend(entries.iter().map(|(key, value)| (key.clone(), value.clone())));
-                    }
-                    other => return self.error(format!("{} cannot be spread into named arguments", other.kind())),
-                },
-            }
-        }
-        Ok(given)
-    }
-
-    pub(super) fn call(&mut self, callee: Value, given: Given) -> Outcome<Value> {
-        match callee {
-            Value::Function(function) => self.call_function(&function, None, given),
-            Value::Method(object, function) => self.call_function(&function, Some(object), given),
-            Value::Class(class) => self.construct(&class, given, String::new()),
-            Value::Builtin(builtin) => builtin(self, given),
-            Value::Operator(operator) => self.call_operator(operator, given),
-            Value::TensorMethod(tensor, operator) => {
-                let mut given = given;
-                given.positional.insert(0, Value::Tensor(tensor));
-                self.call_operator(operator, given)
-            }
-            Value::ShapeMethod(tensor, question) => self.ask_shape(tensor, question, given),
-            Value::Object(object) if object.module.is_some() => self.call_module(&object, given),
-            other => self.error(format!("{} cannot be called", other.kind())),
-        }
-    }
-
-    fn ask_shape(&self, tensor: TensorId, question: ShapeQuestion, given: Given) -> Outcome<Value> {
+    pub(super) fn ask_shape(&self, tensor: TensorId, question: ShapeQuestion, given: Given) -> Outcome<Value> {
         let shape = self.shape(tensor);
         match (question, given.positional.first()) {
             (ShapeQuestion::Dim, _) => Ok(Value::Int(shape.len() as i64)),
@@ -92,7 +51,7 @@ impl Machine {
     }
 
     /// Runs a module's `forward`: its arguments are held until it has returned.
-    fn call_module(&mut self, object: &Rc<Object>, mut given: Given) -> Outcome<Value> {
+    pub(super) fn call_module(&mut self, object: &Rc<Object>, mut given: Given) -> Outcome<Value> {
         let Some(module) = object.module else { return self.error("only modules can be called") };
         let checkpoint = self.begin_checkpoint(object, module, &mut given)?;
         let held = given.clone_values();
@@ -119,73 +78,21 @@ impl Machine {
             return self.error("the module has no forward");
         };
         self.running.push(module);
-        let result = self.call_function(&forward, Some(object.clone()), given);
+        let result = self.call_method(object.clone(), &forward, given);
         if result.is_ok() {
             self.running.pop();
         }
         result
     }
 
-    pub(super) fn call_function(
-        &mut self,
-        function: &Rc<Function>,
-        this: Option<Rc<Object>>,
-        given: Given,
-    ) -> Outcome<Value> {
-        let mut frame: Frame = vec![None; function.names.len()];
-        if let Some(this) = this
-            && let Some(place) = function.names.iter().position(|name| &**name == "self")
-        {
-            frame[place] = Some(Value::Object(this));
+    /// Calls a method: a function whose `self` is bound.
+    pub(super) fn call_method(&mut self, object: Rc<Object>, method: &Function, given: Given) -> Outcome<Value> {
+        let mut frame = Frame::new(method);
+        if let Some(place) = method.names.iter().position(|name| &**name == "self") {
+            frame.slots[place] = Some(Value::Object(object));
         }
-        self.bind(function, &mut frame, given)?;
-        self.run(function, frame)
-    }
-
-    /// Puts arguments into the frame of the function that they are for.
-    pub(super) fn bind(&mut self, function: &Function, frame: &mut Frame, given: Given) -> Outcome<()> {
-        let Given { positional, named } = given;
-        let takes = function.parameters.iter().filter(|parameter| !parameter.rest).count();
-        if positional.len() > takes {
-            return self.error(format!("{} takes {takes} arguments, not {}", function.name, positional.len()));
-        }
-        let mut bound = vec![false; function.parameters.len()];
-        for (number, value) in positional.into_iter().enumerate() {
-            frame[usize::from(function.parameters[number].name.0)] = Some(value);
-            bound[number] = true;
-        }
-        let mut rest = Vec::new();
-        for (name, value) in named {
-            let place = function
-                .parameters
-                .iter()
-                .position(|parameter| !parameter.rest && function.names[usize::from(parameter.name.0)] == name);
-            match place {
-                Some(number) if bound[number] => {
-                    return self.error(format!("{} is given `{name}` twice", function.name));
-                }
-                Some(number) => {
-                    frame[usize::from(function.parameters[number].name.0)] = Some(value);
-                    bound[number] = true;
-                }
-                None => rest.push((name, value)),
-            }
-        }
-        for (number, parameter) in function.parameters.iter().enumerate() {
-            let slot = usize::from(parameter.name.0);
-            if parameter.rest {
-                frame[slot] = Some(Value::Dictionary(Rc::new(rest.drain(..).collect())));
-            } else if !bound[number] {
-                let Some(default) = &parameter.default else {
-                    return self.error(format!("{} lacks its argument `{}`", function.name, function.names[slot]));
-                };
-                frame[slot] = Some(self.evaluate(function, &mut Vec::new(), default)?);
-            }
-        }
-        match rest.first() {
-            Some((name, _)) => self.error(format!("{} has no parameter `{name}`", function.name)),
-            None => Ok(()),
-        }
+        self.bind(&mut frame, given)?;
+        self.run(frame)
     }
 
     /// Binds the arguments of an operator by its signature and records the call.
@@ -223,5 +130,62 @@ impl Machine {
             }
         }
         self.emit(operator, complete)
+    }
+
+    /// Records a call of an operator; the arguments are let go after it.
+    pub(super) fn emit(&mut self, operator: &'static Operator, arguments: Vec<Value>) -> Outcome<Value> {
+        let converted: Outcome<smallvec::SmallVec<[super::Argument; 4]>> =
+            arguments.iter().map(|argument| self.argument(argument)).collect();
+        let converted = match converted {
+            Ok(converted) => converted,
+            Err(mut error) => {
+                error.message = format!("{}: {}", operator.name, error.message);
+                return Err(error);
+            }
+        };
+        let shapes = match (operator.shapes)(&ops::Call::new(&self.shapes, &converted)) {
+            Ok(shapes) => shapes,
+            Err(message) => return self.error(format!("{}: {message}", operator.name)),
+        };
+        if self.ops.len() >= OPERATORS {
+            return self.error(format!("the program has more than {OPERATORS} operators"));
+        }
+        let mut outputs = Vec::with_capacity(shapes.len());
+        let mut ids = smallvec::SmallVec::new();
+        for shape in shapes {
+            let bytes = shape.iter().try_fold(8u64, |product, size| product.checked_mul((*size).max(1)));
+            if bytes.is_none_or(|bytes| bytes > 1 << 50) {
+                return self.error(format!("{}: a tensor of shape {shape:?} is larger than any memory", operator.name));
+            }
+            ids.push(TensorId(self.shapes.len() as u32));
+            outputs.push(self.tensor(shape));
+        }
+        let module = self.running.last().copied().unwrap_or(ModuleId(0));
+        self.steps.borrow_mut().push(Step::Op(OpId(self.ops.len() as u32)));
+        self.ops.push(Op { operator, arguments: converted, outputs: ids, module });
+        drop(arguments);
+        if operator.name == "backward" {
+            self.run_pending_again()?;
+        }
+        Ok(match (operator.returns, outputs.len()) {
+            (ops::Returns::Tuple, _) => Value::sequence(outputs),
+            (_, 0) => Value::None,
+            _ => outputs.swap_remove(0),
+        })
+    }
+
+    pub(super) fn argument(&self, value: &Value) -> Outcome<super::Argument> {
+        use super::Argument as A;
+        Ok(match value {
+            Value::None => A::None,
+            Value::Bool(flag) => A::Bool(*flag),
+            Value::Int(number) => A::Int(*number),
+            Value::Float(number) => A::Float(*number),
+            Value::Text(text) => A::Text(text.clone()),
+            Value::Dtype(dtype) => A::Dtype(*dtype),
+            Value::Tensor(reference) => A::Tensor(reference.tensor),
+            Value::Sequence(items) => A::List(items.iter().map(|item| self.argument(item)).collect::<Outcome<_>>()?),
+            other => return self.error(format!("{} cannot be an argument of an operator", other.kind())),
+        })
     }
 }

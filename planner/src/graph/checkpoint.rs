@@ -11,6 +11,7 @@ use super::machine::{Machine, Outcome};
 use super::unroll::Checkpointing;
 use super::value::{Object, Reference, Value};
 use super::{Checkpoint, CheckpointId, ModuleId, ReentrantCall, Step, TensorId};
+use crate::interpret::Semantics;
 
 /// A checkpointed call whose backward is to come, with the references that its frame holds.
 #[derive(Debug)]

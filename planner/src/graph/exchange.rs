@@ -14,6 +14,7 @@ use super::call::Given;
 use super::machine::{Machine, Outcome};
 use super::value::{Attributes, Object, Value};
 use super::{Quantized, TensorId};
+use crate::interpret::Semantics;
 
 /// LoRA's choices (peft 0.21.2, `LoraConfig`).
 #[derive(Clone, Debug, PartialEq)]

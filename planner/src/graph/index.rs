@@ -1,50 +1,31 @@
 //! Subscripts: of lists and dictionaries, and of tensors, which become `select`, `slice` and `unsqueeze`
 //! as in torch/csrc/autograd/python_variable_indexing.cpp.
 
-use super::machine::{Frame, Machine, Outcome};
+use super::machine::{Machine, Outcome};
 use super::value::Value;
-use crate::read::spec::syntax::{Function, Subscript};
-
-/// A subscript's value.
-enum Item {
-    At(i64),
-    NewDimension,
-    Range(Option<i64>, Option<i64>),
-    Ellipsis,
-    Tensor(Value),
-    Key(std::rc::Rc<str>),
-}
+use crate::interpret::Semantics;
+use crate::read::spec::syntax::Subscript;
 
 impl Machine {
-    pub(super) fn index(
-        &mut self,
-        function: &Function,
-        frame: &mut Frame,
-        owner: Value,
-        subscripts: &[Subscript],
-    ) -> Outcome<Value> {
-        let mut items = Vec::with_capacity(subscripts.len());
-        for subscript in subscripts {
-            items.push(self.item(function, frame, subscript)?);
-        }
+    pub(super) fn subscript(&mut self, owner: Value, subscripts: Vec<Subscript<Value>>) -> Outcome<Value> {
         match &owner {
-            Value::Tensor(_) => self.index_tensor(owner, items),
-            Value::Sequence(values) => match items[..] {
-                [Item::At(place)] => {
-                    let place = if place < 0 { place + values.len() as i64 } else { place };
+            Value::Tensor(_) => self.index_tensor(owner, subscripts),
+            Value::Sequence(values) => match &subscripts[..] {
+                [Subscript::At(Value::Int(place))] => {
+                    let place = if *place < 0 { place + values.len() as i64 } else { *place };
                     match usize::try_from(place).ok().and_then(|place| values.get(place)) {
                         Some(value) => Ok(value.clone()),
                         None => self.error(format!("a list of {} has no element {place}", values.len())),
                     }
                 }
-                [Item::Range(start, end)] => {
-                    let (start, end) = clamp(start, end, values.len() as i64);
+                [Subscript::Range(start, end)] => {
+                    let (start, end) = self.bounds(start, end, values.len() as u64)?;
                     Ok(Value::sequence(values[start as usize..end as usize].to_vec()))
                 }
                 _ => self.error("a list is asked for one element or one range"),
             },
-            Value::Dictionary(entries) => match &items[..] {
-                [Item::Key(key)] => match entries.get(key) {
+            Value::Dictionary(entries) => match &subscripts[..] {
+                [Subscript::At(Value::Text(key))] => match entries.get(key) {
                     Some(value) => Ok(value.clone()),
                     None => self.error(format!("there is no entry `{key}`")),
                 },
@@ -54,74 +35,57 @@ impl Machine {
         }
     }
 
-    fn item(&mut self, function: &Function, frame: &mut Frame, subscript: &Subscript) -> Outcome<Item> {
-        let mut bound = |machine: &mut Machine, bound: &Option<_>| match bound {
-            None => Ok(None),
-            Some(expression) => match machine.evaluate(function, frame, expression)? {
-                Value::Int(number) => Ok(Some(number)),
-                Value::None => Ok(None),
-                other => machine.error(format!("{} is no bound of a range", other.kind())),
-            },
-        };
-        Ok(match subscript {
-            Subscript::Ellipsis => Item::Ellipsis,
-            Subscript::Range(start, end) => {
-                let start = bound(self, start)?;
-                Item::Range(start, bound(self, end)?)
-            }
-            Subscript::At(expression) => match self.evaluate(function, frame, expression)? {
-                Value::Int(place) => Item::At(place),
-                Value::None => Item::NewDimension,
-                Value::Text(key) => Item::Key(key),
-                value @ Value::Tensor(_) => Item::Tensor(value),
-                other => return self.error(format!("{} is no subscript", other.kind())),
-            },
-        })
-    }
-
-    fn index_tensor(&mut self, tensor: Value, items: Vec<Item>) -> Outcome<Value> {
-        if !items.is_empty() && items.iter().all(|item| matches!(item, Item::Tensor(_))) {
+    fn index_tensor(&mut self, tensor: Value, items: Vec<Subscript<Value>>) -> Outcome<Value> {
+        let is_tensor = |item: &Subscript<Value>| matches!(item, Subscript::At(Value::Tensor(_)));
+        if !items.is_empty() && items.iter().all(is_tensor) {
             let indices =
-                items.into_iter().filter_map(|item| if let Item::Tensor(value) = item { Some(value) } else { None });
+                items.into_iter().filter_map(|item| if let Subscript::At(at) = item { Some(at) } else { None });
             return self.emit_named("index", vec![tensor, Value::sequence(indices.collect())]);
         }
         let mut result = tensor;
         let mut dim = 0i64;
-        let named = items.iter().filter(|item| !matches!(item, Item::NewDimension | Item::Ellipsis)).count() as i64;
+        let is_new = |item: &Subscript<Value>| matches!(item, Subscript::At(Value::None) | Subscript::Ellipsis);
+        let named = items.iter().filter(|item| !is_new(item)).count() as i64;
         for item in items {
             let Value::Tensor(reference) = &result else { return self.error("not a tensor") };
-            let shape = self.shape(reference.tensor).clone();
+            let shape = self.shape(reference.tensor);
             match item {
-                Item::At(place) => {
+                Subscript::At(Value::Int(place)) => {
                     result = self.emit_named("select", vec![result, Value::Int(dim), Value::Int(place)])?;
                 }
-                Item::NewDimension => {
+                Subscript::At(Value::None) => {
                     result = self.emit_named("unsqueeze", vec![result, Value::Int(dim)])?;
                     dim += 1;
                 }
-                Item::Range(start, end) => {
-                    let Some(size) = shape.get(dim as usize) else {
+                Subscript::Range(start, end) => {
+                    let Some(size) = shape.get(dim as usize).copied() else {
                         return self.error(format!("a tensor of {} dimensions has no dimension {dim}", shape.len()));
                     };
-                    let (from, to) = clamp(start, end, *size as i64);
-                    if (from, to) != (0, *size as i64) {
+                    let (from, to) = self.bounds(&start, &end, size)?;
+                    if (from, to) != (0, size as i64) {
                         let bounds = vec![result, Value::Int(dim), Value::Int(from), Value::Int(to)];
                         result = self.emit_named("slice", bounds)?;
                     }
                     dim += 1;
                 }
-                Item::Ellipsis => dim += (shape.len() as i64 - named).max(0),
-                Item::Tensor(_) => return self.error("tensors of indices go together, and alone"),
-                Item::Key(_) => return self.error("a tensor has no entries with names"),
+                Subscript::Ellipsis => dim += (shape.len() as i64 - named).max(0),
+                Subscript::At(Value::Tensor(_)) => return self.error("tensors of indices go together, and alone"),
+                Subscript::At(other) => return self.error(format!("{} is no subscript", other.kind())),
             }
         }
         Ok(result)
     }
-}
 
-/// Python's bounds of a range over `size` elements.
-fn clamp(start: Option<i64>, end: Option<i64>, size: i64) -> (i64, i64) {
-    let place = |bound: i64| if bound < 0 { (bound + size).max(0) } else { bound.min(size) };
-    let start = start.map_or(0, place);
-    (start, end.map_or(size, place).max(start))
+    /// Python's bounds of a range over `size` elements.
+    fn bounds(&self, start: &Option<Value>, end: &Option<Value>, size: u64) -> Outcome<(i64, i64)> {
+        let size = size as i64;
+        let place = |bound: &Option<Value>, open: i64| match bound {
+            None | Some(Value::None) => Ok(open),
+            Some(Value::Int(bound)) if *bound < 0 => Ok((bound + size).max(0)),
+            Some(Value::Int(bound)) => Ok((*bound).min(size)),
+            Some(other) => self.error(format!("{} is no bound of a range", other.kind())),
+        };
+        let start = place(start, 0)?;
+        Ok((start, place(end, size)?.max(start)))
+    }
 }

@@ -9,6 +9,7 @@ use super::machine::{Machine, Outcome};
 use super::value::{Attributes, Object, Value};
 use super::{Graph, GraphError, Lora, Origin, Quantized, QuantizedType};
 use crate::dtype::Dtype;
+use crate::interpret::{Interpreter, Semantics};
 use crate::read::spec::{Architecture, Family};
 
 /// What the loop of a run is told: entries of `run` in specs/library/loops.yaml.
@@ -163,7 +164,7 @@ impl Machine {
         attributes.insert("_reads_zeros".into(), Value::Bool(wanted.flags.contains(&(READS_ZEROS, true))));
         let config = Value::bag(attributes);
         if let Some(derive) = &family.derive {
-            self.call_function(derive, None, Given { positional: vec![config.clone()], named: Vec::new() })?;
+            self.call_function(derive, Given { positional: vec![config.clone()], named: Vec::new() })?;
         }
         if let Value::Object(object) = &config {
             let mut attributes = object.attributes.borrow_mut();

@@ -4,36 +4,12 @@ use super::machine::{Machine, Outcome};
 use super::value::{Handle, Value};
 use crate::dtype::Dtype;
 use crate::ops;
-use crate::read::spec::syntax::{Binary, Unary};
+use crate::read::spec::syntax::Binary;
 
 impl Machine<'_> {
-    pub(super) fn unary(&mut self, operator: Unary, operand: Value) -> Outcome<Value> {
-        match (operator, &operand) {
-            (Unary::Not, _) => Ok(Value::Bool(!operand.truth()?)),
-            (Unary::Negate, Value::Tensor(_)) => self.elementwise("neg", &[operand]),
-            (Unary::Negate, _) => Ok(Value::Number(-operand.number()?)),
-            (Unary::Invert, _) => Err("nothing is inverted in an optimizer".to_owned()),
-        }
-    }
-
-    pub(super) fn binary(&mut self, operator: Binary, left: Value, right: Value) -> Outcome<Value> {
-        match operator {
-            Binary::Is | Binary::Equal => return Ok(Value::Bool(same(&left, &right))),
-            Binary::IsNot | Binary::NotEqual => return Ok(Value::Bool(!same(&left, &right))),
-            _ => {}
-        }
-        match (&left, &right) {
-            (Value::List(a), Value::List(b)) if operator == Binary::Add => {
-                Ok(Value::list(a.iter().chain(b.iter()).cloned().collect()))
-            }
-            (Value::Tensor(_), _) | (_, Value::Tensor(_)) => self.tensor_binary(operator, left, right),
-            _ => numbers(operator, left.number()?, right.number()?),
-        }
-    }
-
     /// torch/_tensor.py: a number divided by a tensor is the number times its reciprocal. aten/src/ATen/native/Pow.cpp:
     /// the number that is raised to a tensor becomes a float64 tensor on the device, after the result is made.
-    fn tensor_binary(&mut self, operator: Binary, left: Value, right: Value) -> Outcome<Value> {
+    pub(super) fn tensor_binary(&mut self, operator: Binary, left: Value, right: Value) -> Outcome<Value> {
         let from_number = !matches!(left, Value::Tensor(_));
         match operator {
             Binary::Add => self.elementwise("add", &[left, right]),
@@ -63,7 +39,7 @@ impl Machine<'_> {
     }
 }
 
-fn same(left: &Value, right: &Value) -> bool {
+pub(super) fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::None, Value::None) => true,
         (Value::Text(a), Value::Text(b)) => a == b,
@@ -73,7 +49,7 @@ fn same(left: &Value, right: &Value) -> bool {
     }
 }
 
-fn numbers(operator: Binary, a: f64, b: f64) -> Outcome<Value> {
+pub(super) fn numbers(operator: Binary, a: f64, b: f64) -> Outcome<Value> {
     Ok(match operator {
         Binary::Add => Value::Number(a + b),
         Binary::Subtract => Value::Number(a - b),

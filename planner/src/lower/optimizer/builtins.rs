@@ -22,7 +22,7 @@ impl Machine<'_> {
             "require" => match given.at(0)?.truth()? {
                 true => Ok(Value::None),
                 false => {
-                    self.refused = true;
+                    self.placed = true;
                     let name = &self.optimizer.name;
                     Err(if let Value::Text(text) = given.at(1)? { format!("{name}: {text}") } else { name.clone() })
                 }

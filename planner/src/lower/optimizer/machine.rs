@@ -1,14 +1,17 @@
-//! Runs an optimizer's code: the statements and expressions of the spec language over storages.
+//! Runs an optimizer's code: what the spec language's values are and do over storages.
 //!
 //! The graph's machine runs the same language over shapes; this one runs when memory is asked for, since which parameters
-//! have gradients, their types and what an optimizer already keeps are known only then. A function's frame holds its
-//! locals until it returns, a loop's names stay bound after it, an expression's intermediates go when it has been
-//! evaluated: as in Python.
+//! have gradients, their types and what an optimizer already keeps are known only then.
 
 use std::rc::Rc;
 
-use super::value::{Given, Value};
+use super::arithmetic::{numbers, same};
+use super::value::{Given, Handle, Value};
+use crate::dtype::Dtype;
+use crate::graph::Dims;
+use crate::interpret::{Frame, Interpreter, Semantics};
 use crate::lower::context::Context;
+use crate::lower::tensor::TensorData;
 use crate::read::optimizers::Optimizer;
 use crate::read::spec::syntax::*;
 use crate::schedule::Category;
@@ -16,210 +19,179 @@ use crate::schedule::Category;
 /// What running code gives.
 pub(super) type Outcome<T> = Result<T, String>;
 
-/// The deepest nesting of calls.
-const DEPTH: usize = 50;
-
-/// The locals of a running function.
-pub(super) type Frame = Vec<Option<Value>>;
-
-/// What a statement leads to.
-enum Flow {
-    Next,
-    Return(Value),
-}
-
 /// A running optimizer.
 pub(super) struct Machine<'a> {
     pub(super) context: &'a mut Context,
     pub(super) optimizer: Rc<Optimizer>,
     pub(super) depth: usize,
-    /// Whether the code itself refused to go on: its message is for people who choose, not for those who write specs.
-    pub(super) refused: bool,
+    /// Whether the error has its place, or goes without: a refusal is for people who choose, not for those who write specs.
+    pub(super) placed: bool,
 }
 
-impl Machine<'_> {
-    /// Calls a function of the spec; its frame takes the arguments over.
-    pub(super) fn call_function(&mut self, function: &Function, given: Given) -> Outcome<Value> {
-        if self.depth >= DEPTH {
-            return Err(format!("calls nest deeper than {DEPTH} levels"));
-        }
-        let mut frame: Frame = vec![None; function.names.len()];
-        let Given { positional, named } = given;
-        if positional.len() > function.parameters.len() {
-            return Err(format!("{} is given {} arguments", function.name, positional.len()));
-        }
-        for (parameter, value) in function.parameters.iter().zip(positional) {
-            frame[usize::from(parameter.name.0)] = Some(value);
-        }
-        for (name, value) in named {
-            let place = function.parameters.iter().find(|p| function.names[usize::from(p.name.0)] == name);
-            let place = place.ok_or_else(|| format!("{} has no parameter `{name}`", function.name))?;
-            frame[usize::from(place.name.0)] = Some(value);
-        }
-        for parameter in &function.parameters {
-            let slot = usize::from(parameter.name.0);
-            if frame[slot].is_none() {
-                let name = &function.names[slot];
-                let lacks = || format!("{} lacks its argument `{name}`", function.name);
-                let default = parameter.default.as_ref().ok_or_else(lacks)?;
-                frame[slot] = Some(self.evaluate(function, &mut Vec::new(), default)?);
-            }
-        }
-        self.depth += 1;
-        let flow = self.block(function, &mut frame, &function.body);
-        self.depth -= 1;
-        Ok(match flow? {
-            Flow::Return(value) => value,
-            Flow::Next => Value::None,
-        })
+/// What is called: a function by its name, which no local hides, or a method of a value.
+pub(super) struct Callee {
+    owner: Option<Value>,
+    name: Rc<str>,
+}
+
+impl Semantics for Machine<'_> {
+    type Value = Value;
+    type Callee = Callee;
+    type Error = String;
+
+    fn depth(&mut self) -> &mut usize {
+        &mut self.depth
     }
 
-    fn block(&mut self, function: &Function, frame: &mut Frame, statements: &[Statement]) -> Outcome<Flow> {
-        for statement in statements {
-            match self.statement(function, frame, statement) {
-                Ok(Flow::Next) => {}
-                Err(message) if !self.refused => return Err(located(message, function, statement.at)),
-                other => return other,
-            }
-        }
-        Ok(Flow::Next)
+    fn error<T>(&self, message: impl Into<String>) -> Outcome<T> {
+        Err(message.into())
     }
 
-    fn statement(&mut self, function: &Function, frame: &mut Frame, statement: &Statement) -> Outcome<Flow> {
-        match &statement.kind {
-            StatementKind::Evaluate(expression) => drop(self.evaluate(function, frame, expression)?),
-            StatementKind::Assign(target, expression) => {
-                // what becomes an attribute is kept from step to step
-                let category = match target {
-                    Target::Attribute(..) => Category::OptimizerStates,
-                    _ => self.context.category,
-                };
-                let outer = std::mem::replace(&mut self.context.category, category);
-                let value = self.evaluate(function, frame, expression)?;
-                self.context.category = outer;
-                self.assign(function, frame, target, value)?;
-            }
-            StatementKind::Update(target, operator, expression) => {
-                let Target::Name(name) = target else { return Err("only names can be updated".to_owned()) };
-                let old = self.name(function, frame, *name)?;
-                let new = self.evaluate(function, frame, expression)?;
-                if !matches!(old, Value::Tensor(_)) {
-                    let value = self.binary(*operator, old, new)?;
-                    self.assign(function, frame, target, value)?;
-                }
-            }
-            StatementKind::Return(None) => return Ok(Flow::Return(Value::None)),
-            StatementKind::Return(Some(expression)) => {
-                return Ok(Flow::Return(self.evaluate(function, frame, expression)?));
-            }
-            StatementKind::If(branches, otherwise) => {
-                for (condition, body) in branches {
-                    if self.evaluate(function, frame, condition).and_then(|value| value.truth())? {
-                        return self.block(function, frame, body);
-                    }
-                }
-                return self.block(function, frame, otherwise);
-            }
-            StatementKind::For(target, source, body) => {
-                let source = self.evaluate(function, frame, source)?;
-                for element in source.elements()?.iter() {
-                    self.assign(function, frame, target, element.clone())?;
-                    if let Flow::Return(value) = self.block(function, frame, body)? {
-                        return Ok(Flow::Return(value));
-                    }
-                }
-            }
-            StatementKind::Delete(names) => names.iter().for_each(|name| frame[usize::from(name.0)] = None),
+    fn placed(&mut self, error: String, file: &str, at: Position) -> String {
+        if std::mem::replace(&mut self.placed, true) {
+            return error;
         }
-        Ok(Flow::Next)
+        format!("{error} ({file}:{}:{})", at.line, at.column)
     }
 
-    pub(super) fn assign(
-        &mut self,
-        function: &Function,
-        frame: &mut Frame,
-        target: &Target,
-        value: Value,
-    ) -> Outcome<()> {
-        match target {
-            Target::Name(name) => frame[usize::from(name.0)] = Some(value),
-            Target::Attribute(owner, name) => {
-                let Value::Object(object) = self.evaluate(function, frame, owner)? else {
-                    return Err(format!("`{name}` can only be set on an object"));
-                };
-                let old = object.borrow_mut().insert(name.clone(), value);
-                drop(old);
-            }
-            Target::Sequence(targets) => {
-                let elements = value.elements()?.clone();
-                drop(value);
-                if elements.len() != targets.len() {
-                    return Err(format!("{} names cannot take {} values", targets.len(), elements.len()));
-                }
-                for (target, element) in targets.iter().zip(elements.iter()) {
-                    self.assign(function, frame, target, element.clone())?;
-                }
-            }
+    fn literal(literal: &Literal) -> Value {
+        match literal {
+            Literal::None => Value::None,
+            Literal::Bool(flag) => Value::Bool(*flag),
+            Literal::Int(number) => Value::Number(*number as f64),
+            Literal::Float(number) => Value::Number(*number),
+            Literal::Text(text) => Value::Text(text.clone()),
         }
+    }
+
+    fn sequence(values: Vec<Value>) -> Value {
+        Value::list(values)
+    }
+
+    fn truth(&self, value: &Value) -> Outcome<bool> {
+        value.truth()
+    }
+
+    fn elements(&self, value: &Value) -> Outcome<Rc<Vec<Value>>> {
+        value.elements().cloned()
+    }
+
+    fn global(&mut self, name: &Rc<str>) -> Outcome<Value> {
+        Dtype::named(name).map(Value::Dtype).ok_or_else(|| format!("`{name}` is not defined"))
+    }
+
+    fn attribute(&mut self, owner: &Value, name: &Rc<str>) -> Outcome<Value> {
+        match owner {
+            Value::Object(object) => Ok(object.borrow().get(name).cloned().unwrap_or_default()),
+            Value::Tensor(Handle { tensor, owner }) => match &**name {
+                "shape" => Ok(Value::list(tensor.sizes.iter().map(|size| Value::Number(*size as f64)).collect())),
+                "dtype" => Ok(Value::Dtype(tensor.dtype)),
+                "T" => {
+                    let reversed = |dims: &Dims| dims.iter().rev().copied().collect();
+                    let view = TensorData::view(tensor, reversed(&tensor.sizes), reversed(&tensor.strides));
+                    Ok(Value::Tensor(Handle { tensor: view, owner: *owner }))
+                }
+                "grad" => {
+                    let leaf = owner.map(|owner| &self.context.trained[owner as usize].leaf);
+                    let gradient = leaf.and_then(|leaf| leaf.gradient.borrow().clone());
+                    Ok(gradient.map_or(Value::None, |tensor| Value::Tensor(Handle { tensor, owner: *owner })))
+                }
+                _ => Err(format!("a tensor has no attribute `{name}`")),
+            },
+            other => Err(format!("{} has no attribute `{name}`", other.kind())),
+        }
+    }
+
+    fn set_attribute(&mut self, owner: &Value, name: &Rc<str>, value: Value) -> Outcome<()> {
+        let Value::Object(object) = owner else { return Err(format!("`{name}` can only be set on an object")) };
+        let old = object.borrow_mut().insert(name.clone(), value);
+        drop(old);
         Ok(())
     }
 
-    pub(super) fn evaluate(&mut self, function: &Function, frame: &mut Frame, e: &Expression) -> Outcome<Value> {
-        Ok(match &e.kind {
-            ExpressionKind::None => Value::None,
-            ExpressionKind::Bool(flag) => Value::Bool(*flag),
-            ExpressionKind::Int(number) => Value::Number(*number as f64),
-            ExpressionKind::Float(number) => Value::Number(*number),
-            ExpressionKind::Text(text) => Value::Text(text.clone()),
-            ExpressionKind::Name(name) => self.name(function, frame, *name)?,
-            ExpressionKind::Attribute(owner, name) => {
-                let owner = self.evaluate(function, frame, owner)?;
-                self.attribute(&owner, name)?
+    fn index(&mut self, owner: Value, subscripts: Vec<Subscript<Value>>) -> Outcome<Value> {
+        let elements = owner.elements()?;
+        let place = |number: &Value| -> Outcome<usize> {
+            let number = number.number()?;
+            let from = if number < 0.0 { elements.len() as f64 } else { 0.0 };
+            Ok((number + from).max(0.0) as usize)
+        };
+        match &subscripts[..] {
+            [Subscript::At(at)] => {
+                let at = place(at)?;
+                elements.get(at).cloned().ok_or_else(|| format!("a list of {} has no element {at}", elements.len()))
             }
-            ExpressionKind::Index(owner, items) => self.index(function, frame, owner, items)?,
-            ExpressionKind::Call(callee, arguments) => self.call(function, frame, callee, arguments)?,
-            ExpressionKind::Unary(operator, operand) => {
-                let operand = self.evaluate(function, frame, operand)?;
-                self.unary(*operator, operand)?
+            [Subscript::Range(start, end)] => {
+                let start = start.as_ref().map_or(Ok(0), place)?;
+                let end = end.as_ref().map_or(Ok(elements.len()), place)?.min(elements.len());
+                Ok(Value::list(elements[start.min(end)..end].to_vec()))
             }
-            ExpressionKind::Binary(operator, left, right) => {
-                let left = self.evaluate(function, frame, left)?;
-                let right = self.evaluate(function, frame, right)?;
-                self.binary(*operator, left, right)?
-            }
-            ExpressionKind::And(left, right) => {
-                let left = self.evaluate(function, frame, left)?;
-                if left.truth()? { self.evaluate(function, frame, right)? } else { left }
-            }
-            ExpressionKind::Or(left, right) => {
-                let left = self.evaluate(function, frame, left)?;
-                if left.truth()? { left } else { self.evaluate(function, frame, right)? }
-            }
-            ExpressionKind::Choice(parts) => {
-                let [condition, value, otherwise] = &**parts;
-                let chosen = if self.evaluate(function, frame, condition)?.truth()? { value } else { otherwise };
-                self.evaluate(function, frame, chosen)?
-            }
-            ExpressionKind::Sequence(elements) => Value::list(self.arguments(function, frame, elements)?.positional),
-            ExpressionKind::Comprehension(parts) => self.comprehension(function, frame, parts)?,
-            ExpressionKind::Dictionary(_) => return Err("optimizers have no dictionaries".to_owned()),
-        })
-    }
-
-    fn name(&mut self, function: &Function, frame: &Frame, name: NameId) -> Outcome<Value> {
-        let number = usize::from(name.0);
-        let name = &function.names[number];
-        if let Some(Some(value)) = frame.get(number) {
-            return Ok(value.clone());
+            _ => Err("one index is expected".to_owned()),
         }
-        crate::dtype::Dtype::named(name).map(Value::Dtype).ok_or_else(|| format!("`{name}` is not defined"))
     }
-}
 
-/// The message with the place in the spec where it arose; the innermost place stays.
-fn located(message: String, function: &Function, at: Position) -> String {
-    if message.ends_with(')') && message.contains(".yaml:") {
-        return message;
+    fn unary(&mut self, operator: Unary, operand: Value) -> Outcome<Value> {
+        match (operator, &operand) {
+            (Unary::Not, _) => Ok(Value::Bool(!operand.truth()?)),
+            (Unary::Negate, Value::Tensor(_)) => self.elementwise("neg", &[operand]),
+            (Unary::Negate, _) => Ok(Value::Number(-operand.number()?)),
+            (Unary::Invert, _) => Err("nothing is inverted in an optimizer".to_owned()),
+        }
     }
-    format!("{message} ({}:{}:{})", function.file, at.line, at.column)
+
+    fn binary(&mut self, operator: Binary, left: Value, right: Value) -> Outcome<Value> {
+        match operator {
+            Binary::Is | Binary::Equal => return Ok(Value::Bool(same(&left, &right))),
+            Binary::IsNot | Binary::NotEqual => return Ok(Value::Bool(!same(&left, &right))),
+            _ => {}
+        }
+        match (&left, &right) {
+            (Value::List(a), Value::List(b)) if operator == Binary::Add => {
+                Ok(Value::list(a.iter().chain(b.iter()).cloned().collect()))
+            }
+            (Value::Tensor(_), _) | (_, Value::Tensor(_)) => self.tensor_binary(operator, left, right),
+            _ => numbers(operator, left.number()?, right.number()?),
+        }
+    }
+
+    /// A tensor is updated in place, which allocates nothing.
+    fn update(&mut self, operator: Binary, old: Value, new: Value) -> Outcome<Value> {
+        if let Value::Tensor(_) = old { Ok(old) } else { self.binary(operator, old, new) }
+    }
+
+    fn callee(&mut self, frame: &mut Frame<'_, Value>, callee: &Expression) -> Outcome<Callee> {
+        match &callee.kind {
+            ExpressionKind::Name(name) => {
+                Ok(Callee { owner: None, name: frame.function.names[usize::from(name.0)].clone() })
+            }
+            ExpressionKind::Attribute(owner, name) => {
+                Ok(Callee { owner: Some(self.evaluate(frame, owner)?), name: name.clone() })
+            }
+            _ => Err("only functions can be called".to_owned()),
+        }
+    }
+
+    fn call(&mut self, callee: Callee, mut given: Given) -> Outcome<Value> {
+        let Callee { owner, name } = callee;
+        if let Some(owner) = owner {
+            given.positional.insert(0, owner);
+            return self.call_operator(&name, given);
+        }
+        match self.optimizer.function(&name) {
+            Some(function) => self.call_function(&function, given),
+            None => self.call_builtin(&name, given),
+        }
+    }
+
+    /// What becomes an attribute is kept from step to step.
+    fn value_for(&mut self, frame: &mut Frame<'_, Value>, target: &Target, e: &Expression) -> Outcome<Value> {
+        let category = match target {
+            Target::Attribute(..) => Category::OptimizerStates,
+            _ => self.context.category,
+        };
+        let outer = std::mem::replace(&mut self.context.category, category);
+        let value = self.evaluate(frame, e);
+        self.context.category = outer;
+        value
+    }
 }

@@ -7,7 +7,6 @@
 
 mod arithmetic;
 mod builtins;
-mod call;
 mod machine;
 mod operators;
 #[cfg(test)]
@@ -17,6 +16,7 @@ mod value;
 use std::rc::Rc;
 
 use super::context::Context;
+use crate::interpret::Interpreter;
 use crate::read::optimizers::{Optimizer, Setting};
 use crate::schedule::Category;
 use machine::Machine;
@@ -91,7 +91,7 @@ fn call(
 ) -> Result<(), String> {
     let category = std::mem::replace(&mut context.category, Category::Temporaries);
     let enabled = std::mem::replace(&mut context.grad_enabled, false);
-    let mut machine = Machine { context, optimizer, depth: 0, refused: false };
+    let mut machine = Machine { context, optimizer, depth: 0, placed: false };
     let result = machine.call_function(function, Given { positional, named: Vec::new() });
     context.category = category;
     context.grad_enabled = enabled;

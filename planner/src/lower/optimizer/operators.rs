@@ -184,28 +184,6 @@ impl Machine<'_> {
         let tensor = self.on_behalf(*owner, reduced);
         Ok(Value::Tensor(Handle { tensor, owner: *owner }))
     }
-
-    pub(super) fn attribute(&mut self, owner: &Value, name: &str) -> Outcome<Value> {
-        match owner {
-            Value::Object(object) => Ok(object.borrow().get(name).cloned().unwrap_or_default()),
-            Value::Tensor(Handle { tensor, owner }) => match name {
-                "shape" => Ok(Value::list(tensor.sizes.iter().map(|size| Value::Number(*size as f64)).collect())),
-                "dtype" => Ok(Value::Dtype(tensor.dtype)),
-                "T" => {
-                    let reversed = |dims: &Dims| dims.iter().rev().copied().collect();
-                    let view = TensorData::view(tensor, reversed(&tensor.sizes), reversed(&tensor.strides));
-                    Ok(Value::Tensor(Handle { tensor: view, owner: *owner }))
-                }
-                "grad" => {
-                    let leaf = owner.map(|owner| &self.context.trained[owner as usize].leaf);
-                    let gradient = leaf.and_then(|leaf| leaf.gradient.borrow().clone());
-                    Ok(gradient.map_or(Value::None, |tensor| Value::Tensor(Handle { tensor, owner: *owner })))
-                }
-                _ => Err(format!("a tensor has no attribute `{name}`")),
-            },
-            other => Err(format!("{} has no attribute `{name}`", other.kind())),
-        }
-    }
 }
 
 fn dimension(dim: &Value, count: usize) -> Outcome<usize> {

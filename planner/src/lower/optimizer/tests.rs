@@ -67,6 +67,46 @@ fn events(context: &mut Context, run: impl FnOnce(&mut Context) -> Result<(), St
     words.collect::<Vec<_>>().join(" ")
 }
 
+/// Runs that code as an optimizer's step.
+fn run(functions: &str) -> Result<(), String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("optimizers")).expect("a folder");
+    let text =
+        format!("name: m\nsource: me\noptimizers: {{mine: {{step: go, options: {{n: 1}}}}}}\nfunctions:\n{functions}");
+    std::fs::write(folder.path().join("optimizers/mine.yaml"), text).expect("a file");
+    let chosen = choose(&"mine".parse().expect("a choice"), Some(folder.path())).expect("an optimizer");
+    let mut context = context("sgd", &VECTORS[..1]);
+    context.settings.optimizer = Some(Rc::new(chosen));
+    optimizer::step(&mut context)
+}
+
+#[test]
+fn names_of_a_comprehension_are_its_own() {
+    let code = "  go(group, params): |
+    x = 7
+    y = [len([x for x in range(x)]) + x for x in range(x) if x != 1]
+    require(x == 7 and len(y) == 6 and y[5] == 12, 'not as in Python')
+    group.n += sum(y)
+    require(group.n == 41, 'not as in Python')
+  sum(values, start=[x for x in [0]][0]): |
+    for x in values:
+      start += x
+    return start
+";
+    assert_eq!(run(code), Ok(()));
+    let error = run("  go(group, params): |\n    [i for i in range(3)]\n    i\n").expect_err("no such name");
+    assert!(error.starts_with("`i` is not defined (") && error.contains("mine.yaml:7:"), "{error}");
+}
+
+#[test]
+fn what_has_no_end_is_refused() {
+    for (default, code) in [("1", "f()"), ("f()", "x"), ("1", "[f(x=-(-(-f())))]")] {
+        let result = run(&format!("  go(group, params): |\n    f()\n  f(x={default}): |\n    return {code}\n"));
+        let error = result.expect_err("refused");
+        assert!(error.starts_with("calls and expressions nest deeper than 600 levels ("), "{error}");
+    }
+}
+
 /// Measured with PyTorch 2.11: types come in the reverse order of their appearance, and the square roots of a type are
 /// held until those of the next are made.
 #[test]

@@ -34,12 +34,8 @@ pub(crate) enum Value {
     Object(Rc<Attributes>),
 }
 
-/// Positional and named arguments.
-#[derive(Default)]
-pub(super) struct Given {
-    pub positional: Vec<Value>,
-    pub named: Vec<(Rc<str>, Value)>,
-}
+/// The arguments of a call.
+pub(super) type Given = crate::interpret::Given<Value>;
 
 impl Value {
     pub(super) fn list(values: Vec<Value>) -> Value {

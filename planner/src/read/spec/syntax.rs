@@ -38,16 +38,8 @@ pub struct Expression {
 /// The kinds of expressions.
 #[derive(Clone, Debug)]
 pub enum ExpressionKind {
-    /// `None`
-    None,
-    /// `True`, `False`
-    Bool(bool),
-    /// `3`
-    Int(i64),
-    /// `0.5`
-    Float(f64),
-    /// `"eager"`
-    Text(Rc<str>),
+    /// `None`, `3`
+    Literal(Literal),
     /// A local or global name.
     Name(NameId),
     /// `a.b`
@@ -72,6 +64,21 @@ pub enum ExpressionKind {
     Comprehension(Box<Comprehension>),
     /// `{"a": b}`
     Dictionary(Vec<(Expression, Expression)>),
+}
+
+/// A value that is written out.
+#[derive(Clone, Debug)]
+pub enum Literal {
+    /// `None`
+    None,
+    /// `True`, `False`
+    Bool(bool),
+    /// `3`
+    Int(i64),
+    /// `0.5`
+    Float(f64),
+    /// `"eager"`
+    Text(Rc<str>),
 }
 
 /// `[element for target in source if condition]`
@@ -100,13 +107,13 @@ pub enum Argument {
     SpreadNamed(Expression),
 }
 
-/// One item between the brackets of `a[...]`.
+/// One item between the brackets of `a[...]`, of expressions or of their values.
 #[derive(Clone, Debug)]
-pub enum Subscript {
+pub enum Subscript<T = Expression> {
     /// `i`, or `None` for a new dimension.
-    At(Expression),
+    At(T),
     /// `start:end`
-    Range(Option<Expression>, Option<Expression>),
+    Range(Option<T>, Option<T>),
     /// `...`
     Ellipsis,
 }

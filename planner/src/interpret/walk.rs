@@ -1,0 +1,285 @@
+//! The walk over functions, statements and expressions.
+
+use super::{Frame, Given, Locals, Outcome, Semantics};
+use crate::read::spec::syntax::*;
+
+/// The deepest nesting of running statements and expressions, those of callees included: far beyond any spec, well within
+/// the stack.
+const DEPTH: usize = 600;
+
+impl<M: Semantics> Interpreter for M {}
+
+/// Runs code by what the machine says of values.
+pub trait Interpreter: Semantics {
+    // ---- functions ----------------------------------------------------------------------------------------------
+
+    /// Calls a function; its frame takes the arguments over.
+    fn call_function(&mut self, function: &Function, given: Given<Self::Value>) -> Outcome<Self> {
+        let mut frame = Frame::new(function);
+        self.bind(&mut frame, given)?;
+        self.run(frame)
+    }
+
+    /// Puts arguments into the frame of the function that they are for. Defaults see no locals.
+    fn bind(&mut self, frame: &mut Locals<'_, Self>, given: Given<Self::Value>) -> Outcome<Self, ()> {
+        let function = frame.function;
+        let name_of = |parameter: &Parameter| &function.names[usize::from(parameter.name.0)];
+        let plain = || function.parameters.iter().filter(|parameter| !parameter.rest);
+        let Given { positional, named } = given;
+        if positional.len() > plain().count() {
+            let message = format!("{} takes {} arguments, not {}", function.name, plain().count(), positional.len());
+            return self.error(message);
+        }
+        for (parameter, value) in plain().zip(positional) {
+            *frame.slot(parameter.name) = Some(value);
+        }
+        let mut rest = Vec::new();
+        for (name, value) in named {
+            match plain().find(|parameter| *name_of(parameter) == name) {
+                Some(parameter) if frame.slot(parameter.name).is_some() => {
+                    return self.error(format!("{} is given `{name}` twice", function.name));
+                }
+                Some(parameter) => *frame.slot(parameter.name) = Some(value),
+                None => rest.push((name, value)),
+            }
+        }
+        for parameter in &function.parameters {
+            if parameter.rest {
+                let entries = rest.drain(..).map(|(name, value)| (Self::literal(&Literal::Text(name)), value));
+                *frame.slot(parameter.name) = Some(self.dictionary(entries.collect())?);
+            } else if frame.slot(parameter.name).is_none() {
+                let Some(default) = &parameter.default else {
+                    return self.error(format!("{} lacks its argument `{}`", function.name, name_of(parameter)));
+                };
+                *frame.slot(parameter.name) = Some(self.evaluate(&mut Frame::new(function), default)?);
+            }
+        }
+        match rest.first() {
+            Some((name, _)) => self.error(format!("{} has no parameter `{name}`", function.name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs a function whose frame is filled; gives what it returns, after its locals are gone.
+    fn run(&mut self, mut frame: Locals<'_, Self>) -> Outcome<Self> {
+        let function = frame.function;
+        let returned = self.block(&mut frame, &function.body)?;
+        Ok(returned.unwrap_or_else(|| Self::literal(&Literal::None)))
+    }
+
+    /// Runs something one level deeper.
+    fn deeper<T>(&mut self, run: impl FnOnce(&mut Self) -> Outcome<Self, T>) -> Outcome<Self, T> {
+        if *self.depth() >= DEPTH {
+            return self.error(format!("calls and expressions nest deeper than {DEPTH} levels"));
+        }
+        *self.depth() += 1;
+        let result = run(self);
+        *self.depth() -= 1;
+        result
+    }
+
+    // ---- statements ---------------------------------------------------------------------------------------------
+
+    /// What the statements return; None where they do not.
+    fn block(&mut self, frame: &mut Locals<'_, Self>, statements: &[Statement]) -> Outcome<Self, Option<Self::Value>> {
+        for statement in statements {
+            match self.deeper(|machine| machine.statement(frame, statement)) {
+                Ok(None) => {}
+                Err(error) => return Err(self.placed(error, &frame.function.file, statement.at)),
+                returned => return returned,
+            }
+        }
+        Ok(None)
+    }
+
+    fn statement(&mut self, frame: &mut Locals<'_, Self>, statement: &Statement) -> Outcome<Self, Option<Self::Value>> {
+        match &statement.kind {
+            StatementKind::Evaluate(expression) => drop(self.evaluate(frame, expression)?),
+            StatementKind::Assign(target, expression) => {
+                let value = self.value_for(frame, target, expression)?;
+                self.assign(frame, target, value)?;
+            }
+            StatementKind::Update(Target::Name(name), operator, expression) => {
+                let old = self.name(frame, *name)?;
+                let new = self.evaluate(frame, expression)?;
+                *frame.slot(*name) = Some(self.update(*operator, old, new)?);
+            }
+            StatementKind::Update(Target::Attribute(owner, name), operator, expression) => {
+                let owner = self.evaluate(frame, owner)?;
+                let old = self.attribute(&owner, name)?;
+                let new = self.evaluate(frame, expression)?;
+                let value = self.update(*operator, old, new)?;
+                self.set_attribute(&owner, name, value)?;
+            }
+            StatementKind::Update(Target::Sequence(_), ..) => return self.error("a sequence cannot be updated"),
+            StatementKind::Return(None) => return Ok(Some(Self::literal(&Literal::None))),
+            StatementKind::Return(Some(expression)) => return self.evaluate(frame, expression).map(Some),
+            StatementKind::If(branches, otherwise) => {
+                for (condition, body) in branches {
+                    if self.holds(frame, condition)? {
+                        return self.block(frame, body);
+                    }
+                }
+                return self.block(frame, otherwise);
+            }
+            StatementKind::For(target, source, body) => {
+                let source = self.evaluate(frame, source)?;
+                for element in self.elements(&source)?.iter() {
+                    self.assign(frame, target, element.clone())?;
+                    let returned = self.block(frame, body)?;
+                    if returned.is_some() {
+                        return Ok(returned);
+                    }
+                }
+            }
+            StatementKind::Delete(names) => names.iter().for_each(|name| *frame.slot(*name) = None),
+        }
+        Ok(None)
+    }
+
+    fn assign(&mut self, frame: &mut Locals<'_, Self>, target: &Target, value: Self::Value) -> Outcome<Self, ()> {
+        match target {
+            Target::Name(name) => *frame.slot(*name) = Some(value),
+            Target::Attribute(owner, name) => {
+                let owner = self.evaluate(frame, owner)?;
+                self.set_attribute(&owner, name, value)?;
+            }
+            Target::Sequence(targets) => {
+                let elements = self.elements(&value)?;
+                drop(value);
+                if elements.len() != targets.len() {
+                    return self.error(format!("{} names cannot take {} values", targets.len(), elements.len()));
+                }
+                for (target, element) in targets.iter().zip(elements.iter()) {
+                    self.assign(frame, target, element.clone())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // ---- expressions --------------------------------------------------------------------------------------------
+
+    fn evaluate(&mut self, frame: &mut Locals<'_, Self>, e: &Expression) -> Outcome<Self> {
+        self.deeper(|machine| machine.expression(frame, e))
+    }
+
+    fn expression(&mut self, frame: &mut Locals<'_, Self>, e: &Expression) -> Outcome<Self> {
+        match &e.kind {
+            ExpressionKind::Literal(literal) => Ok(Self::literal(literal)),
+            ExpressionKind::Name(name) => self.name(frame, *name),
+            ExpressionKind::Attribute(owner, name) => {
+                let owner = self.evaluate(frame, owner)?;
+                self.attribute(&owner, name)
+            }
+            ExpressionKind::Index(owner, subscripts) => {
+                let owner = self.evaluate(frame, owner)?;
+                let subscripts = self.subscripts(frame, subscripts)?;
+                self.index(owner, subscripts)
+            }
+            ExpressionKind::Call(callee, arguments) => {
+                let callee = self.callee(frame, callee)?;
+                let given = self.arguments(frame, arguments)?;
+                self.call(callee, given)
+            }
+            ExpressionKind::Unary(operator, operand) => {
+                let operand = self.evaluate(frame, operand)?;
+                self.unary(*operator, operand)
+            }
+            ExpressionKind::Binary(operator, left, right) => {
+                let left = self.evaluate(frame, left)?;
+                let right = self.evaluate(frame, right)?;
+                self.binary(*operator, left, right)
+            }
+            ExpressionKind::And(left, right) | ExpressionKind::Or(left, right) => {
+                let left = self.evaluate(frame, left)?;
+                if self.truth(&left)? == matches!(e.kind, ExpressionKind::Or(..)) {
+                    return Ok(left);
+                }
+                drop(left);
+                self.evaluate(frame, right)
+            }
+            ExpressionKind::Choice(parts) => {
+                let [condition, value, otherwise] = &**parts;
+                let chosen = if self.holds(frame, condition)? { value } else { otherwise };
+                self.evaluate(frame, chosen)
+            }
+            ExpressionKind::Sequence(elements) => Ok(Self::sequence(self.arguments(frame, elements)?.positional)),
+            ExpressionKind::Comprehension(comprehension) => self.comprehension(frame, comprehension),
+            ExpressionKind::Dictionary(entries) => {
+                let mut pairs = Vec::with_capacity(entries.len());
+                for (key, value) in entries {
+                    pairs.push((self.evaluate(frame, key)?, self.evaluate(frame, value)?));
+                }
+                self.dictionary(pairs)
+            }
+        }
+    }
+
+    fn name(&mut self, frame: &Locals<'_, Self>, name: NameId) -> Outcome<Self> {
+        let number = usize::from(name.0);
+        match &frame.slots[number] {
+            Some(value) => Ok(value.clone()),
+            None => self.global(&frame.function.names[number]),
+        }
+    }
+
+    /// Whether a condition is true; its value is gone before anything rests on it.
+    fn holds(&mut self, frame: &mut Locals<'_, Self>, condition: &Expression) -> Outcome<Self, bool> {
+        let value = self.evaluate(frame, condition)?;
+        self.truth(&value)
+    }
+
+    fn comprehension(&mut self, frame: &mut Locals<'_, Self>, c: &Comprehension) -> Outcome<Self> {
+        let source = self.evaluate(frame, &c.source)?;
+        let outer = frame.slots.clone();
+        let mut collected = Vec::new();
+        for element in self.elements(&source)?.iter() {
+            self.assign(frame, &c.target, element.clone())?;
+            if c.condition.as_ref().map_or(Ok(true), |condition| self.holds(frame, condition))? {
+                collected.push(self.evaluate(frame, &c.element)?);
+            }
+        }
+        frame.slots = outer;
+        Ok(Self::sequence(collected))
+    }
+
+    fn subscripts(
+        &mut self,
+        frame: &mut Locals<'_, Self>,
+        subscripts: &[Subscript],
+    ) -> Outcome<Self, Vec<Subscript<Self::Value>>> {
+        let mut value = |e: &Expression| self.evaluate(frame, e);
+        let evaluated = subscripts.iter().map(|subscript| {
+            Ok(match subscript {
+                Subscript::At(place) => Subscript::At(value(place)?),
+                Subscript::Range(start, end) => {
+                    let start = start.as_ref().map(&mut value).transpose()?;
+                    Subscript::Range(start, end.as_ref().map(&mut value).transpose()?)
+                }
+                Subscript::Ellipsis => Subscript::Ellipsis,
+            })
+        });
+        evaluated.collect()
+    }
+
+    /// The arguments of a call, or the elements of a sequence.
+    fn arguments(&mut self, frame: &mut Locals<'_, Self>, arguments: &[Argument]) -> Outcome<Self, Given<Self::Value>> {
+        let mut given = Given { positional: Vec::with_capacity(arguments.len()), named: Vec::new() };
+        for argument in arguments {
+            match argument {
+                Argument::Plain(value) => given.positional.push(self.evaluate(frame, value)?),
+                Argument::Named(name, value) => given.named.push((name.clone(), self.evaluate(frame, value)?)),
+                Argument::Spread(values) => {
+                    let values = self.evaluate(frame, values)?;
+                    given.positional.extend(self.elements(&values)?.iter().cloned());
+                }
+                Argument::SpreadNamed(entries) => {
+                    let entries = self.evaluate(frame, entries)?;
+                    given.named.extend(self.entries(&entries)?);
+                }
+            }
+        }
+        Ok(given)
+    }
+}
