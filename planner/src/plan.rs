@@ -12,14 +12,15 @@ pub use figures::{Failure, ParameterTotals};
 
 use crate::allocate::{AllocatorOptions, OptionsError, Outcome, simulate};
 use crate::bytes::Bytes;
-use crate::graph::{Graph, GraphError, Loop, Parameter, READS_ZEROS, unroll};
+use crate::graph::{AUTOCAST, Graph, GraphError, Loop, Parameter, READS_ZEROS, unroll};
 use crate::lower::context::Settings;
 use crate::lower::device::Device;
 use crate::lower::kernels::cub::Architecture;
 use crate::lower::{LowerError, lower};
 use crate::read::gpus::Gpu;
-use crate::read::model::{Agreement, Model, ModelError, agree};
+use crate::read::model::{Agreement, Model, ModelError, agree, loading};
 use crate::read::optimizers::{self, Optimizer, OptimizerError};
+use crate::read::quantization::QuantizationError;
 use crate::read::spec::SpecError;
 use crate::read::specs;
 use crate::run::{Attention, Mode, Precision, Run, RunError, ZeroGrad};
@@ -113,14 +114,9 @@ pub enum PlanError {
         /// The architecture.
         architecture: String,
     },
-    /// The checkpoint's weights are quantised already.
-    #[error(
-        "the checkpoint stores weights quantised by {method}, which cannot be planned yet: `memplan inspect` says its bytes"
-    )]
-    StoredQuantized {
-        /// `quant_method` of its `quantization_config`.
-        method: String,
-    },
+    /// The checkpoint stores quantised weights that cannot be planned.
+    #[error(transparent)]
+    StoredQuantized(#[from] QuantizationError),
     /// A spec is wrong.
     #[error(transparent)]
     Spec(#[from] SpecError),
@@ -149,16 +145,28 @@ pub fn plan(model: &Model, run: &Run, gpu: &Gpu) -> Result<Plan, PlanError> {
 /// As `plan`.
 pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> Result<Plan, PlanError> {
     run.check()?;
-    if let Some(stored) = model.config.get("quantization_config").filter(|stored| !stored.is_null()) {
-        let method = stored["quant_method"].as_str().unwrap_or("an unnamed method").to_owned();
-        return Err(PlanError::StoredQuantized { method });
-    }
+    let quantization = model.quantization()?;
+    run.check_stored(quantization.as_ref())?;
     let options: AllocatorOptions = run.allocator.parse()?;
     let precision = precision(model, run)?;
-    let graph = Rc::new(program(model, run, emulation)?);
+    let mut graph = program(model, run, emulation)?;
     run.check_trainable(&graph.parameters)?;
     let architecture = model.architecture(run.mode.records())?;
-    let agreement = agree(model, architecture, &stored_parameters(model, run, &graph)?)?;
+    let plain = stored_parameters(model, run, &graph)?;
+    let agreement = agree(model, architecture, &plain)?;
+    let total = run.capacity.unwrap_or(gpu.memory.total);
+    let loaded = match &quantization {
+        Some(quantization) => loading(model, architecture, &plain, quantization, precision.dtype(), total)?,
+        None => None,
+    };
+    drop(plain);
+    if let Some((loading, types)) = loaded {
+        graph.loading = Some(loading);
+        for (number, dtype) in types {
+            graph.parameters[number].dtype = Some(dtype);
+        }
+    }
+    let graph = Rc::new(graph);
     let settings = Settings {
         training: run.mode.records(),
         trainable: run.trainable.as_ref().map(|pattern| pattern.0.clone()),
@@ -243,10 +251,12 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
             ("zero_before_backward", run.zero_grad == ZeroGrad::BeforeBackward),
             ("scaler", run.precision == Some(Precision::AmpFp16)),
             (READS_ZEROS, emulation.reads_zeros),
+            (AUTOCAST, matches!(run.precision, Some(Precision::AmpBf16 | Precision::AmpFp16))),
         ],
         attention: run.attention.word().to_owned(),
         checkpoint: run.checkpoint.clone(),
         quantize: run.quantize.map(|kind| (kind, run.double_quant)),
+        stored: model.quantization()?.map(|quantization| Rc::new(quantization.layers(model.dtype))),
         lora: run.lora.clone(),
     };
     Ok(unroll(&model.family, architecture, &model.config, &wanted)?)

@@ -10,6 +10,7 @@ use crate::bytes::Bytes;
 use crate::dtype::Dtype;
 use crate::graph::{Checkpointing, Lora, Origin, Parameter, QuantizedType};
 use crate::lower::kernels::attention::Backend;
+use crate::read::quantization::Quantization;
 
 pub use adapters::Pattern;
 pub use parallel::{Ddp, Fsdp, Parallel, ParallelError};
@@ -464,6 +465,26 @@ impl Run {
         if self.mode == Mode::Train && self.quantize.is_some() && self.lora.is_none() && self.trainable.is_none() {
             return Err(RunError::Contradiction(
                 "quantised weights cannot be trained: give lora for adapters, or trainable for the other parameters",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks the run against how the checkpoint stores its weights.
+    ///
+    /// # Errors
+    /// A run that such weights cannot serve.
+    pub fn check_stored(&self, quantization: Option<&Quantization>) -> Result<(), RunError> {
+        let Some(_) = quantization else { return Ok(()) };
+        if self.quantize.is_some() {
+            return Err(RunError::Contradiction(
+                "the checkpoint stores its weights quantised already: leave quantize out",
+            ));
+        }
+        if self.mode == Mode::Train && self.lora.is_none() && self.trainable.is_none() {
+            return Err(RunError::Contradiction(
+                "the checkpoint's quantised weights cannot be trained: give lora for adapters, or trainable for the other \
+                 parameters",
             ));
         }
         Ok(())

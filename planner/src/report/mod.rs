@@ -13,6 +13,7 @@ pub mod text;
 use crate::plan::Plan;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
+use crate::read::quantization::{Method, Quantization};
 use crate::read::quote;
 use crate::run::{Parallel, Run};
 use crate::schedule::{Allocation, Category};
@@ -46,6 +47,11 @@ impl Planned<'_> {
     fn parameter(&self, allocation: &Allocation) -> Option<&str> {
         let parameter = self.plan.graph.parameters.get(allocation.parameter? as usize)?;
         Some(&parameter.name)
+    }
+
+    /// How the checkpoint stores its weights quantised, if it does.
+    fn quantization(&self) -> Option<Quantization> {
+        self.model.quantization().ok().flatten()
     }
 
     /// What a user should look at.
@@ -90,8 +96,23 @@ impl Planned<'_> {
                 host.0
             ));
         }
+        notes.extend(self.quantization().and_then(|stored| self.quantization_note(&stored)));
         notes.extend(self.run.parallel.as_ref().map(parallel_note));
         notes
+    }
+}
+
+impl Planned<'_> {
+    /// What is not known of a checkpoint's quantised weights.
+    fn quantization_note(&self, stored: &Quantization) -> Option<String> {
+        match stored.method {
+            Method::Int8 { threshold: true } => Some(
+                "LLM.int8() computes columns of the input with outliers apart; how many there are is not known before a run: \
+                 planned with none"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
     }
 }
 
