@@ -12,6 +12,7 @@ pub use figures::{Failure, ParameterTotals};
 
 use crate::allocate::{AllocatorOptions, OptionsError, Outcome, simulate};
 use crate::bytes::Bytes;
+use crate::dtype::Dtype;
 use crate::graph::{AUTOCAST, Graph, GraphError, Loop, Parameter, READS_ZEROS, unroll};
 use crate::lower::context::Settings;
 use crate::lower::device::Device;
@@ -20,7 +21,7 @@ use crate::lower::{LowerError, lower};
 use crate::read::gpus::Gpu;
 use crate::read::model::{Agreement, Model, ModelError, agree, loading};
 use crate::read::optimizers::{self, Optimizer, OptimizerError};
-use crate::read::quantization::QuantizationError;
+use crate::read::quantization::{Quantization, QuantizationError};
 use crate::read::spec::SpecError;
 use crate::read::specs;
 use crate::run::{Attention, Mode, Precision, Run, RunError, ZeroGrad};
@@ -117,6 +118,20 @@ pub enum PlanError {
     /// The checkpoint stores quantised weights that cannot be planned.
     #[error(transparent)]
     StoredQuantized(#[from] QuantizationError),
+    /// AWQ's kernels in bfloat16 (transformers 5.17.0, quantizers/quantizer_awq.py, `update_dtype`).
+    #[error(
+        "the checkpoint stores awq weights, for which transformers takes float16 in place of bfloat16: --precision fp16"
+    )]
+    Halves,
+    /// FP8 weights on a GPU that has no kernels for them (transformers 5.17.0, quantizers/quantizer_finegrained_fp8.py).
+    #[error(
+        "the checkpoint stores fp8 weights, which need compute capability 8.9: on {gpu} transformers makes them whole as it \
+         loads, so plan the model that they were made from"
+    )]
+    TooOld {
+        /// The GPU.
+        gpu: String,
+    },
     /// A spec is wrong.
     #[error(transparent)]
     Spec(#[from] SpecError),
@@ -147,8 +162,13 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
     run.check()?;
     let quantization = model.quantization()?;
     run.check_stored(quantization.as_ref())?;
+    if let Some(stored) = &quantization
+        && !stored.runs_on(&gpu.compute_capability)
+    {
+        return Err(PlanError::TooOld { gpu: gpu.name.clone() });
+    }
     let options: AllocatorOptions = run.allocator.parse()?;
-    let precision = precision(model, run)?;
+    let precision = precision(model, run, quantization.as_ref())?;
     let mut graph = program(model, run, emulation)?;
     run.check_trainable(&graph.parameters)?;
     let architecture = model.architecture(run.mode.records())?;
@@ -256,7 +276,7 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
         attention: run.attention.word().to_owned(),
         checkpoint: run.checkpoint.clone(),
         quantize: run.quantize.map(|kind| (kind, run.double_quant)),
-        stored: model.quantization()?.map(|quantization| Rc::new(quantization.layers(model.dtype))),
+        stored: model.stored_layers()?.map(Rc::new),
         lora: run.lora.clone(),
     };
     Ok(unroll(&model.family, architecture, &model.config, &wanted)?)
@@ -270,8 +290,11 @@ fn optimizer(run: &Run) -> Result<Option<Rc<Optimizer>>, PlanError> {
     Ok(Some(Rc::new(optimizers::choose(&run.optimizer, run.specs.as_deref())?)))
 }
 
-fn precision(model: &Model, run: &Run) -> Result<Precision, PlanError> {
+fn precision(model: &Model, run: &Run, stored: Option<&Quantization>) -> Result<Precision, PlanError> {
+    let halves = stored.is_some_and(Quantization::takes_half);
     match (run.precision, model.dtype) {
+        (Some(Precision::Bf16), _) if halves => Err(PlanError::Halves),
+        (None, Some(Dtype::BF16)) if halves => Ok(Precision::Fp16),
         (Some(precision), _) => Ok(precision),
         (None, None) => Ok(Precision::Fp32),
         (None, Some(dtype)) => Precision::of(dtype).ok_or(PlanError::Precision { found: dtype }),

@@ -361,6 +361,14 @@ impl Default for Run {
 /// A run that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
+    /// Layers that cannot run with gradients.
+    #[error(
+        "the checkpoint stores {method} weights, whose layers are planned without gradients alone: --mode infer or generate"
+    )]
+    OnlyInfers {
+        /// How they are stored.
+        method: &'static str,
+    },
     /// A size of zero.
     #[error("{what} is 0: it must be at least 1")]
     Zero {
@@ -475,11 +483,14 @@ impl Run {
     /// # Errors
     /// A run that such weights cannot serve.
     pub fn check_stored(&self, quantization: Option<&Quantization>) -> Result<(), RunError> {
-        let Some(_) = quantization else { return Ok(()) };
+        let Some(quantization) = quantization else { return Ok(()) };
         if self.quantize.is_some() {
             return Err(RunError::Contradiction(
                 "the checkpoint stores its weights quantised already: leave quantize out",
             ));
+        }
+        if self.mode.records() && !quantization.records() {
+            return Err(RunError::OnlyInfers { method: quantization.word() });
         }
         if self.mode == Mode::Train && self.lora.is_none() && self.trainable.is_none() {
             return Err(RunError::Contradiction(

@@ -131,7 +131,11 @@ impl Machine {
             }
             Ok(made)
         })?;
-        if count == 0 { self.error("quantization_config: the model has no layer that it quantises") } else { Ok(()) }
+        if count == 0 {
+            self.error("config.json: quantization_config: the model has no layer that it quantises")
+        } else {
+            Ok(())
+        }
     }
 
     /// What `should_convert_module` of transformers 5.17.0 matches (quantizers/quantizers_utils.py): a pattern that the path
@@ -143,7 +147,7 @@ impl Machine {
                 Ok(pattern) => patterns.push(pattern),
                 Err(_) => {
                     let message =
-                        "quantization_config: the module to skip is no regular expression that can be used here";
+                        "config.json: quantization_config: a module to skip is no regular expression that can be used";
                     return self.error(format!("{message}: {}", crate::read::quote::quoted(name)));
                 }
             }

@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value};
 
+use super::gpus::ComputeCapability;
 use super::quote;
 use crate::dtype::Dtype;
 use crate::graph::{Choice, Quantized, QuantizedType, StoredLayers, Which};
@@ -34,6 +35,24 @@ pub enum Method {
         /// Whether columns with outliers are computed apart.
         threshold: bool,
     },
+    /// transformers' fine-grained FP8: a scale a block.
+    Fp8 {
+        /// Rows and columns of a block.
+        block: (u64, u64),
+    },
+    /// Packed into int32, for the kernels of gptqmodel.
+    Packed(Packed),
+}
+
+/// Weights of a few bits, packed into int32, with a scale and a zero point for each group of inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packed {
+    /// Whether outputs share an int32, as AWQ has it; else inputs do, as GPTQ has it.
+    pub by_output: bool,
+    /// Bits of a weight.
+    pub bits: u64,
+    /// Inputs that share a scale; all where None is given.
+    pub group: Option<u64>,
 }
 
 /// Why a `quantization_config` cannot be planned.
@@ -80,12 +99,16 @@ impl Quantization {
         let loads = stored.flag("load_in_4bit", false)? || stored.flag("load_in_8bit", false)?;
         match stored.text("quant_method", if loads { "bitsandbytes" } else { "an unnamed method" })? {
             "bitsandbytes" | "bitsandbytes_4bit" | "bitsandbytes_8bit" => bitsandbytes(&stored).map(Some),
+            "fp8" => fp8(&stored).map(Some),
+            "gptq" => gptq(&stored).map(Some),
+            "awq" => awq(&stored).map(Some),
             other => Err(QuantizationError::Method { method: other.to_owned() }),
         }
     }
 
-    /// The layers that are meant and what takes their place, for weights that had this type before.
-    pub fn layers(&self, dtype: Option<Dtype>) -> StoredLayers {
+    /// The layers that are meant and what takes their place, for weights that had this type before; `names` are those of the
+    /// stored tensors.
+    pub fn layers<'a>(&self, dtype: Option<Dtype>, names: impl Iterator<Item = &'a String>) -> StoredLayers {
         let which = Which::AllBut(self.skipped.clone());
         match self.method {
             Method::FourBit { nested, compute, .. } => StoredLayers {
@@ -107,6 +130,24 @@ impl Quantization {
                 which,
                 form: Some(Quantized::Int8),
             },
+            Method::Fp8 { block: (rows, columns) } => StoredLayers {
+                make: "stored_fp8",
+                choices: vec![("rows", Choice::Int(rows)), ("columns", Choice::Int(columns))],
+                classes: &["Linear"],
+                which,
+                form: None,
+            },
+            Method::Packed(packed) => StoredLayers {
+                make: "stored_packed",
+                choices: vec![
+                    ("by_output", Choice::Bool(packed.by_output)),
+                    ("bits", Choice::Int(packed.bits)),
+                    ("group", Choice::Int(packed.group.unwrap_or(0))),
+                ],
+                classes: &["Linear", "Conv1D"],
+                which: Which::These(names.filter_map(|name| Some(name.strip_suffix(".qweight")?.to_owned())).collect()),
+                form: None,
+            },
         }
     }
 
@@ -116,6 +157,35 @@ impl Quantization {
             Method::FourBit { kind: QuantizedType::Fp4, .. } => "fp4",
             Method::FourBit { .. } => "nf4",
             Method::Int8 { .. } => "int8",
+            Method::Fp8 { .. } => "fp8",
+            Method::Packed(Packed { by_output: false, .. }) => "gptq",
+            Method::Packed(_) => "awq",
+        }
+    }
+
+    /// Whether its layers can be run with gradients: bitsandbytes' can
+    /// (transformers 5.17.0, quantizers/quantizer_finegrained_fp8.py, `is_trainable`; what gptqmodel's kernels keep for
+    /// backward is not known).
+    pub fn records(&self) -> bool {
+        matches!(self.method, Method::FourBit { .. } | Method::Int8 { .. })
+    }
+
+    /// Whether bfloat16 becomes float16 (quantizers/quantizer_awq.py, `update_dtype`).
+    pub fn takes_half(&self) -> bool {
+        matches!(self.method, Method::Packed(Packed { by_output: true, .. }))
+    }
+
+    /// Whether a GPU has kernels for it (quantizers/quantizer_finegrained_fp8.py, `validate_environment`).
+    pub fn runs_on(&self, capability: &ComputeCapability) -> bool {
+        !matches!(self.method, Method::Fp8 { .. }) || (capability.major, capability.minor) >= (8, 9)
+    }
+
+    /// The last parts of the names of tensors without which a layer is not whole.
+    pub fn needed(&self) -> &'static [&'static str] {
+        match self.method {
+            Method::FourBit { .. } | Method::Int8 { .. } => &[],
+            Method::Fp8 { .. } => &["weight_scale_inv"],
+            Method::Packed(_) => &["qweight", "qzeros", "scales"],
         }
     }
 }
@@ -156,7 +226,74 @@ fn four_bit(stored: &Entries<'_>) -> Result<Method, QuantizationError> {
     Ok(Method::FourBit { kind, nested: stored.flag("bnb_4bit_use_double_quant", false)?, compute })
 }
 
+/// utils/quantization_config.py, `FineGrainedFP8Config`.
+fn fp8(stored: &Entries<'_>) -> Result<Quantization, QuantizationError> {
+    if stored.text("activation_scheme", "dynamic")? != "dynamic" {
+        return Err(stored.wrong("activation_scheme", "only dynamic can be planned"));
+    }
+    if stored.text("scale_fmt", "float")? != "float" {
+        return Err(stored.wrong("scale_fmt", "only float can be planned"));
+    }
+    if stored.flag("dequantize", false)? {
+        return Err(stored.wrong("dequantize", "weights that are made whole as they are loaded cannot be planned"));
+    }
+    let wrong = || stored.wrong("weight_block_size", "it must be two sizes of at least 1");
+    let block = match stored.get("weight_block_size") {
+        None if stored.0.contains_key("weight_block_size") => return Err(wrong()),
+        None => (128, 128),
+        Some(sizes) => {
+            let sizes: Option<Vec<u64>> = sizes.as_array().and_then(|sizes| sizes.iter().map(Value::as_u64).collect());
+            match sizes.as_deref() {
+                Some([rows @ 1..=LARGEST_BLOCK, columns @ 1..=LARGEST_BLOCK]) => (*rows, *columns),
+                _ => return Err(wrong()),
+            }
+        }
+    };
+    Ok(Quantization { method: Method::Fp8 { block }, skipped: stored.names("modules_to_not_convert")? })
+}
+
+/// utils/quantization_config.py, `GPTQConfig`.
+fn gptq(stored: &Entries<'_>) -> Result<Quantization, QuantizationError> {
+    let bits = stored.whole("bits", "it must be 2, 3, 4 or 8")?;
+    if ![2, 3, 4, 8].contains(&bits) {
+        return Err(stored.wrong("bits", "it must be 2, 3, 4 or 8"));
+    }
+    let packed = Packed { by_output: false, bits, group: stored.group()? };
+    Ok(Quantization { method: Method::Packed(packed), skipped: None })
+}
+
+/// utils/quantization_config.py, `AwqConfig`.
+fn awq(stored: &Entries<'_>) -> Result<Quantization, QuantizationError> {
+    let key = if stored.get("version").is_some() { "version" } else { "format" };
+    if !stored.text(key, "gemm")?.eq_ignore_ascii_case("gemm") {
+        return Err(stored.wrong(key, "only gemm can be planned"));
+    }
+    // The first name is that of older configs (`AwqConfig`, "w_bit" and "q_group_size" of llm-awq are not read).
+    let bits = if stored.get("bits").is_some() { stored.whole("bits", "it must be 4")? } else { 4 };
+    if bits != 4 {
+        return Err(stored.wrong("bits", "it must be 4"));
+    }
+    let packed = Packed { by_output: true, bits, group: stored.group()? };
+    Ok(Quantization { method: Method::Packed(packed), skipped: None })
+}
+
+/// More inputs than any layer has.
+const LARGEST_BLOCK: u64 = 1 << 32;
+
 impl<'a> Entries<'a> {
+    fn whole(&self, key: &'static str, what: &'static str) -> Result<u64, QuantizationError> {
+        self.get(key).and_then(Value::as_u64).ok_or_else(|| self.wrong(key, what))
+    }
+
+    /// `group_size`; None for -1, one group.
+    fn group(&self) -> Result<Option<u64>, QuantizationError> {
+        match self.get("group_size").map_or(Some(128), Value::as_i64) {
+            Some(-1) => Ok(None),
+            Some(size) if size > 0 && size as u64 <= LARGEST_BLOCK => Ok(Some(size as u64)),
+            _ => Err(self.wrong("group_size", "it must be -1 or at least 1")),
+        }
+    }
+
     /// An entry that is there and not null.
     pub(super) fn get(&self, key: &str) -> Option<&'a Value> {
         self.0.get(key).filter(|value| !value.is_null())

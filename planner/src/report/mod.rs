@@ -10,6 +10,8 @@ mod siblings;
 mod table;
 pub mod text;
 
+use crate::bytes::Bytes;
+use crate::ops::KERNEL;
 use crate::plan::Plan;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
@@ -111,8 +113,25 @@ impl Planned<'_> {
                  planned with none"
                     .to_owned(),
             ),
+            Method::Fp8 { .. } => Some(format!(
+                "fp8 layers run kernels that are not PyTorch's (finegrained-fp8 with Triton, or DeepGEMM): what they take beside \
+                 their output is planned with a bound, up to {}",
+                self.largest_kernel()
+            )),
+            Method::Packed(_) => Some(format!(
+                "{} layers run gptqmodel's kernels: what they take beside their output is not known and planned as a layer's \
+                 whole weight, up to {}; its PyTorch kernel takes more, and what repacking weights takes is not counted",
+                stored.word(),
+                self.largest_kernel()
+            )),
             _ => None,
         }
+    }
+
+    /// The most that a kernel takes beside its output.
+    fn largest_kernel(&self) -> Bytes {
+        let kernels = self.plan.stream.allocations.iter().filter(|allocation| allocation.op == KERNEL);
+        kernels.map(|allocation| allocation.bytes).max().unwrap_or_default()
     }
 }
 

@@ -43,8 +43,28 @@ def write(case, folder, describe_in):
             json.dump(read_header(os.path.join(stored, "model.safetensors")), f, indent=0)
 
 
+def stand_in_for_fp8_kernels(torch):
+    """finegrained-fp8 comes from the hub and its kernels need a GPU: this allocates what its `matmul_2d` does for weights with
+    a scale a block, the output, and on a new key the buffer of Triton's tuning (triton/testing.py, `do_bench`)."""
+    from transformers.integrations import finegrained_fp8
+    tuned = set()
+
+    def matmul(A, B, Bs, block_size, output_dtype, activation_scale=None):
+        rows = A.numel() // A.shape[-1]
+        C = A.new_empty(A.shape[:-1] + (B.shape[0],), dtype=output_dtype)
+        key = (*B.shape, min(max(1 << (rows - 1).bit_length(), 16), 128))
+        if key not in tuned:
+            tuned.add(key)
+            torch.empty(1 << 26, dtype=torch.int, device=A.device)
+        return C
+
+    finegrained_fp8._FINEGRAINED_FP8 = finegrained_fp8.FineGrainedFP8(matmul=matmul, batched_matmul=None, grouped_matmul=None)
+
+
 def load(case, folder):
     import torch, transformers
+    if case["stored"].get("quant_method") == "fp8":
+        stand_in_for_fp8_kernels(torch)
     architecture = getattr(transformers, case["model"]["architecture"])
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(case["precision"], torch.float32)
     # The description of a 4-bit weight is read back from the device, where the emulated one would give zeros.

@@ -113,7 +113,7 @@ pub fn loading(
     }
     for parameter in parameters {
         let tensors = expected.get(parameter.name.as_str()).and_then(|number| makers.get(number));
-        check.is_there(parameter, tensors.map_or(&[], Vec::as_slice))?;
+        check.is_there(parameter, quantization.needed(), tensors.map_or(&[], Vec::as_slice))?;
     }
     Ok(Some((loading, types)))
 }
@@ -171,8 +171,8 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn tensors(&self, parameter: &Parameter, tensors: &[Stored<'_>]) -> Result<(), ModelError> {
-        let Origin::Quantized(form) = parameter.origin else { return Ok(()) };
         let Some(weight) = tensors.iter().find(|stored| stored.role == Role::Itself) else { return Ok(()) };
+        let Origin::Quantized(form) = parameter.origin else { return self.typed(parameter, weight) };
         let kind = if form == Quantized::Int8 { header::Dtype::I8 } else { header::Dtype::U8 };
         self.holds(weight, kind, weight.tensor.elements())?;
         let rows = weight.tensor.shape.first().copied().unwrap_or(1);
@@ -202,6 +202,16 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// Packed numbers and FP8 are stored as such; what else has a fixed type becomes it.
+    fn typed(&self, parameter: &Parameter, stored: &Stored<'_>) -> Result<(), ModelError> {
+        let elements = stored.tensor.elements();
+        match parameter.dtype {
+            Some(Dtype::I32) => self.holds(stored, header::Dtype::I32, elements),
+            Some(Dtype::F8) => self.holds(stored, header::Dtype::F8_E4M3, elements),
+            _ => Ok(()),
+        }
+    }
+
     fn holds(&self, stored: &Stored<'_>, dtype: header::Dtype, elements: u64) -> Result<(), ModelError> {
         let tensor = stored.tensor;
         if tensor.dtype == dtype && tensor.elements() == elements {
@@ -212,8 +222,9 @@ impl Check<'_> {
     }
 
     /// A quantised weight cannot be initialised newly.
-    fn is_there(&self, parameter: &Parameter, tensors: &[Stored<'_>]) -> Result<(), ModelError> {
-        let quantized = matches!(parameter.origin, Origin::Quantized(_));
+    fn is_there(&self, parameter: &Parameter, needed: &[&str], tensors: &[Stored<'_>]) -> Result<(), ModelError> {
+        let last = parameter.name.rsplit('.').next().unwrap_or_default();
+        let quantized = matches!(parameter.origin, Origin::Quantized(_)) || needed.contains(&last);
         let there = tensors.iter().any(|stored| stored.role == Role::Itself);
         match self.model.weights.as_ref().and_then(|weights| weights.files.first()) {
             Some(file) if quantized && !there => Err(ModelError::Quantized {

@@ -1,0 +1,95 @@
+//! Products with weights that a checkpoint stores quantised and that kernels outside PyTorch multiply with. What such a
+//! kernel takes beside its output is planned as one allocation by `kernel`, which is a bound; the report says so.
+//!
+//! ```text
+//! fp8      output; Triton's tuning of a new shape, or DeepGEMM's quantised input
+//! packed   output; the whole weight
+//! ```
+
+use super::call::one as one_shape;
+use super::operands::one;
+use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use crate::bytes::MIB;
+use crate::dtype::Dtype;
+use crate::lower::context::Context;
+use crate::lower::tensor::Tensor;
+
+/// Who asks for what a kernel takes beside its output.
+pub const KERNEL: &str = "kernel";
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "fp8_linear",
+        signature: "input, weight, weight_scale_inv, bias",
+        returns: Returns::One,
+        source: "transformers 5.17.0, integrations/finegrained_fp8.py and deepgemm.py, fp8_linear",
+        shapes: |call| product_shape(call, call.shape(1)?.first().copied().unwrap_or(1)),
+        lower: fp8_linear,
+    },
+    Row {
+        name: "packed_linear",
+        signature: "input, in_features, out_features",
+        returns: Returns::One,
+        source: "gptqmodel, nn_modules/qlinear: torch.py, marlin.py, exllamav2.py",
+        shapes: |call| {
+            let outputs = u64::try_from(call.int(2)?).map_err(|_| "a size is negative".to_owned())?;
+            product_shape(call, outputs)
+        },
+        lower: packed_linear,
+    },
+];
+
+fn product_shape(call: &Call, outputs: u64) -> Shapes {
+    match call.shape(0)?.split_last() {
+        Some((_, leading)) => one_shape(leading.iter().copied().chain([outputs]).collect()),
+        None => Err("a scalar has no product with a matrix".to_owned()),
+    }
+}
+
+/// The output, its rows and the inner size.
+fn output_of(context: &mut Context, op: &'static str, x: &Tensor, outputs: u64) -> Result<(Tensor, u64, u64), String> {
+    let (columns, leading) = x.sizes.split_last().ok_or("a scalar has no product with a matrix")?;
+    let sizes: Vec<u64> = leading.iter().copied().chain([outputs]).collect();
+    Ok((context.empty(op, &sizes, x.dtype), leading.iter().product(), *columns))
+}
+
+/// The bias is added in place.
+fn fp8_linear(context: &mut Context, operands: &Operands) -> Lowered {
+    let (input, weight) = (operands.tensor(0)?, operands.tensor(1)?);
+    let outputs = weight.sizes.first().copied().unwrap_or(1);
+    let (output, rows, columns) = output_of(context, "fp8_linear", input, outputs)?;
+    let bytes = tuning(context, rows, outputs, columns).max(deep_gemm(context, rows, columns));
+    drop(context.workspace(KERNEL, bytes));
+    one(output)
+}
+
+/// Triton tries several configurations of a kernel on a new key, and clears the device's cache before each with a buffer of
+/// 256 MiB (triton 3.6.0, testing.py, `do_bench`; the key and the block's rows are those of kernels-community's
+/// finegrained-fp8, matmul.py and utils.py).
+fn tuning(context: &mut Context, rows: u64, outputs: u64, columns: u64) -> u64 {
+    let block = rows.checked_next_power_of_two().unwrap_or(128).clamp(16, 128);
+    if context.tuned.insert((outputs, columns, block)) { 256 * MIB } else { 0 }
+}
+
+/// On compute capability 9 and 10 transformers takes DeepGEMM where the machine has a compiler for it. It quantises the input
+/// with PyTorch's operators: padded, in float32, in FP8 and copied, no more than 8 bytes an element are alive at a time; the
+/// scales of 128 elements come three times (DeepGEMM, utils/math.py, `per_token_cast_to_fp8`).
+fn deep_gemm(context: &Context, rows: u64, columns: u64) -> u64 {
+    if !matches!(context.device.compute_capability.0, 9 | 10) {
+        return 0;
+    }
+    let blocks = columns.div_ceil(128);
+    rows.saturating_mul(blocks).saturating_mul(128 * 8 + 3 * Dtype::F32.size())
+}
+
+/// Marlin multiplies with the packed weight, exllama with the whole one where rows are many, Triton's and PyTorch's always
+/// make it. Which kernel runs is decided by gptqmodel: the whole weight is what they take at most, but for PyTorch's.
+fn packed_linear(context: &mut Context, operands: &Operands) -> Lowered {
+    let input = operands.tensor(0)?;
+    let inputs = operands.int(1)?.max(0) as u64;
+    let outputs = operands.int(2)?.max(0) as u64;
+    let (output, ..) = output_of(context, "packed_linear", input, outputs)?;
+    let bytes = inputs.saturating_mul(outputs).saturating_mul(input.dtype.size());
+    drop(context.workspace(KERNEL, bytes));
+    one(output)
+}
