@@ -118,20 +118,6 @@ pub enum PlanError {
     /// The checkpoint stores quantised weights that cannot be planned.
     #[error(transparent)]
     StoredQuantized(#[from] QuantizationError),
-    /// AWQ's kernels in bfloat16 (transformers 5.17.0, quantizers/quantizer_awq.py, `update_dtype`).
-    #[error(
-        "the checkpoint stores awq weights, for which transformers takes float16 in place of bfloat16: --precision fp16"
-    )]
-    Halves,
-    /// FP8 weights on a GPU that has no kernels for them (transformers 5.17.0, quantizers/quantizer_finegrained_fp8.py).
-    #[error(
-        "the checkpoint stores fp8 weights, which need compute capability 8.9: on {gpu} transformers makes them whole as it \
-         loads, so plan the model that they were made from"
-    )]
-    TooOld {
-        /// The GPU.
-        gpu: String,
-    },
     /// A spec is wrong.
     #[error(transparent)]
     Spec(#[from] SpecError),
@@ -161,11 +147,9 @@ pub fn plan(model: &Model, run: &Run, gpu: &Gpu) -> Result<Plan, PlanError> {
 pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> Result<Plan, PlanError> {
     run.check()?;
     let quantization = model.quantization()?;
-    run.check_stored(quantization.as_ref())?;
-    if let Some(stored) = &quantization
-        && !stored.runs_on(&gpu.compute_capability)
-    {
-        return Err(PlanError::TooOld { gpu: gpu.name.clone() });
+    if let Some(quantization) = &quantization {
+        run.check_stored(quantization)?;
+        quantization.check(run, gpu)?;
     }
     let options: AllocatorOptions = run.allocator.parse()?;
     let precision = precision(model, run, quantization.as_ref())?;
@@ -291,10 +275,8 @@ fn optimizer(run: &Run) -> Result<Option<Rc<Optimizer>>, PlanError> {
 }
 
 fn precision(model: &Model, run: &Run, stored: Option<&Quantization>) -> Result<Precision, PlanError> {
-    let halves = stored.is_some_and(Quantization::takes_half);
     match (run.precision, model.dtype) {
-        (Some(Precision::Bf16), _) if halves => Err(PlanError::Halves),
-        (None, Some(Dtype::BF16)) if halves => Ok(Precision::Fp16),
+        (None, Some(Dtype::BF16)) if stored.is_some_and(Quantization::takes_half) => Ok(Precision::Fp16),
         (Some(precision), _) => Ok(precision),
         (None, None) => Ok(Precision::Fp32),
         (None, Some(dtype)) => Precision::of(dtype).ok_or(PlanError::Precision { found: dtype }),

@@ -482,8 +482,7 @@ impl Run {
     ///
     /// # Errors
     /// A run that such weights cannot serve.
-    pub fn check_stored(&self, quantization: Option<&Quantization>) -> Result<(), RunError> {
-        let Some(quantization) = quantization else { return Ok(()) };
+    pub fn check_stored(&self, quantization: &Quantization) -> Result<(), RunError> {
         if self.quantize.is_some() {
             return Err(RunError::Contradiction(
                 "the checkpoint stores its weights quantised already: leave quantize out",

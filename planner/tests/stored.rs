@@ -10,6 +10,7 @@ use planner::plan::{Emulation, Plan, PlanError, plan, plan_with};
 use planner::read::gpus::GpuCatalogue;
 use planner::read::model;
 use planner::read::spec::Shelf;
+use planner::report::{self, Planned};
 use planner::run::{Mode, Precision, Run};
 use support::plans::{difference, gpu_of, phase_difference, run_of};
 use support::{Trace, TruthCase, records, truth_folder};
@@ -257,4 +258,32 @@ fn bad_packed_checkpoints_get_one_clear_line() {
     ];
     assert!(lines.iter().all(|line| !line.contains('\n')), "{lines:#?}");
     assert_snapshot("errors_packed", &lines.join("\n"));
+}
+
+#[test]
+fn reports_say_what_is_planned_with_a_bound() {
+    let folder = folder(&packed_config(gptq()), &packed_header(false));
+    let model = model::open(&folder.path().display().to_string(), None, &Shelf::default()).expect("a model");
+    let catalogue = GpuCatalogue::load(None).expect("the shipped GPUs are sound");
+    let gpu = catalogue.find("h200").expect("an H200");
+    let run = Run { mode: Mode::Infer, seq: 16, ..Run::default() };
+    let plan = plan(&model, &run, gpu).expect("a plan");
+    let text = report::text::text(&Planned { model: &model, run: &run, gpu, plan: &plan });
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("gptq weights as stored"), "{text}");
+    assert!(words.contains("not known and planned as a layer's whole weight, up to 12.00 KiB"), "{text}");
+}
+
+#[test]
+fn fp8_layers_leave_room_for_either_kernel_on_hopper() {
+    let record = records("stored.jsonl").into_iter().find(|record| record.id == "fp8-infer").expect("a record");
+    let folder = folder(&recorded("fp8-infer", "config.json"), &recorded("fp8-infer", "header.json"));
+    let model = model::open(&folder.path().display().to_string(), None, &Shelf::default()).expect("a model");
+    let catalogue = GpuCatalogue::load(None).expect("the shipped GPUs are sound");
+    let kernels = |gpu: &str| {
+        let plan = plan(&model, &run_of(&record), catalogue.find(gpu).expect("a GPU")).expect("a plan");
+        plan.stream.allocations.iter().filter(|allocation| allocation.op == "kernel").count()
+    };
+    // Four shapes are tuned for; DeepGEMM quantises the input of each of two times seven layers in two steps.
+    assert_eq!((kernels("rtx4090"), kernels("h200")), (4, 28));
 }

@@ -46,7 +46,8 @@ pub(super) const ROWS: &[Row] = &[
     },
 ];
 
-fn product_shape(call: &Call, outputs: u64) -> Shapes {
+/// The shape of a product with a weight that makes so many outputs.
+pub(super) fn product_shape(call: &Call, outputs: u64) -> Shapes {
     match call.shape(0)?.split_last() {
         Some((_, leading)) => one_shape(leading.iter().copied().chain([outputs]).collect()),
         None => Err("a scalar has no product with a matrix".to_owned()),

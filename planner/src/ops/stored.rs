@@ -6,9 +6,9 @@
 //! packed   output; the whole weight
 //! ```
 
-use super::call::one as one_shape;
 use super::operands::one;
-use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use super::quantized::product_shape;
+use super::{Lowered, Operands, Returns, Row};
 use crate::bytes::MIB;
 use crate::dtype::Dtype;
 use crate::lower::context::Context;
@@ -38,13 +38,6 @@ pub(super) const ROWS: &[Row] = &[
         lower: packed_linear,
     },
 ];
-
-fn product_shape(call: &Call, outputs: u64) -> Shapes {
-    match call.shape(0)?.split_last() {
-        Some((_, leading)) => one_shape(leading.iter().copied().chain([outputs]).collect()),
-        None => Err("a scalar has no product with a matrix".to_owned()),
-    }
-}
 
 /// The output, its rows and the inner size.
 fn output_of(context: &mut Context, op: &'static str, x: &Tensor, outputs: u64) -> Result<(Tensor, u64, u64), String> {

@@ -70,7 +70,7 @@ pub enum ModelError {
         stored: String,
     },
     /// A stored tensor that is not what the `quantization_config` makes of its parameter.
-    #[error("{}: {} {what}, which quantization_config ({method}) does not fit", quote::path(.file), quote::quoted(.name))]
+    #[error("{}: {} {what}, which does not fit quantization_config ({method})", quote::path(.file), quote::quoted(.name))]
     Quantized {
         /// The file.
         file: PathBuf,
