@@ -209,8 +209,14 @@ fn packed_weights_take_what_the_headers_say() {
         let loaded = plan.stream.allocations.iter().filter(|allocation| allocation.op == "load");
         // Beside what is stored there are the frequencies of rotary embeddings, twice 16 numbers.
         assert_eq!(loaded.map(|allocation| allocation.bytes.0).sum::<u64>(), stored + 2 * 64);
+        // 108 multiprocessors times 16 rows of 256 float32.
+        const MARLIN: u64 = 108 * 16 * 256 * 4;
         let kernels = plan.stream.allocations.iter().filter(|allocation| allocation.op == "kernel");
-        assert_eq!(kernels.map(|allocation| allocation.bytes.0).max(), Some(64 * 96 * 2), "the largest whole weight");
+        assert_eq!(
+            kernels.map(|allocation| allocation.bytes.0).max(),
+            Some(MARLIN + 16 * 96 * 2),
+            "sums, and a sorted input"
+        );
     }
 }
 
@@ -271,7 +277,12 @@ fn reports_say_what_is_planned_with_a_bound() {
     let text = report::text::text(&Planned { model: &model, run: &run, gpu, plan: &plan });
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(words.contains("gptq weights as stored"), "{text}");
-    assert!(words.contains("not known and planned as a layer's whole weight, up to 12.00 KiB"), "{text}");
+    assert!(
+        words.contains(
+            "whose temporaries are not known: planned with a bound for Marlin's and Triton's, up to 2.07 MiB"
+        ),
+        "{text}"
+    );
 }
 
 #[test]

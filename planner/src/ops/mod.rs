@@ -28,7 +28,7 @@ use smallvec::SmallVec;
 
 pub use call::Call;
 pub use operands::{Operand, Operands};
-pub use stored::KERNEL;
+pub use stored::{KERNEL, other_kernels};
 
 pub(crate) use elementwise::{add, cast, common_type, elementwise, to};
 pub(crate) use matrix::{addmm, matmul};

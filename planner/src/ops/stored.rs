@@ -3,14 +3,15 @@
 //!
 //! ```text
 //! fp8      output; Triton's tuning of a new shape, or DeepGEMM's quantised input
-//! packed   output; the whole weight
+//! packed   output; the whole weight, or Marlin's sums
 //! ```
 
 use super::operands::one;
 use super::quantized::product_shape;
 use super::{Lowered, Operands, Returns, Row};
-use crate::bytes::MIB;
+use crate::bytes::{Bytes, MIB};
 use crate::dtype::Dtype;
+use crate::graph::{Argument, Graph};
 use crate::lower::context::Context;
 use crate::lower::tensor::Tensor;
 
@@ -28,9 +29,9 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "packed_linear",
-        signature: "input, in_features, out_features",
+        signature: "input, in_features, out_features, by_output",
         returns: Returns::One,
-        source: "gptqmodel, nn_modules/qlinear: torch.py, marlin.py, exllamav2.py",
+        source: "gptqmodel, nn_modules/qlinear: marlin.py, tritonv2.py, exllamav2.py, awq_gemm.py",
         shapes: |call| {
             let outputs = u64::try_from(call.int(2)?).map_err(|_| "a size is negative".to_owned())?;
             product_shape(call, outputs)
@@ -75,14 +76,40 @@ fn deep_gemm(context: &Context, rows: u64, columns: u64) -> u64 {
     rows.saturating_mul(blocks).saturating_mul(128 * 8 + 3 * Dtype::F32.size())
 }
 
-/// Marlin multiplies with the packed weight, exllama with the whole one where rows are many, Triton's and PyTorch's always
-/// make it. Which kernel runs is decided by gptqmodel: the whole weight is what they take at most, but for PyTorch's.
+/// gptqmodel decides which kernel runs. Marlin, its first choice, sums in a buffer of float32 and may sort its input; Triton's
+/// makes the whole weight.
 fn packed_linear(context: &mut Context, operands: &Operands) -> Lowered {
     let input = operands.tensor(0)?;
     let inputs = operands.int(1)?.max(0) as u64;
     let outputs = operands.int(2)?.max(0) as u64;
-    let (output, ..) = output_of(context, "packed_linear", input, outputs)?;
-    let bytes = inputs.saturating_mul(outputs).saturating_mul(input.dtype.size());
-    drop(context.workspace(KERNEL, bytes));
+    let (output, rows, _) = output_of(context, "packed_linear", input, outputs)?;
+    let element = input.dtype.size();
+    let whole = inputs.saturating_mul(outputs).saturating_mul(element);
+    let sorted = rows.saturating_mul(inputs).saturating_mul(element);
+    let sums = context.device.multiprocessors * rows.div_ceil(16).saturating_mul(16).min(64) * MARLIN_COLUMNS * 4;
+    drop(context.workspace(KERNEL, whole.max(sums.saturating_add(sorted))));
     one(output)
+}
+
+/// Columns of the largest tile of Marlin's kernels (`max_thread_n`; `gptq_marlin_gemm` allocates rows up to 64 of them for
+/// each multiprocessor).
+const MARLIN_COLUMNS: u64 = 256;
+
+/// The most that the other kernels for packed weights take, which plans do not count: exllama's keeps a whole weight and
+/// outputs for 8 times 2048 rows of 4 bytes (exllamav2.py, `scratch_space_fixed`); AWQ's own makes its output in 8 parts
+/// (quantization/awq/modules/linear/gemm.py).
+pub fn other_kernels(graph: &Graph) -> Bytes {
+    let packed = graph.ops.iter().filter(|op| op.operator.name == "packed_linear");
+    let bytes = packed.map(|op| match &op.arguments[..] {
+        [Argument::Tensor(input), Argument::Int(inputs), Argument::Int(outputs), by_output, ..] => {
+            let (inputs, outputs) = (inputs.unsigned_abs(), outputs.unsigned_abs());
+            let elements: u64 = graph.shapes[input.index()].iter().product();
+            match by_output {
+                Argument::Bool(true) => (elements / inputs.max(1)).saturating_mul(outputs).saturating_mul(8 * 2),
+                _ => inputs.saturating_mul(2).saturating_add(8 * 2048 * 4).saturating_mul(outputs),
+            }
+        }
+        _ => 0,
+    });
+    Bytes(bytes.max().unwrap_or(0))
 }

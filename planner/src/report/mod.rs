@@ -11,7 +11,7 @@ mod table;
 pub mod text;
 
 use crate::bytes::Bytes;
-use crate::ops::KERNEL;
+use crate::ops::{KERNEL, other_kernels};
 use crate::plan::Plan;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
@@ -118,12 +118,16 @@ impl Planned<'_> {
                  their output is planned with a bound, up to {}",
                 self.largest_kernel()
             )),
-            Method::Packed(_) => Some(format!(
-                "{} layers run gptqmodel's kernels: what they take beside their output is not known and planned as a layer's \
-                 whole weight, up to {}; its PyTorch kernel takes more, and what repacking weights takes is not counted",
-                stored.word(),
-                self.largest_kernel()
-            )),
+            Method::Packed(packed) => {
+                let other = if packed.by_output { "AWQ's own" } else { "exllama's" };
+                Some(format!(
+                    "{} layers run gptqmodel's kernels, whose temporaries are not known: planned with a bound for Marlin's and \
+                     Triton's, up to {}; not counted are {other}, which would take up to {}, and the repacking of weights",
+                    stored.word(),
+                    self.largest_kernel(),
+                    other_kernels(&self.plan.graph)
+                ))
+            }
             _ => None,
         }
     }

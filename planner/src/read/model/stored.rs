@@ -251,9 +251,12 @@ fn is_called(name: &str, end: &str) -> bool {
     }
 }
 
+/// A part of a name: whether it has letters, those, and the number behind them by its digits' count and itself.
+type KeyPart<'a> = (bool, &'a str, Option<(usize, &'a str)>);
+
 /// The order in which names are loaded: numbers as such, before words
 /// (core_model_loading.py, `dot_natural_key`).
-fn natural_key(name: &str) -> Vec<(bool, &str, Option<(usize, &str)>)> {
+fn natural_key(name: &str) -> Vec<KeyPart<'_>> {
     name.split('.')
         .map(|part| {
             let text = part.trim_end_matches(|c: char| c.is_ascii_digit());
