@@ -13,7 +13,7 @@ use planner::read::spec::Shelf;
 use planner::report::{self, Planned};
 use planner::run::{Mode, Precision, Run};
 use support::plans::{difference, gpu_of, phase_difference, run_of};
-use support::{Trace, TruthCase, records, truth_folder};
+use support::{Trace, TruthCase, lines, records};
 use tempfile::TempDir;
 
 /// A folder with a config and weights of that header; the weights' data is a hole.
@@ -32,10 +32,10 @@ fn folder(config: &serde_json::Value, header: &serde_json::Value) -> TempDir {
     folder
 }
 
-fn recorded(id: &str, file: &str) -> serde_json::Value {
-    let path = truth_folder().join("stored/models").join(id).join(file);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_str(&text).expect("JSON")
+/// The config and the header of a recorded checkpoint.
+fn recorded(id: &str) -> (serde_json::Value, serde_json::Value) {
+    let mut values = lines(&format!("tests/truth/stored/models/{id}.json.gz")).into_iter();
+    (values.next().expect("a config"), values.next().expect("a header"))
 }
 
 fn planned(record: &TruthCase, folder: &Path) -> Result<Plan, PlanError> {
@@ -44,7 +44,8 @@ fn planned(record: &TruthCase, folder: &Path) -> Result<Plan, PlanError> {
 }
 
 fn wrong_in(record: &TruthCase) -> Option<String> {
-    let folder = folder(&recorded(&record.id, "config.json"), &recorded(&record.id, "header.json"));
+    let (config, header) = recorded(&record.id);
+    let folder = folder(&config, &header);
     let plan = planned(record, folder.path()).unwrap_or_else(|error| panic!("{}: {error}", record.id));
     assert_eq!(plan.agreement, Default::default(), "{}", record.id);
     difference(&plan, &Trace::load_from("stored", &record.id)).or_else(|| phase_difference(&plan, record))
@@ -62,7 +63,7 @@ fn stored_quantised_weights_have_pytorchs_event_stream_and_figures() {
 /// The plan of a recorded checkpoint after changes to its config and header, as one line where there is none.
 fn changed(id: &str, run: &str, change: impl FnOnce(&mut serde_json::Value, &mut serde_json::Value)) -> String {
     let record = records("stored.jsonl").into_iter().find(|record| record.id == id).expect("a record");
-    let (mut config, mut header) = (recorded(id, "config.json"), recorded(id, "header.json"));
+    let (mut config, mut header) = recorded(id);
     change(&mut config["quantization_config"], &mut header);
     let folder = folder(&config, &header);
     let run = match run {
@@ -288,7 +289,8 @@ fn reports_say_what_is_planned_with_a_bound() {
 #[test]
 fn fp8_layers_leave_room_for_either_kernel_on_hopper() {
     let record = records("stored.jsonl").into_iter().find(|record| record.id == "fp8-infer").expect("a record");
-    let folder = folder(&recorded("fp8-infer", "config.json"), &recorded("fp8-infer", "header.json"));
+    let (config, header) = recorded("fp8-infer");
+    let folder = folder(&config, &header);
     let model = model::open(&folder.path().display().to_string(), None, &Shelf::default()).expect("a model");
     let catalogue = GpuCatalogue::load(None).expect("the shipped GPUs are sound");
     let kernels = |gpu: &str| {

@@ -5,9 +5,10 @@
 
 A case has the keys of record.py's; its `stored` is the `quantization_config` to quantise with before the model is saved:
 {load_in_4bit: true, bnb_4bit_quant_type: nf4, ...}. The saved folder is what is then loaded and run. The order of a
-threaded load is not defined, so loading is sequential (HF_DEACTIVATE_ASYNC_LOAD=1).
+threaded load is not defined, so loading is sequential (HF_DEACTIVATE_ASYNC_LOAD=1). ORACLE names the folder of record.py; --models DIR
+writes each checkpoint's config and header.
 """
-import importlib.util, json, os, struct, sys, tempfile
+import gzip, json, os, struct, sys, tempfile
 
 sys.path.insert(0, os.environ.get("ORACLE", os.path.dirname(os.path.abspath(__file__))))
 import record
@@ -35,12 +36,12 @@ def write(case, folder, describe_in):
     stored = os.path.join(folder, "stored")
     model.save_pretrained(stored)
     if describe_in:
-        target = os.path.join(describe_in, case["id"])
-        os.makedirs(target, exist_ok=True)
-        with open(os.path.join(target, "config.json"), "w") as f:
-            json.dump(json.load(open(os.path.join(stored, "config.json"))), f, indent=1, sort_keys=True)
-        with open(os.path.join(target, "header.json"), "w") as f:
-            json.dump(read_header(os.path.join(stored, "model.safetensors")), f, indent=0)
+        os.makedirs(describe_in, exist_ok=True)
+        with open(os.path.join(stored, "config.json")) as f:
+            config = json.load(f)
+        header = read_header(os.path.join(stored, "model.safetensors"))
+        with gzip.open(os.path.join(describe_in, case["id"] + ".json.gz"), "wt") as f:
+            f.writelines(json.dumps(value, separators=(",", ":")) + "\n" for value in (config, header))
 
 
 def stand_in_for_fp8_kernels(torch):

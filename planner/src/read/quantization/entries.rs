@@ -47,7 +47,7 @@ fn four_bit(stored: &Entries<'_>) -> Result<Method, QuantizationError> {
     Ok(Method::FourBit { kind, nested: stored.flag("bnb_4bit_use_double_quant", false)?, compute })
 }
 
-/// utils/quantization_config.py, `FineGrainedFP8Config`.
+/// `FineGrainedFP8Config`.
 pub(super) fn fp8(stored: &Entries<'_>) -> Result<Quantization, QuantizationError> {
     if stored.text("activation_scheme", "dynamic")? != "dynamic" {
         return Err(stored.wrong("activation_scheme", "only dynamic can be planned"));
@@ -73,7 +73,7 @@ pub(super) fn fp8(stored: &Entries<'_>) -> Result<Quantization, QuantizationErro
     Ok(Quantization { method: Method::Fp8 { block }, skipped: stored.names("modules_to_not_convert")? })
 }
 
-/// utils/quantization_config.py, `GPTQConfig`.
+/// `GPTQConfig`.
 pub(super) fn gptq(stored: &Entries<'_>) -> Result<Quantization, QuantizationError> {
     let bits = stored.whole("bits", "it must be 2, 3, 4 or 8")?;
     if ![2, 3, 4, 8].contains(&bits) {
@@ -83,13 +83,12 @@ pub(super) fn gptq(stored: &Entries<'_>) -> Result<Quantization, QuantizationErr
     Ok(Quantization { method: Method::Packed(packed), skipped: None })
 }
 
-/// utils/quantization_config.py, `AwqConfig`.
+/// `AwqConfig`; "version" is an older name of "format".
 pub(super) fn awq(stored: &Entries<'_>) -> Result<Quantization, QuantizationError> {
     let key = if stored.get("version").is_some() { "version" } else { "format" };
     if !stored.text(key, "gemm")?.eq_ignore_ascii_case("gemm") {
         return Err(stored.wrong(key, "only gemm can be planned"));
     }
-    // The first name is that of older configs (`AwqConfig`, "w_bit" and "q_group_size" of llm-awq are not read).
     let bits = if stored.get("bits").is_some() { stored.whole("bits", "it must be 4")? } else { 4 };
     if bits != 4 {
         return Err(stored.wrong("bits", "it must be 4"));
