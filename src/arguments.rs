@@ -134,16 +134,19 @@ pub struct PlanArguments {
     /// Checkpoint these modules' calls: none, full (as transformers does), or paths with commas between [default: none]
     #[arg(long, value_name = "MODULES", help_heading = "Run")]
     checkpoint: Option<String>,
+    /// Checkpoint with use_reentrant=True
+    #[arg(long, help_heading = "Run")]
+    reentrant: bool,
     /// When gradients go: after-step, before-forward or before-backward [default: after-step]
     #[arg(long, value_name = "WHEN", help_heading = "Run")]
     zero_grad: Option<ZeroGrad>,
-    /// Keep so many steps' losses with their graphs, as losses.append(loss) does
+    /// Keep N steps' losses with their graphs, as losses.append(loss) does
     #[arg(long, value_name = "N", help_heading = "Run")]
     keep_losses: Option<u64>,
-    /// DistributedDataParallel: one of N GPUs; keys: bucket_cap_mb, gradient_as_bucket_view, init_sync
+    /// One of N GPUs under DDP; keys: bucket_cap_mb, gradient_as_bucket_view, init_sync, static_graph
     #[arg(long, value_name = "N[,K=V]", value_parser = ddp, allow_negative_numbers = true, conflicts_with = "fsdp", help_heading = "Run")]
     ddp: Option<Parallel>,
-    /// FSDP2: one of N GPUs; keys: reshard, param_dtype, reduce_dtype, offload
+    /// One of N GPUs under FSDP2; keys: reshard, param_dtype, reduce_dtype, offload
     #[arg(long, value_name = "N[,K=V]", value_parser = fsdp, allow_negative_numbers = true, help_heading = "Run")]
     fsdp: Option<Parallel>,
     /// Train only the parameters whose full names this regular expression matches [default: all]
@@ -152,7 +155,7 @@ pub struct PlanArguments {
     /// Train LoRA adapters in place of the model: r=16,alpha=32,dropout=0.05,targets=q_proj+v_proj
     #[arg(long, value_name = "CHOICES", help_heading = "Run")]
     lora: Option<Lora>,
-    /// Quantise linear layers but the head as bitsandbytes does: nf4, fp4 or int8
+    /// Quantise linear layers as bitsandbytes does: nf4, fp4 or int8
     #[arg(long, value_name = "FORM", help_heading = "Run")]
     quantize: Option<QuantizedType>,
     /// Quantise the scales of 4-bit weights as well: true or false [default: true]
@@ -237,6 +240,7 @@ impl PlanArguments {
             clip: self.clip,
             accumulate: self.accumulate,
             checkpoint: self.checkpoint.as_deref().map(parse_checkpoint),
+            reentrant: self.reentrant.then_some(true),
             zero_grad: self.zero_grad,
             keep_losses: self.keep_losses,
             ddp: self.ddp.clone(),

@@ -66,6 +66,8 @@ pub struct Plan {
     pub precision: Precision,
     /// The names of the parameters that are trained; all where None is given.
     pub trainable: Option<regex::Regex>,
+    /// The optimizer of a run that trains.
+    pub optimizer: Option<Rc<Optimizer>>,
     /// The program.
     pub graph: Rc<Graph>,
     /// Its event stream.
@@ -152,6 +154,7 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         quantization.check(run, gpu)?;
     }
     let options: AllocatorOptions = run.allocator.parse()?;
+    let optimizer = optimizer(run)?;
     let precision = precision(model, run, quantization.as_ref())?;
     let mut graph = program(model, run, emulation)?;
     run.check_trainable(&graph.parameters)?;
@@ -179,7 +182,7 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         cub: emulation.cub,
         parallel: run.parallel.clone(),
         attention_kernel: run.sdpa.filter(|_| run.attention == Attention::Sdpa),
-        optimizer: optimizer(run)?,
+        optimizer: optimizer.clone(),
     };
     let without = Settings { training: false, ..settings.clone() };
     let stream = lower(&graph, &device(gpu), settings).map_err(|error| {
@@ -206,6 +209,7 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         architecture,
         precision,
         trainable,
+        optimizer,
         graph,
         stream,
         outcome,
@@ -259,6 +263,7 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
         ],
         attention: run.attention.word().to_owned(),
         checkpoint: run.checkpoint.clone(),
+        reentrant: run.reentrant,
         quantize: run.quantize.map(|kind| (kind, run.double_quant)),
         stored: model.stored_layers()?.map(Rc::new),
         lora: run.lora.clone(),

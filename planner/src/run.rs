@@ -298,6 +298,8 @@ pub struct Run {
     pub accumulate: u64,
     /// Which modules' calls are checkpointed in training.
     pub checkpoint: Checkpointing,
+    /// Whether checkpoints are as `use_reentrant=True` does it.
+    pub reentrant: bool,
     /// When gradients are let go.
     pub zero_grad: ZeroGrad,
     /// How many steps' losses are kept, with their graphs, as `losses.append(loss)` does.
@@ -340,6 +342,7 @@ impl Default for Run {
             clip: None,
             accumulate: 1,
             checkpoint: Checkpointing::Off,
+            reentrant: false,
             zero_grad: ZeroGrad::default(),
             keep_losses: 0,
             parallel: None,
@@ -466,6 +469,14 @@ impl Run {
         }
         if let Some(norm) = self.clip.filter(|norm| !norm.is_finite() || *norm <= 0.0) {
             return Err(RunError::Clip { value: norm.to_string() });
+        }
+        if self.reentrant && self.checkpoint == Checkpointing::Off {
+            return Err(RunError::Contradiction("reentrant is a way to checkpoint: give checkpoint too"));
+        }
+        if self.reentrant && matches!(self.parallel, Some(Parallel::Fsdp(_))) {
+            return Err(RunError::Contradiction(
+                "reentrant checkpoints under fsdp are not planned: leave reentrant out",
+            ));
         }
         if self.lora.is_some() && self.trainable.is_some() {
             return Err(RunError::Contradiction("lora trains its adapters alone: leave trainable out"));

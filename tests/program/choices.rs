@@ -57,7 +57,22 @@ fn choices_that_do_not_go_together() {
         folder.error("kept losses in inference", &["plan", "gpt2", "--mode", "infer", "--keep-losses", "2"]),
         folder.error("nested checkpoints", &["plan", "gpt2", "--checkpoint", "transformer.h.0,transformer.h.0.mlp"]),
         folder.error("an unknown module", &["plan", "gpt2", "--checkpoint", "transformer.h.99"]),
+        folder.error("reentrant without a checkpoint", &["plan", "gpt2", "--reentrant"]),
+        folder.error("reentrant under fsdp", &["plan", "gpt2", "--checkpoint", "full", "--reentrant", "--fsdp", "4"]),
+        folder.error(
+            "reentrant with named arguments",
+            &["plan", "gpt2", "--checkpoint", "transformer.h.0.attn", "--reentrant"],
+        ),
         folder.error("a file that is not there", &["plan", "gpt2", "--checkpoint", "@layers.txt"]),
     ];
     assert_snapshot("errors_choices", &errors.concat());
+}
+
+#[test]
+fn an_optimizer_that_cannot_step_over_shards_is_planned_with_a_warning() {
+    let warnings = |optimizer: &str| {
+        json_of(&["plan", "gpt2", "--fsdp", "4", "--optimizer", optimizer, "--format", "json"])["warnings"].to_string()
+    };
+    assert!(warnings("adamw8bit").contains("cannot step over FSDP2's parameters"));
+    assert_eq!(warnings("adamw"), "[]");
 }

@@ -94,7 +94,7 @@ impl Machine {
     /// Runs a module's `forward`: its arguments are held until it has returned.
     fn call_module(&mut self, object: &Rc<Object>, mut given: Given) -> Outcome<Value> {
         let Some(module) = object.module else { return self.error("only modules can be called") };
-        let checkpoint = self.begin_checkpoint(object, module, &mut given);
+        let checkpoint = self.begin_checkpoint(object, module, &mut given)?;
         let held = given.clone_values();
         let call = self.begin_call(module, &held);
         self.steps.borrow_mut().push(Step::Enter(module));
@@ -107,8 +107,8 @@ impl Machine {
             self.end_call(call, result);
         }
         self.steps.borrow_mut().push(Step::Exit(module));
-        if checkpoint {
-            self.steps.borrow_mut().push(Step::ExitCheckpoint);
+        if let (Some(checkpoint), Ok(result)) = (checkpoint, &result) {
+            self.end_checkpoint(checkpoint, result);
         }
         result
     }

@@ -6,10 +6,11 @@
 use std::rc::Rc;
 
 use super::call::Given;
+use super::hooked::flatten;
 use super::machine::{Machine, Outcome};
 use super::unroll::Checkpointing;
 use super::value::{Object, Reference, Value};
-use super::{Checkpoint, CheckpointId, ModuleId, Step, TensorId};
+use super::{Checkpoint, CheckpointId, ModuleId, ReentrantCall, Step, TensorId};
 
 /// A checkpointed call whose backward is to come, with the references that its frame holds.
 #[derive(Debug)]
@@ -106,9 +107,14 @@ impl Machine {
     }
 
     /// Begins a checkpointed call, if this is one.
-    pub(super) fn begin_checkpoint(&mut self, object: &Rc<Object>, module: ModuleId, given: &mut Given) -> bool {
+    pub(super) fn begin_checkpoint(
+        &mut self,
+        object: &Rc<Object>,
+        module: ModuleId,
+        given: &mut Given,
+    ) -> Outcome<Option<CheckpointId>> {
         if !self.checkpointed.contains(&module) {
-            return false;
+            return Ok(None);
         }
         let switched = matches!(object.attributes.borrow().get("gradient_checkpointing"), Some(Value::Bool(true)));
         for (name, value) in &mut given.named {
@@ -117,12 +123,34 @@ impl Machine {
             }
         }
         let id = CheckpointId(self.checkpoints.len() as u32);
+        // transformers hands `checkpoint` the layer with its named arguments bound; a module of one's own is handed as it is
+        if let (true, false, Some((name, _))) = (self.reentrant, switched, given.named.first()) {
+            let path = &self.modules[module.index()].path;
+            return self.error(format!(
+                "checkpoint: `{path}` is called with `{name}=`, and reentrant checkpoints take no named arguments \
+                 (torch/utils/checkpoint.py): leave reentrant out"
+            ));
+        }
         let mut arguments = Vec::new();
         let given = given.aside(&mut arguments);
-        self.checkpoints.push(Checkpoint { arguments, ..Checkpoint::default() });
+        let reentrant = self.reentrant.then(|| {
+            let tensor = |value: &Value| if let Value::Tensor(held) = value { Some(held.tensor) } else { None };
+            let inputs: Vec<TensorId> = given.positional.iter().filter_map(tensor).collect();
+            arguments.retain(|tensor| !inputs.contains(tensor));
+            ReentrantCall { inputs, ..ReentrantCall::default() }
+        });
+        self.checkpoints.push(Checkpoint { arguments, reentrant, ..Checkpoint::default() });
         self.steps.borrow_mut().push(Step::EnterCheckpoint(id));
         self.pending.push(Pending { id, object: object.clone(), module, given });
-        true
+        Ok(Some(id))
+    }
+
+    /// Ends it.
+    pub(super) fn end_checkpoint(&mut self, id: CheckpointId, result: &Value) {
+        if let Some(call) = &mut self.checkpoints[id.index()].reentrant {
+            flatten(result, &mut call.results);
+        }
+        self.steps.borrow_mut().push(Step::ExitCheckpoint(id));
     }
 
     /// Unrolls the second runs of all calls whose backward has just been asked for, the last call first.
@@ -131,8 +159,19 @@ impl Machine {
         let program = std::mem::take(&mut *self.steps.borrow_mut());
         for Pending { id, object, module, given } in pending.into_iter().rev() {
             let result = self.forward(&object, module, given.clone())?;
-            drop(result);
+            // a reentrant call holds what its second run gave until it has gone backward through it
+            let held = match &mut self.checkpoints[id.index()].reentrant {
+                Some(call) => {
+                    flatten(&result, &mut call.recomputed);
+                    Some(result)
+                }
+                None => {
+                    drop(result);
+                    None
+                }
+            };
             let recompute = std::mem::take(&mut *self.steps.borrow_mut());
+            drop(held);
             drop(given);
             drop(object);
             let release = std::mem::take(&mut *self.steps.borrow_mut());

@@ -28,7 +28,7 @@ impl Machine {
 }
 
 /// The tensors within a value, each once.
-fn flatten(value: &Value, tensors: &mut Vec<TensorId>) {
+pub(super) fn flatten(value: &Value, tensors: &mut Vec<TensorId>) {
     match value {
         Value::Tensor(reference) if !tensors.contains(&reference.tensor) => tensors.push(reference.tensor),
         Value::Sequence(values) => values.iter().for_each(|value| flatten(value, tensors)),

@@ -41,6 +41,8 @@ pub struct Machine {
     pub(super) ops: Vec<Op>,
     /// The modules whose calls are checkpointed.
     pub(super) checkpointed: FxHashSet<ModuleId>,
+    /// Whether they are as `use_reentrant=True` does it.
+    pub(super) reentrant: bool,
     /// The module whose output needs a gradient.
     pub(super) input_embedding: Option<ModuleId>,
     /// Where the modules of adapters begin: they are in training mode as they were made.
@@ -78,6 +80,7 @@ impl Machine {
             shapes: Vec::new(),
             ops: Vec::new(),
             checkpointed: FxHashSet::default(),
+            reentrant: false,
             input_embedding: None,
             adapters_from: usize::MAX,
             pending: Vec::new(),

@@ -79,13 +79,27 @@ id!(
 /// A checkpointed call of a module, as Python runs it again in backward.
 #[derive(Clone, Debug, Default)]
 pub struct Checkpoint {
-    /// The tensors among the call's arguments: the frame refers to them beside Python's own names.
+    /// The tensors among the call's arguments, which it holds beside Python's own names; of a reentrant call without its
+    /// `inputs`.
     pub arguments: Vec<TensorId>,
+    /// What autograd sees of a reentrant call; None of a non-reentrant one, which it sees through.
+    pub reentrant: Option<ReentrantCall>,
     /// The second run of the module's forward. Regions run again in the reverse of their order, each before the one
     /// before it: what the first run left in Python's objects (a cache) is as it will be then.
     pub recompute: Vec<Step>,
     /// What Python lets go when the region's last saved tensor has been used: what objects among the arguments held.
     pub release: Vec<Step>,
+}
+
+/// A reentrant checkpoint's call, which is one function to autograd (torch/utils/checkpoint.py, `CheckpointFunction`).
+#[derive(Clone, Debug, Default)]
+pub struct ReentrantCall {
+    /// The positional arguments that are tensors: gradients flow through them alone.
+    pub inputs: Vec<TensorId>,
+    /// What it gave.
+    pub results: Vec<TensorId>,
+    /// What its second run gives.
+    pub recomputed: Vec<TensorId>,
 }
 
 /// A call of the model or of a block, with the tensors that a hook on it sees: those in its positional and named arguments,
@@ -121,6 +135,8 @@ pub struct Parameter {
     pub module: ModuleId,
     /// Its place in `model.named_parameters()`; buffers have none.
     pub place: Option<u32>,
+    /// Its place where a module's own parameters come after its children's, as `fully_shard` goes through them.
+    pub children_first: u32,
     /// The tensor that it is in the program.
     pub tensor: TensorId,
     /// Its shape.
@@ -248,7 +264,7 @@ pub enum Step {
     /// A checkpointed call begins.
     EnterCheckpoint(CheckpointId),
     /// A checkpointed call has returned.
-    ExitCheckpoint,
+    ExitCheckpoint(CheckpointId),
 }
 
 /// A program and the model that it runs.

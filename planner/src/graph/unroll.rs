@@ -26,6 +26,8 @@ pub struct Loop {
     pub attention: String,
     /// Which modules' calls are checkpointed.
     pub checkpoint: Checkpointing,
+    /// Whether checkpoints are reentrant.
+    pub reentrant: bool,
     /// How linear layers are quantised, and whether their scales are as well.
     pub quantize: Option<(QuantizedType, bool)>,
     /// The layers whose weights the checkpoint stores quantised.
@@ -110,6 +112,7 @@ impl Machine {
             Some(lora) => self.enlist_adapted(model, lora, wanted)?,
         }
         if wanted.training {
+            self.reentrant = wanted.reentrant;
             self.choose_checkpoints(model, &wanted.checkpoint)?;
         }
         self.number(model);

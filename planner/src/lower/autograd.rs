@@ -9,6 +9,7 @@
 //! forward broadcast, cast where it had another type); then the incoming gradients and what was saved go; then each
 //! output joins the input buffer of the next node.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::BinaryHeap;
 use std::fmt;
@@ -78,7 +79,7 @@ pub struct Node {
     outputs: SmallVec<[(Dims, Dtype); 1]>,
     apply: RefCell<Option<Apply>>,
     /// What a node written in Python keeps as attributes: it goes with the node, not when the node has run.
-    pub(super) attributes: RefCell<Vec<Tensor>>,
+    pub(super) attributes: RefCell<Vec<Rc<dyn Any>>>,
 }
 
 impl fmt::Debug for Node {
@@ -162,17 +163,28 @@ struct Waiting {
 /// `loss.backward()`.
 pub fn backward(context: &mut Context, loss: &Tensor) -> Result<(), String> {
     let root = loss.gradient.borrow().clone();
-    let Edge::Node(node, output) = &root else {
+    if !matches!(root, Edge::Node(..)) {
         return Err("the loss does not depend on anything that needs a gradient".to_owned());
-    };
+    }
     // torch/autograd/__init__.py, `_make_grads`: Python holds the first gradient until backward returns.
     let ones = context.empty_like("ones_like", loss);
-    let mut waiting = dependencies(node);
+    execute(context, vec![(root, ones.clone())])?;
+    let (thread, enabled) = context.enter_backward();
+    super::parallel::backward_done(context);
+    context.leave_backward(thread, enabled);
+    drop(ones);
+    Ok(())
+}
+
+/// Runs the nodes that these lead to, with the gradients of what they made (engine.cpp, `Engine::execute`). A node's own
+/// function may come here too: it then runs to its end before the nodes that wait outside.
+pub(super) fn execute(context: &mut Context, roots: Vec<(Edge, Tensor)>) -> Result<(), String> {
+    let mut waiting = dependencies(roots.iter().map(|(edge, _)| edge));
     let (thread, enabled) = context.enter_backward();
     let mut queue = BinaryHeap::new();
-    let mut inputs = Gradients::new();
-    put(context, &mut inputs, *output, ones.clone());
-    queue.push(Ready { sequence: node.sequence, target: root.clone(), inputs });
+    for (edge, gradient) in roots {
+        deliver(context, edge, Some(gradient), &mut waiting, &mut queue);
+    }
     while let Some(Ready { target, inputs, .. }) = queue.pop() {
         match target {
             Edge::Node(node, _) => run(context, &node, inputs, &mut waiting, &mut queue)?,
@@ -183,27 +195,26 @@ pub fn backward(context: &mut Context, loss: &Tensor) -> Result<(), String> {
             Edge::None => {}
         }
     }
-    super::parallel::backward_done(context);
     context.leave_backward(thread, enabled);
-    drop(ones);
     Ok(())
 }
 
-/// How many gradients each node reachable from the root waits for (engine.cpp, `compute_dependencies`).
-fn dependencies(root: &Rc<Node>) -> FxHashMap<usize, Waiting> {
+/// How many gradients each node reachable from the roots waits for, the roots' own included (engine.cpp,
+/// `compute_dependencies`).
+fn dependencies<'a>(roots: impl Iterator<Item = &'a Edge>) -> FxHashMap<usize, Waiting> {
     let mut waiting: FxHashMap<usize, Waiting> = FxHashMap::default();
-    let mut unseen = vec![root.clone()];
-    while let Some(node) = unseen.pop() {
-        for edge in node.edges.borrow().iter() {
-            let Some(key) = key(edge) else { continue };
-            let entry = waiting.entry(key).or_default();
-            entry.dependencies += 1;
-            if entry.dependencies == 1
-                && let Edge::Node(next, _) = edge
-            {
-                unseen.push(next.clone());
-            }
+    let mut unseen = Vec::new();
+    let mut count = |edge: &Edge, unseen: &mut Vec<Rc<Node>>| {
+        let Some(key) = key(edge) else { return };
+        let entry = waiting.entry(key).or_default();
+        entry.dependencies += 1;
+        if let (1, Edge::Node(next, _)) = (entry.dependencies, edge) {
+            unseen.push(next.clone());
         }
+    };
+    roots.for_each(|edge| count(edge, &mut unseen));
+    while let Some(node) = unseen.pop() {
+        node.edges.borrow().iter().for_each(|edge| count(edge, &mut unseen));
     }
     waiting
 }
@@ -238,21 +249,32 @@ fn run(
     super::checkpoint::release(context);
     outputs.resize(edges.len(), None);
     for (edge, output) in edges.into_iter().zip(outputs) {
-        let Some(key) = key(&edge) else { continue };
-        let entry = waiting.entry(key).or_default();
-        entry.dependencies -= 1;
-        if let Some(gradient) = output {
-            let position = if let Edge::Node(_, position) = &edge { *position } else { 0 };
-            put(context, &mut entry.inputs, position, gradient);
-        }
-        if entry.dependencies == 0 {
-            let inputs = std::mem::take(&mut entry.inputs);
-            let sequence = if let Edge::Node(next, _) = &edge { next.sequence } else { u64::MAX };
-            queue.push(Ready { sequence, target: edge, inputs });
-        }
+        deliver(context, edge, output, waiting, queue);
     }
     context.leave_node(outer);
     Ok(())
+}
+
+/// Joins a gradient, if there is one, to those that its node or leaf waits for; after the last one it is ready.
+fn deliver(
+    context: &mut Context,
+    edge: Edge,
+    gradient: Option<Tensor>,
+    waiting: &mut FxHashMap<usize, Waiting>,
+    queue: &mut BinaryHeap<Ready>,
+) {
+    let Some(key) = key(&edge) else { return };
+    let entry = waiting.entry(key).or_default();
+    entry.dependencies -= 1;
+    if let Some(gradient) = gradient {
+        let position = if let Edge::Node(_, position) = &edge { *position } else { 0 };
+        put(context, &mut entry.inputs, position, gradient);
+    }
+    if entry.dependencies == 0 {
+        let inputs = std::mem::take(&mut entry.inputs);
+        let sequence = if let Edge::Node(next, _) = &edge { next.sequence } else { u64::MAX };
+        queue.push(Ready { sequence, target: edge, inputs });
+    }
 }
 
 /// engine.cpp, `validate_outputs`: a gradient takes the sizes and the type of what it is the gradient of.

@@ -13,6 +13,8 @@
 //! the last tensor that is needed is an input, the operator that takes it does not run again. Once the region has stopped,
 //! what the operator at hand still asks for makes no event.
 
+pub(super) mod reentrant;
+
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
@@ -33,6 +35,22 @@ pub struct Frame {
     has_run_again: Cell<bool>,
     /// Where the frame tells that it is gone.
     gone: Rc<RefCell<Vec<CheckpointId>>>,
+}
+
+impl Frame {
+    /// A call that begins or ends now, with what it holds.
+    fn new(context: &Context, id: CheckpointId) -> Frame {
+        let held = |id: &TensorId| Some((*id, context.values[id.index()].clone()?));
+        Frame {
+            id,
+            arguments: context.graph.checkpoints[id.index()].arguments.iter().filter_map(held).collect(),
+            autocast: context.autocast.is_on(),
+            holders: RefCell::default(),
+            recomputed: RefCell::default(),
+            has_run_again: Cell::new(false),
+            gone: context.gone_frames.clone(),
+        }
+    }
 }
 
 impl Drop for Frame {
@@ -84,25 +102,17 @@ pub(super) struct Recomputation {
 
 /// A region begins.
 pub(super) fn enter(context: &mut Context, id: CheckpointId) {
-    if !context.grad_enabled {
-        return;
+    if context.graph.checkpoints[id.index()].reentrant.is_some() {
+        reentrant::enter(context, id);
+    } else if context.grad_enabled {
+        context.frame = Some(Rc::new(Frame::new(context, id)));
     }
-    let held = |id: &TensorId| Some((*id, context.values[id.index()].clone()?));
-    let arguments = context.graph.checkpoints[id.index()].arguments.iter().filter_map(held).collect();
-    context.frame = Some(Rc::new(Frame {
-        id,
-        arguments,
-        autocast: context.autocast.is_on(),
-        holders: RefCell::default(),
-        recomputed: RefCell::default(),
-        has_run_again: Cell::new(false),
-        gone: context.gone_frames.clone(),
-    }));
 }
 
 /// A region ends.
-pub(super) fn exit(context: &mut Context) {
+pub(super) fn exit(context: &mut Context, id: CheckpointId) {
     context.frame = None;
+    reentrant::exit(context, id);
 }
 
 /// Keeps a tensor for backward: in a region, its place; where a region runs again, its place's tensor.
@@ -128,16 +138,25 @@ fn run_again(context: &mut Context, frame: &Rc<Frame>) {
     let places = frame.holders.borrow().len();
     frame.recomputed.borrow_mut().resize(places, None);
     let again = Recomputation { frame: frame.clone(), next: 0, stopped: false };
-    let outer_again = context.recomputation.replace(again);
+    let outer = context.recomputation.replace(again);
+    replay(context, frame, frame.arguments.iter().cloned(), |_| ());
+    context.recomputation = outer;
+}
+
+/// Runs a region's second run on these arguments, as it was called; gives what `results` takes of it before the arguments
+/// and autocast's casts go.
+fn replay<T>(
+    context: &mut Context,
+    frame: &Frame,
+    arguments: impl Iterator<Item = (TensorId, Tensor)>,
+    results: impl FnOnce(&mut Context) -> T,
+) -> T {
     let outer_autocast = std::mem::take(&mut context.autocast);
     let outer_node = context.leave_nodes();
     let enabled = std::mem::replace(&mut context.grad_enabled, true);
     context.autocast.enter(frame.autocast);
-    let gone: Vec<&(TensorId, Tensor)> =
-        frame.arguments.iter().filter(|(id, _)| context.values[id.index()].is_none()).collect();
-    for (id, tensor) in &gone {
-        context.values[id.index()] = Some(tensor.clone());
-    }
+    let bind = |(id, tensor): (TensorId, Tensor)| (id, context.values[id.index()].replace(tensor));
+    let outer_values: Vec<(TensorId, Option<Tensor>)> = arguments.map(bind).collect();
     let graph = context.graph.clone();
     for step in &graph.checkpoints[frame.id.index()].recompute {
         let stopped = context.recomputation.as_ref().is_some_and(|again| again.stopped);
@@ -147,13 +166,14 @@ fn run_again(context: &mut Context, frame: &Rc<Frame>) {
             _ => {}
         }
     }
-    for (id, _) in gone {
-        context.values[id.index()] = None;
+    let results = results(context);
+    for (id, value) in outer_values {
+        context.values[id.index()] = value;
     }
     context.autocast = outer_autocast;
     context.grad_enabled = enabled;
     context.return_to_node(outer_node);
-    context.recomputation = outer_again;
+    results
 }
 
 /// Lets go of what frames held that are gone: Python's references to their arguments.

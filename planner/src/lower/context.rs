@@ -1,5 +1,6 @@
 //! What runs while a program is lowered: the log, the device, grad mode, and the memory that libraries keep.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -74,6 +75,8 @@ pub struct Context {
     pub(super) values: Vec<Option<Tensor>>,
     /// The checkpointed call that runs forward.
     pub(super) frame: Option<Rc<Frame>>,
+    /// The reentrant checkpoint's call that runs forward.
+    pub(super) reentrant: Option<checkpoint::reentrant::Running>,
     /// The checkpointed call that runs again.
     pub(super) recomputation: Option<Recomputation>,
     /// Frames that are gone and whose arguments wait to be let go.
@@ -96,8 +99,8 @@ pub struct Context {
     pub(super) scaler: Rc<Attributes>,
     /// The parameter on whose behalf memory is asked for.
     pub(super) parameter: Option<u32>,
-    /// Bytes that the optimizer keeps on the host.
-    pub(super) host_bytes: u64,
+    /// What lies on the host, in a stream of its own.
+    pub(super) host: Rc<Log>,
     /// The types of the program's tensors, which code may ask for after their end.
     pub(super) dtypes: Vec<Option<Dtype>>,
     /// Scales and tables of quantised weights.
@@ -131,6 +134,7 @@ impl Context {
             dynamic_codes: None,
             graph,
             frame: None,
+            reentrant: None,
             recomputation: None,
             gone_frames: Rc::default(),
             failure: None,
@@ -142,7 +146,7 @@ impl Context {
             group: None,
             scaler: Rc::default(),
             parameter: None,
-            host_bytes: 0,
+            host: Rc::default(),
             tuned: Default::default(),
             blas: [None, None],
             blas_lt: [None, None],
@@ -162,6 +166,19 @@ impl Context {
         }
         let allocation = self.allocation(op, bytes, parameter);
         self.log.allocate(allocation)
+    }
+
+    /// Runs something whose memory lies on the host.
+    pub(super) fn on_host<T>(&mut self, run: impl FnOnce(&mut Context) -> T) -> T {
+        let device = std::mem::replace(&mut self.log, self.host.clone());
+        let result = run(self);
+        self.log = device;
+        result
+    }
+
+    /// Whether the trained parameters, and so their gradients and the optimizer, lie on the host.
+    pub(super) fn optimizes_on_host(&self) -> bool {
+        matches!(&self.settings.parallel, Some(crate::run::Parallel::Fsdp(fsdp)) if fsdp.offload)
     }
 
     /// An allocation by whoever runs now.
@@ -254,11 +271,11 @@ impl Context {
         (self.module, self.node) = outer;
     }
 
-    /// Hangs a tensor on the node that made `output`, as a function written in Python does (`ctx.tensors = ...`): neither
+    /// Hangs something on the node that made `output`, as a function written in Python does (`ctx.tensors = ...`): neither
     /// checkpointing nor the end of the node's run lets it go.
-    pub fn keep_with_node(&mut self, output: &Tensor, kept: &Tensor) {
+    pub(crate) fn keep_with_node(&mut self, output: &Tensor, kept: Rc<dyn Any>) {
         if let Edge::Node(node, _) = &*output.gradient.borrow() {
-            node.attributes.borrow_mut().push(detach(kept));
+            node.attributes.borrow_mut().push(kept);
         }
     }
 

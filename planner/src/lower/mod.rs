@@ -24,7 +24,6 @@ pub mod tensor;
 use std::fmt;
 use std::rc::Rc;
 
-use crate::bytes::Bytes;
 use crate::graph::{Argument, DtypeArgument, Graph, ModuleId, Op, Step};
 use crate::ops::{Operand, Operands};
 use crate::schedule::Stream;
@@ -59,9 +58,12 @@ pub fn lower(graph: &Rc<Graph>, device: &Device, settings: Settings) -> Result<S
     for step in &graph.steps {
         match step {
             Step::Op(id) => run(&mut context, &graph.ops[id.index()]),
-            Step::Drop(tensor) => context.values[tensor.index()] = None,
+            Step::Drop(tensor) => {
+                context.values[tensor.index()] = None;
+                checkpoint::release(&mut context);
+            }
             Step::EnterCheckpoint(id) => checkpoint::enter(&mut context, *id),
-            Step::ExitCheckpoint => checkpoint::exit(&mut context),
+            Step::ExitCheckpoint(id) => checkpoint::exit(&mut context, *id),
             Step::EnterCall(id) => parallel::before_call(&mut context, *id),
             Step::ExitCall(id) => parallel::after_call(&mut context, *id),
             Step::Enter(_) | Step::Exit(_) => {}
@@ -71,7 +73,7 @@ pub fn lower(graph: &Rc<Graph>, device: &Device, settings: Settings) -> Result<S
         }
     }
     let mut stream = context.log.take();
-    stream.host = Bytes(context.host_bytes);
+    stream.host = context.host.take().kept_at_most();
     Ok(stream)
 }
 

@@ -197,7 +197,7 @@ fn matmul_8bit(context: &mut Context, operands: &Operands) -> Lowered {
                 smallvec![needs_input.then(|| int8_gradient(context, g, dtype, &weight_sizes, sizes)), None, None]
             }),
         );
-        context.keep_with_node(&output, &kept);
+        context.keep_with_node(&output, crate::lower::context::detach(&kept));
     }
     one(output)
 }

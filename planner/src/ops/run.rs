@@ -35,10 +35,7 @@ pub(super) const ROWS: &[Row] = &[
     }),
     row("make_optimizer", "", |context, _| optimizer::init(context).and_then(nothing)),
     row("optimizer_step", "", |context, _| optimizer::step(context).and_then(nothing)),
-    row("clip_grad_norm_", "", |context, _| {
-        let given = vec![optimizer::parameters(context)];
-        optimizer::call_shared(context, "clip_grad_norm", given).and_then(nothing)
-    }),
+    row("clip_grad_norm_", "", |context, _| optimizer::clip(context).and_then(nothing)),
     Row {
         name: "scale_loss",
         signature: "loss",

@@ -5,6 +5,7 @@
 //! --optimizer adamw,fused=true  -- choose -->  Optimizer: options with their values, functions to run at each step
 //! ```
 
+use std::cell::OnceCell;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -36,14 +37,50 @@ pub struct Optimizer {
     pub name: String,
     /// What it was read from.
     pub source: String,
+    /// What a user should know who steps it over FSDP2's shards.
+    pub when_sharded: Option<String>,
     /// What its code finds in `group`.
     pub settings: Vec<(Rc<str>, Setting)>,
     /// The function that runs when it is made.
     pub init: Option<Rc<Function>>,
     /// The function that runs at each step.
     pub step: Rc<Function>,
-    /// The functions that those call, with gradient clipping and the loss scaler.
-    pub functions: FxHashMap<Rc<str>, Rc<Function>>,
+    /// The functions of its file.
+    functions: Functions,
+    /// Gradient clipping and the loss scaler: read when one of them is first asked for.
+    companions: OnceCell<Functions>,
+}
+
+type Functions = FxHashMap<Rc<str>, Rc<Function>>;
+
+impl Optimizer {
+    /// The function of that name which its code may call.
+    pub fn function(&self, name: &str) -> Option<Rc<Function>> {
+        self.functions.get(name).or_else(|| self.companions.get()?.get(name)).cloned()
+    }
+
+    /// A function that every optimizer may be used with: gradient clipping, or one of the loss scaler's.
+    ///
+    /// # Errors
+    /// A wrong spec, or a function that it lacks.
+    pub fn companion(&self, name: &str) -> Result<Rc<Function>, SpecError> {
+        if self.companions.get().is_none() {
+            let mut read = Functions::default();
+            for path in COMPANIONS {
+                let text = specs::embedded(path).unwrap_or_default();
+                let file: Rc<str> = format!("specs/{path}").into();
+                let parsed: FileText = spec::yaml(&file, text)?;
+                read.extend(functions(&parsed, &file, text)?);
+            }
+            read.insert("optimizer_step".into(), self.step.clone());
+            self.companions.get_or_init(|| read);
+        }
+        let missing = || {
+            let files = COMPANIONS.map(|path| format!("specs/{path}")).join(", ");
+            SpecError::new(&files.into(), Position::default(), &format!("there is no function `{name}`"))
+        };
+        self.function(name).ok_or_else(missing)
+    }
 }
 
 /// Why a choice of an optimizer means nothing.
@@ -86,6 +123,8 @@ struct FileText {
     _name: String,
     source: String,
     #[serde(default)]
+    when_sharded: Option<String>,
+    #[serde(default)]
     optimizers: IndexMap<String, OptimizerText>,
     functions: IndexMap<String, String>,
 }
@@ -108,8 +147,8 @@ fn folded(name: &str) -> String {
     name.to_ascii_lowercase().replace(['_', '-'], "")
 }
 
-/// The files of the folder that every optimizer may call: clipping and the loss scaler.
-const SHARED: [&str; 2] = ["optimizers/clip.yaml", "optimizers/grad_scaler.yaml"];
+/// What every optimizer may be used with: clipping and the loss scaler, which calls `optimizer_step`.
+const COMPANIONS: [&str; 2] = ["optimizers/clip.yaml", "optimizers/grad_scaler.yaml"];
 
 /// Finds an optimizer by its name, the user's folder first, and gives its options their values.
 ///
@@ -173,26 +212,29 @@ fn ready(
     parsed: &FileText,
     (file, text): (&Rc<str>, &str),
 ) -> Result<Optimizer, OptimizerError> {
-    let mut functions = FxHashMap::default();
-    let mut add = |list: Vec<Function>| {
-        functions.extend(list.into_iter().map(|function| (Rc::from(function.name.as_str()), Rc::new(function))));
-    };
-    for path in SHARED {
-        let shared: Rc<str> = format!("specs/{path}").into();
-        let Some(text) = specs::embedded(path) else { continue };
-        let parsed: FileText = spec::yaml(&shared, text)?;
-        add(spec::functions(&parsed.functions, &shared, text)?);
-    }
-    add(spec::functions(&parsed.functions, file, text)?);
+    let functions = functions(parsed, file, text)?;
     let function = |wanted: &String| {
         let missing = || SpecError::new(file, Position::default(), &format!("{name}: there is no function `{wanted}`"));
         functions.get(wanted.as_str()).cloned().ok_or_else(missing)
     };
     let step = function(&entry.step)?;
     let init = entry.init.as_ref().map(function).transpose()?;
-    functions.insert("optimizer_step".into(), step.clone());
     let settings = settings(choice, name, entry)?;
-    Ok(Optimizer { name: name.to_owned(), source: parsed.source.clone(), settings, init, step, functions })
+    Ok(Optimizer {
+        name: name.to_owned(),
+        source: parsed.source.clone(),
+        when_sharded: parsed.when_sharded.clone(),
+        settings,
+        init,
+        step,
+        functions,
+        companions: OnceCell::new(),
+    })
+}
+
+fn functions(parsed: &FileText, file: &Rc<str>, text: &str) -> Result<Functions, SpecError> {
+    let functions = spec::functions(&parsed.functions, file, text)?.into_iter();
+    Ok(functions.map(|function| (Rc::from(function.name.as_str()), Rc::new(function))).collect())
 }
 
 fn settings(

@@ -58,6 +58,8 @@ pub struct Wishes {
     /// Which modules' calls are checkpointed: none, full, or a list of paths.
     #[serde(deserialize_with = "checkpoint")]
     pub checkpoint: Option<Checkpointing>,
+    /// Whether checkpoints are as `use_reentrant=True` does it.
+    pub reentrant: Option<bool>,
     /// When gradients are let go: after-step, before-forward or before-backward.
     #[serde(deserialize_with = "word", alias = "zero_grad")]
     pub zero_grad: Option<ZeroGrad>,
@@ -207,6 +209,7 @@ impl Wishes {
             clip: self.clip.or(other.clip),
             accumulate: self.accumulate.or(other.accumulate),
             checkpoint: self.checkpoint.or(other.checkpoint),
+            reentrant: self.reentrant.or(other.reentrant),
             zero_grad: self.zero_grad.or(other.zero_grad),
             keep_losses: self.keep_losses.or(other.keep_losses),
             ddp: self.ddp.or(other.ddp),
@@ -240,6 +243,7 @@ impl Wishes {
             clip: self.clip.or(default.clip),
             accumulate: self.accumulate.unwrap_or(default.accumulate),
             checkpoint: self.checkpoint.clone().unwrap_or(default.checkpoint),
+            reentrant: self.reentrant.unwrap_or(default.reentrant),
             zero_grad: self.zero_grad.unwrap_or(default.zero_grad),
             keep_losses: self.keep_losses.unwrap_or(default.keep_losses),
             parallel: self.ddp.clone().or(self.fsdp.clone()).or(self.parallel.clone()),

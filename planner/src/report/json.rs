@@ -30,7 +30,7 @@ pub struct Report {
     pub out_of_memory: Option<OutOfMemoryReport>,
     pub given_back: Option<GivenBackReport>,
     pub outside_allocator: Option<OutsideReport>,
-    /// Optimizer states in the host's memory.
+    /// What the run keeps in the host's memory, at most.
     pub host: Bytes,
     pub parameters: ParametersReport,
     pub phases: Vec<PhaseReport>,
@@ -72,6 +72,8 @@ pub struct RunReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parallel: Option<String>,
     pub checkpoint: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reentrant: bool,
     pub steps: u64,
     pub attention: &'static str,
     pub sdpa: &'static str,
@@ -193,7 +195,7 @@ pub fn report(planned: &Planned<'_>) -> Report {
         headroom: plan.headroom(),
         out_of_memory: out_of_memory(planned),
         given_back: given_back(planned),
-        host: plan.stream.host,
+        host: plan.stream.host_bytes(),
         outside_allocator: plan.outside.clone().map(|outside| OutsideReport {
             least: outside.least,
             most: outside.most,
@@ -228,6 +230,7 @@ fn run(planned: &Planned<'_>) -> RunReport {
         accumulate: (run.mode == Mode::Train).then_some(run.accumulate),
         parallel: run.parallel.as_ref().map(|parallel| parallel.words()),
         checkpoint: (run.mode == Mode::Train).then(|| checkpoint_words(&run.checkpoint)),
+        reentrant: run.reentrant,
         steps: run.steps,
         attention: run.attention.word(),
         sdpa: kernel_word(run.sdpa),

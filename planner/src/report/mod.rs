@@ -63,12 +63,17 @@ impl Planned<'_> {
         let unexpected = (&agreement.unexpected, "in the weights that this architecture has no use for");
         let some = [("parameter", missing), ("tensor", unexpected)];
         let some = some.iter().filter(|(_, (names, _))| !names.is_empty());
+        let sharded = match (&self.run.parallel, &self.plan.optimizer) {
+            (Some(Parallel::Fsdp(_)), Some(optimizer)) => optimizer.when_sharded.clone(),
+            _ => None,
+        };
         some.map(|(noun, (names, what))| {
             let first: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
             let more = if names.len() > 3 { format!(" and {} more", names.len() - 3) } else { String::new() };
             let plural = if names.len() == 1 { "" } else { "s" };
             format!("{} {noun}{plural} {what}: {}{more}", names.len(), quote::cut(&first.join(", ")))
         })
+        .chain(sharded)
         .collect()
     }
 
@@ -91,12 +96,12 @@ impl Planned<'_> {
                 "cuDNN computes attention here; its workspaces cannot be derived and count as 0 bytes".to_owned(),
             );
         }
-        let host = self.plan.stream.host;
-        if host.0 > 0 {
-            notes.push(format!(
-                "{} bytes ({host}) of optimizer states lie in the host's memory, not counted here",
-                host.0
-            ));
+        let host = &self.plan.stream.host;
+        if !host.is_empty() {
+            let total = self.plan.stream.host_bytes();
+            let parts = host.iter().map(|(category, bytes)| format!("{} {bytes}", category.name()));
+            let parts = parts.collect::<Vec<_>>().join(", ");
+            notes.push(format!("{} bytes ({total}) lie in the host's memory, not counted here: {parts}", total.0));
         }
         notes.extend(self.quantization().and_then(|stored| self.quantization_note(&stored)));
         notes.extend(self.run.parallel.as_ref().map(parallel_note));
@@ -143,10 +148,6 @@ impl Planned<'_> {
 fn parallel_note(parallel: &Parallel) -> String {
     let meant = match parallel {
         Parallel::Ddp(_) => "",
-        Parallel::Fsdp(fsdp) if fsdp.offload => {
-            ", which loads the whole model before it shards it; shards, their gradients and the optimizer's states then lie \
-             in host memory"
-        }
         Parallel::Fsdp(_) => ", which loads the whole model before it shards it",
     };
     let ranks = parallel.ranks();

@@ -76,7 +76,8 @@ fn subject(planned: &Planned<'_>) -> String {
         Mode::Infer | Mode::EvalWithGrad => {}
     }
     if run.mode == Mode::Train && run.checkpoint != Checkpointing::Off {
-        words.push(format!("checkpoint {}", quote::cut(&checkpoint_words(&run.checkpoint))));
+        let way = if run.reentrant { ", reentrant" } else { "" };
+        words.push(format!("checkpoint {}{way}", quote::cut(&checkpoint_words(&run.checkpoint))));
     }
     if run.mode == Mode::Train {
         words.extend(run.clip.map(|norm| format!("clip {norm}")));

@@ -23,6 +23,8 @@ pub struct Ddp {
     pub init_sync: bool,
     /// Whether gradients live in the buckets.
     pub gradient_as_bucket_view: bool,
+    /// Whether the first step learns which parameters are used how often.
+    pub static_graph: bool,
 }
 
 /// `torch.distributed.fsdp.fully_shard`.
@@ -150,7 +152,8 @@ impl Parallel {
     /// Words that say no such way.
     pub fn ddp(words: &str) -> Result<Parallel, ParallelError> {
         let (ranks, entries) = split("ddp", words, "gradient_as_bucket_view=true")?;
-        let mut ddp = Ddp { ranks, bucket_cap_mb: None, init_sync: false, gradient_as_bucket_view: false };
+        let mut ddp =
+            Ddp { ranks, bucket_cap_mb: None, init_sync: false, gradient_as_bucket_view: false, static_graph: false };
         for entry in entries {
             match entry.key {
                 "bucket_cap_mb" => match entry.value.parse() {
@@ -159,7 +162,8 @@ impl Parallel {
                 },
                 "init_sync" => ddp.init_sync = entry.flag()?,
                 "gradient_as_bucket_view" => ddp.gradient_as_bucket_view = entry.flag()?,
-                _ => return Err(entry.unknown("bucket_cap_mb, gradient_as_bucket_view, init_sync")),
+                "static_graph" => ddp.static_graph = entry.flag()?,
+                _ => return Err(entry.unknown("bucket_cap_mb, gradient_as_bucket_view, init_sync, static_graph")),
             }
         }
         Ok(Parallel::Ddp(ddp))
@@ -202,6 +206,7 @@ impl Parallel {
                 ddp.bucket_cap_mb.map(|size| format!("buckets of {size} MiB")),
                 flag(ddp.init_sync, "parameters broadcast"),
                 flag(ddp.gradient_as_bucket_view, "gradients in buckets"),
+                flag(ddp.static_graph, "static graph"),
             ],
             Parallel::Fsdp(fsdp) => vec![
                 Some(format!("fsdp {}", fsdp.ranks)),

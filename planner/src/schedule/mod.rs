@@ -5,6 +5,7 @@
 //! ```
 
 mod compare;
+mod kept;
 mod live;
 
 use std::rc::Rc;
@@ -133,8 +134,9 @@ pub struct Stream {
     pub events: Vec<Event>,
     /// All phases, by the number in [`Event::Phase`].
     pub phases: Vec<Phase>,
-    /// What is kept on the host beside: the states of paged optimizers.
-    pub host: Bytes,
+    /// What the run keeps on the host when that is most: the states of paged optimizers; shards, gradients and states of
+    /// FSDP's offload.
+    pub host: Vec<(Category, Bytes)>,
 }
 
 impl Stream {

@@ -40,6 +40,7 @@ pub fn run_of(record: &TruthCase) -> Run {
         precision: Some(word("precision").parse().expect("a precision")),
         accumulate: number("accumulate"),
         checkpoint: checkpointing(&case["checkpoint"]),
+        reentrant: case["reentrant"] == true,
         parallel: parallel(&case["parallel"]),
         steps: number("steps"),
         attention: word("attention").parse::<Attention>().expect("an attention"),

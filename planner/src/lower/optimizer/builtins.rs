@@ -27,6 +27,7 @@ impl Machine<'_> {
                     Err(if let Value::Text(text) = given.at(1)? { format!("{name}: {text}") } else { name.clone() })
                 }
             },
+            "is_offloaded" => Ok(Value::Bool(self.context.optimizes_on_host())),
             "is_sharded" => Ok(Value::Bool(matches!(self.context.settings.parallel, Some(Parallel::Fsdp(_))))),
             "state" => self.state(given.at(0)?),
             "grouped" => grouped(given.at(0)?),
@@ -63,8 +64,8 @@ impl Machine<'_> {
     fn paged(&mut self, given: &Given) -> Outcome<Value> {
         let like = given.at(0)?.tensor()?;
         let dtype = dtype(given, 1)?.unwrap_or(Dtype::F32);
-        self.context.host_bytes += like.tensor.count() * dtype.size();
-        let storage = self.context.allocate("get_paged", 0);
+        let bytes = like.tensor.count() * dtype.size();
+        let storage = self.on_behalf(like.owner, |context| context.on_host(|host| host.allocate("get_paged", bytes)));
         let tensor = TensorData::new(storage, dtype, like.tensor.sizes.clone(), like.tensor.strides.clone());
         Ok(Value::Tensor(Handle { tensor, owner: like.owner }))
     }

@@ -40,7 +40,7 @@ impl Machine<'_> {
             ExpressionKind::Name(name) => {
                 let given = self.arguments(function, frame, a)?;
                 let name = &function.names[usize::from(name.0)];
-                match self.optimizer.functions.get(name).cloned() {
+                match self.optimizer.function(name) {
                     Some(called) => self.call_function(&called, given),
                     None => self.call_builtin(name, given),
                 }

@@ -17,7 +17,7 @@ mod value;
 use std::rc::Rc;
 
 use super::context::Context;
-use crate::read::optimizers::Optimizer;
+use crate::read::optimizers::{Optimizer, Setting};
 use crate::schedule::Category;
 use machine::Machine;
 use value::{Given, Handle};
@@ -29,7 +29,7 @@ pub(crate) fn init(context: &mut Context) -> Result<(), String> {
     let optimizer = chosen(context)?;
     let Some(init) = optimizer.init.clone() else { return Ok(()) };
     let given = vec![group(context, &optimizer), parameters(context)];
-    call(context, optimizer, &init, given)
+    where_parameters_lie(context, |context| call(context, optimizer, &init, given))
 }
 
 /// `optimizer.step()`
@@ -37,14 +37,23 @@ pub(crate) fn step(context: &mut Context) -> Result<(), String> {
     let optimizer = chosen(context)?;
     let given = vec![group(context, &optimizer), parameters(context)];
     let step = optimizer.step.clone();
-    call(context, optimizer, &step, given)
+    where_parameters_lie(context, |context| call(context, optimizer, &step, given))
+}
+
+/// `clip_grad_norm_(model.parameters(), norm)`
+pub(crate) fn clip(context: &mut Context) -> Result<(), String> {
+    let given = vec![parameters(context)];
+    where_parameters_lie(context, |context| call_companion(context, "clip_grad_norm", given))
+}
+
+fn where_parameters_lie<T>(context: &mut Context, run: impl FnOnce(&mut Context) -> T) -> T {
+    if context.optimizes_on_host() { context.on_host(run) } else { run(context) }
 }
 
 /// Calls a function that every optimizer has beside its own: clipping, or the scaler's.
-pub(crate) fn call_shared(context: &mut Context, name: &str, given: Vec<Value>) -> Result<(), String> {
+pub(crate) fn call_companion(context: &mut Context, name: &str, given: Vec<Value>) -> Result<(), String> {
     let optimizer = chosen(context)?;
-    let missing = || format!("specs/optimizers has no function `{name}`");
-    let function = optimizer.functions.get(name).cloned().ok_or_else(missing)?;
+    let function = optimizer.companion(name).map_err(|error| error.to_string())?;
     call(context, optimizer, &function, given)
 }
 
@@ -56,11 +65,16 @@ pub(crate) fn parameters(context: &Context) -> Value {
     Value::list(context.trained.iter().enumerate().map(handle).collect())
 }
 
-/// The options of the optimizer, where it notes what it keeps beside the parameters' states.
+/// The options of the optimizer, where it notes what it keeps beside the parameters' states. For tensors on the host a loop
+/// is PyTorch's default (torch/optim/optimizer.py, `_default_to_fused_or_foreach`).
 pub(crate) fn group(context: &mut Context, optimizer: &Optimizer) -> Value {
+    let on_host = context.optimizes_on_host();
     let group = context.group.get_or_insert_with(|| {
-        let settings = optimizer.settings.iter();
-        Rc::new(Attributes::new(settings.map(|(name, setting)| (name.clone(), Value::from(*setting))).collect()))
+        let value = |(name, setting): &(Rc<str>, Setting)| match (&**name, *setting) {
+            ("foreach", Setting::Default(())) if on_host => (name.clone(), Value::Bool(false)),
+            (_, setting) => (name.clone(), Value::from(setting)),
+        };
+        Rc::new(Attributes::new(optimizer.settings.iter().map(value).collect()))
     });
     Value::Object(group.clone())
 }

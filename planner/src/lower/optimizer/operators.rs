@@ -53,13 +53,13 @@ const FOREACH: [&str; 11] = [
 ];
 
 impl Machine<'_> {
-    /// Runs something on behalf of a parameter.
+    /// Runs something on behalf of a parameter, where the parameter lies.
     pub(super) fn on_behalf<T>(&mut self, owner: Option<u32>, run: impl FnOnce(&mut Context) -> T) -> T {
         let context = &mut *self.context;
         let Some(leaf) = owner.map(|owner| context.trained[owner as usize].leaf.clone()) else { return run(context) };
         let module = context.enter_module(leaf.module);
         let parameter = context.parameter.replace(leaf.parameter);
-        let result = run(context);
+        let result = if context.optimizes_on_host() { context.on_host(run) } else { run(context) };
         context.parameter = parameter;
         context.leave_module(module);
         result

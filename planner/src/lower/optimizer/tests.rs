@@ -20,6 +20,7 @@ fn context(choice: &str, vectors: &[(u64, Dtype)]) -> Context {
     let parameter = |(number, (size, dtype)): (usize, &(u64, Dtype))| Parameter {
         name: format!("p{number}"),
         module: ModuleId(0),
+        children_first: 0,
         place: Some(number as u32),
         tensor: TensorId(number as u32),
         shape: smallvec![*size],
@@ -85,7 +86,7 @@ fn clipping_takes_the_norms_of_each_type_and_stacks_them_in_the_widest() {
     let mut five = context("sgd", &VECTORS);
     let clip = |context: &mut Context| {
         let given = vec![optimizer::parameters(context)];
-        optimizer::call_shared(context, "clip_grad_norm", given)
+        optimizer::call_companion(context, "clip_grad_norm", given)
     };
     let norms = "+4 +2 -4 +8 +2 +2 -8 +8 +4 +4 -8";
     let total = "+20 +4 -20 -2 -2 -2 -4 -4";

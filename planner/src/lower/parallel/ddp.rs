@@ -5,6 +5,9 @@
 //! became ready, the first full at 1 MiB, all others at 25; the old ones go before the new ones are made. Every forward
 //! broadcasts the module's buffers: those of one type are copied together, if there are several.
 //!
+//! With `static_graph` the first iteration counts how often each gradient is added to, reduces all of them at its end and
+//! hands out copies of the model's results; the second one takes note of the order.
+//!
 //! Gradients are copied into the buckets and back; with `gradient_as_bucket_view` they become views of them. Neither the
 //! reduction nor the division by the number of ranks takes memory.
 
@@ -13,11 +16,11 @@ use std::rc::Rc;
 
 use crate::bytes::MIB;
 use crate::dtype::Dtype;
-use crate::graph::{CallId, ModuleId, Parameter};
+use crate::graph::{CallId, ModuleId, Parameter, TensorId};
 use crate::lower::LowerError;
 use crate::lower::autograd::Leaf;
 use crate::lower::context::Context;
-use crate::lower::tensor::{Storage, TensorData};
+use crate::lower::tensor::{Storage, Tensor, TensorData};
 use crate::run::Ddp;
 use crate::schedule::Category;
 
@@ -42,6 +45,20 @@ pub(in crate::lower) struct Reducer {
     /// The parameters whose gradients are ready, in that order, until the buckets are rebuilt.
     ready: Vec<usize>,
     rebuilt: bool,
+    /// What a static graph is known by.
+    known: Option<StaticGraph>,
+}
+
+/// reducer.cpp, `static_graph_`.
+struct StaticGraph {
+    /// How often each gradient was added to in the first iteration (`numGradHooksTriggeredMap_`).
+    triggers: Vec<u32>,
+    /// How often each is still to be added to in this iteration.
+    left: Vec<u32>,
+    /// Whether the first iteration is over.
+    learned: bool,
+    /// `local_used_map_dev_`
+    _used: Rc<Storage>,
 }
 
 impl Reducer {
@@ -49,7 +66,8 @@ impl Reducer {
     pub(super) fn new(context: &mut Context, options: Ddp) -> Reducer {
         let leaves: Vec<_> = context.trained.iter().map(|trained| trained.leaf.clone()).collect();
         let place = vec![0; leaves.len()];
-        let mut reducer = Reducer { options, leaves, buckets: Vec::new(), place, ready: Vec::new(), rebuilt: false };
+        let (buckets, ready) = Default::default();
+        let mut reducer = Reducer { options, leaves, buckets, place, ready, rebuilt: false, known: None };
         if reducer.options.init_sync {
             reducer.verify(context);
             let sizes = module_sizes(context);
@@ -60,6 +78,12 @@ impl Reducer {
         assigned.sort_by_key(|bucket| bucket.iter().copied().min());
         assigned.reverse();
         reducer.make_buckets(context, &assigned);
+        if reducer.options.static_graph {
+            let count = reducer.leaves.len();
+            let _used = context.allocate("local_used_map", 4 * count as u64);
+            let (triggers, left) = (vec![0; count], vec![0; count]);
+            reducer.known = Some(StaticGraph { triggers, left, learned: false, _used });
+        }
         reducer
     }
 
@@ -83,13 +107,55 @@ impl Reducer {
             self.rebuild(context);
         }
         context.category = category;
+        if let Some(known) = &mut self.known {
+            known.left.clone_from(&known.triggers);
+        }
         let sizes = buffer_sizes(context);
         broadcast(context, &sizes);
+    }
+
+    /// torch/nn/parallel/distributed.py, `_DDPSink`: copies of the results, until a first backward has passed them.
+    pub(super) fn after_call(&mut self, context: &mut Context, call: CallId) {
+        let program = context.graph.clone();
+        let call = &program.calls[call.index()];
+        let learning = self.known.as_ref().is_some_and(|known| !known.learned);
+        if !learning || call.module != ModuleId(0) {
+            return;
+        }
+        let present = |id: &TensorId| Some((*id, context.values[id.index()].clone()?));
+        let results: Vec<(TensorId, Tensor)> = call.results.iter().filter_map(present).collect();
+        let copies: Vec<Tensor> = results.iter().map(|(_, result)| context.empty_like("clone", result)).collect();
+        let inputs: Vec<Option<&Tensor>> = results.iter().map(|(_, result)| Some(result)).collect();
+        let outputs: Vec<&Tensor> = copies.iter().collect();
+        let pass = |_: &mut Context, gradients: &mut [Option<Tensor>]| gradients.iter_mut().map(Option::take).collect();
+        context.record("_DDPSinkBackward", &inputs, &outputs, Box::new(pass));
+        for ((id, result), copy) in results.iter().zip(&copies) {
+            if result.requires_grad() {
+                context.values[id.index()] = Some(copy.clone());
+            }
+        }
+    }
+
+    /// reducer.cpp, `delay_all_reduce`: after the first iteration of a static graph, all gradients are ready.
+    pub(super) fn backward_done(&mut self) {
+        let Some(known) = self.known.as_mut().filter(|known| !known.learned) else { return };
+        known.learned = true;
+        (0..self.leaves.len()).for_each(|number| self.view(number));
     }
 
     /// reducer.cpp, `autograd_hook`, `mark_variable_ready_dense`.
     pub(super) fn gradient_ready(&mut self, leaf: &Rc<Leaf>) {
         let Some(number) = self.leaves.iter().position(|known| Rc::ptr_eq(known, leaf)) else { return };
+        if let Some(known) = &mut self.known {
+            if !known.learned {
+                known.triggers[number] += 1;
+                return;
+            }
+            known.left[number] = known.left[number].saturating_sub(1);
+            if known.left[number] > 0 {
+                return;
+            }
+        }
         if !self.rebuilt {
             self.ready.push(number);
         }

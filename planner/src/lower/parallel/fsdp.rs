@@ -269,7 +269,7 @@ impl Sharding {
         });
         context.category = category;
         for place in places {
-            self.groups[group].parameters[place].take_gradient(&output);
+            self.groups[group].parameters[place].take_gradient(context, &output);
         }
         drop(output);
         drop(last);
@@ -311,12 +311,21 @@ fn gather_inputs(context: &mut Context, shards: &[(u64, Dtype, Dtype)], offload:
 
 impl Sharded {
     /// The shard's gradient becomes a view of what was reduced, or is added to in place; with offload it goes to the host.
-    fn take_gradient(&self, reduced: &Rc<Storage>) {
+    fn take_gradient(&self, context: &mut Context, reduced: &Rc<Storage>) {
         let Some(leaf) = &self.shard else { return };
         let mut gradient = leaf.gradient.borrow_mut();
-        if gradient.is_none() {
-            let (sizes, strides) = (leaf.sizes.clone(), leaf.strides.clone());
-            *gradient = Some(TensorData::new(reduced.clone(), leaf.dtype, sizes, strides));
+        if gradient.is_some() {
+            return;
         }
+        let storage = if context.optimizes_on_host() {
+            let bytes = leaf.sizes.iter().product::<u64>() * leaf.dtype.size();
+            let category = std::mem::replace(&mut context.category, Category::Gradients);
+            let storage = context.on_host(|host| host.allocate_for("_to_copy", bytes, Some(leaf.parameter)));
+            context.category = category;
+            storage
+        } else {
+            reduced.clone()
+        };
+        *gradient = Some(TensorData::new(storage, leaf.dtype, leaf.sizes.clone(), leaf.strides.clone()));
     }
 }

@@ -35,9 +35,9 @@ pub(super) struct Sharded {
     pub padded: u64,
     /// Where autograd gathers its gradient, if it is trained.
     pub leaf: Option<Rc<Leaf>>,
-    /// The shard's memory; None on the host.
-    pub _kept: Option<Rc<Storage>>,
-    /// Where its shard's gradient goes; None if it is not trained, or on the host.
+    /// The shard's memory.
+    pub _kept: Rc<Storage>,
+    /// Where its shard's gradient goes, if it is trained.
     pub shard: Option<Rc<Leaf>>,
 }
 
@@ -85,7 +85,8 @@ pub(super) fn shard(context: &mut Context, options: &Fsdp) -> Vec<Group> {
     groups
 }
 
-/// The model, then its blocks, each with its parameters in the order in which the model is loaded.
+/// The model, then its blocks, each with its parameters, a module's own after its children's (_fsdp_init.py,
+/// `_get_managed_modules`).
 fn members(graph: &Graph) -> Vec<(ModuleId, Vec<u32>)> {
     let mut groups = vec![(ModuleId(0), Vec::new())];
     for (number, module) in graph.modules.iter().enumerate() {
@@ -99,6 +100,9 @@ fn members(graph: &Graph) -> Vec<(ModuleId, Vec<u32>)> {
         if let Some((_, numbers)) = groups.iter_mut().find(|(member, _)| *member == module) {
             numbers.push(number as u32);
         }
+    }
+    for (_, numbers) in &mut groups {
+        numbers.sort_by_key(|number| graph.parameters[*number as usize].children_first);
     }
     groups.retain(|(module, numbers)| *module == ModuleId(0) || !numbers.is_empty());
     groups
@@ -126,7 +130,11 @@ fn shard_parameter(context: &mut Context, options: &Fsdp, number: u32, trained: 
     let elements: u64 = sizes.iter().product();
     let category = std::mem::replace(&mut context.category, Category::Parameters);
     let outer = context.enter_module(parameter.module);
-    let storage = context.allocate_for("new_zeros", elements * loaded.dtype.size(), Some(number));
+    let bytes = elements * loaded.dtype.size();
+    let mut kept = context.allocate_for("new_zeros", bytes, Some(number));
+    if options.offload {
+        kept = context.on_host(|host| host.allocate_for("_to_copy", bytes, Some(number)));
+    }
     context.leave_module(outer);
     context.category = category;
     let dtype = options.param_dtype.filter(|_| loaded.dtype.is_floating()).unwrap_or(loaded.dtype);
@@ -148,11 +156,10 @@ fn shard_parameter(context: &mut Context, options: &Fsdp, number: u32, trained: 
         tensor.gradient.replace(Edge::Leaf(leaf.clone()));
     }
     context.loaded[number as usize].1 = tensor.clone();
-    let shard = (trained && !options.offload).then(|| leaf_of(&sizes, loaded.dtype));
+    let shard = trained.then(|| leaf_of(&sizes, loaded.dtype));
     if let Some(leaf) = &shard {
-        let tensor = TensorData::new(storage.clone(), loaded.dtype, sizes.clone(), leaf.strides.clone());
+        let tensor = TensorData::new(kept.clone(), loaded.dtype, sizes.clone(), leaf.strides.clone());
         context.trained.push(Trained { tensor, leaf: leaf.clone() });
     }
-    let kept = (!options.offload).then_some(storage);
     Some(Sharded { number, tensor, dtype: loaded.dtype, padded: elements * options.ranks, leaf, shard, _kept: kept })
 }

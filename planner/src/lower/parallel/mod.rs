@@ -3,7 +3,7 @@
 //! ```text
 //! load            buckets are made / parameters are sharded         after_load
 //! a call begins   buckets rebuilt, buffers broadcast / all-gather   before_call
-//! a call returns  parameters let go                                 after_call
+//! a call returns  parameters let go, results copied                 after_call
 //! backward        the gradient of a block's result: all-gather      before_node
 //!                 a parameter's gradient: into its bucket           gradient_ready
 //!                 the last node has run: what is left to reduce     backward_done
@@ -60,7 +60,7 @@ pub(super) fn before_call(context: &mut Context, call: CallId) {
 /// A call of the model or of a block has returned.
 pub(super) fn after_call(context: &mut Context, call: CallId) {
     with(context, |state, context| match state {
-        State::Replicated(_) => {}
+        State::Replicated(reducer) => reducer.after_call(context, call),
         State::Sharded(sharding) => sharding.after_call(context, call),
     });
 }
@@ -92,7 +92,7 @@ pub(super) fn gradient_ready(context: &mut Context, leaf: &Rc<Leaf>) {
 /// The last node has run.
 pub(super) fn backward_done(context: &mut Context) {
     with(context, |state, context| match state {
-        State::Replicated(_) => {}
+        State::Replicated(reducer) => reducer.backward_done(),
         State::Sharded(sharding) => sharding.backward_done(context),
     });
 }
