@@ -12,14 +12,16 @@ pub use figures::{Failure, ParameterTotals};
 
 use crate::allocate::{AllocatorOptions, OptionsError, Outcome, simulate};
 use crate::bytes::Bytes;
-use crate::graph::{Graph, GraphError, Loop, Lora, Parameter, READS_ZEROS, unroll};
+use crate::dtype::Dtype;
+use crate::graph::{AUTOCAST, Graph, GraphError, Loop, Lora, Parameter, READS_ZEROS, unroll};
 use crate::lower::context::Settings;
 use crate::lower::device::Device;
 use crate::lower::kernels::cub::Architecture;
 use crate::lower::{LowerError, lower};
 use crate::read::gpus::Gpu;
-use crate::read::model::{Agreement, Model, ModelError, agree};
+use crate::read::model::{Agreement, Model, ModelError, agree, loading};
 use crate::read::optimizers::{self, Optimizer, OptimizerError};
+use crate::read::quantization::{Quantization, QuantizationError};
 use crate::read::spec::SpecError;
 use crate::read::specs;
 use crate::run::{Attention, Mode, Precision, Run, RunError, ZeroGrad};
@@ -115,14 +117,9 @@ pub enum PlanError {
         /// The architecture.
         architecture: String,
     },
-    /// The checkpoint's weights are quantised already.
-    #[error(
-        "the checkpoint stores weights quantised by {method}, which cannot be planned yet: `memplan inspect` says its bytes"
-    )]
-    StoredQuantized {
-        /// `quant_method` of its `quantization_config`.
-        method: String,
-    },
+    /// The checkpoint stores quantised weights that cannot be planned.
+    #[error(transparent)]
+    StoredQuantized(#[from] QuantizationError),
     /// A spec is wrong.
     #[error(transparent)]
     Spec(#[from] SpecError),
@@ -151,17 +148,32 @@ pub fn plan(model: &Model, run: &Run, gpu: &Gpu) -> Result<Plan, PlanError> {
 /// As `plan`.
 pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> Result<Plan, PlanError> {
     run.check()?;
-    if let Some(stored) = model.config.get("quantization_config").filter(|stored| !stored.is_null()) {
-        let method = stored["quant_method"].as_str().unwrap_or("an unnamed method").to_owned();
-        return Err(PlanError::StoredQuantized { method });
+    let quantization = model.quantization()?;
+    if let Some(quantization) = &quantization {
+        run.check_stored(quantization)?;
+        quantization.check(run, gpu)?;
     }
     let options: AllocatorOptions = run.allocator.parse()?;
     let optimizer = optimizer(run)?;
-    let precision = precision(model, run)?;
-    let graph = Rc::new(program(model, run, emulation)?);
+    let precision = precision(model, run, quantization.as_ref())?;
+    let mut graph = program(model, run, emulation)?;
     run.check_trainable(&graph.parameters)?;
     let architecture = model.architecture(run.mode.records())?;
-    let agreement = agree(model, architecture, &stored_parameters(model, run, &graph)?)?;
+    let plain = stored_parameters(model, run, &graph)?;
+    let agreement = agree(model, architecture, &plain)?;
+    let total = run.capacity.unwrap_or(gpu.memory.total);
+    let loaded = match &quantization {
+        Some(quantization) => loading(model, architecture, &plain, quantization, precision.dtype(), total)?,
+        None => None,
+    };
+    drop(plain);
+    if let Some((loading, types)) = loaded {
+        graph.loading = Some(loading);
+        for (number, dtype) in types {
+            graph.parameters[number].dtype = Some(dtype);
+        }
+    }
+    let graph = Rc::new(graph);
     let settings = Settings {
         training: run.mode.records(),
         trainable: run.trainable.as_ref().map(|pattern| pattern.0.clone()),
@@ -247,11 +259,13 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
             ("zero_before_backward", run.zero_grad == ZeroGrad::BeforeBackward),
             ("scaler", run.precision == Some(Precision::AmpFp16)),
             (READS_ZEROS, emulation.reads_zeros),
+            (AUTOCAST, matches!(run.precision, Some(Precision::AmpBf16 | Precision::AmpFp16))),
         ],
         attention: run.attention.word().to_owned(),
         checkpoint: run.checkpoint.clone(),
         reentrant: run.reentrant,
         quantize: run.quantize.map(|kind| (kind, run.double_quant)),
+        stored: model.stored_layers()?.map(Rc::new),
         lora: run.lora.clone().map(|lora| adapters(model, lora)).transpose()?,
     };
     Ok(unroll(&model.family, architecture, &model.config, &wanted)?)
@@ -278,8 +292,9 @@ fn optimizer(run: &Run) -> Result<Option<Rc<Optimizer>>, PlanError> {
     Ok(Some(Rc::new(optimizers::choose(&run.optimizer, run.specs.as_deref())?)))
 }
 
-fn precision(model: &Model, run: &Run) -> Result<Precision, PlanError> {
+fn precision(model: &Model, run: &Run, stored: Option<&Quantization>) -> Result<Precision, PlanError> {
     match (run.precision, model.dtype) {
+        (None, Some(Dtype::BF16)) if stored.is_some_and(Quantization::takes_half) => Ok(Precision::Fp16),
         (Some(precision), _) => Ok(precision),
         (None, None) => Ok(Precision::Fp32),
         (None, Some(dtype)) => Precision::of(dtype).ok_or(PlanError::Precision { found: dtype }),

@@ -10,6 +10,7 @@ use crate::bytes::Bytes;
 use crate::dtype::Dtype;
 use crate::graph::{Checkpointing, Lora, Origin, Parameter, QuantizedType};
 use crate::lower::kernels::attention::Backend;
+use crate::read::quantization::Quantization;
 
 pub use adapters::Pattern;
 pub use parallel::{Ddp, Fsdp, Parallel, ParallelError};
@@ -363,6 +364,14 @@ impl Default for Run {
 /// A run that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
+    /// Layers that cannot run with gradients.
+    #[error(
+        "the checkpoint stores {method} weights, whose layers are planned without gradients alone: --mode infer or generate"
+    )]
+    OnlyInfers {
+        /// How they are stored.
+        method: &'static str,
+    },
     /// A size of zero.
     #[error("{what} is 0: it must be at least 1")]
     Zero {
@@ -475,6 +484,28 @@ impl Run {
         if self.mode == Mode::Train && self.quantize.is_some() && self.lora.is_none() && self.trainable.is_none() {
             return Err(RunError::Contradiction(
                 "quantised weights cannot be trained: give lora for adapters, or trainable for the other parameters",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks the run against how the checkpoint stores its weights.
+    ///
+    /// # Errors
+    /// A run that such weights cannot serve.
+    pub fn check_stored(&self, quantization: &Quantization) -> Result<(), RunError> {
+        if self.quantize.is_some() {
+            return Err(RunError::Contradiction(
+                "the checkpoint stores its weights quantised already: leave quantize out",
+            ));
+        }
+        if self.mode.records() && !quantization.records() {
+            return Err(RunError::OnlyInfers { method: quantization.word() });
+        }
+        if self.mode == Mode::Train && self.lora.is_none() && self.trainable.is_none() {
+            return Err(RunError::Contradiction(
+                "the checkpoint's quantised weights cannot be trained: give lora for adapters, or trainable for the other \
+                 parameters",
             ));
         }
         Ok(())

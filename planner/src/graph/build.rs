@@ -14,6 +14,12 @@ use crate::interpret::{Frame, Interpreter, Semantics};
 use crate::read::spec::Class;
 use crate::read::spec::syntax::Function;
 
+/// What a module's tensor is to it, with the type that its spec fixes.
+enum Kind {
+    Parameter(Option<Dtype>),
+    Buffer { dtype: Option<Dtype>, persistent: bool },
+}
+
 impl Machine {
     /// Makes an instance; a module is given its path by the module that it becomes a child of.
     pub(super) fn construct(&mut self, class: &Rc<Class>, given: Given, path: String) -> Outcome<Value> {
@@ -42,7 +48,7 @@ impl Machine {
             let value = self.compute(expression, &locals)?;
             object.attributes.borrow_mut().insert(name.clone(), value);
         }
-        for field in &class.parameters {
+        for (field, _) in &class.parameters {
             let value = self.field(&field.shape, &locals)?;
             object.attributes.borrow_mut().insert(field.name.clone(), value);
         }
@@ -92,11 +98,11 @@ impl Machine {
             let child = object.attributes.borrow().get(name).cloned().unwrap_or(Value::None);
             self.enlist_child(&child, &join(path, name), training)?;
         }
-        for field in &class.parameters {
-            self.enlist_tensor(object, module, &field.name, path, None)?;
+        for (field, dtype) in &class.parameters {
+            self.enlist_tensor(object, module, &field.name, path, Kind::Parameter(*dtype))?;
         }
         for buffer in &class.buffers {
-            let kind = Some((buffer.dtype, buffer.persistent));
+            let kind = Kind::Buffer { dtype: buffer.dtype, persistent: buffer.persistent };
             self.enlist_tensor(object, module, &buffer.field.name, path, kind)?;
         }
         Ok(())
@@ -137,7 +143,7 @@ impl Machine {
         let (Some(class), Some(module)) = (&object.class, object.module) else { return };
         let attributes = object.attributes.borrow();
         let mut own = Vec::new();
-        for field in &class.parameters {
+        for (field, _) in &class.parameters {
             let Some(Value::Tensor(reference)) = attributes.get(&field.name) else { continue };
             let Some(number) = open.remove(&reference.tensor) else { continue };
             let parameter = &mut self.parameters[number];
@@ -155,21 +161,25 @@ impl Machine {
         }
     }
 
-    /// Lists one parameter, or one buffer where `buffer` says its type and whether checkpoints hold it.
+    /// Lists one parameter or buffer.
     fn enlist_tensor(
         &mut self,
         owner: &Rc<Object>,
         module: ModuleId,
         name: &Rc<str>,
         path: &str,
-        buffer: Option<(Option<Dtype>, bool)>,
+        kind: Kind,
     ) -> Outcome<()> {
         let Some(Value::Tensor(reference)) = owner.attributes.borrow().get(name).cloned() else { return Ok(()) };
         let tensor = reference.tensor;
         if !self.listed.insert(tensor) {
             return Ok(());
         }
-        let (origin, kind) = match self.quantized.get(&tensor) {
+        let (dtype, buffer, stored) = match kind {
+            Kind::Parameter(dtype) => (dtype, false, true),
+            Kind::Buffer { dtype, persistent } => (dtype, true, persistent),
+        };
+        let (origin, quantized) = match self.quantized.get(&tensor) {
             Some(form @ Quantized::Int8) => (Origin::Quantized(*form), Some(Dtype::I8)),
             Some(form) => (Origin::Quantized(*form), Some(Dtype::U8)),
             None => (Origin::Model, None),
@@ -181,9 +191,9 @@ impl Machine {
             children_first: 0,
             tensor,
             shape: self.shape(tensor).clone(),
-            dtype: kind.or(buffer.and_then(|(dtype, _)| dtype)),
-            buffer: buffer.is_some(),
-            stored: buffer.is_none_or(|(_, persistent)| persistent),
+            dtype: quantized.or(dtype),
+            buffer,
+            stored,
             origin,
             frozen: self.frozen.contains(&tensor),
         });

@@ -9,11 +9,14 @@
 
 use std::rc::Rc;
 
+use rustc_hash::FxHashMap;
+
 use super::build::join;
 use super::call::Given;
 use super::machine::{Machine, Outcome};
 use super::value::{Attributes, Object, Value};
-use super::{Quantized, TensorId};
+use super::{DtypeArgument, Quantized, TensorId};
+use crate::dtype::Dtype;
 use crate::interpret::Semantics;
 
 /// LoRA's choices (peft 0.21.2, `LoraConfig`).
@@ -45,11 +48,14 @@ pub enum QuantizedType {
 /// The linear layers that stay as they are: output heads.
 const HEADS: [&str; 3] = ["lm_head", "score", "classifier"];
 
+/// The types of new tensors; None for that of the run's weights.
+pub(super) type AdapterTypes = FxHashMap<TensorId, Option<Dtype>>;
+
 /// Decides about a module by its path, its own name and itself.
-type Meant<'a> = &'a dyn Fn(&str, &Object) -> bool;
+pub(super) type Meant<'a> = &'a dyn Fn(&str, &Object) -> bool;
 
 /// Makes what takes a module's place.
-type Make<'a> = &'a mut dyn FnMut(&mut Machine, Value) -> Outcome<Value>;
+pub(super) type Make<'a> = &'a mut dyn FnMut(&mut Machine, Value) -> Outcome<Value>;
 
 impl Machine {
     /// Makes every linear layer but the heads a quantised one.
@@ -76,14 +82,15 @@ impl Machine {
         if count == 0 { self.error("quantize: the model has no linear layers beside its head") } else { Ok(()) }
     }
 
-    /// Wraps the layers that LoRA's targets name, in the order of `model.named_modules()`
-    /// (peft 0.21.2, tuners/tuners_utils.py, `inject_adapter` and `check_target_module_exists`).
-    pub(super) fn adapt(&mut self, model: &Rc<Object>, lora: &Lora) -> Outcome<()> {
+    /// Wraps the layers that LoRA's targets name, in the order of `model.named_modules()`; gives the types that their adapters
+    /// have at first (peft 0.21.2, tuners/tuners_utils.py, `inject_adapter` and `check_target_module_exists`).
+    pub(super) fn adapt(&mut self, model: &Rc<Object>, lora: &Lora, autocast: bool) -> Outcome<AdapterTypes> {
         let make = self.global(&"lora_layer".into())?;
         let mut choices = Attributes::default();
         choices.insert("r".into(), Value::Int(lora.rank as i64));
         choices.insert("alpha".into(), Value::Float(lora.alpha));
         choices.insert("dropout".into(), Value::Float(lora.dropout));
+        choices.insert("autocast".into(), Value::Bool(autocast));
         let choices = Value::bag(choices);
         for target in &lora.targets {
             let found = self.find_module(model, &|path, _| is_target(path, target));
@@ -92,11 +99,16 @@ impl Machine {
             }
         }
         let meant = |path: &str, _: &Object| lora.targets.iter().any(|target| is_target(path, target));
+        let mut types = AdapterTypes::default();
         self.exchange(model, &meant, &mut |machine, layer| {
+            let first = machine.shapes.len();
+            let followed = followed_type(&layer);
             let positional = vec![layer, choices.clone()];
-            machine.call(make.clone(), Given { positional, named: Vec::new() })
+            let made = machine.call(make.clone(), Given { positional, named: Vec::new() })?;
+            types.extend((first..machine.shapes.len()).map(|number| (TensorId(number as u32), followed)));
+            Ok(made)
         })?;
-        Ok(())
+        Ok(types)
     }
 
     fn find_module(&mut self, model: &Rc<Object>, meant: Meant<'_>) -> bool {
@@ -109,7 +121,7 @@ impl Machine {
     }
 
     /// Exchanges the modules below `model` that are meant; gives how many there were.
-    fn exchange(&mut self, model: &Rc<Object>, meant: Meant<'_>, make: Make<'_>) -> Outcome<usize> {
+    pub(super) fn exchange(&mut self, model: &Rc<Object>, meant: Meant<'_>, make: Make<'_>) -> Outcome<usize> {
         let mut count = 0;
         self.exchange_children(model, "", meant, &mut |machine, value| {
             count += 1;
@@ -147,6 +159,19 @@ impl Machine {
             }
             _ => Ok(None),
         }
+    }
+}
+
+/// The type that a layer's adapters follow, if it is not that of the run's weights: what a layer in 4 bits computes in; none
+/// that is an integer, so that they stay as they are made
+/// (peft 0.21.2, tuners/tuners_utils.py, `_move_adapter_to_device_of_base_layer`).
+fn followed_type(layer: &Value) -> Option<Dtype> {
+    let Value::Object(layer) = layer else { return None };
+    let class = layer.class.as_ref()?;
+    match (&*class.name, layer.attributes.borrow().get("compute_dtype")) {
+        ("Linear8bitLt", _) => Some(Dtype::F32),
+        (_, Some(Value::Dtype(DtypeArgument::Fixed(dtype)))) => Some(*dtype),
+        _ => None,
     }
 }
 

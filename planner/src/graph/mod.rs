@@ -19,6 +19,7 @@ mod exchange;
 mod hooked;
 mod index;
 mod machine;
+mod stored;
 mod unroll;
 mod value;
 
@@ -32,7 +33,8 @@ use crate::dtype::Dtype;
 use crate::ops::Operator;
 
 pub use exchange::{Lora, QuantizedType};
-pub use unroll::{Checkpointing, Loop, READS_ZEROS, unroll};
+pub use stored::{Choice, Loading, Piece, Role, StoredLayers, Which};
+pub use unroll::{AUTOCAST, Checkpointing, Loop, READS_ZEROS, unroll};
 
 /// Sizes of a tensor's dimensions, outermost first.
 pub type Dims = SmallVec<[u64; 5]>;
@@ -158,10 +160,10 @@ pub enum Origin {
     Model,
     /// With the model, quantised on the way.
     Quantized(Quantized),
-    /// Afterwards, as an adapter; first in the run's weights' type where it follows the layer that it adapts.
+    /// Afterwards, as an adapter, first in the type of the layer that it adapts.
     Adapter {
-        /// Whether that layer computes in the weights' type.
-        follows: bool,
+        /// That type; the run's weights' where None is given.
+        first: Option<Dtype>,
     },
 }
 
@@ -175,6 +177,18 @@ pub enum Quantized {
     },
     /// A byte an element, with a scale a row.
     Int8,
+}
+
+impl Quantized {
+    /// How many scales so many elements have in 4 bits (bitsandbytes 0.50.2, nn/modules.py, `Params4bit`, the default).
+    pub fn scales(elements: u64) -> u64 {
+        elements.div_ceil(64)
+    }
+
+    /// How many scales so many scales have (bitsandbytes 0.50.2, functional.py, `quantize_4bit`).
+    pub fn nested_scales(scales: u64) -> u64 {
+        scales.div_ceil(256)
+    }
 }
 
 impl Parameter {
@@ -270,6 +284,8 @@ pub struct Graph {
     pub calls: Vec<Call>,
     /// The checkpointed calls, by [`CheckpointId`].
     pub checkpoints: Vec<Checkpoint>,
+    /// How the checkpoint's tensors come to the device, where it stores weights quantised.
+    pub loading: Option<Loading>,
 }
 
 impl Graph {

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use super::call::Given;
 use super::machine::{Machine, Outcome};
 use super::value::{Attributes, Object, Value};
-use super::{Graph, GraphError, Lora, Origin, Quantized, QuantizedType};
+use super::{Graph, GraphError, Lora, Origin, QuantizedType, StoredLayers};
 use crate::dtype::Dtype;
 use crate::interpret::{Interpreter, Semantics};
 use crate::read::spec::{Architecture, Family};
@@ -31,6 +31,8 @@ pub struct Loop {
     pub reentrant: bool,
     /// How linear layers are quantised, and whether their scales are as well.
     pub quantize: Option<(QuantizedType, bool)>,
+    /// The layers whose weights the checkpoint stores quantised.
+    pub stored: Option<Rc<StoredLayers>>,
     /// The adapters that are added.
     pub lora: Option<Lora>,
 }
@@ -69,6 +71,7 @@ pub fn unroll(
             steps,
             calls: machine.calls,
             checkpoints: machine.checkpoints,
+            loading: None,
         }),
         Err(error) => Err(*error),
     }
@@ -77,6 +80,9 @@ pub fn unroll(
 /// The switch that says that whatever Python reads from the device is zero, as on the emulated device of the records: what
 /// a program decides by such values, it decides otherwise there (specs ask `config._reads_zeros`).
 pub const READS_ZEROS: &str = "reads_zeros";
+
+/// The switch that says that the model runs under autocast.
+pub const AUTOCAST: &str = "autocast";
 
 impl Machine {
     fn unroll(
@@ -99,9 +105,12 @@ impl Machine {
         if let Some((kind, nested)) = wanted.quantize {
             self.quantize(model, kind, nested)?;
         }
+        if let Some(stored) = &wanted.stored {
+            self.exchange_stored(model, stored, architecture, tied(&config))?;
+        }
         match &wanted.lora {
             None => self.enlist(model, "", wanted.training)?,
-            Some(lora) => self.enlist_adapted(model, lora, wanted.training)?,
+            Some(lora) => self.enlist_adapted(model, lora, wanted)?,
         }
         if wanted.training {
             self.reentrant = wanted.reentrant;
@@ -128,17 +137,17 @@ impl Machine {
 
     /// Lists the model's parameters, then those of its adapters, under the names that peft gives them all
     /// (peft 0.21.2, peft_model.py: the model is `base_model.model` of what `get_peft_model` returns).
-    fn enlist_adapted(&mut self, model: &Rc<Object>, lora: &Lora, training: bool) -> Outcome<()> {
+    fn enlist_adapted(&mut self, model: &Rc<Object>, lora: &Lora, wanted: &Loop) -> Outcome<()> {
         const PATH: &str = "base_model.model";
+        let training = wanted.training;
         self.enlist(model, PATH, training)?;
         self.adapters_from = self.modules.len();
-        self.adapt(model, lora)?;
+        let types = self.adapt(model, lora, wanted.flags.contains(&(AUTOCAST, true)))?;
         let first = self.parameters.len();
         self.enlist(model, PATH, training)?;
-        // An int8 weight has no type that adapters could follow (tuners_utils.py, `_move_adapter_to_device_of_base_layer`).
-        let follows = !self.quantized.values().any(|form| *form == Quantized::Int8);
         for parameter in &mut self.parameters[first..] {
-            parameter.origin = Origin::Adapter { follows };
+            let first = types.get(&parameter.tensor).copied().flatten();
+            parameter.origin = Origin::Adapter { first };
             parameter.dtype = Some(Dtype::F32);
             parameter.stored = false;
         }

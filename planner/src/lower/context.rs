@@ -107,6 +107,8 @@ pub struct Context {
     pub(super) quantization: Vec<Rc<Storage>>,
     /// The table that bitsandbytes makes once and keeps (functional.py, `name2qmap`).
     pub(super) dynamic_codes: Option<Rc<Storage>>,
+    /// The shapes that Triton's kernels were tuned for.
+    pub(crate) tuned: rustc_hash::FxHashSet<(u64, u64, u64)>,
     /// The workspaces of cuBLAS handles, by thread.
     blas: [Option<Rc<Storage>>; 2],
     /// The workspaces of cuBLASLt, by thread.
@@ -145,6 +147,7 @@ impl Context {
             scaler: Rc::default(),
             parameter: None,
             host: Rc::default(),
+            tuned: Default::default(),
             blas: [None, None],
             blas_lt: [None, None],
         }
@@ -354,7 +357,7 @@ impl Context {
         }
     }
 
-    fn workspace(&mut self, op: &'static str, bytes: u64) -> Rc<Storage> {
+    pub(crate) fn workspace(&mut self, op: &'static str, bytes: u64) -> Rc<Storage> {
         let outer = std::mem::replace(&mut self.category, Category::Workspace);
         let storage = self.allocate(op, bytes);
         self.category = outer;

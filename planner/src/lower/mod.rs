@@ -13,6 +13,7 @@ pub mod context;
 pub mod device;
 pub mod iterator;
 pub mod kernels;
+mod loading;
 pub(crate) mod optimizer;
 mod parallel;
 pub mod parameters;

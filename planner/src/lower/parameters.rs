@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::autograd::{Edge, Leaf};
 use super::context::Context;
-use super::quantized;
 use super::tensor::{Storage, Tensor, TensorData, contiguous_strides};
+use super::{loading, quantized};
 use crate::dtype::Dtype;
 use crate::graph::{Origin, Parameter};
 use crate::schedule::Category;
@@ -25,14 +25,16 @@ pub(crate) fn load(context: &mut Context) {
     let graph = context.graph.clone();
     let category = context.category;
     let weights = context.settings.weights;
-    let storages: Vec<Rc<Storage>> =
-        (0..graph.parameters.len()).map(|number| place(context, number, weights)).collect();
+    let mut loaded = loading::load(context);
+    let storages: Vec<Rc<Storage>> = (0..graph.parameters.len())
+        .map(|number| loaded[number].take().unwrap_or_else(|| place(context, number, weights)))
+        .collect();
     let adapted = graph.is_adapted();
     let mut trained = Vec::new();
     for (number, (parameter, first)) in graph.parameters.iter().zip(storages).enumerate() {
         let dtype = parameter.dtype.unwrap_or(weights);
         let storage = match parameter.origin {
-            Origin::Adapter { follows: true } if weights != Dtype::F32 => allocate(context, number, dtype),
+            Origin::Adapter { first } if first.unwrap_or(weights) != Dtype::F32 => allocate(context, number, dtype),
             _ => first,
         };
         let strides = contiguous_strides(&parameter.shape);
@@ -62,7 +64,7 @@ fn place(context: &mut Context, number: usize, weights: Dtype) -> Rc<Storage> {
     context.category = if parameter.buffer { Category::Buffers } else { Category::Parameters };
     match parameter.origin {
         Origin::Model => allocate(context, number, parameter.dtype.unwrap_or(weights)),
-        Origin::Adapter { follows } => allocate(context, number, if follows { weights } else { Dtype::F32 }),
+        Origin::Adapter { first } => allocate(context, number, first.unwrap_or(weights)),
         Origin::Quantized(form) => {
             let outer = context.enter_module(parameter.module);
             let storage = quantized::load(context, number as u32, &parameter.shape, form);
@@ -72,7 +74,7 @@ fn place(context: &mut Context, number: usize, weights: Dtype) -> Rc<Storage> {
     }
 }
 
-fn allocate(context: &mut Context, number: usize, dtype: Dtype) -> Rc<Storage> {
+pub(super) fn allocate(context: &mut Context, number: usize, dtype: Dtype) -> Rc<Storage> {
     let graph = context.graph.clone();
     let parameter: &Parameter = &graph.parameters[number];
     let outer = context.enter_module(parameter.module);

@@ -18,21 +18,10 @@ use super::tensor::Storage;
 use crate::dtype::Dtype;
 use crate::graph::Quantized;
 
-/// Elements that share a scale in 4 bits (`Params4bit`, the default).
-const BLOCK: u64 = 64;
-
-/// Scales that share a scale of their own (functional.py, `quantize_4bit`).
-const NESTED_BLOCK: u64 = 256;
-
 /// The bytes of a table of 16 float32, of one of 256, and of a single one.
 const CODES: u64 = 64;
 const DYNAMIC_CODES: u64 = 1024;
 const NUMBER: u64 = 4;
-
-/// How many scales the weights of so many elements have.
-pub(crate) fn scales(elements: u64) -> u64 {
-    elements.div_ceil(BLOCK)
-}
 
 /// Quantises a parameter: gives its codes; what belongs to them is kept with the run.
 pub(super) fn load(context: &mut Context, number: u32, shape: &[u64], form: Quantized) -> Rc<Storage> {
@@ -53,7 +42,7 @@ pub(super) fn load(context: &mut Context, number: u32, shape: &[u64], form: Quan
 
 fn four_bit(context: &mut Context, number: u32, stored: u64, nested: bool) -> Rc<Storage> {
     let elements = stored * 2;
-    let blocks = scales(elements);
+    let blocks = Quantized::scales(elements);
     let whole = context.allocate("quantize", elements * context.settings.weights.size());
     let first_scales = context.allocate("quantize", blocks * NUMBER);
     let codes = context.allocate_for("load", stored, Some(number));
@@ -76,7 +65,7 @@ fn four_bit(context: &mut Context, number: u32, stored: u64, nested: bool) -> Rc
     if context.dynamic_codes.is_none() {
         context.dynamic_codes = Some(context.allocate("quantize", DYNAMIC_CODES));
     }
-    let second_scales = context.allocate("quantize", blocks.div_ceil(NESTED_BLOCK) * NUMBER);
+    let second_scales = context.allocate("quantize", Quantized::nested_scales(blocks) * NUMBER);
     let scales = context.allocate("quantize", blocks);
     let second_table = context.allocate("quantize", DYNAMIC_CODES);
     drop(centred);

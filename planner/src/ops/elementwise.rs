@@ -56,6 +56,14 @@ pub(super) const ROWS: &[Row] = &[
             None => one(a.tensor(0)?.clone()),
         },
     },
+    Row {
+        name: "clone",
+        signature: "input",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/TensorFactories.cpp, clone",
+        shapes: first_shape,
+        lower: |context, a| one(clone(context, a.tensor(0)?)),
+    },
     unary("float", |context, a| one(to(context, a.tensor(0)?, Dtype::F32))),
     Row {
         name: "dropout",
@@ -174,6 +182,14 @@ pub(crate) fn to(context: &mut Context, tensor: &Tensor, dtype: Dtype) -> Tensor
             &[&output],
             Box::new(move |context, g| smallvec![g[0].as_ref().map(|g| no_grad_to(context, g, from))]),
         );
+    }
+    output
+}
+
+fn clone(context: &mut Context, tensor: &Tensor) -> Tensor {
+    let output = context.empty_like("clone", tensor);
+    if context.records(&[tensor]) {
+        context.record("CloneBackward0", &[Some(tensor)], &[&output], Box::new(|_, g| smallvec![g[0].clone()]));
     }
     output
 }

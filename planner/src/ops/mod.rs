@@ -18,6 +18,7 @@ mod operands;
 mod quantized;
 mod reduce;
 mod run;
+mod stored;
 mod views;
 
 use std::sync::OnceLock;
@@ -27,6 +28,7 @@ use smallvec::SmallVec;
 
 pub use call::Call;
 pub use operands::{Operand, Operands};
+pub use stored::{KERNEL, other_kernels};
 
 pub(crate) use elementwise::{add, cast, common_type, elementwise, to};
 pub(crate) use matrix::{addmm, matmul};
@@ -111,7 +113,7 @@ pub struct Operator {
     pub lower: Lower,
 }
 
-const TABLE: [&[Row]; 13] = [
+const TABLE: [&[Row]; 14] = [
     activation::ROWS,
     attention::ROWS,
     create::ROWS,
@@ -122,6 +124,7 @@ const TABLE: [&[Row]; 13] = [
     matrix::ROWS,
     normalize::ROWS,
     quantized::ROWS,
+    stored::ROWS,
     reduce::ROWS,
     run::ROWS,
     views::ROWS,

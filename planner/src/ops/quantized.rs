@@ -12,20 +12,22 @@ use super::call::one as one_shape;
 use super::elementwise::cast;
 use super::matrix::{linear_of, matmul, mm};
 use super::operands::one;
+use super::reduce::whole;
 use super::views::transposed;
 use super::{Call, Lowered, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
+use crate::graph::Quantized;
 use crate::lower::autocast::cached_cast;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
 use crate::lower::kernels::four_bit::uses_fused_kernel;
-use crate::lower::quantized::scales;
+use crate::lower::kernels::reduce::Reduction;
 use crate::lower::tensor::{Tensor, TensorData, contiguous_strides};
 
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "matmul_4bit",
-        signature: "input, weight, bias, out_features, nested",
+        signature: "input, weight, bias, out_features, nested, stored_dtype=None",
         returns: Returns::One,
         source: "bitsandbytes 0.50.2, autograd/_functions.py, matmul_4bit and MatMul4Bit; backends/cuda/ops.py, gemm_4bit",
         shapes: |call| {
@@ -36,7 +38,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "matmul_8bit",
-        signature: "input, weight, bias",
+        signature: "input, weight, bias, threshold=False",
         returns: Returns::One,
         source: "bitsandbytes 0.50.2, autograd/_functions.py, MatMul8bitLt; backends/cuda/ops.py, int8_vectorwise_quant",
         shapes: |call| product_shape(call, call.shape(1)?.first().copied().unwrap_or(1)),
@@ -44,7 +46,8 @@ pub(super) const ROWS: &[Row] = &[
     },
 ];
 
-fn product_shape(call: &Call, outputs: u64) -> Shapes {
+/// The shape of a product with a weight that makes so many outputs.
+pub(super) fn product_shape(call: &Call, outputs: u64) -> Shapes {
     match call.shape(0)?.split_last() {
         Some((_, leading)) => one_shape(leading.iter().copied().chain([outputs]).collect()),
         None => Err("a scalar has no product with a matrix".to_owned()),
@@ -64,12 +67,16 @@ struct FourBit {
     outputs: u64,
     inputs: u64,
     nested: bool,
+    /// The type that it had before it was quantised (functional.py, `QuantState.dtype`).
+    dtype: Dtype,
 }
 
 impl FourBit {
     /// The scales as float32, where they are quantised themselves (functional.py, `dequantize_blockwise`).
     fn scales(self, context: &mut Context) -> Option<Tensor> {
-        self.nested.then(|| context.empty("dequantize_blockwise", &[scales(self.outputs * self.inputs)], Dtype::F32))
+        self.nested.then(|| {
+            context.empty("dequantize_blockwise", &[Quantized::scales(self.outputs * self.inputs)], Dtype::F32)
+        })
     }
 
     fn whole(self, context: &mut Context, dtype: Dtype) -> Tensor {
@@ -80,7 +87,8 @@ impl FourBit {
 fn matmul_4bit(context: &mut Context, operands: &Operands) -> Lowered {
     let (input, weight, bias) = (operands.tensor(0)?, operands.tensor(1)?, operands.optional(2));
     let (_, inputs) = rows_and_columns(input)?;
-    let weight_of = FourBit { outputs: operands.int(3)?.max(0) as u64, inputs, nested: operands.flag(4) };
+    let dtype = operands.dtype(5).unwrap_or(context.settings.weights);
+    let weight_of = FourBit { outputs: operands.int(3)?.max(0) as u64, inputs, nested: operands.flag(4), dtype };
     let tracked: smallvec::SmallVec<[&Tensor; 2]> = std::iter::once(input).chain(bias).collect();
     let records = context.records(&tracked);
     let enabled = context.grad_enabled;
@@ -114,7 +122,7 @@ fn matmul_4bit(context: &mut Context, operands: &Operands) -> Lowered {
 /// `MatMul4Bit.backward`: the weight is made whole in the type it had, the gradient times it.
 fn input_gradient(context: &mut Context, g: &Tensor, weight: FourBit) -> Tensor {
     let scales = weight.scales(context);
-    let whole = weight.whole(context, context.settings.weights);
+    let whole = weight.whole(context, weight.dtype);
     drop(scales);
     let casted = if whole.dtype == g.dtype { whole.clone() } else { cast(context, &whole, g.dtype) };
     drop(whole);
@@ -161,6 +169,9 @@ fn matmul_8bit(context: &mut Context, operands: &Operands) -> Lowered {
     let half = (input.dtype != Dtype::F16).then(|| context.empty("_to_copy", &input.sizes, Dtype::F16));
     let statistics = context.empty("int8_vectorwise_quant", &[rows], Dtype::F32);
     let quantized = context.empty("int8_vectorwise_quant", &[rows, columns], Dtype::I8);
+    if operands.flag(3) {
+        look_for_outliers(context, rows, columns);
+    }
     drop(half);
     let product = context.empty("int8_linear_matmul", &[rows, outputs], Dtype::I32);
     if !columns.is_multiple_of(4) {
@@ -189,6 +200,18 @@ fn matmul_8bit(context: &mut Context, operands: &Operands) -> Lowered {
         context.keep_with_node(&output, crate::lower::context::detach(&kept));
     }
     one(output)
+}
+
+/// What looking for columns of outliers takes, where there are none: whether an input has any is not known before it runs
+/// (backends/cuda/ops.py, `int8_vectorwise_quant`; the last one is the zero that its codes are overwritten with).
+fn look_for_outliers(context: &mut Context, rows: u64, columns: u64) {
+    let absolute = context.empty("abs", &[rows, columns], Dtype::F16);
+    let outliers = context.empty("ge", &[rows, columns], Dtype::Bool);
+    drop(absolute);
+    drop(whole(context, "any", Reduction::Logical, &outliers, Dtype::Bool));
+    if rows > 1 {
+        drop(context.empty("index_put_", &[], Dtype::I8));
+    }
 }
 
 /// cuBLASLt multiplies int8 only where the inner size is a multiple of 4; else it is done in float32

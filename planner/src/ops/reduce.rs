@@ -52,7 +52,7 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 /// A reduction of a whole tensor without autograd: of integers or booleans.
-fn whole(context: &mut Context, op: &'static str, kind: Reduction, x: &Tensor, dtype: Dtype) -> Tensor {
+pub(super) fn whole(context: &mut Context, op: &'static str, kind: Reduction, x: &Tensor, dtype: Dtype) -> Tensor {
     let marks: Vec<bool> = x.sizes.iter().map(|_| true).collect();
     reduce(context, op, kind, x, &marks, false, dtype)
 }

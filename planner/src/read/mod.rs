@@ -8,6 +8,7 @@ pub mod inspect;
 pub mod model;
 mod nearest;
 pub mod optimizers;
+pub mod quantization;
 pub mod quote;
 pub mod run_file;
 pub mod spec;

@@ -2,6 +2,7 @@
 
 mod entries;
 mod error;
+mod stored;
 mod weights;
 
 use std::path::Path;
@@ -9,13 +10,16 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 pub use error::ModelError;
+pub use stored::loading;
 pub use weights::{Agreement, agree};
 
 use super::checkpoint::{self, Checkpoint};
 use super::config;
 use super::nearest::nearest;
+use super::quantization::{Method, Quantization, QuantizationError};
 use super::spec::{Architecture, Family, Shelf};
 use crate::dtype::Dtype;
+use crate::graph::StoredLayers;
 
 /// A model that can be planned.
 #[derive(Debug)]
@@ -35,6 +39,36 @@ pub struct Model {
 }
 
 impl Model {
+    /// How its weights are stored quantised, if they are. Whether scales are quantised too is as the file has it
+    /// (bitsandbytes 0.50.2, functional.py, `QuantState.from_dict`).
+    ///
+    /// # Errors
+    /// A method or an entry that cannot be planned.
+    pub fn quantization(&self) -> Result<Option<Quantization>, QuantizationError> {
+        let mut quantization = Quantization::of(&self.config)?;
+        if let (Some(stored), None) = (&quantization, &self.weights)
+            && let Method::Packed(_) = stored.method
+        {
+            // Which layers are packed is known from the headers alone.
+            return Err(QuantizationError::Method { method: stored.word().to_owned() });
+        }
+        if let (Some(Quantization { method: Method::FourBit { nested, .. }, .. }), Some(weights)) =
+            (&mut quantization, &self.weights)
+        {
+            *nested = weights.tensors.keys().any(|name| name.ends_with(stored::NESTED_SCALES));
+        }
+        Ok(quantization)
+    }
+
+    /// What takes the place of the layers whose weights are stored quantised.
+    ///
+    /// # Errors
+    /// As `quantization`.
+    pub fn stored_layers(&self) -> Result<Option<StoredLayers>, QuantizationError> {
+        let names = || self.weights.iter().flat_map(|weights| weights.tensors.keys());
+        Ok(self.quantization()?.map(|quantization| quantization.layers(self.dtype, names())))
+    }
+
     /// The architecture that runs: the model's own, or, where a loss is needed and a base model has none, the one that
     /// adds a head to it.
     ///

@@ -86,6 +86,9 @@ pub struct RunReport {
     pub quantize: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub double_quant: Option<bool>,
+    /// The form in which the checkpoint stores quantised weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored: Option<&'static str>,
     pub allocator: String,
 }
 
@@ -236,6 +239,7 @@ fn run(planned: &Planned<'_>) -> RunReport {
         lora: run.lora.as_ref().map(|lora| lora.to_string()),
         quantize: run.quantize.map(|form| form.to_string()),
         double_quant: run.quantize.filter(|form| *form != QuantizedType::Int8).map(|_| run.double_quant),
+        stored: planned.quantization().map(|stored| stored.word()),
         allocator: run.allocator.clone(),
     }
 }

@@ -10,9 +10,12 @@ mod siblings;
 mod table;
 pub mod text;
 
+use crate::bytes::Bytes;
+use crate::ops::{KERNEL, other_kernels};
 use crate::plan::Plan;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
+use crate::read::quantization::{Method, Quantization};
 use crate::read::quote;
 use crate::run::{Parallel, Run};
 use crate::schedule::{Allocation, Category};
@@ -46,6 +49,11 @@ impl Planned<'_> {
     fn parameter(&self, allocation: &Allocation) -> Option<&str> {
         let parameter = self.plan.graph.parameters.get(allocation.parameter? as usize)?;
         Some(&parameter.name)
+    }
+
+    /// How the checkpoint stores its weights quantised, if it does.
+    fn quantization(&self) -> Option<Quantization> {
+        self.model.quantization().ok().flatten()
     }
 
     /// What a user should look at.
@@ -95,8 +103,44 @@ impl Planned<'_> {
             let parts = parts.collect::<Vec<_>>().join(", ");
             notes.push(format!("{} bytes ({total}) lie in the host's memory, not counted here: {parts}", total.0));
         }
+        notes.extend(self.quantization().and_then(|stored| self.quantization_note(&stored)));
         notes.extend(self.run.parallel.as_ref().map(parallel_note));
         notes
+    }
+}
+
+impl Planned<'_> {
+    /// What is not known of a checkpoint's quantised weights.
+    fn quantization_note(&self, stored: &Quantization) -> Option<String> {
+        match stored.method {
+            Method::Int8 { threshold: true } => Some(
+                "LLM.int8() computes columns of the input with outliers apart; how many there are is not known before a run: \
+                 planned with none"
+                    .to_owned(),
+            ),
+            Method::Fp8 { .. } => Some(format!(
+                "fp8 layers run kernels that are not PyTorch's (finegrained-fp8 with Triton, or DeepGEMM): what they take beside \
+                 their output is planned with a bound, up to {}",
+                self.largest_kernel()
+            )),
+            Method::Packed(packed) => {
+                let other = if packed.by_output { "AWQ's own" } else { "exllama's" };
+                Some(format!(
+                    "{} layers run gptqmodel's kernels, whose temporaries are not known: planned with a bound for Marlin's and \
+                     Triton's, up to {}; not counted are {other}, which would take up to {}, and the repacking of weights",
+                    stored.word(),
+                    self.largest_kernel(),
+                    other_kernels(&self.plan.graph)
+                ))
+            }
+            _ => None,
+        }
+    }
+
+    /// The most that a kernel takes beside its output.
+    fn largest_kernel(&self) -> Bytes {
+        let kernels = self.plan.stream.allocations.iter().filter(|allocation| allocation.op == KERNEL);
+        kernels.map(|allocation| allocation.bytes).max().unwrap_or_default()
     }
 }
 

@@ -95,6 +95,7 @@ fn subject(planned: &Planned<'_>) -> String {
         (QuantizedType::Int8, _) | (_, true) => format!("{form} weights"),
         (_, false) => format!("{form} weights without double quantisation"),
     }));
+    words.extend(planned.quantization().map(|stored| format!("{} weights as stored", stored.word())));
     words.extend(run.hold_outputs.then(|| "outputs held".to_owned()));
     let mut text = format!(
         "model  {}: {}, {} parameters, {} bytes ({})\nrun    {}\n",

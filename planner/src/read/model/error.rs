@@ -69,6 +69,18 @@ pub enum ModelError {
         /// The first tensor of the weights.
         stored: String,
     },
+    /// A stored tensor that is not what the `quantization_config` makes of its parameter.
+    #[error("{}: {} {what}, which does not fit quantization_config ({method})", quote::path(.file), quote::quoted(.name))]
+    Quantized {
+        /// The file.
+        file: PathBuf,
+        /// The tensor.
+        name: String,
+        /// What is wrong with it.
+        what: String,
+        /// How the config says that weights are stored.
+        method: &'static str,
+    },
     /// The config cannot be read.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -4,9 +4,11 @@
 //! names (`LayerNorm.gamma`) are renamed; stored buffers that the model makes itself are passed over; a tied parameter may
 //! be absent or stored twice (transformers 5.17.0, core_model_loading.py and conversion_mapping.py).
 
+use std::path::PathBuf;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Model, ModelError};
+use super::{Model, ModelError, stored};
 use crate::dtype::Dtype;
 use crate::graph::Parameter;
 use crate::read::checkpoint::StoredTensor;
@@ -39,19 +41,20 @@ pub(super) fn floating(dtype: header::Dtype) -> Option<Dtype> {
 /// A stored tensor of another shape; a checkpoint that holds nothing of the model.
 pub fn agree(model: &Model, architecture: &Architecture, parameters: &[Parameter]) -> Result<Agreement, ModelError> {
     let Some(weights) = &model.weights else { return Ok(Agreement::default()) };
-    let expected: FxHashMap<&str, &Parameter> = parameters.iter().map(|p| (p.name.as_str(), p)).collect();
+    let expected = expected(parameters);
     let mut found: FxHashSet<&str> = FxHashSet::default();
     let mut unexpected = Vec::new();
     for (stored, tensor) in &weights.tensors {
-        let parameter = candidates(stored, architecture).into_iter().find_map(|name| {
-            let name = tied_to(&name, architecture).unwrap_or(name);
-            expected.get(name.as_str()).copied()
-        });
-        match parameter {
-            Some(parameter) => {
+        match meant(stored, architecture, &expected) {
+            Some(Meant { parameter, .. }) => {
+                let parameter = &parameters[parameter];
                 found.insert(&parameter.name);
                 check_shape(model, architecture, stored, tensor, parameter)?;
             }
+            None if stored::beside(stored, |weight| {
+                meant(weight, architecture, &expected).map(|meant| &parameters[meant.parameter])
+            })
+            .is_some() => {}
             None if architecture.ignored.iter().any(|pattern| pattern.is_match(stored)) => {}
             None => unexpected.push(stored.clone()),
         }
@@ -69,6 +72,42 @@ pub fn agree(model: &Model, architecture: &Architecture, parameters: &[Parameter
     }
 }
 
+/// Parameters by their names, with their positions.
+pub(super) type Expected<'a> = FxHashMap<&'a str, usize>;
+
+pub(super) fn expected(parameters: &[Parameter]) -> Expected<'_> {
+    parameters.iter().enumerate().map(|(number, parameter)| (parameter.name.as_str(), number)).collect()
+}
+
+/// The parameter that a stored tensor is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meant {
+    /// Its position.
+    pub parameter: usize,
+    /// Whether it has another name in the model.
+    pub renamed: bool,
+    /// Whether it is meant by the name of a parameter that is tied to it.
+    pub tied: bool,
+}
+
+/// The parameter that is meant by a stored name.
+pub(super) fn meant(stored: &str, architecture: &Architecture, expected: &Expected<'_>) -> Option<Meant> {
+    candidates(stored, architecture).into_iter().find_map(|name| {
+        let renamed = name != stored;
+        let own = expected.get(name.as_str()).map(|&parameter| Meant { parameter, renamed, tied: false });
+        own.or_else(|| {
+            let other = tied_to(&name, architecture)?;
+            expected.get(other.as_str()).map(|&parameter| Meant { parameter, renamed, tied: true })
+        })
+    })
+}
+
+/// The path of the file that holds a tensor.
+pub(super) fn file_of(model: &Model, stored: &StoredTensor) -> PathBuf {
+    let files = model.weights.as_ref().map(|weights| &weights.files);
+    files.and_then(|files| files.get(stored.file.0 as usize)).map(|file| file.path.clone()).unwrap_or_default()
+}
+
 fn check_shape(
     model: &Model,
     architecture: &Architecture,
@@ -79,10 +118,8 @@ fn check_shape(
     if stored.shape[..] == parameter.shape[..] {
         return Ok(());
     }
-    let files = model.weights.as_ref().map(|weights| &weights.files);
-    let file = files.and_then(|files| files.get(stored.file.0 as usize)).map(|file| file.path.clone());
     Err(ModelError::Shape {
-        file: file.unwrap_or_default(),
+        file: file_of(model, stored),
         name: name.to_owned(),
         stored: stored.shape.clone(),
         expected: parameter.shape.to_vec(),

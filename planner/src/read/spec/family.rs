@@ -47,8 +47,8 @@ pub struct Class {
     pub attributes: Vec<(Rc<str>, Function)>,
     /// Children in order: modules, lists of modules or None.
     pub children: Vec<(Rc<str>, Function)>,
-    /// Parameters in order.
-    pub parameters: Vec<Field>,
+    /// Parameters in order, with their types where the spec fixes them.
+    pub parameters: Vec<(Field, Option<Dtype>)>,
     /// Buffers in order.
     pub buffers: Vec<Buffer>,
     /// Methods, `forward` among them.
@@ -344,7 +344,8 @@ fn parse_class(
     let children = plain(&text.children, &mut expression)?;
     let mut parameters = Vec::new();
     for (key, field) in &text.parameters {
-        parameters.push(parse_field(key, field, &mut expression)?.field);
+        let parameter = parse_field(key, field, &mut expression)?;
+        parameters.push((parameter.field, parameter.dtype));
     }
     let mut buffers = Vec::new();
     for (key, field) in &text.buffers {
