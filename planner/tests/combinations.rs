@@ -3,7 +3,9 @@
 
 mod support;
 
-use support::plans::{difference, phase_difference, planned};
+use planner::plan::{Emulation, plan_with};
+use planner::run::parse_kernel;
+use support::plans::{difference, gpu_of, model_of, phase_difference, planned, run_of};
 use support::{Trace, TruthCase, records};
 
 fn wrong_in(record: &TruthCase) -> Option<String> {
@@ -18,4 +20,20 @@ fn combined_choices_have_pytorchs_event_stream_and_figures() {
     let found = records.iter().filter_map(|record| Some(format!("{}: {}", record.id, wrong_in(record)?)));
     let wrong: Vec<String> = found.collect();
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), records.len(), wrong.join("\n"));
+}
+
+/// A kernel is chosen by a context manager around the forward (`torch.nn.attention.sdpa_kernel`), which the second run does
+/// not see: PyTorch raises CheckpointError where that picks another one.
+#[test]
+fn a_kernel_that_the_second_run_would_not_pick_is_refused() {
+    let records = records("combinations.jsonl");
+    let record = records.iter().find(|record| record.id == "llama-efficient-h200-fp32").expect("a record");
+    let refused = |kernel: &str| {
+        let run = planner::run::Run { sdpa: parse_kernel(kernel).expect("a kernel"), ..run_of(record) };
+        let planned = plan_with(&model_of(&record.case), &run, &gpu_of(record), Emulation::RECORDS);
+        planned.err().map(|error| error.to_string())
+    };
+    assert_eq!(refused("efficient"), None);
+    let message = refused("math").expect("a refusal");
+    assert!(message.contains("CheckpointError") && message.contains("holds for the forward alone"), "{message}");
 }

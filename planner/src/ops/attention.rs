@@ -140,7 +140,7 @@ fn attend(context: &mut Context, operands: &Operands) -> Lowered {
         kept.held.push((Held::Output, context.save(&output)));
     }
     memory.buffers[plan.output.0] = None;
-    kept.keep_buffers(context, memory);
+    kept.keep_buffers(context, memory, &plan.buffers);
     let kept = RefCell::new(kept);
     let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
         let Some(incoming) = g[0].take() else { return Gradients::new() };
@@ -174,10 +174,11 @@ struct Kept {
 }
 
 impl Kept {
-    fn keep_buffers(&mut self, context: &mut Context, memory: Memory) {
-        for (number, storage) in memory.buffers.into_iter().enumerate() {
+    /// Buffers count as vectors of bytes: those that two kernels keep differ in their sizes.
+    fn keep_buffers(&mut self, context: &mut Context, memory: Memory, buffers: &[Buffer]) {
+        for ((number, storage), buffer) in memory.buffers.into_iter().enumerate().zip(buffers) {
             if let Some(storage) = storage {
-                let tensor = TensorData::new(storage, Dtype::U8, smallvec![], smallvec![]);
+                let tensor = TensorData::new(storage, Dtype::U8, smallvec![buffer.bytes], smallvec![1]);
                 self.buffers.push((number, context.save(&tensor)));
             }
         }
