@@ -37,3 +37,10 @@ fn a_kernel_that_the_second_run_would_not_pick_is_refused() {
     let message = refused("math").expect("a refusal");
     assert!(message.contains("CheckpointError") && message.contains("holds for the forward alone"), "{message}");
 }
+
+#[test]
+fn two_plans_of_a_run_are_the_same_event_by_event() {
+    let records = records("combinations.jsonl");
+    let record = records.iter().find(|record| record.id == "gpt2-amp-fp16-checkpoint-blocks").expect("a record");
+    assert_eq!(planned(record).stream.events, planned(record).stream.events);
+}

@@ -10,7 +10,8 @@
 
 use std::rc::Rc;
 
-use rustc_hash::FxHashMap;
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
 
 use super::autograd::Edge;
 use super::context::Context;
@@ -55,7 +56,8 @@ const POLICIES: [(&str, Policy); 18] = [
 #[derive(Default)]
 pub struct Autocast {
     regions: Vec<bool>,
-    kept: FxHashMap<usize, Tensor>,
+    /// In the order of their making, which is that of their going; PyTorch lets them go in an order of addresses.
+    kept: IndexMap<usize, Tensor, FxBuildHasher>,
 }
 
 impl Autocast {

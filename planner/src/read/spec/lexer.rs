@@ -29,13 +29,12 @@ const SIGNS: [&str; 37] = [
 const KEYWORDS: [&str; 15] =
     ["and", "or", "not", "is", "in", "if", "elif", "else", "for", "return", "del", "None", "True", "False", "pass"];
 
-/// The tokens of `text`, which begins at `start` within `file`.
+/// The tokens of `text`, which begins at `start` within `file`; YAML has taken its indentation from every line.
 pub(super) fn tokens(text: &str, file: &Rc<str>, start: Position) -> Result<Vec<(Token, Position)>, SpecError> {
     let mut lexer = Lexer { file, tokens: Vec::new(), depth: 0, indents: vec![0] };
     let mut end = start;
     for (number, line) in text.lines().enumerate() {
-        let first = if number == 0 { start.column } else { 1 };
-        end = Position { line: start.line + number as u32, column: first };
+        end = Position { line: start.line + number as u32, column: start.column };
         lexer.line(line, end)?;
     }
     lexer.finish(end);
