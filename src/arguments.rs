@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use planner::bytes::Bytes;
@@ -122,38 +123,41 @@ pub struct PlanArguments {
     /// fp32, bf16 or fp16 weights, or fp32 weights under autocast: amp-bf16, amp-fp16 [default: the model's own]
     #[arg(long, help_heading = "Run")]
     precision: Option<Precision>,
+    /// Scale the loss: on or off [default: on with amp-fp16]
+    #[arg(long, value_name = "SWITCH", value_parser = BoolishValueParser::new(), help_heading = "Training")]
+    grad_scaler: Option<bool>,
     /// The optimizer with its options, e.g. adamw,fused=true or paged_adamw8bit [default: adamw]
-    #[arg(long, value_name = "NAME", help_heading = "Run")]
+    #[arg(long, value_name = "NAME", help_heading = "Training")]
     optimizer: Option<OptimizerChoice>,
     /// Clip gradients to this norm before each step [default: no clipping]
-    #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = "Run")]
+    #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = "Training")]
     clip: Option<f64>,
     /// Micro-batches of each optimizer step [default: 1]
-    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Training")]
     accumulate: Option<u64>,
     /// Checkpoint these modules' calls: none, full (as transformers does), or paths with commas between [default: none]
-    #[arg(long, value_name = "MODULES", help_heading = "Run")]
+    #[arg(long, value_name = "MODULES", help_heading = "Training")]
     checkpoint: Option<String>,
     /// Checkpoint with use_reentrant=True
-    #[arg(long, help_heading = "Run")]
+    #[arg(long, help_heading = "Training")]
     reentrant: bool,
     /// When gradients go: after-step, before-forward or before-backward [default: after-step]
-    #[arg(long, value_name = "WHEN", help_heading = "Run")]
+    #[arg(long, value_name = "WHEN", help_heading = "Training")]
     zero_grad: Option<ZeroGrad>,
     /// Keep N steps' losses with their graphs, as losses.append(loss) does
-    #[arg(long, value_name = "N", help_heading = "Run")]
+    #[arg(long, value_name = "N", help_heading = "Training")]
     keep_losses: Option<u64>,
     /// One of N GPUs under DDP; keys: bucket_cap_mb, gradient_as_bucket_view, init_sync, static_graph
-    #[arg(long, value_name = "N[,K=V]", value_parser = ddp, allow_negative_numbers = true, conflicts_with = "fsdp", help_heading = "Run")]
+    #[arg(long, value_name = "N[,K=V]", value_parser = ddp, allow_negative_numbers = true, conflicts_with = "fsdp", help_heading = "Training")]
     ddp: Option<Parallel>,
     /// One of N GPUs under FSDP2; keys: reshard, param_dtype, reduce_dtype, offload
-    #[arg(long, value_name = "N[,K=V]", value_parser = fsdp, allow_negative_numbers = true, help_heading = "Run")]
+    #[arg(long, value_name = "N[,K=V]", value_parser = fsdp, allow_negative_numbers = true, help_heading = "Training")]
     fsdp: Option<Parallel>,
     /// Train only the parameters whose full names this regular expression matches [default: all]
-    #[arg(long, value_name = "REGEX", help_heading = "Run")]
+    #[arg(long, value_name = "REGEX", help_heading = "Training")]
     trainable: Option<Pattern>,
     /// Train LoRA adapters in place of the model: r=16,alpha=32,dropout=0.05,targets=q_proj+v_proj
-    #[arg(long, value_name = "CHOICES", help_heading = "Run")]
+    #[arg(long, value_name = "CHOICES", help_heading = "Training")]
     lora: Option<Lora>,
     /// Quantise linear layers as bitsandbytes does: nf4, fp4 or int8
     #[arg(long, value_name = "FORM", help_heading = "Run")]
@@ -236,6 +240,7 @@ impl PlanArguments {
             seq: self.seq,
             new_tokens: self.new_tokens,
             precision: self.precision,
+            grad_scaler: self.grad_scaler,
             optimizer: self.optimizer.clone(),
             clip: self.clip,
             accumulate: self.accumulate,

@@ -290,6 +290,8 @@ pub struct Run {
     pub new_tokens: u64,
     /// The weights' type; the model's own where None is given.
     pub precision: Option<Precision>,
+    /// Whether losses are scaled; as the precision has it where None is given.
+    pub grad_scaler: Option<bool>,
     /// The optimizer.
     pub optimizer: OptimizerChoice,
     /// The norm to which gradients are clipped before each step.
@@ -338,6 +340,7 @@ impl Default for Run {
             seq: 128,
             new_tokens: 8,
             precision: None,
+            grad_scaler: None,
             optimizer: OptimizerChoice::default(),
             clip: None,
             accumulate: 1,
@@ -434,6 +437,7 @@ impl Run {
             ("checkpoint", self.checkpoint != Checkpointing::Off),
             ("accumulate", self.accumulate > 1),
             ("clip", self.clip.is_some()),
+            ("grad-scaler", self.grad_scaler == Some(true)),
             ("zero-grad", self.zero_grad != ZeroGrad::default()),
             ("keep-losses", self.keep_losses > 0 && self.mode != Mode::EvalWithGrad),
         ];
@@ -478,6 +482,7 @@ impl Run {
                 "reentrant checkpoints under fsdp are not planned: leave reentrant out",
             ));
         }
+        self.check_scaler()?;
         if self.lora.is_some() && self.trainable.is_some() {
             return Err(RunError::Contradiction("lora trains its adapters alone: leave trainable out"));
         }
@@ -487,6 +492,22 @@ impl Run {
             ));
         }
         Ok(())
+    }
+
+    /// The loss scaler belongs to `amp-fp16` and to nothing else.
+    fn check_scaler(&self) -> Result<(), RunError> {
+        let contradiction = match (self.grad_scaler, self.precision) {
+            (None, _) | (Some(true), Some(Precision::AmpFp16)) => return Ok(()),
+            (Some(false), Some(Precision::AmpFp16 | Precision::Fp16)) => {
+                "without the loss scaler gradients in float16 vanish: leave grad-scaler out, and give precision amp-fp16"
+            }
+            (Some(true), Some(Precision::Fp16)) => {
+                "the loss scaler refuses gradients in float16: give precision amp-fp16, which keeps them in float32"
+            }
+            (Some(true), _) => "the loss scaler is for float16: give precision amp-fp16, or leave grad-scaler out",
+            (Some(false), _) => return Ok(()),
+        };
+        Err(RunError::Contradiction(contradiction))
     }
 
     /// Checks the run against how the checkpoint stores its weights.

@@ -57,6 +57,11 @@ fn choices_that_do_not_go_together() {
         folder.error("kept losses in inference", &["plan", "gpt2", "--mode", "infer", "--keep-losses", "2"]),
         folder.error("nested checkpoints", &["plan", "gpt2", "--checkpoint", "transformer.h.0,transformer.h.0.mlp"]),
         folder.error("an unknown module", &["plan", "gpt2", "--checkpoint", "transformer.h.99"]),
+        folder.error(
+            "float16 without the loss scaler",
+            &["plan", "gpt2", "--precision", "amp-fp16", "--grad-scaler", "off"],
+        ),
+        folder.error("the loss scaler in bfloat16", &["plan", "gpt2", "--precision", "bf16", "--grad-scaler", "on"]),
         folder.error("reentrant without a checkpoint", &["plan", "gpt2", "--reentrant"]),
         folder.error("reentrant under fsdp", &["plan", "gpt2", "--checkpoint", "full", "--reentrant", "--fsdp", "4"]),
         folder.error(

@@ -10,7 +10,9 @@ fn help_has_examples() {
     assert_snapshot("help", &report(&["--help"]));
     let plan = report(&["plan", "--help"]);
     let (options, examples) = plan.split_once("\nExamples:").unwrap();
-    assert_snapshot("help_plan", options);
+    let (run, training) = options.split_once("\nTraining:").unwrap();
+    assert_snapshot("help_plan", run);
+    assert_snapshot("help_plan_training", training);
     assert_snapshot("help_plan_examples", examples);
     for command in ["inspect", "gpus", "models"] {
         assert_snapshot(&format!("help_{command}"), &report(&[command, "--help"]));

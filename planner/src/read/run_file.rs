@@ -48,6 +48,9 @@ pub struct Wishes {
     /// The weights' type.
     #[serde(deserialize_with = "word")]
     pub precision: Option<Precision>,
+    /// Whether losses are scaled, as amp-fp16 has it.
+    #[serde(alias = "grad_scaler")]
+    pub grad_scaler: Option<bool>,
     /// The optimizer.
     #[serde(deserialize_with = "optimizer")]
     pub optimizer: Option<OptimizerChoice>,
@@ -205,6 +208,7 @@ impl Wishes {
             seq: self.seq.or(other.seq),
             new_tokens: self.new_tokens.or(other.new_tokens),
             precision: self.precision.or(other.precision),
+            grad_scaler: self.grad_scaler.or(other.grad_scaler),
             optimizer: self.optimizer.or(other.optimizer),
             clip: self.clip.or(other.clip),
             accumulate: self.accumulate.or(other.accumulate),
@@ -239,6 +243,7 @@ impl Wishes {
             seq: self.seq.unwrap_or(default.seq),
             new_tokens: self.new_tokens.unwrap_or(default.new_tokens),
             precision: self.precision.or(default.precision),
+            grad_scaler: self.grad_scaler.or(default.grad_scaler),
             optimizer: self.optimizer.clone().unwrap_or(default.optimizer),
             clip: self.clip.or(default.clip),
             accumulate: self.accumulate.unwrap_or(default.accumulate),
