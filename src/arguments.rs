@@ -22,6 +22,7 @@ memplan predicts the GPU memory of a PyTorch run to the byte, before anything ru
   memplan plan gpt2                                         a training step of a built-in model
   memplan plan llama-3.1-8b --mode generate --gpu rtx4090   does it fit?
   memplan plan path/to/model --batch 8 --seq 1024           a Hugging Face folder
+  memplan checkpoint gpt2 --batch 8 --budget 6GiB           which modules to checkpoint
   memplan inspect path/to/model                             its parameters and bytes
   memplan models                                            the built-in models
   memplan gpus                                              the GPUs
@@ -52,6 +53,15 @@ Examples:
 
 run.yaml holds the same keys, one a line:  new-tokens: 8
 Exit codes: 0 the run fits, 1 it does not fit, 2 bad usage or bad input";
+
+const CHECKPOINT_EXAMPLES: &str = "\
+Examples:
+  memplan checkpoint llama-3.2-1b --seq 4096 --budget 20GiB
+  memplan checkpoint gpt2-large --batch 8 --seq 1024 --gpu rtx4090 --headroom 5%
+  memplan checkpoint gpt2 --batch 8 --seq 1024 --curve
+  memplan checkpoint bert-base --batch 64 --budget 8GiB --granularity block --emit torch
+
+Exit codes: 0 a choice fits, 1 none does, 2 bad usage or bad input";
 
 const INSPECT_EXAMPLES: &str = "\
 Only headers are read, never tensors; any architecture will do.
@@ -86,6 +96,8 @@ struct CommandLine {
 pub enum Command {
     /// Plan a run of a model: its peaks, what takes them, whether it fits.
     Plan(Box<PlanArguments>),
+    /// Choose the modules to checkpoint so that a run fits, at the least recomputation.
+    Checkpoint(Box<CheckpointArguments>),
     /// List a checkpoint's parameters and bytes, by type and by module.
     Inspect(InspectArguments),
     /// List the GPUs that are known.
@@ -102,10 +114,9 @@ pub enum Format {
     Json, // for programs
 }
 
-/// `memplan plan`.
+/// A model and a run of it.
 #[derive(Debug, Args)]
-#[command(after_help = PLAN_EXAMPLES)]
-pub struct PlanArguments {
+pub struct RunArguments {
     /// A Hugging Face model folder, or the name of a built-in model
     model: Option<String>,
     /// What the loop does: train, infer, generate or eval-with-grad [default: train]
@@ -141,6 +152,9 @@ pub struct PlanArguments {
     /// Checkpoint with use_reentrant=True
     #[arg(long, help_heading = "Training")]
     reentrant: bool,
+    /// Hand a cache to the layers in training, config.use_cache: on or off [default: the config's]
+    #[arg(long, value_name = "SWITCH", value_parser = BoolishValueParser::new(), help_heading = "Training")]
+    use_cache: Option<bool>,
     /// When gradients go: after-step, before-forward or before-backward [default: after-step]
     #[arg(long, value_name = "WHEN", help_heading = "Training")]
     zero_grad: Option<ZeroGrad>,
@@ -198,12 +212,71 @@ pub struct PlanArguments {
     /// How the report is written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+}
+
+/// `memplan plan`.
+#[derive(Debug, Args)]
+#[command(after_help = PLAN_EXAMPLES)]
+pub struct PlanArguments {
+    #[command(flatten)]
+    pub run: RunArguments,
     /// Show what each choice that saves memory would save here: each alone, then all
     #[arg(long, conflicts_with = "events")]
     pub compare: bool,
     /// Write the event stream to this file
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
+}
+
+/// `memplan checkpoint`.
+#[derive(Debug, Args)]
+#[command(after_help = CHECKPOINT_EXAMPLES)]
+pub struct CheckpointArguments {
+    #[command(flatten)]
+    pub run: RunArguments,
+    /// What the peak may be: bytes, or 20GiB, 500MiB [default: what the GPU has for the allocator]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, help_heading = "Choice")]
+    pub budget: Option<Bytes>,
+    /// What is to stay free of the GPU where no budget is given, such as 5%
+    #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "budget", help_heading = "Choice")]
+    pub headroom: Option<f64>,
+    /// The peak that the budget is for
+    #[arg(long, value_enum, default_value_t = Measured::Reserved, help_heading = "Choice")]
+    pub measure: Measured,
+    /// Whole blocks, or any module within them too
+    #[arg(long, value_enum, default_value_t = Grain::Module, help_heading = "Choice")]
+    pub granularity: Grain,
+    /// Choose only among modules whose paths this regular expression matches
+    #[arg(long, value_name = "REGEX", help_heading = "Choice")]
+    pub only: Option<Pattern>,
+    /// Show the choice for budgets from the least that can be reached to none at all
+    #[arg(long, conflicts_with = "emit", help_heading = "Choice")]
+    pub curve: bool,
+    /// Write the code that applies the choice, or a file for `memplan plan --checkpoint @FILE`
+    #[arg(long, value_enum, help_heading = "Choice")]
+    pub emit: Option<Emit>,
+}
+
+/// Which peak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Measured {
+    Reserved,  // what the allocator takes from the GPU
+    Allocated, // what tensors take
+}
+
+/// How small the modules may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Grain {
+    Block,
+    Module,
+}
+
+/// In which form a choice is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Emit {
+    Torch,
+    Transformers,
+    File,
 }
 
 /// `memplan inspect`.
@@ -229,7 +302,7 @@ pub struct ListArguments {
     pub format: Format,
 }
 
-impl PlanArguments {
+impl RunArguments {
     /// What the flags wish for.
     pub fn wishes(&self) -> Wishes {
         Wishes {
@@ -246,6 +319,7 @@ impl PlanArguments {
             accumulate: self.accumulate,
             checkpoint: self.checkpoint.as_deref().map(parse_checkpoint),
             reentrant: self.reentrant.then_some(true),
+            use_cache: self.use_cache,
             zero_grad: self.zero_grad,
             keep_losses: self.keep_losses,
             ddp: self.ddp.clone(),
@@ -291,6 +365,12 @@ fn ddp(words: &str) -> Result<Parallel, ParallelError> {
 /// The words of `--fsdp`.
 fn fsdp(words: &str) -> Result<Parallel, ParallelError> {
     Parallel::fsdp(words)
+}
+
+/// A share such as `5%`.
+fn share(text: &str) -> Result<f64, &'static str> {
+    let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    number.filter(|share| (0.0..100.0).contains(share)).ok_or("a share such as 5% is expected")
 }
 
 /// A whole number that is not negative.

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use planner::checkpoint::ChooseError;
 use planner::plan::PlanError;
 use planner::read::checkpoint::CheckpointError;
 use planner::read::gpus::GpuError;
@@ -70,6 +71,15 @@ impl From<PlanError> for Failure {
             _ => None,
         };
         Failure::new(error, hint)
+    }
+}
+
+impl From<ChooseError> for Failure {
+    fn from(error: ChooseError) -> Failure {
+        match error {
+            ChooseError::Plan(error) => error.into(),
+            error => Failure::new(error, None),
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! `memplan`: predicts the GPU memory of a PyTorch run, before anything runs.
 //!
 //! ```text
-//! arguments ──> plan | inspect | catalogue ──> output
-//!                        └─ failure: one line on stderr, a hint, an exit code
+//! arguments ──> plan | checkpoint | inspect | catalogue ──> output
+//!                              └─ failure: one line on stderr, a hint, an exit code
 //! ```
 
 mod arguments;
 mod catalogue;
+mod checkpoint;
 mod failure;
 mod inspect;
 mod output;
@@ -26,6 +27,7 @@ const BAD: u8 = 2;
 fn main() -> ExitCode {
     let done = arguments::read().and_then(|command| match command {
         Command::Plan(arguments) => plan::run(*arguments),
+        Command::Checkpoint(arguments) => checkpoint::run(*arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Gpus(arguments) => catalogue::gpus(&arguments),
         Command::Models(arguments) => catalogue::models(&arguments),

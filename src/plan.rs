@@ -11,7 +11,7 @@ use planner::read::{model, spec::Shelf};
 use planner::report::{Planned, events, json, text};
 use planner::run::Run;
 
-use crate::arguments::{Format, PlanArguments};
+use crate::arguments::{Format, PlanArguments, RunArguments};
 use crate::failure::Failure;
 use crate::output::{self, ALARM, CARE, GOOD};
 use crate::{DOES_NOT_FIT, FITS};
@@ -21,14 +21,9 @@ const DEFAULT_GPU: &str = "h200";
 
 /// Plans, reports, and gives the verdict's exit code.
 pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
-    let wishes = wishes(&arguments)?;
-    let run = wishes.run();
-    let gpu = gpu(&wishes)?;
-    let shelf = Shelf { folder: wishes.specs.clone() };
-    let name = wishes.model.as_deref().ok_or_else(no_model)?;
-    let model = model::open(name, wishes.architecture.as_deref(), &shelf)?;
+    let (model, run, gpu) = asked(&arguments.run)?;
     if arguments.compare {
-        return compared(&model, &run, &gpu, arguments.format);
+        return compared(&model, &run, &gpu, arguments.run.format);
     }
     let plan = planner::plan::plan(&model, &run, &gpu)?;
     let planned = Planned { model: &model, run: &run, gpu: &gpu, plan: &plan };
@@ -36,11 +31,22 @@ pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
         output::write_whole(path, |file| events::write(&planned, file))?;
     }
     let code = if plan.fits() { FITS } else { DOES_NOT_FIT };
-    match arguments.format {
+    match arguments.run.format {
         Format::Text => output::print(&coloured(&text::text(&planned))),
         Format::Json => output::print_json(&json::report(&planned)),
     }?;
     Ok(ExitCode::from(code))
+}
+
+/// The model, the run and the GPU that the flags and the run file ask for.
+pub fn asked(arguments: &RunArguments) -> Result<(model::Model, Run, Gpu), Failure> {
+    let wishes = wishes(arguments)?;
+    let run = wishes.run();
+    let gpu = gpu(&wishes)?;
+    let shelf = Shelf { folder: wishes.specs.clone() };
+    let name = wishes.model.as_deref().ok_or_else(no_model)?;
+    let model = model::open(name, wishes.architecture.as_deref(), &shelf)?;
+    Ok((model, run, gpu))
 }
 
 /// The table of levers; the exit code is that of the run as given.
@@ -66,7 +72,7 @@ fn checkpoint_file(wishes: &mut Wishes) -> Result<(), Failure> {
 }
 
 /// What the flags and the run file wish for.
-fn wishes(arguments: &PlanArguments) -> Result<Wishes, Failure> {
+fn wishes(arguments: &RunArguments) -> Result<Wishes, Failure> {
     let flags = arguments.wishes();
     let file = match &arguments.run {
         Some(path) => run_file::read(path).map_err(|error| Failure::new(error, None))?,
@@ -99,7 +105,7 @@ fn no_model() -> Failure {
 }
 
 /// The verdict, warnings and notes in colour.
-fn coloured(text: &str) -> String {
+pub fn coloured(text: &str) -> String {
     let styles = [
         ("fits:", GOOD),
         ("does not fit:", ALARM),

@@ -8,6 +8,7 @@
 
 pub mod allocate;
 pub mod bytes;
+pub mod checkpoint;
 pub mod dtype;
 pub mod graph;
 mod interpret;

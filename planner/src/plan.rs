@@ -28,7 +28,7 @@ use crate::run::{Attention, Mode, Precision, Run, RunError, ZeroGrad};
 use crate::schedule::{Live, Stream, live_after};
 
 /// More than any machine has, and less than what sums in 64 bits could not hold.
-const UNLIMITED: Bytes = Bytes(1 << 60);
+pub(crate) const UNLIMITED: Bytes = Bytes(1 << 60);
 
 /// Memory that a process needs on the GPU outside the allocator.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -147,6 +147,57 @@ pub fn plan(model: &Model, run: &Run, gpu: &Gpu) -> Result<Plan, PlanError> {
 /// # Errors
 /// As `plan`.
 pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> Result<Plan, PlanError> {
+    let prepared = prepare(model, run, gpu, emulation)?;
+    let without = Settings { training: false, ..prepared.settings.clone() };
+    let Prepared { graph, settings, options, precision, optimizer, agreement, capacity, outside } = prepared;
+    let stream = lower(&graph, &device(gpu), settings).map_err(|error| named(error, &graph))?;
+    let outcome = simulate(&stream, &options, Some(capacity));
+    let without_grad = match run.mode {
+        Mode::EvalWithGrad => lower(&graph, &device(gpu), without).ok().map(|stream| {
+            let outcome = simulate(&stream, &options, Some(UNLIMITED));
+            (outcome.peak_allocated, outcome.peak_reserved)
+        }),
+        _ => None,
+    };
+    let unlimited = outcome.out_of_memory.as_ref().map(|_| simulate(&stream, &options, Some(UNLIMITED)));
+    let mut at_peak = live_after(&stream, unlimited.as_ref().unwrap_or(&outcome).peak_event);
+    at_peak.sort_by_key(|live| std::cmp::Reverse(stream.allocations[live.id.index()].bytes));
+    let architecture = model.architecture(run.mode.records())?.name.clone();
+    let trainable = run.trainable.as_ref().map(|pattern| pattern.0.clone());
+    Ok(Plan {
+        architecture,
+        precision,
+        trainable,
+        optimizer,
+        graph,
+        stream,
+        outcome,
+        unlimited,
+        at_peak,
+        agreement,
+        capacity,
+        without_grad,
+        outside,
+    })
+}
+
+/// A run that can be lowered.
+pub(crate) struct Prepared {
+    pub graph: Rc<Graph>,
+    pub settings: Settings,
+    pub options: AllocatorOptions,
+    pub precision: Precision,
+    pub optimizer: Option<Rc<Optimizer>>,
+    pub agreement: Agreement,
+    pub capacity: Bytes,
+    pub outside: Option<OutsideAllocator>,
+}
+
+/// Checks a run and unrolls its program.
+///
+/// # Errors
+/// As `plan`.
+pub(crate) fn prepare(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> Result<Prepared, PlanError> {
     run.check()?;
     let quantization = model.quantization()?;
     if let Some(quantization) = &quantization {
@@ -173,7 +224,6 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
             graph.parameters[number].dtype = Some(dtype);
         }
     }
-    let graph = Rc::new(graph);
     let settings = Settings {
         training: run.mode.records(),
         trainable: run.trainable.as_ref().map(|pattern| pattern.0.clone()),
@@ -184,42 +234,31 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         attention_kernel: run.sdpa.filter(|_| run.attention == Attention::Sdpa),
         optimizer: optimizer.clone(),
     };
-    let without = Settings { training: false, ..settings.clone() };
-    let stream = lower(&graph, &device(gpu), settings).map_err(|error| {
-        let module = graph.modules[error.module.index()].path.clone();
-        PlanError::Lower { error, module: if module.is_empty() { "the model".to_owned() } else { module } }
-    })?;
-    let outside = if run.capacity.is_some() { None } else { Some(outside()?) };
-    let room = outside.as_ref().map_or(Bytes(0), |outside| outside.most);
-    let capacity = run.capacity.unwrap_or(Bytes(gpu.memory.total.0.saturating_sub(room.0)));
-    let outcome = simulate(&stream, &options, Some(capacity));
-    let without_grad = match run.mode {
-        Mode::EvalWithGrad => lower(&graph, &device(gpu), without).ok().map(|stream| {
-            let outcome = simulate(&stream, &options, Some(UNLIMITED));
-            (outcome.peak_allocated, outcome.peak_reserved)
-        }),
-        _ => None,
-    };
-    let unlimited = outcome.out_of_memory.as_ref().map(|_| simulate(&stream, &options, Some(UNLIMITED)));
-    let mut at_peak = live_after(&stream, unlimited.as_ref().unwrap_or(&outcome).peak_event);
-    at_peak.sort_by_key(|live| std::cmp::Reverse(stream.allocations[live.id.index()].bytes));
-    let architecture = architecture.name.clone();
-    let trainable = run.trainable.as_ref().map(|pattern| pattern.0.clone());
-    Ok(Plan {
-        architecture,
-        precision,
-        trainable,
-        optimizer,
-        graph,
-        stream,
-        outcome,
-        unlimited,
-        at_peak,
-        agreement,
-        capacity,
-        without_grad,
-        outside,
-    })
+    let (capacity, outside) = free(run, gpu)?;
+    Ok(Prepared { graph: Rc::new(graph), settings, options, precision, optimizer, agreement, capacity, outside })
+}
+
+/// What the allocator may take of a GPU, and what lies outside it; None where the capacity was given.
+fn free(run: &Run, gpu: &Gpu) -> Result<(Bytes, Option<OutsideAllocator>), SpecError> {
+    if let Some(capacity) = run.capacity {
+        return Ok((capacity, None));
+    }
+    let outside = outside()?;
+    Ok((Bytes(gpu.memory.total.0.saturating_sub(outside.most.0)), Some(outside)))
+}
+
+/// What the allocator may take.
+///
+/// # Errors
+/// A wrong spec.
+pub fn capacity(run: &Run, gpu: &Gpu) -> Result<Bytes, PlanError> {
+    Ok(free(run, gpu)?.0)
+}
+
+/// An error of lowering with the module that called the operator.
+pub(crate) fn named(error: LowerError, graph: &Graph) -> PlanError {
+    let module = graph.modules[error.module.index()].path.clone();
+    PlanError::Lower { error, module: if module.is_empty() { "the model".to_owned() } else { module } }
 }
 
 /// The parameters as checkpoints name them: those of the model before layers are quantised or adapted.
@@ -268,7 +307,11 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
         stored: model.stored_layers()?.map(Rc::new),
         lora: run.lora.clone().map(|lora| adapters(model, lora)).transpose()?,
     };
-    Ok(unroll(&model.family, architecture, &model.config, &wanted)?)
+    let mut config = Cow::Borrowed(&model.config);
+    if let Some(cache) = run.use_cache {
+        config.to_mut().insert("use_cache".to_owned(), cache.into());
+    }
+    Ok(unroll(&model.family, architecture, &config, &wanted)?)
 }
 
 /// The adapters, at the modules that peft chooses where none are named.

@@ -302,6 +302,8 @@ pub struct Run {
     pub checkpoint: Checkpointing,
     /// Whether checkpoints are as `use_reentrant=True` does it.
     pub reentrant: bool,
+    /// Whether training hands a cache to the layers (`config.use_cache`); as the config has it where None is given.
+    pub use_cache: Option<bool>,
     /// When gradients are let go.
     pub zero_grad: ZeroGrad,
     /// How many steps' losses are kept, with their graphs, as `losses.append(loss)` does.
@@ -346,6 +348,7 @@ impl Default for Run {
             accumulate: 1,
             checkpoint: Checkpointing::Off,
             reentrant: false,
+            use_cache: None,
             zero_grad: ZeroGrad::default(),
             keep_losses: 0,
             parallel: None,
@@ -438,6 +441,7 @@ impl Run {
             ("accumulate", self.accumulate > 1),
             ("clip", self.clip.is_some()),
             ("grad-scaler", self.grad_scaler == Some(true)),
+            ("use-cache", self.use_cache.is_some()),
             ("zero-grad", self.zero_grad != ZeroGrad::default()),
             ("keep-losses", self.keep_losses > 0 && self.mode != Mode::EvalWithGrad),
         ];

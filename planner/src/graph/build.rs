@@ -31,7 +31,7 @@ impl Machine {
         let parameters = class.constructor.parameters.iter();
         let mut locals: Vec<_> = parameters.map(|p| constructor.slots[usize::from(p.name.0)].take()).collect();
         let module = class.is_module.then(|| {
-            self.modules.push(Module { path, class: class.name.clone(), block: false });
+            self.modules.push(Module { path, class: class.name.clone(), block: false, calls: 0, gives_tensors: true });
             ModuleId(self.modules.len() as u32 - 1)
         });
         let object =

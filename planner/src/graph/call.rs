@@ -61,6 +61,11 @@ impl Machine {
         if let Ok(value) = &result {
             self.hook_input_embedding(module, value)?;
         }
+        if let Ok(value) = &result {
+            let known = &mut self.modules[module.index()];
+            known.calls += 1;
+            known.gives_tensors &= is_tensors(value);
+        }
         drop(held);
         if let (Some(call), Ok(result)) = (call, &result) {
             self.end_call(call, result);
@@ -187,5 +192,14 @@ impl Machine {
             Value::Sequence(items) => A::List(items.iter().map(|item| self.argument(item)).collect::<Outcome<_>>()?),
             other => return self.error(format!("{} cannot be an argument of an operator", other.kind())),
         })
+    }
+}
+
+/// Whether a value is a tensor, or a tuple of tensors and Nones.
+fn is_tensors(value: &Value) -> bool {
+    match value {
+        Value::Tensor(_) => true,
+        Value::Sequence(values) => values.iter().all(|value| matches!(value, Value::None) || is_tensors(value)),
+        _ => false,
     }
 }

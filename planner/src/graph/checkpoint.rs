@@ -140,7 +140,7 @@ impl Machine {
             arguments.retain(|tensor| !inputs.contains(tensor));
             ReentrantCall { inputs, ..ReentrantCall::default() }
         });
-        self.checkpoints.push(Checkpoint { arguments, reentrant, ..Checkpoint::default() });
+        self.checkpoints.push(Checkpoint { module, arguments, reentrant, ..Checkpoint::default() });
         self.steps.borrow_mut().push(Step::EnterCheckpoint(id));
         self.pending.push(Pending { id, object: object.clone(), module, given });
         Ok(Some(id))

@@ -42,7 +42,7 @@ pub type Dims = SmallVec<[u64; 5]>;
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub u32);
 
         impl $name {
@@ -79,6 +79,8 @@ id!(
 /// A checkpointed call of a module, as Python runs it again in backward.
 #[derive(Clone, Debug, Default)]
 pub struct Checkpoint {
+    /// The module that is called.
+    pub module: ModuleId,
     /// The tensors among the call's arguments, which it holds beside Python's own names; of a reentrant call without its
     /// `inputs`.
     pub arguments: Vec<TensorId>,
@@ -123,6 +125,10 @@ pub struct Module {
     pub class: Rc<str>,
     /// Whether it stands in a list of modules, as a model's blocks do.
     pub block: bool,
+    /// How often it is called.
+    pub calls: u32,
+    /// Whether each call gave tensors and nothing else.
+    pub gives_tensors: bool,
 }
 
 /// A parameter or a buffer of the model.

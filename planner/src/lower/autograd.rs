@@ -20,6 +20,7 @@ use smallvec::SmallVec;
 
 use super::context::{Context, Thread};
 use super::tensor::{Tensor, TensorData};
+use super::timeline::Mark;
 use crate::dtype::Dtype;
 use crate::graph::{CallId, Dims, ModuleId};
 use crate::ops;
@@ -171,6 +172,7 @@ pub fn backward(context: &mut Context, loss: &Tensor) -> Result<(), String> {
     execute(context, vec![(root, ones.clone())])?;
     let (thread, enabled) = context.enter_backward();
     super::parallel::backward_done(context);
+    context.mark(|_| Mark::Done);
     context.leave_backward(thread, enabled);
     drop(ones);
     Ok(())
@@ -238,6 +240,7 @@ fn run(
         return Err(format!("{} was already run backward", node.name));
     };
     let outer = context.enter_node(node);
+    context.mark(|_| Mark::Node(node.sequence));
     if let Some(call) = node.hook.take() {
         super::parallel::before_node(context, call);
     }

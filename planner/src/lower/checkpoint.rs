@@ -184,6 +184,7 @@ fn replay<T>(
     let bind = |(id, tensor): (TensorId, Tensor)| (id, context.values[id.index()].replace(tensor));
     let outer_values: Vec<(TensorId, Option<Tensor>)> = arguments.map(bind).collect();
     let graph = context.graph.clone();
+    let outer_call = context.runs_again.replace(frame.id);
     for step in &graph.checkpoints[frame.id.index()].recompute {
         let stopped = context.recomputation.as_ref().is_some_and(|again| again.stopped);
         match step {
@@ -192,6 +193,7 @@ fn replay<T>(
             _ => {}
         }
     }
+    context.runs_again = outer_call;
     let results = results(context);
     for (id, value) in outer_values {
         context.values[id.index()] = value;

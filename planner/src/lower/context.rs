@@ -16,6 +16,7 @@ use super::kernels::step::Step;
 use super::optimizer::Attributes;
 use super::parameters::Trained;
 use super::tensor::{Log, Storage, Tensor, TensorData, contiguous_strides};
+use super::timeline::{Mark, Timeline};
 use crate::bytes::{Bytes, MIB};
 use crate::dtype::Dtype;
 use crate::graph::{CheckpointId, Dims, Graph, ModuleId, TensorId};
@@ -83,6 +84,10 @@ pub struct Context {
     pub(super) gone_frames: Rc<RefCell<Vec<CheckpointId>>>,
     /// What went wrong where nothing could be returned.
     pub(super) failure: Option<LowerError>,
+    /// Where calls and nodes lie, if that is asked for.
+    pub(super) timeline: Option<Timeline>,
+    /// The checkpointed call whose second run computes.
+    pub(super) runs_again: Option<CheckpointId>,
     /// Autocast's regions and kept casts.
     pub autocast: Autocast,
     /// What loading has put on the device, to be bound to the program's tensors.
@@ -138,6 +143,8 @@ impl Context {
             recomputation: None,
             gone_frames: Rc::default(),
             failure: None,
+            timeline: None,
+            runs_again: None,
             autocast: Autocast::default(),
             loaded: Vec::new(),
             trained: Vec::new(),
@@ -335,6 +342,33 @@ impl Context {
         self.module = outer;
     }
 
+    /// Notes where something lies in the stream, if that is asked for.
+    pub(super) fn mark(&mut self, mark: impl FnOnce(u64) -> Mark) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.marks.push((self.log.events(), mark(self.sequence)));
+        }
+    }
+
+    /// Counts what an operator's call computes.
+    pub(super) fn count(&mut self, op: &crate::graph::Op) {
+        let needs = |id: TensorId| self.values[id.index()].as_ref().is_some_and(|tensor| tensor.requires_grad());
+        let flops = crate::ops::flops(op, &self.graph.shapes, needs);
+        let Some(timeline) = &mut self.timeline else { return };
+        if let Some(id) = self.runs_again {
+            // an operator that the second run stops at before it computes has no memory for its result
+            let stopped = self.recomputation.as_ref().is_some_and(|again| again.stopped);
+            let result = op.outputs.first().and_then(|id| self.values[id.index()].as_ref());
+            if !stopped || result.is_some_and(|tensor| !tensor.storage.is_nothing()) {
+                timeline.recomputed[id.index()] += flops.forward;
+            }
+            return;
+        }
+        timeline.computed.forward += flops.forward;
+        if self.grad_enabled {
+            timeline.computed.backward += flops.backward;
+        }
+    }
+
     // ---- libraries ----------------------------------------------------------------------------------------------
 
     /// A cuBLAS handle is used: its workspace is made at the first use by a thread and kept
@@ -351,6 +385,9 @@ impl Context {
     /// `getCUDABlasLtWorkspace`).
     pub fn use_blas_lt(&mut self) {
         let thread = self.thread as usize;
+        if let (Some(timeline), Some(id)) = (&mut self.timeline, self.runs_again) {
+            timeline.uses_blas_lt[id.index()] = true;
+        }
         if self.blas_lt[thread].is_none() {
             self.use_blas();
             self.blas_lt[thread] = Some(self.workspace("cublasLt", MIB));

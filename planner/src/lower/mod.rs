@@ -20,6 +20,7 @@ pub mod parameters;
 pub(crate) mod quantized;
 pub(crate) mod scaler;
 pub mod tensor;
+pub mod timeline;
 
 use std::fmt;
 use std::rc::Rc;
@@ -29,6 +30,7 @@ use crate::ops::{Operand, Operands};
 use crate::schedule::Stream;
 use context::{Context, Settings};
 use device::Device;
+use timeline::{Mark, Timeline};
 
 /// Why a program cannot run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,19 +56,41 @@ impl std::error::Error for LowerError {}
 /// # Errors
 /// An operator that PyTorch would refuse, such as an attention kernel that the device lacks.
 pub fn lower(graph: &Rc<Graph>, device: &Device, settings: Settings) -> Result<Stream, LowerError> {
+    run_program(&mut Context::new(device.clone(), settings, graph.clone()))
+}
+
+/// The same, with where its calls and nodes lie.
+///
+/// # Errors
+/// As `lower`.
+pub fn lower_with_timeline(
+    graph: &Rc<Graph>,
+    device: &Device,
+    settings: Settings,
+) -> Result<(Stream, Timeline), LowerError> {
     let mut context = Context::new(device.clone(), settings, graph.clone());
+    let calls = graph.checkpoints.len();
+    let timeline = Timeline { recomputed: vec![0; calls], uses_blas_lt: vec![false; calls], ..Timeline::default() };
+    context.timeline = Some(timeline);
+    let stream = run_program(&mut context)?;
+    Ok((stream, context.timeline.take().unwrap_or_default()))
+}
+
+fn run_program(context: &mut Context) -> Result<Stream, LowerError> {
+    let graph = context.graph.clone();
     for step in &graph.steps {
         match step {
-            Step::Op(id) => run(&mut context, &graph.ops[id.index()]),
+            Step::Op(id) => run(context, &graph.ops[id.index()]),
             Step::Drop(tensor) => {
                 context.values[tensor.index()] = None;
-                checkpoint::release(&mut context);
+                checkpoint::release(context);
             }
-            Step::EnterCheckpoint(id) => checkpoint::enter(&mut context, *id),
-            Step::ExitCheckpoint(id) => checkpoint::exit(&mut context, *id),
-            Step::EnterCall(id) => parallel::before_call(&mut context, *id),
-            Step::ExitCall(id) => parallel::after_call(&mut context, *id),
-            Step::Enter(_) | Step::Exit(_) => {}
+            Step::EnterCheckpoint(id) => checkpoint::enter(context, *id),
+            Step::ExitCheckpoint(id) => checkpoint::exit(context, *id),
+            Step::EnterCall(id) => parallel::before_call(context, *id),
+            Step::ExitCall(id) => parallel::after_call(context, *id),
+            Step::Enter(module) => context.mark(|sequence| Mark::Enter(*module, sequence)),
+            Step::Exit(module) => context.mark(|sequence| Mark::Exit(*module, sequence)),
         }
         if let Some(failure) = context.failure.take() {
             return Err(failure);
@@ -99,6 +123,9 @@ fn call(context: &mut Context, op: &Op) -> Result<(), String> {
     for (id, tensor) in std::mem::take(&mut context.loaded) {
         context.dtypes[id.index()] = Some(tensor.dtype);
         context.values[id.index()] = Some(tensor);
+    }
+    if context.timeline.is_some() {
+        context.count(op);
     }
     Ok(())
 }

@@ -30,6 +30,11 @@ impl Log {
         Rc::new(Storage { allocation: Cell::new(Some(id)), category: RefCell::new(category), log: self.clone() })
     }
 
+    /// How many events have been written.
+    pub(super) fn events(&self) -> usize {
+        self.0.borrow().events.len()
+    }
+
     /// A storage of no bytes.
     pub(super) fn nothing(self: &Rc<Self>) -> Rc<Storage> {
         let category = RefCell::new(Category::Temporaries);
@@ -67,6 +72,11 @@ impl Storage {
             self.category.replace(category);
             self.log.0.borrow_mut().events.push(Event::Becomes(id, category));
         }
+    }
+
+    /// Whether it has no memory.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.allocation.get().is_none()
     }
 
     /// Gives the memory back and stays, empty, for those that refer to it: `storage.resize_(0)`.

@@ -10,6 +10,7 @@ mod call;
 mod create;
 mod elementwise;
 mod embedding;
+mod flops;
 mod indexing;
 mod loss;
 mod matrix;
@@ -27,6 +28,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 pub use call::Call;
+pub use flops::{Flops, flops};
 pub use operands::{Operand, Operands};
 pub use stored::{KERNEL, other_kernels};
 

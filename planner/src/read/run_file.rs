@@ -63,6 +63,9 @@ pub struct Wishes {
     pub checkpoint: Option<Checkpointing>,
     /// Whether checkpoints are as `use_reentrant=True` does it.
     pub reentrant: Option<bool>,
+    /// Whether training hands a cache to the layers.
+    #[serde(alias = "use_cache")]
+    pub use_cache: Option<bool>,
     /// When gradients are let go: after-step, before-forward or before-backward.
     #[serde(deserialize_with = "word", alias = "zero_grad")]
     pub zero_grad: Option<ZeroGrad>,
@@ -214,6 +217,7 @@ impl Wishes {
             accumulate: self.accumulate.or(other.accumulate),
             checkpoint: self.checkpoint.or(other.checkpoint),
             reentrant: self.reentrant.or(other.reentrant),
+            use_cache: self.use_cache.or(other.use_cache),
             zero_grad: self.zero_grad.or(other.zero_grad),
             keep_losses: self.keep_losses.or(other.keep_losses),
             ddp: self.ddp.or(other.ddp),
@@ -249,6 +253,7 @@ impl Wishes {
             accumulate: self.accumulate.unwrap_or(default.accumulate),
             checkpoint: self.checkpoint.clone().unwrap_or(default.checkpoint),
             reentrant: self.reentrant.unwrap_or(default.reentrant),
+            use_cache: self.use_cache.or(default.use_cache),
             zero_grad: self.zero_grad.unwrap_or(default.zero_grad),
             keep_losses: self.keep_losses.unwrap_or(default.keep_losses),
             parallel: self.ddp.clone().or(self.fsdp.clone()).or(self.parallel.clone()),

@@ -74,6 +74,8 @@ pub struct RunReport {
     pub checkpoint: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub reentrant: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub use_cache: Option<bool>,
     pub steps: u64,
     pub attention: &'static str,
     pub sdpa: &'static str,
@@ -231,6 +233,7 @@ fn run(planned: &Planned<'_>) -> RunReport {
         parallel: run.parallel.as_ref().map(|parallel| parallel.words()),
         checkpoint: (run.mode == Mode::Train).then(|| checkpoint_words(&run.checkpoint)),
         reentrant: run.reentrant,
+        use_cache: run.use_cache,
         steps: run.steps,
         attention: run.attention.word(),
         sdpa: kernel_word(run.sdpa),

@@ -3,6 +3,7 @@
 //! Nothing is computed here but layout: what is shown, [`Plan`] says.
 
 pub mod catalogue;
+pub mod checkpoint;
 pub mod compare;
 pub mod events;
 pub mod json;

@@ -58,7 +58,7 @@ pub(super) fn at_peak(planned: &Planned<'_>) -> Vec<Siblings> {
 }
 
 /// A path around its first whole number: `h.`, 3, `.mlp`.
-fn split(path: &str) -> (&str, Option<u64>, &str) {
+pub(super) fn split(path: &str) -> (&str, Option<u64>, &str) {
     let mut start = 0;
     for segment in path.split('.') {
         if let Ok(number) = segment.parse() {
@@ -70,7 +70,7 @@ fn split(path: &str) -> (&str, Option<u64>, &str) {
 }
 
 /// `3` for a single number, `[0-11]` or `[0-3,7]` for several.
-fn ranges(mut numbers: Vec<u64>) -> String {
+pub(super) fn ranges(mut numbers: Vec<u64>) -> String {
     numbers.sort_unstable();
     numbers.dedup();
     let mut runs: Vec<(u64, u64)> = Vec::new();

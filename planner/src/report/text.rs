@@ -80,6 +80,7 @@ fn subject(planned: &Planned<'_>) -> String {
         words.push(format!("checkpoint {}{way}", quote::cut(&checkpoint_words(&run.checkpoint))));
     }
     if run.mode == Mode::Train {
+        words.extend(run.use_cache.map(|cache| if cache { "cache" } else { "no cache" }.to_owned()));
         words.extend(run.clip.map(|norm| format!("clip {norm}")));
         words.extend(run.trainable.as_ref().map(|names| format!("trainable {}", quote::cut(&names.to_string()))));
     }

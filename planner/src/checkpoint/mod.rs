@@ -1,0 +1,150 @@
+//! Which modules to checkpoint so that a run fits, at the least recomputation.
+//!
+//! ```text
+//! measure    candidates, and what each costs, saves and needs     from one lowering for each depth of nesting
+//! model      the cheapest set within a bound on what is alive     a dynamic program; its cost is a lower bound
+//! search     sets whose full plan is within the budget            each verified by the allocator's simulation
+//! ```
+
+mod evaluate;
+mod measure;
+mod model;
+mod profile;
+mod search;
+#[cfg(test)]
+mod tests;
+
+use regex::Regex;
+
+pub use evaluate::Peaks;
+pub use search::Chooser;
+
+use crate::bytes::Bytes;
+use crate::graph::Checkpointing;
+use crate::plan::PlanError;
+use crate::read::gpus::Gpu;
+use crate::read::model::Model;
+use crate::run::{Mode, Run, RunError};
+
+/// Which peak the budget is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Measure {
+    /// What the allocator takes from the GPU.
+    #[default]
+    Reserved,
+    /// What tensors take.
+    Allocated,
+}
+
+/// How small the modules may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Granularity {
+    /// Whole blocks.
+    Block,
+    /// Any module that gives tensors.
+    #[default]
+    Module,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The most that the peak may be.
+    pub budget: Bytes,
+    /// Which peak.
+    pub measure: Measure,
+    /// How small the modules may be.
+    pub granularity: Granularity,
+    /// The modules that may be checkpointed; all where None is given.
+    pub only: Option<Regex>,
+    /// How many events of full plans may be simulated before the search ends with the best that it has.
+    pub effort: u64,
+}
+
+impl Wanted {
+    /// A budget, with what is usual beside it.
+    pub fn within(budget: Bytes) -> Wanted {
+        let (measure, granularity) = Default::default();
+        Wanted { budget, measure, granularity, only: None, effort: 5_000_000 }
+    }
+}
+
+/// A module that is checkpointed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// Its path.
+    pub path: String,
+    /// Bytes that are not alive after its forward and before its backward.
+    pub saves: Bytes,
+    /// Operations that its second runs compute, in a step.
+    pub recompute_flops: u64,
+}
+
+/// A choice of modules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The modules, in forward order.
+    pub modules: Vec<Chosen>,
+    /// Its peaks.
+    pub peaks: Peaks,
+    /// Operations that second runs compute, in a step.
+    pub recompute_flops: u64,
+    /// Whether no choice within the budget computes less.
+    pub optimal: bool,
+    /// No choice within the budget computes less than this.
+    pub lower_bound_flops: u64,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The choice; None where none is within the budget.
+    pub choice: Option<Choice>,
+    /// Peaks without checkpoints.
+    pub without: Peaks,
+    /// Peaks with all outermost candidates checkpointed.
+    pub with_all: Peaks,
+    /// What no choice gets below, in sizes rounded to 512 bytes.
+    pub least: Bytes,
+    /// Operations of a step without second runs.
+    pub step_flops: u64,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ChooseError {
+    /// The run cannot be planned.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Nothing can be checkpointed.
+    #[error("no module can be checkpointed here: with only, modules are chosen by their paths, such as `mlp$`")]
+    NoCandidates,
+}
+
+/// In which form a choice is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Python that wraps the modules' forwards.
+    Torch,
+    /// The same behind `from_pretrained`.
+    Transformers,
+    /// A path a line, as `--checkpoint @FILE` reads it.
+    File,
+}
+
+/// Chooses the modules to checkpoint.
+///
+/// # Errors
+/// A run that does not train or cannot be planned; no module that could be checkpointed.
+pub fn choose(model: &Model, run: &Run, gpu: &Gpu, wanted: &Wanted) -> Result<Answer, ChooseError> {
+    Chooser::new(model, run, gpu, wanted)?.choose(wanted.budget)
+}
+
+fn check(run: &Run) -> Result<(), ChooseError> {
+    let refuse = |message| Err(ChooseError::Plan(RunError::Contradiction(message).into()));
+    match () {
+        () if run.mode != Mode::Train => refuse("checkpoints are for training: --mode train"),
+        () if run.checkpoint != Checkpointing::Off => refuse("the checkpoints are to be chosen: leave checkpoint out"),
+        () => Ok(()),
+    }
+}

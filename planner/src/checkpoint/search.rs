@@ -1,0 +1,207 @@
+//! The search: the model's cheapest set first, then sets that its full plan confirms.
+
+use super::evaluate::{Evaluator, Peaks};
+use super::measure::{Measured, measure};
+use super::model::{Model, Prefer};
+use super::{Answer, Choice, ChooseError, Chosen, Measure, Wanted};
+use crate::bytes::Bytes;
+use crate::graph::Checkpointing;
+use crate::plan::{Emulation, PlanError};
+use crate::read::gpus::Gpu;
+use crate::read::model::Model as Described;
+use crate::run::Run;
+
+/// The most sets that are listed to be looked at one by one.
+const LISTED: usize = 100_000;
+
+/// A run whose candidates have been measured: it answers for any budget.
+pub struct Chooser<'a> {
+    evaluator: Evaluator<'a>,
+    wanted: &'a Wanted,
+    measured: Measured,
+    without: Peaks,
+    with_all: Peaks,
+}
+
+impl<'a> Chooser<'a> {
+    /// Measures a run's candidates.
+    ///
+    /// # Errors
+    /// As `choose`.
+    pub fn new(
+        model: &'a Described,
+        run: &'a Run,
+        gpu: &'a Gpu,
+        wanted: &'a Wanted,
+    ) -> Result<Chooser<'a>, ChooseError> {
+        Chooser::emulated(model, run, gpu, wanted, Emulation::default())
+    }
+
+    /// Measures them as on the emulated device of the records.
+    ///
+    /// # Errors
+    /// As `choose`.
+    pub fn emulated(
+        model: &'a Described,
+        run: &'a Run,
+        gpu: &'a Gpu,
+        wanted: &'a Wanted,
+        emulation: Emulation,
+    ) -> Result<Chooser<'a>, ChooseError> {
+        super::check(run)?;
+        let evaluator = Evaluator { model, run, gpu, emulation, events_left: wanted.effort.into() };
+        let without_cache = evaluator.run_without_cache();
+        let uncached = evaluator.without_cache(&without_cache);
+        let measured = measure(&evaluator, &uncached, wanted.granularity, wanted.only.as_ref())?;
+        let without = evaluator.peaks(Checkpointing::Off)?;
+        let with_all = evaluator.peaks(Checkpointing::Modules(measured.outermost.clone()))?;
+        Ok(Chooser { evaluator, wanted, measured, without, with_all })
+    }
+
+    /// Operations of a step without second runs.
+    pub fn step_flops(&self) -> u64 {
+        self.measured.step_flops
+    }
+
+    /// The choice for a budget.
+    ///
+    /// # Errors
+    /// A choice that cannot be planned.
+    pub fn choose(&self, budget: Bytes) -> Result<Answer, ChooseError> {
+        self.evaluator.events_left.set(self.wanted.effort);
+        let (evaluator, model, measure) = (&self.evaluator, &self.measured.model, self.wanted.measure);
+        let mut hunt = Hunt { evaluator, model, budget, measure, best: None, sound: true };
+        let choice = hunt.choose(&self.without)?;
+        let least = Bytes(model.least_peak().max(0) as u64);
+        let (without, with_all) = (self.without.clone(), self.with_all.clone());
+        Ok(Answer { choice, without, with_all, least, step_flops: self.measured.step_flops })
+    }
+
+    /// The choices for budgets from the least that can be reached to what no checkpoint needs: each that costs less than
+    /// the one before.
+    ///
+    /// # Errors
+    /// A choice that cannot be planned.
+    pub fn curve(&self, points: u64) -> Result<Vec<(Bytes, Choice)>, ChooseError> {
+        let most = self.without.by(self.wanted.measure).0;
+        let least = self.measured.model.least_peak().max(0) as u64;
+        let mut curve: Vec<(Bytes, Choice)> = Vec::new();
+        for point in 0..=points {
+            let budget = Bytes(least + most.saturating_sub(least) / points.max(1) * point);
+            let budget = if point == points { Bytes(most) } else { budget };
+            let Some(choice) = self.choose(budget)?.choice else { continue };
+            if curve.last().is_none_or(|(_, last)| choice.recompute_flops < last.recompute_flops) {
+                curve.push((budget, choice));
+            }
+        }
+        Ok(curve)
+    }
+}
+
+struct Hunt<'a> {
+    evaluator: &'a Evaluator<'a>,
+    model: &'a Model,
+    budget: Bytes,
+    measure: Measure,
+    /// The cheapest set found whose full plan is within the budget.
+    best: Option<(Vec<usize>, Peaks)>,
+    /// Whether the model has never been above a full plan: then its bounds hold.
+    sound: bool,
+}
+
+impl Hunt<'_> {
+    fn choose(&mut self, without: &Peaks) -> Result<Option<Choice>, ChooseError> {
+        if without.within(self.budget, self.measure) {
+            self.best = Some((Vec::new(), without.clone()));
+            return Ok(self.choice(0, true));
+        }
+        let budget = i64::try_from(self.budget.0).unwrap_or(i64::MAX);
+        let Some(cheapest) = self.model.cheapest(budget, Prefer::Late) else { return Ok(None) };
+        let bound = self.model.cost(&cheapest);
+        self.tighten(budget, cheapest)?;
+        let reached = |hunt: &Self| hunt.best.as_ref().is_some_and(|(chosen, _)| hunt.model.cost(chosen) <= bound);
+        let proved = reached(self) || self.look_at_all(budget)?;
+        Ok(self.choice(bound, proved))
+    }
+
+    /// Lowers the model's bound by what full plans take beyond it, until one is within the budget; then closes in on the
+    /// highest bound that still gives such a plan.
+    fn tighten(&mut self, budget: i64, first: Vec<usize>) -> Result<(), PlanError> {
+        let (mut failing, mut bound, mut next) = (budget, budget, Some(first));
+        let mut holding = None;
+        while let Some(chosen) = next.take().filter(|_| self.evaluator.events_left.get() > 0) {
+            let live = self.model.peak(&chosen);
+            let peaks = self.look_at(&chosen)?;
+            if peaks.within(self.budget, self.measure) {
+                holding = Some(bound);
+                break;
+            }
+            let early = self.model.cheapest(bound, Prefer::Early).filter(|early| *early != chosen);
+            if let Some(early) = early
+                && self.look_at(&early)?.within(self.budget, self.measure)
+            {
+                holding = Some(bound);
+                break;
+            }
+            failing = bound;
+            let excess = peaks.by(self.measure).0 as i64 - budget;
+            // where the peak is within the budget but the run does not fit, a little less is tried
+            bound = (bound - excess.max(bound / 256).max(512)).min(live - 1);
+            next = self.model.cheapest(bound, Prefer::Late);
+        }
+        let Some(mut holding) = holding else { return Ok(()) };
+        while failing - holding > budget / 1024 && self.evaluator.events_left.get() > 0 {
+            let middle = holding + (failing - holding) / 2;
+            let Some(chosen) = self.model.cheapest(middle, Prefer::Late) else { break };
+            match self.look_at(&chosen)?.within(self.budget, self.measure) {
+                true => holding = middle,
+                false => failing = middle,
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at every set that the model lets pass and that costs less than the best found, cheapest first; whether all of
+    /// them were looked at.
+    fn look_at_all(&mut self, budget: i64) -> Result<bool, PlanError> {
+        let below = self.best.as_ref().map_or(u64::MAX, |(chosen, _)| self.model.cost(chosen));
+        let Some(sets) = self.model.all_within(budget, below, LISTED) else { return Ok(false) };
+        for chosen in sets {
+            if self.evaluator.events_left.get() == 0 {
+                return Ok(false);
+            }
+            if self.look_at(&chosen)?.within(self.budget, self.measure) {
+                return Ok(true);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The full plan of a set; kept if it is the cheapest so far that is within the budget.
+    fn look_at(&mut self, chosen: &[usize]) -> Result<Peaks, PlanError> {
+        let paths = chosen.iter().map(|number| self.model.candidates[*number].path.clone()).collect();
+        let peaks = self.evaluator.peaks(Checkpointing::Modules(paths))?;
+        self.sound &= self.model.peak(chosen) <= peaks.live;
+        let cost = self.model.cost(chosen);
+        let cheaper = self.best.as_ref().is_none_or(|(best, _)| cost < self.model.cost(best));
+        if cheaper && peaks.within(self.budget, self.measure) {
+            self.best = Some((chosen.to_vec(), peaks.clone()));
+        }
+        Ok(peaks)
+    }
+
+    fn choice(&mut self, bound: u64, proved: bool) -> Option<Choice> {
+        let (chosen, peaks) = self.best.take()?;
+        let optimal = proved && self.sound;
+        let recompute_flops = self.model.cost(&chosen);
+        let listed = chosen.iter().map(|number| &self.model.candidates[*number]);
+        let modules = listed.map(|candidate| Chosen {
+            path: candidate.path.clone(),
+            saves: Bytes(candidate.saves.backward.max(candidate.saves.forward).max(0) as u64),
+            recompute_flops: candidate.cost,
+        });
+        let modules = modules.collect();
+        let lower_bound_flops = if optimal { recompute_flops } else { bound };
+        Some(Choice { modules, peaks, recompute_flops, optimal, lower_bound_flops })
+    }
+}

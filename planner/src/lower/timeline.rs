@@ -1,0 +1,32 @@
+//! Where in a stream the calls of modules and the nodes of autograd lie, and what the run computes: what a choice of
+//! checkpoints is made from.
+
+use crate::graph::ModuleId;
+use crate::ops::Flops;
+
+/// The marks of a lowering, in the order of the stream.
+#[derive(Clone, Debug, Default)]
+pub struct Timeline {
+    /// What happens before the stream's event of that number.
+    pub marks: Vec<(usize, Mark)>,
+    /// What the run computes beside second runs.
+    pub computed: Flops,
+    /// What second runs compute, by the number of the checkpointed call.
+    pub recomputed: Vec<u64>,
+    /// Whether second runs use cuBLASLt, by the number of the checkpointed call: the first use by the engine's thread makes a
+    /// workspace that stays.
+    pub uses_blas_lt: Vec<bool>,
+}
+
+/// Something that memory is not asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// A module's call begins; autograd's next node has this sequence number.
+    Enter(ModuleId, u64),
+    /// A module's call has returned.
+    Exit(ModuleId, u64),
+    /// The node of that sequence number runs backward.
+    Node(u64),
+    /// The last node has run.
+    Done,
+}

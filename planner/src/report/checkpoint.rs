@@ -1,0 +1,242 @@
+//! Choices of checkpoints: for people, for programs, and as code that applies them.
+
+use indexmap::IndexMap;
+use serde::Serialize;
+
+use super::siblings::{ranges, split};
+use super::table::{Align, table};
+use crate::bytes::Bytes;
+use crate::checkpoint::{Answer, Choice, Form, Measure, Peaks, Wanted};
+use crate::read::gpus::Gpu;
+use crate::read::model::Model;
+use crate::run::Run;
+
+/// What was asked.
+pub struct Asked<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// The run.
+    pub run: &'a Run,
+    /// The GPU.
+    pub gpu: &'a Gpu,
+    /// The budget and what else is wanted.
+    pub wanted: &'a Wanted,
+}
+
+/// The answer for people.
+pub fn text(asked: &Asked<'_>, answer: &Answer) -> String {
+    let Asked { model, run, gpu, wanted } = asked;
+    let budget = wanted.budget;
+    let mut text = verdict(wanted, answer);
+    let size = format!("batch {}, seq {}", run.batch, run.seq);
+    text.push_str(&format!("\nmodel  {}: {}\nrun    {size}, {}\n", model.name, model.architecture, run.optimizer));
+    text.push_str(&format!("gpu    {}\nbudget {budget} {}\n\n", gpu.name, word(wanted.measure)));
+    let row = |name: &str, peaks: &Peaks| [name.to_owned(), peaks.allocated.to_string(), peaks.reserved.to_string()];
+    let mut rows = vec![["", "peak allocated", "peak reserved"].map(str::to_owned)];
+    rows.push(row("without checkpoints", &answer.without));
+    rows.extend(answer.choice.as_ref().map(|choice| row("with this choice", &choice.peaks)));
+    rows.push(row("with all of them", &answer.with_all));
+    text.push_str(&table([Align::Left, Align::Right, Align::Right], &rows));
+    if let Some(choice) = answer.choice.as_ref().filter(|choice| !choice.modules.is_empty()) {
+        text.push('\n');
+        text.push_str(&modules(choice, answer.step_flops));
+    }
+    text
+}
+
+fn word(measure: Measure) -> &'static str {
+    match measure {
+        Measure::Reserved => "reserved",
+        Measure::Allocated => "allocated",
+    }
+}
+
+fn verdict(wanted: &Wanted, answer: &Answer) -> String {
+    let (budget, measure) = (wanted.budget, wanted.measure);
+    let Some(choice) = &answer.choice else {
+        let (without, all) = (answer.without.by(measure), answer.with_all.by(measure));
+        return format!(
+            "does not fit: within {budget} no choice was found; without checkpoints {without} are {0}, with all of them \
+             {all}, and below {1} no choice gets\n",
+            word(measure),
+            answer.least
+        );
+    };
+    if choice.modules.is_empty() {
+        return format!("fits: without checkpoints, {} {} of {budget}\n", choice.peaks.by(measure), word(measure));
+    }
+    let share = percent(choice.recompute_flops, answer.step_flops);
+    let proof = if choice.optimal {
+        "no choice computes less".to_owned()
+    } else {
+        let least = percent(choice.lower_bound_flops, answer.step_flops);
+        format!("at least {least} is needed by any choice; whether one of less than {share} exists is not proved")
+    };
+    format!(
+        "fits: {} {} of {budget}, with {} modules checkpointed; {share} more operations a step\n{proof}\n",
+        choice.peaks.by(measure),
+        word(measure),
+        choice.modules.len()
+    )
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    format!("{:.2} %", 100.0 * part as f64 / whole.max(1) as f64)
+}
+
+/// The modules, folded by their layers' numbers.
+fn modules(choice: &Choice, step_flops: u64) -> String {
+    let mut kinds: IndexMap<(&str, &str, Bytes, u64), Vec<u64>> = IndexMap::new();
+    let mut rows = vec![["module", "saves", "operations", "of a step"].map(str::to_owned)];
+    for module in &choice.modules {
+        let (before, number, after) = split(&module.path);
+        let kind = kinds.entry((before, after, module.saves, module.recompute_flops)).or_default();
+        kind.extend(number);
+    }
+    for ((before, after, saves, flops), numbers) in kinds {
+        let count = numbers.len().max(1) as u64;
+        let place = format!("{before}{}{after}", ranges(numbers));
+        let place = if count > 1 { format!("{place} x{count}") } else { place };
+        let all = flops.saturating_mul(count);
+        rows.push([place, Bytes(saves.0 * count).to_string(), all.to_string(), percent(all, step_flops)]);
+    }
+    table([Align::Left, Align::Right, Align::Right, Align::Right], &rows)
+}
+
+/// The trade-off for people.
+pub fn curve(points: &[(Bytes, Choice)], measure: Measure, step_flops: u64) -> String {
+    let mut rows = vec![["budget", word(measure), "operations", "modules", ""].map(str::to_owned)];
+    rows.extend(points.iter().map(|(budget, choice)| {
+        let proof = if choice.optimal { "least" } else { "" };
+        let share = format!("+{}", percent(choice.recompute_flops, step_flops));
+        let peak = choice.peaks.by(measure).to_string();
+        [budget.to_string(), peak, share, choice.modules.len().to_string(), proof.to_owned()]
+    }));
+    table([Align::Right, Align::Right, Align::Right, Align::Right, Align::Left], &rows)
+}
+
+/// Peaks in JSON, in bytes.
+#[derive(Debug, Serialize)]
+pub struct JsonPeaks {
+    peak_allocated: u64,
+    peak_reserved: u64,
+}
+
+impl From<&Peaks> for JsonPeaks {
+    fn from(peaks: &Peaks) -> JsonPeaks {
+        JsonPeaks { peak_allocated: peaks.allocated.0, peak_reserved: peaks.reserved.0 }
+    }
+}
+
+/// A module in JSON.
+#[derive(Debug, Serialize)]
+pub struct JsonModule {
+    module: String,
+    saved_bytes: u64,
+    recompute_flops: u64,
+}
+
+/// A choice in JSON.
+#[derive(Debug, Serialize)]
+pub struct JsonChoice {
+    modules: Vec<String>,
+    details: Vec<JsonModule>,
+    peak_allocated: u64,
+    peak_reserved: u64,
+    recompute_flops: u64,
+    optimal: bool,
+    lower_bound_flops: u64,
+}
+
+impl From<&Choice> for JsonChoice {
+    fn from(choice: &Choice) -> JsonChoice {
+        let detail = |chosen: &crate::checkpoint::Chosen| JsonModule {
+            module: chosen.path.clone(),
+            saved_bytes: chosen.saves.0,
+            recompute_flops: chosen.recompute_flops,
+        };
+        JsonChoice {
+            modules: choice.modules.iter().map(|chosen| chosen.path.clone()).collect(),
+            details: choice.modules.iter().map(detail).collect(),
+            peak_allocated: choice.peaks.allocated.0,
+            peak_reserved: choice.peaks.reserved.0,
+            recompute_flops: choice.recompute_flops,
+            optimal: choice.optimal,
+            lower_bound_flops: choice.lower_bound_flops,
+        }
+    }
+}
+
+/// The answer in JSON; sizes are bytes.
+#[derive(Debug, Serialize)]
+pub struct JsonAnswer {
+    fits: bool,
+    budget: u64,
+    measure: &'static str,
+    #[serde(flatten)]
+    choice: Option<JsonChoice>,
+    step_flops: u64,
+    without: JsonPeaks,
+    with_all: JsonPeaks,
+    least: u64,
+}
+
+/// The answer for programs.
+pub fn json(asked: &Asked<'_>, answer: &Answer) -> JsonAnswer {
+    JsonAnswer {
+        fits: answer.choice.is_some(),
+        budget: asked.wanted.budget.0,
+        measure: word(asked.wanted.measure),
+        choice: answer.choice.as_ref().map(JsonChoice::from),
+        step_flops: answer.step_flops,
+        without: (&answer.without).into(),
+        with_all: (&answer.with_all).into(),
+        least: answer.least.0,
+    }
+}
+
+/// A point of a curve in JSON.
+#[derive(Debug, Serialize)]
+pub struct JsonPoint {
+    budget: u64,
+    #[serde(flatten)]
+    choice: JsonChoice,
+}
+
+/// The trade-off for programs.
+pub fn curve_rows(points: &[(Bytes, Choice)]) -> Vec<JsonPoint> {
+    points.iter().map(|(budget, choice)| JsonPoint { budget: budget.0, choice: choice.into() }).collect()
+}
+
+/// What applies a choice.
+pub fn emit(asked: &Asked<'_>, choice: &Choice, form: Form) -> String {
+    let paths: Vec<&str> = choice.modules.iter().map(|chosen| &*chosen.path).collect();
+    let remark = format!(
+        "# {}, batch {}, seq {}: {} of {} {}\n",
+        asked.model.name,
+        asked.run.batch,
+        asked.run.seq,
+        choice.peaks.by(asked.wanted.measure),
+        asked.wanted.budget,
+        word(asked.wanted.measure)
+    );
+    if form == Form::File {
+        return paths.iter().fold(remark, |text, path| text + path + "\n");
+    }
+    let listed = paths.iter().map(|path| format!("    \"{path}\",\n")).collect::<String>();
+    let loads = match form {
+        Form::Transformers => format!(
+            "from transformers import {0}\n\nmodel = {0}.from_pretrained(...)\n{1}apply_checkpoints(model)\nmodel.train()\n",
+            asked.model.architecture,
+            if asked.run.use_cache == Some(false) { "model.config.use_cache = False\n" } else { "" }
+        ),
+        _ => "# apply_checkpoints(model), before DistributedDataParallel or fully_shard\n".to_owned(),
+    };
+    format!(
+        "{remark}from torch.utils.checkpoint import checkpoint\n\nCHECKPOINTED = [\n{listed}]\n\n\n\
+         def apply_checkpoints(model):\n    for path in CHECKPOINTED:\n        module = model.get_submodule(path)\n\
+         {0}def forward(*args, _forward=module.forward, **kwargs):\n{0}    return checkpoint(_forward, *args, \
+         use_reentrant=False, **kwargs)\n\n{0}module.forward = forward\n\n\n{loads}",
+        "        "
+    )
+}

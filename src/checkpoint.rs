@@ -1,0 +1,67 @@
+//! `memplan checkpoint`: the modules to checkpoint so that a run fits.
+
+use std::process::ExitCode;
+
+use planner::bytes::Bytes;
+use planner::checkpoint::{self, Chooser, Granularity, Measure, Wanted};
+use planner::plan::capacity;
+use planner::report::checkpoint as report;
+
+use crate::arguments::{CheckpointArguments, Emit, Format, Grain, Measured};
+use crate::failure::Failure;
+use crate::plan::{asked, coloured};
+use crate::{DOES_NOT_FIT, FITS, output};
+
+/// How many budgets a curve has.
+const POINTS: u64 = 12;
+
+/// Chooses, reports, and gives the verdict's exit code.
+pub fn run(arguments: CheckpointArguments) -> Result<ExitCode, Failure> {
+    let (model, run, gpu) = asked(&arguments.run)?;
+    let budget = match arguments.budget {
+        Some(budget) => budget,
+        None => {
+            let kept = arguments.headroom.unwrap_or(0.0) / 100.0;
+            let free = capacity(&run, &gpu)?;
+            Bytes((free.0 as f64 * (1.0 - kept)) as u64)
+        }
+    };
+    let wanted = Wanted {
+        measure: match arguments.measure {
+            Measured::Reserved => Measure::Reserved,
+            Measured::Allocated => Measure::Allocated,
+        },
+        granularity: match arguments.granularity {
+            Grain::Block => Granularity::Block,
+            Grain::Module => Granularity::Module,
+        },
+        only: arguments.only.map(|pattern| pattern.0),
+        ..Wanted::within(budget)
+    };
+    let chooser = Chooser::new(&model, &run, &gpu, &wanted)?;
+    if arguments.curve {
+        let points = chooser.curve(POINTS)?;
+        match arguments.run.format {
+            Format::Text => output::print(&report::curve(&points, wanted.measure, chooser.step_flops())),
+            Format::Json => output::print_json(&report::curve_rows(&points)),
+        }?;
+        return Ok(ExitCode::from(FITS));
+    }
+    let answer = chooser.choose(budget)?;
+    let code = if answer.choice.is_some() { FITS } else { DOES_NOT_FIT };
+    let asked = report::Asked { model: &model, run: &run, gpu: &gpu, wanted: &wanted };
+    match (arguments.emit, &answer.choice, arguments.run.format) {
+        (Some(form), Some(choice), _) => output::print(&report::emit(&asked, choice, emitted(form))),
+        (_, _, Format::Json) => output::print_json(&report::json(&asked, &answer)),
+        _ => output::print(&coloured(&report::text(&asked, &answer))),
+    }?;
+    Ok(ExitCode::from(code))
+}
+
+fn emitted(form: Emit) -> checkpoint::Form {
+    match form {
+        Emit::Torch => checkpoint::Form::Torch,
+        Emit::Transformers => checkpoint::Form::Transformers,
+        Emit::File => checkpoint::Form::File,
+    }
+}
