@@ -66,7 +66,8 @@ fn checkpoint_file(wishes: &mut Wishes) -> Result<(), Failure> {
     let [path] = &paths[..] else { return Ok(()) };
     let Some(path) = path.strip_prefix('@') else { return Ok(()) };
     let text = std::fs::read_to_string(path).map_err(|error| Failure::new(format!("{path}: {error}"), None))?;
-    let listed = text.split([',', '\n']).map(str::trim).filter(|path| !path.is_empty() && !path.starts_with('#'));
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let listed = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|path| !path.is_empty());
     wishes.checkpoint = Some(Checkpointing::Modules(listed.map(str::to_owned).collect()));
     Ok(())
 }

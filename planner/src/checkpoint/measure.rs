@@ -94,7 +94,8 @@ pub(super) fn measure(
             let again: u64 = runs.clone().filter(|(run, _)| run.module == call.module).map(|(_, flops)| *flops).sum();
             let takes_workspace = takes.contains(&call.module);
             let found_here = candidate(call, path(call.module), again / steps, [&given, &plain, &with]);
-            found.push(Candidate { takes_workspace, ..found_here });
+            let is_block = graph.modules[call.module.index()].block;
+            found.push(Candidate { takes_workspace, is_block, ..found_here });
         }
     }
     let outermost = calls.iter().filter(|call| call.depth == 0).map(|call| path(call.module)).collect();
@@ -126,6 +127,7 @@ fn candidate(call: &Call, path: String, cost: u64, [given, plain, with]: [&Profi
     let lagging = (saves.forward - saves.backward).max(0);
     Candidate {
         takes_workspace: false,
+        is_block: false,
         path,
         from: call.enter,
         to: call.exit,

@@ -104,8 +104,8 @@ pub struct Answer {
     pub without: Peaks,
     /// Peaks with all outermost candidates checkpointed.
     pub with_all: Peaks,
-    /// What no choice gets below, in sizes rounded to 512 bytes.
-    pub least: Bytes,
+    /// What no choice gets below, in sizes rounded to 512 bytes; where there is no choice.
+    pub least: Option<Bytes>,
     /// Operations of a step without second runs.
     pub step_flops: u64,
 }

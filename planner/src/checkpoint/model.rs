@@ -23,6 +23,17 @@ pub(super) struct Candidate {
     pub needs: Needs,
     /// Whether its second run asks for the workspace that stays.
     pub takes_workspace: bool,
+    /// Whether it is a whole block.
+    pub is_block: bool,
+}
+
+/// Which candidates count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Among {
+    /// Whole blocks.
+    Blocks,
+    /// All of them.
+    All,
 }
 
 /// Bytes that are not alive, in forward and in backward.
@@ -78,6 +89,9 @@ pub(super) enum Prefer {
     Early,
 }
 
+/// The most prefixes that are looked at to list all sets.
+const PREFIXES: usize = 1_000_000;
+
 /// A way to a boundary.
 #[derive(Clone, Copy)]
 struct Label {
@@ -108,12 +122,13 @@ impl Model {
     }
 
     /// The cheapest set whose peak is within a bound; None where there is none.
-    pub fn cheapest(&self, bound: i64, prefer: Prefer) -> Option<Vec<usize>> {
+    pub fn cheapest(&self, bound: i64, among: Among, prefer: Prefer) -> Option<Vec<usize>> {
+        let counts = |candidate: &Candidate| among == Among::All || candidate.is_block;
         if self.workspace == 0 {
-            return self.cheapest_of(bound, prefer, |_| true);
+            return self.cheapest_of(bound, prefer, counts);
         }
-        let without = self.cheapest_of(bound, prefer, |candidate| !candidate.takes_workspace);
-        let with = self.cheapest_of(bound - self.workspace, prefer, |_| true);
+        let without = self.cheapest_of(bound, prefer, |candidate| counts(candidate) && !candidate.takes_workspace);
+        let with = self.cheapest_of(bound - self.workspace, prefer, counts);
         without.into_iter().chain(with).min_by_key(|chosen| self.cost(chosen))
     }
 
@@ -172,7 +187,7 @@ impl Model {
         let (mut low, mut high) = (0, none);
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.cheapest(middle, Prefer::Late) {
+            match self.cheapest(middle, Among::All, Prefer::Late) {
                 Some(chosen) => high = self.peak(&chosen).min(middle),
                 None => low = middle + 1,
             }
@@ -196,7 +211,7 @@ impl Model {
         let mut waiting = vec![(0usize, 0u64, Savings::default(), Vec::new())];
         while let Some((boundary, cost, saved, chosen)) = waiting.pop() {
             looked_at += 1;
-            if found.len() > most || looked_at > most.saturating_mul(self.segments.len().max(1)).saturating_mul(4) {
+            if found.len() > most || looked_at > PREFIXES {
                 return None;
             }
             let Some(segment) = self.segments.get(boundary) else {

@@ -2,7 +2,7 @@
 
 use super::evaluate::{Evaluator, Peaks};
 use super::measure::{Measured, measure};
-use super::model::{Model, Prefer};
+use super::model::{Among, Candidate, Model, Prefer};
 use super::{Answer, Choice, ChooseError, Chosen, Measure, Wanted};
 use crate::bytes::Bytes;
 use crate::graph::Checkpointing;
@@ -72,7 +72,7 @@ impl<'a> Chooser<'a> {
         let (evaluator, model, measure) = (&self.evaluator, &self.measured.model, self.wanted.measure);
         let mut hunt = Hunt { evaluator, model, budget, measure, best: None, sound: true };
         let choice = hunt.choose(&self.without)?;
-        let least = Bytes(model.least_peak().max(0) as u64);
+        let least = choice.is_none().then(|| Bytes(model.least_peak().max(0) as u64));
         let (without, with_all) = (self.without.clone(), self.with_all.clone());
         Ok(Answer { choice, without, with_all, least, step_flops: self.measured.step_flops })
     }
@@ -116,9 +116,16 @@ impl Hunt<'_> {
             return Ok(self.choice(0, true));
         }
         let budget = i64::try_from(self.budget.0).unwrap_or(i64::MAX);
-        let Some(cheapest) = self.model.cheapest(budget, Prefer::Late) else { return Ok(None) };
+        let Some(cheapest) = self.model.cheapest(budget, Among::All, Prefer::Late) else { return Ok(None) };
         let bound = self.model.cost(&cheapest);
-        self.tighten(budget, cheapest)?;
+        let block = |(number, candidate): (usize, &Candidate)| candidate.is_block.then_some(number);
+        let blocks: Vec<usize> = self.model.candidates.iter().enumerate().filter_map(block).collect();
+        self.look_at(&blocks)?;
+        for among in [Among::Blocks, Among::All] {
+            if self.best.as_ref().is_none_or(|(chosen, _)| self.model.cost(chosen) > bound) {
+                self.tighten(budget, among)?;
+            }
+        }
         let reached = |hunt: &Self| hunt.best.as_ref().is_some_and(|(chosen, _)| hunt.model.cost(chosen) <= bound);
         let proved = reached(self) || self.look_at_all(budget)?;
         Ok(self.choice(bound, proved))
@@ -126,8 +133,9 @@ impl Hunt<'_> {
 
     /// Lowers the model's bound by what full plans take beyond it, until one is within the budget; then closes in on the
     /// highest bound that still gives such a plan.
-    fn tighten(&mut self, budget: i64, first: Vec<usize>) -> Result<(), PlanError> {
-        let (mut failing, mut bound, mut next) = (budget, budget, Some(first));
+    fn tighten(&mut self, budget: i64, among: Among) -> Result<(), PlanError> {
+        let (mut failing, mut bound) = (budget, budget);
+        let mut next = self.model.cheapest(bound, among, Prefer::Late);
         let mut holding = None;
         while let Some(chosen) = next.take().filter(|_| self.evaluator.events_left.get() > 0) {
             let live = self.model.peak(&chosen);
@@ -136,7 +144,7 @@ impl Hunt<'_> {
                 holding = Some(bound);
                 break;
             }
-            let early = self.model.cheapest(bound, Prefer::Early).filter(|early| *early != chosen);
+            let early = self.model.cheapest(bound, among, Prefer::Early).filter(|early| *early != chosen);
             if let Some(early) = early
                 && self.look_at(&early)?.within(self.budget, self.measure)
             {
@@ -147,12 +155,12 @@ impl Hunt<'_> {
             let excess = peaks.by(self.measure).0 as i64 - budget;
             // where the peak is within the budget but the run does not fit, a little less is tried
             bound = (bound - excess.max(bound / 256).max(512)).min(live - 1);
-            next = self.model.cheapest(bound, Prefer::Late);
+            next = self.model.cheapest(bound, among, Prefer::Late);
         }
         let Some(mut holding) = holding else { return Ok(()) };
-        while failing - holding > budget / 1024 && self.evaluator.events_left.get() > 0 {
+        while failing - holding > budget / 256 && self.evaluator.events_left.get() > 0 {
             let middle = holding + (failing - holding) / 2;
-            let Some(chosen) = self.model.cheapest(middle, Prefer::Late) else { break };
+            let Some(chosen) = self.model.cheapest(middle, among, Prefer::Late) else { break };
             match self.look_at(&chosen)?.within(self.budget, self.measure) {
                 true => holding = middle,
                 false => failing = middle,

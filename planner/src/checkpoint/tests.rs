@@ -131,3 +131,27 @@ fn qwen2_with_two_blocks_of_modules() {
     let only = Some(r"^model\.layers\.\d+(\.self_attn|\.mlp|\.mlp\.act_fn)?$");
     check(&case("Qwen2ForCausalLM", config, run, Granularity::Module, only));
 }
+
+/// A larger budget never costs more, and the same question has the same answer.
+#[test]
+fn a_larger_budget_never_costs_more() {
+    let config = json!({"n_layer": 6, "n_embd": 192, "n_head": 6, "vocab_size": 503});
+    let run = Run { batch: 4, seq: 128, precision: Some(Precision::AmpBf16), ..Run::default() };
+    let (model, gpu) = (model("GPT2LMHeadModel", config), gpu());
+    let wanted = Wanted { granularity: Granularity::Block, ..Wanted::within(Bytes(0)) };
+    let chooser = Chooser::emulated(&model, &run, &gpu, &wanted, Emulation::RECORDS).expect("candidates");
+    let most = chooser.choose(Bytes(u64::MAX)).expect("an answer").without.reserved.0;
+    let mut last = u64::MAX;
+    let mut found = 0;
+    for part in 8..=16 {
+        let answer = |chooser: &Chooser| chooser.choose(Bytes(most / 16 * part)).expect("an answer").choice;
+        let choice = answer(&chooser);
+        assert_eq!(choice, answer(&chooser));
+        let Some(choice) = choice else { continue };
+        found += 1;
+        assert!(choice.recompute_flops <= last, "{part} sixteenths cost more than less");
+        assert!(choice.lower_bound_flops <= choice.recompute_flops);
+        last = choice.recompute_flops;
+    }
+    assert!(found >= 3, "only {found} budgets have a choice");
+}

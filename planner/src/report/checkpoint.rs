@@ -54,12 +54,12 @@ fn word(measure: Measure) -> &'static str {
 fn verdict(wanted: &Wanted, answer: &Answer) -> String {
     let (budget, measure) = (wanted.budget, wanted.measure);
     let Some(choice) = &answer.choice else {
+        let least = answer.least.unwrap_or_default();
         let (without, all) = (answer.without.by(measure), answer.with_all.by(measure));
         return format!(
             "does not fit: within {budget} no choice was found; without checkpoints {without} are {0}, with all of them \
-             {all}, and below {1} no choice gets\n",
-            word(measure),
-            answer.least
+             {all}, and below {least} no choice gets\n",
+            word(measure)
         );
     };
     if choice.modules.is_empty() {
@@ -178,7 +178,7 @@ pub struct JsonAnswer {
     step_flops: u64,
     without: JsonPeaks,
     with_all: JsonPeaks,
-    least: u64,
+    least: Option<u64>,
 }
 
 /// The answer for programs.
@@ -191,7 +191,7 @@ pub fn json(asked: &Asked<'_>, answer: &Answer) -> JsonAnswer {
         step_flops: answer.step_flops,
         without: (&answer.without).into(),
         with_all: (&answer.with_all).into(),
-        least: answer.least.0,
+        least: answer.least.map(|least| least.0),
     }
 }
 
@@ -234,7 +234,7 @@ pub fn emit(asked: &Asked<'_>, choice: &Choice, form: Form) -> String {
     };
     format!(
         "{remark}from torch.utils.checkpoint import checkpoint\n\nCHECKPOINTED = [\n{listed}]\n\n\n\
-         def apply_checkpoints(model):\n    for path in CHECKPOINTED:\n        module = model.get_submodule(path)\n\
+         def apply_checkpoints(model):\n    for path in CHECKPOINTED:\n        module = model.get_submodule(path)\n\n\
          {0}def forward(*args, _forward=module.forward, **kwargs):\n{0}    return checkpoint(_forward, *args, \
          use_reentrant=False, **kwargs)\n\n{0}module.forward = forward\n\n\n{loads}",
         "        "

@@ -1,0 +1,57 @@
+//! `memplan checkpoint`: choices, what applies them, and what is refused.
+
+use crate::support::{Folder, assert_snapshot, json_of, report};
+
+const RUN: [&str; 8] = ["checkpoint", "bert-base", "--batch", "64", "--budget", "8GiB", "--granularity", "block"];
+
+#[test]
+fn a_choice_and_its_limits() {
+    assert_snapshot("checkpoint_bert", &report(&RUN));
+    let none = ["checkpoint", "bert-base", "--batch", "64", "--budget", "2GiB"];
+    assert_snapshot("checkpoint_none", &report(&none));
+}
+
+#[test]
+fn the_trade_off() {
+    let run = ["checkpoint", "bert-base", "--batch", "64", "--granularity", "block", "--curve"];
+    assert_snapshot("checkpoint_curve", &report(&run));
+    let points = json_of(&[&run[..], &["--format", "json"]].concat());
+    let costs: Vec<u64> = points.as_array().unwrap().iter().map(|p| p["recompute_flops"].as_u64().unwrap()).collect();
+    assert!(costs.windows(2).all(|pair| pair[0] > pair[1]), "{costs:?}");
+}
+
+#[test]
+fn code_that_applies_it() {
+    for form in ["torch", "transformers"] {
+        assert_snapshot(&format!("checkpoint_{form}"), &report(&[&RUN[..], &["--emit", form]].concat()));
+    }
+}
+
+/// What is chosen, written to a file and planned, has the peaks that the choice said.
+#[test]
+fn a_file_is_read_back() {
+    let folder = Folder::new();
+    let choice = json_of(&[&RUN[..], &["--format", "json"]].concat());
+    let file = report(&[&RUN[..], &["--emit", "file"]].concat());
+    let (_, listed) = file.split_once('\n').unwrap();
+    folder.write("chosen.txt", listed.strip_suffix("exit code 0\n").unwrap());
+    let path = format!("@{}", folder.join("chosen.txt").display());
+    let plan = json_of(&["plan", "bert-base", "--batch", "64", "--checkpoint", &path, "--format", "json"]);
+    assert_eq!(plan["peak_reserved"], choice["peak_reserved"]);
+    assert_eq!(plan["peak_allocated"], choice["peak_allocated"]);
+    assert!(choice["optimal"].as_bool().unwrap());
+    assert_eq!(choice["lower_bound_flops"], choice["recompute_flops"]);
+}
+
+#[test]
+fn what_cannot_be_chosen() {
+    let folder = Folder::new();
+    let errors = [
+        folder.error("inference", &["checkpoint", "gpt2", "--mode", "infer"]),
+        folder.error("checkpoints already", &["checkpoint", "gpt2", "--checkpoint", "full"]),
+        folder.error("no such module", &["checkpoint", "gpt2", "--only", "nothing"]),
+        folder.error("no share", &["checkpoint", "gpt2", "--headroom", "half"]),
+        folder.error("two budgets", &["checkpoint", "gpt2", "--budget", "2GiB", "--headroom", "5%"]),
+    ];
+    assert_snapshot("errors_checkpoint", &errors.concat());
+}
