@@ -9,7 +9,8 @@ use planner::bytes::Bytes;
 use planner::graph::{Lora, QuantizedType};
 use planner::read::run_file::{Kernel, Wishes};
 use planner::run::{
-    Attention, Mode, OptimizerChoice, Parallel, ParallelError, Pattern, Precision, ZeroGrad, parse_checkpoint,
+    Attention, Mode, OptimizerChoice, Parallel, ParallelError, Pattern, Precision, SavedOperators, ZeroGrad,
+    parse_checkpoint,
 };
 
 use crate::failure::Failure;
@@ -141,6 +142,9 @@ pub struct PlanArguments {
     /// Checkpoint with use_reentrant=True
     #[arg(long, help_heading = "Training")]
     reentrant: bool,
+    /// Save what these operators give in checkpointed regions, e.g. mm,addmm [default: none]
+    #[arg(long, value_name = "OPS", help_heading = "Training")]
+    checkpoint_save: Option<SavedOperators>,
     /// When gradients go: after-step, before-forward or before-backward [default: after-step]
     #[arg(long, value_name = "WHEN", help_heading = "Training")]
     zero_grad: Option<ZeroGrad>,
@@ -246,6 +250,7 @@ impl PlanArguments {
             accumulate: self.accumulate,
             checkpoint: self.checkpoint.as_deref().map(parse_checkpoint),
             reentrant: self.reentrant.then_some(true),
+            checkpoint_save: self.checkpoint_save.clone(),
             zero_grad: self.zero_grad,
             keep_losses: self.keep_losses,
             ddp: self.ddp.clone(),

@@ -180,6 +180,7 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         weights: precision.dtype(),
         autocast: precision.autocast(),
         cub: emulation.cub,
+        saved_operators: run.checkpoint_save.clone(),
         parallel: run.parallel.clone(),
         attention_kernel: run.sdpa.filter(|_| run.attention == Attention::Sdpa),
         optimizer: optimizer.clone(),

@@ -14,6 +14,7 @@
 //! what the operator at hand still asks for makes no event.
 
 pub(super) mod reentrant;
+pub mod selective;
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -36,6 +37,8 @@ pub struct Frame {
     saved: RefCell<Vec<(Dims, Dtype)>>,
     recomputed: RefCell<Vec<Option<Tensor>>>,
     has_run_again: Cell<bool>,
+    /// What saved operators gave in the first run, until the second takes it.
+    kept: RefCell<selective::Kept>,
     /// Where the frame tells that it is gone.
     gone: Rc<RefCell<Vec<CheckpointId>>>,
 }
@@ -52,6 +55,7 @@ impl Frame {
             saved: RefCell::default(),
             recomputed: RefCell::default(),
             has_run_again: Cell::new(false),
+            kept: RefCell::default(),
             gone: context.gone_frames.clone(),
         }
     }

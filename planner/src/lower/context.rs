@@ -44,6 +44,8 @@ pub struct Settings {
     pub cub: Option<super::kernels::cub::Architecture>,
     /// The attention kernel asked for.
     pub attention_kernel: Option<super::kernels::attention::Backend>,
+    /// The operators whose results checkpointed regions save, if they save any.
+    pub saved_operators: Option<crate::run::SavedOperators>,
     /// How the run is spread over several GPUs, if it is.
     pub parallel: Option<crate::run::Parallel>,
     /// The names of the parameters that are trained; all where None is given.
@@ -161,11 +163,16 @@ impl Context {
     }
 
     pub(super) fn allocate_for(&mut self, op: &'static str, bytes: u64, parameter: Option<u32>) -> Rc<Storage> {
-        if self.recomputation.as_ref().is_some_and(|again| again.stopped) {
+        if self.is_stopped() {
             return self.log.nothing();
         }
         let allocation = self.allocation(op, bytes, parameter);
         self.log.allocate(allocation)
+    }
+
+    /// Whether a region that runs again has all it needs, so that nothing runs any more.
+    fn is_stopped(&self) -> bool {
+        self.recomputation.as_ref().is_some_and(|again| again.stopped)
     }
 
     /// Runs something whose memory lies on the host.
@@ -325,6 +332,11 @@ impl Context {
         (self.module, self.node) = outer;
     }
 
+    /// The module that asks.
+    pub(super) fn module(&self) -> ModuleId {
+        self.module
+    }
+
     /// Makes a module the one that asks.
     pub fn enter_module(&mut self, module: ModuleId) -> ModuleId {
         std::mem::replace(&mut self.module, module)
@@ -341,7 +353,7 @@ impl Context {
     /// (aten/src/ATen/cuda/CublasHandlePool.cpp; 32 MiB on compute capability 9.0, else `:4096:2:16:8`).
     pub fn use_blas(&mut self) {
         let thread = self.thread as usize;
-        if self.blas[thread].is_none() {
+        if self.blas[thread].is_none() && !self.is_stopped() {
             let bytes = if self.device.compute_capability.0 == 9 { 32 * MIB } else { 8_519_680 };
             self.blas[thread] = Some(self.workspace("cublas", bytes));
         }
@@ -351,7 +363,7 @@ impl Context {
     /// `getCUDABlasLtWorkspace`).
     pub fn use_blas_lt(&mut self) {
         let thread = self.thread as usize;
-        if self.blas_lt[thread].is_none() {
+        if self.blas_lt[thread].is_none() && !self.is_stopped() {
             self.use_blas();
             self.blas_lt[thread] = Some(self.workspace("cublasLt", MIB));
         }

@@ -21,7 +21,8 @@ use crate::bytes::Bytes;
 use crate::graph::{Checkpointing, Lora, QuantizedType};
 use crate::lower::kernels::attention::Backend;
 use crate::run::{
-    Attention, Mode, OptimizerChoice, Parallel, Pattern, Precision, Run, ZeroGrad, parse_checkpoint, parse_kernel,
+    Attention, Mode, OptimizerChoice, Parallel, Pattern, Precision, Run, SavedOperators, ZeroGrad, parse_checkpoint,
+    parse_kernel,
 };
 
 /// The longest run file that is read, in bytes.
@@ -63,6 +64,9 @@ pub struct Wishes {
     pub checkpoint: Option<Checkpointing>,
     /// Whether checkpoints are as `use_reentrant=True` does it.
     pub reentrant: Option<bool>,
+    /// The operators whose results checkpointed regions save: a list, or a text with commas.
+    #[serde(deserialize_with = "saved_operators", alias = "checkpoint_save")]
+    pub checkpoint_save: Option<SavedOperators>,
     /// When gradients are let go: after-step, before-forward or before-backward.
     #[serde(deserialize_with = "word", alias = "zero_grad")]
     pub zero_grad: Option<ZeroGrad>,
@@ -214,6 +218,7 @@ impl Wishes {
             accumulate: self.accumulate.or(other.accumulate),
             checkpoint: self.checkpoint.or(other.checkpoint),
             reentrant: self.reentrant.or(other.reentrant),
+            checkpoint_save: self.checkpoint_save.or(other.checkpoint_save),
             zero_grad: self.zero_grad.or(other.zero_grad),
             keep_losses: self.keep_losses.or(other.keep_losses),
             ddp: self.ddp.or(other.ddp),
@@ -249,6 +254,7 @@ impl Wishes {
             accumulate: self.accumulate.unwrap_or(default.accumulate),
             checkpoint: self.checkpoint.clone().unwrap_or(default.checkpoint),
             reentrant: self.reentrant.unwrap_or(default.reentrant),
+            checkpoint_save: self.checkpoint_save.clone(),
             zero_grad: self.zero_grad.unwrap_or(default.zero_grad),
             keep_losses: self.keep_losses.unwrap_or(default.keep_losses),
             parallel: self.ddp.clone().or(self.fsdp.clone()).or(self.parallel.clone()),
@@ -279,6 +285,22 @@ fn checkpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Check
         Written::Word(word) => parse_checkpoint(&word),
         Written::Paths(paths) => Checkpointing::Modules(paths),
     }))
+}
+
+/// `mm,addmm`, or a list of names.
+fn saved_operators<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SavedOperators>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a list of operators is expected")]
+    enum Written {
+        Word(String),
+        Names(Vec<String>),
+    }
+    let saved = match Option::<Written>::deserialize(deserializer)? {
+        None => return Ok(None),
+        Some(Written::Word(word)) => word.parse().map(Some),
+        Some(Written::Names(names)) => SavedOperators::of(names.iter().map(String::as_str)),
+    };
+    saved.map_err(D::Error::custom)
 }
 
 /// `r=16,targets=q_proj+v_proj`, or `{r: 16, targets: [q_proj, v_proj]}`.

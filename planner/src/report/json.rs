@@ -74,6 +74,8 @@ pub struct RunReport {
     pub checkpoint: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub reentrant: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_save: Option<String>,
     pub steps: u64,
     pub attention: &'static str,
     pub sdpa: &'static str,
@@ -231,6 +233,7 @@ fn run(planned: &Planned<'_>) -> RunReport {
         parallel: run.parallel.as_ref().map(|parallel| parallel.words()),
         checkpoint: (run.mode == Mode::Train).then(|| checkpoint_words(&run.checkpoint)),
         reentrant: run.reentrant,
+        checkpoint_save: run.checkpoint_save.as_ref().map(|saved| saved.to_string()),
         steps: run.steps,
         attention: run.attention.word(),
         sdpa: kernel_word(run.sdpa),
