@@ -18,7 +18,7 @@ use super::parameters::Trained;
 use super::tensor::{Log, Storage, Tensor, TensorData, contiguous_strides};
 use crate::bytes::{Bytes, MIB};
 use crate::dtype::Dtype;
-use crate::graph::{CheckpointId, Dims, Graph, ModuleId, TensorId};
+use crate::graph::{Dims, Graph, ModuleId, TensorId};
 use crate::schedule::{Allocation, Category};
 
 /// The threads that ask for memory.
@@ -82,7 +82,7 @@ pub struct Context {
     /// The checkpointed call that runs again.
     pub(super) recomputation: Option<Recomputation>,
     /// Frames that are gone and whose arguments wait to be let go.
-    pub(super) gone_frames: Rc<RefCell<Vec<CheckpointId>>>,
+    pub(super) gone_frames: Rc<RefCell<checkpoint::GoneFrames>>,
     /// What went wrong where nothing could be returned.
     pub(super) failure: Option<LowerError>,
     /// Autocast's regions and kept casts.

@@ -1,14 +1,14 @@
 //! Selective activation checkpointing (torch/utils/checkpoint.py, `create_selective_checkpoint_contexts`).
 //!
 //! ```text
-//! forward      a saved operator's results join its list in the frame, detached: they live whatever becomes of the holders
+//! forward      a saved operator's results join its list in the frame, detached: they live whatever the holders do
 //! second run   the operator saves its inputs as ever, then takes the first of its list in place of running; where the
 //!              region stops at one of those inputs, nothing is taken
 //! frame gone   what was not taken goes
 //! ```
 //!
-//! Lists are kept by operator, so the second run must call each as often and in the same order as the first. Both runs are
-//! under a dispatch mode, which sees the operators below autograd: what those call in turn is theirs.
+//! Lists are kept by operator, so the second run must call each as often and in the same order as the first. Both runs
+//! are under a dispatch mode, which sees the operators below autograd: what those call in turn is theirs.
 
 use std::collections::VecDeque;
 
@@ -70,8 +70,8 @@ pub(crate) type Outputs = SmallVec<[Tensor; 3]>;
 pub(super) struct Kept(IndexMap<&'static str, VecDeque<Outputs>, FxBuildHasher>);
 
 impl Context {
-    /// Whether a dispatch mode is on: composite operators then avoid working in place (aten/src/ATen/TensorSubclassLikeUtils.h,
-    /// `isTensorSubclassLike`).
+    /// Whether a dispatch mode is on: composite operators then avoid working in place
+    /// (aten/src/ATen/TensorSubclassLikeUtils.h, `isTensorSubclassLike`).
     pub(crate) fn dispatches(&self) -> bool {
         self.settings.saved_operators.is_some() && (self.frame.is_some() || self.recomputation.is_some())
     }
@@ -118,8 +118,8 @@ impl Context {
         }
         let Some(taken) = taken else {
             self.fail(&format!(
-                "checkpoint-save {op}: the second run calls it more often than the first, which PyTorch refuses (a cast that \
-                 autocast still had in the first run is one)"
+                "checkpoint-save {op}: the second run calls it more often than the first, which PyTorch refuses (a cast \
+                 that autocast still had in the first run is one)"
             ));
             return expected;
         };
