@@ -508,12 +508,16 @@ impl Run {
                 "checkpoint-save says what checkpointed regions save: give checkpoint too"
             }
             Some(_) if self.reentrant => "reentrant checkpoints take no policy: leave checkpoint-save or reentrant out",
-            Some(_) if matches!(self.parallel, Some(Parallel::Fsdp(_))) => {
-                "checkpoint-save under fsdp is not planned: leave checkpoint-save out"
+            Some(saved) if saved.contains("_to_copy") && self.offloads() => {
+                "under fsdp with offload, shards come to the device as _to_copy too: leave it out of checkpoint-save"
             }
             Some(_) => return Ok(()),
         };
         Err(RunError::Contradiction(contradiction))
+    }
+
+    fn offloads(&self) -> bool {
+        matches!(&self.parallel, Some(Parallel::Fsdp(fsdp)) if fsdp.offload)
     }
 
     /// The loss scaler belongs to `amp-fp16` and to nothing else.

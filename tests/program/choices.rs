@@ -91,8 +91,8 @@ fn choices_that_do_not_go_together() {
             &["plan", "gpt2", "--checkpoint", "full", "--reentrant", "--checkpoint-save", "mm"],
         ),
         folder.error(
-            "saved operators under fsdp",
-            &["plan", "gpt2", "--checkpoint", "full", "--checkpoint-save", "mm", "--fsdp", "4"],
+            "saved casts under fsdp with offload",
+            &["plan", "gpt2", "--checkpoint", "full", "--checkpoint-save", "_to_copy", "--fsdp", "4,offload=true"],
         ),
         folder.error("a misspelled operator", &["plan", "gpt2", "--checkpoint", "full", "--checkpoint-save", "mm,adm"]),
         folder
