@@ -9,7 +9,8 @@ use planner::bytes::Bytes;
 use planner::graph::{Lora, QuantizedType};
 use planner::read::run_file::{Kernel, Wishes};
 use planner::run::{
-    Attention, Mode, OptimizerChoice, Parallel, ParallelError, Pattern, Precision, ZeroGrad, parse_checkpoint,
+    Attention, Mode, OptimizerChoice, Parallel, ParallelError, Pattern, Precision, SavedOperators, ZeroGrad,
+    parse_checkpoint,
 };
 
 use crate::failure::Failure;
@@ -155,6 +156,9 @@ pub struct RunArguments {
     /// Hand a cache to the layers in training, config.use_cache: on or off [default: the config's]
     #[arg(long, value_name = "SWITCH", value_parser = BoolishValueParser::new(), help_heading = "Training")]
     use_cache: Option<bool>,
+    /// Save what these operators give in checkpointed regions, e.g. mm,addmm [default: none]
+    #[arg(long, value_name = "OPS", help_heading = "Training")]
+    checkpoint_save: Option<SavedOperators>,
     /// When gradients go: after-step, before-forward or before-backward [default: after-step]
     #[arg(long, value_name = "WHEN", help_heading = "Training")]
     zero_grad: Option<ZeroGrad>,
@@ -320,6 +324,7 @@ impl RunArguments {
             checkpoint: self.checkpoint.as_deref().map(parse_checkpoint),
             reentrant: self.reentrant.then_some(true),
             use_cache: self.use_cache,
+            checkpoint_save: self.checkpoint_save.clone(),
             zero_grad: self.zero_grad,
             keep_losses: self.keep_losses,
             ddp: self.ddp.clone(),

@@ -230,6 +230,7 @@ pub(crate) fn prepare(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation)
         weights: precision.dtype(),
         autocast: precision.autocast(),
         cub: emulation.cub,
+        saved_operators: run.checkpoint_save.clone(),
         parallel: run.parallel.clone(),
         attention_kernel: run.sdpa.filter(|_| run.attention == Attention::Sdpa),
         optimizer: optimizer.clone(),

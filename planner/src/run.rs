@@ -2,6 +2,7 @@
 
 mod adapters;
 mod parallel;
+mod saved;
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,6 +15,7 @@ use crate::read::quantization::Quantization;
 
 pub use adapters::Pattern;
 pub use parallel::{Ddp, Fsdp, Parallel, ParallelError};
+pub use saved::{SavedOperators, UnknownOperator};
 
 /// What the loop does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -304,6 +306,8 @@ pub struct Run {
     pub reentrant: bool,
     /// Whether training hands a cache to the layers (`config.use_cache`); as the config has it where None is given.
     pub use_cache: Option<bool>,
+    /// The operators whose results checkpointed regions save; they compute all others again.
+    pub checkpoint_save: Option<SavedOperators>,
     /// When gradients are let go.
     pub zero_grad: ZeroGrad,
     /// How many steps' losses are kept, with their graphs, as `losses.append(loss)` does.
@@ -349,6 +353,7 @@ impl Default for Run {
             checkpoint: Checkpointing::Off,
             reentrant: false,
             use_cache: None,
+            checkpoint_save: None,
             zero_grad: ZeroGrad::default(),
             keep_losses: 0,
             parallel: None,
@@ -486,6 +491,7 @@ impl Run {
                 "reentrant checkpoints under fsdp are not planned: leave reentrant out",
             ));
         }
+        self.check_saved_operators()?;
         self.check_scaler()?;
         if self.lora.is_some() && self.trainable.is_some() {
             return Err(RunError::Contradiction("lora trains its adapters alone: leave trainable out"));
@@ -496,6 +502,26 @@ impl Run {
             ));
         }
         Ok(())
+    }
+
+    /// Selective checkpointing is non-reentrant checkpointing with a policy.
+    fn check_saved_operators(&self) -> Result<(), RunError> {
+        let contradiction = match &self.checkpoint_save {
+            None => return Ok(()),
+            Some(_) if self.checkpoint == Checkpointing::Off => {
+                "checkpoint-save says what checkpointed regions save: give checkpoint too"
+            }
+            Some(_) if self.reentrant => "reentrant checkpoints take no policy: leave checkpoint-save or reentrant out",
+            Some(saved) if saved.contains("_to_copy") && self.offloads() => {
+                "under fsdp with offload, shards come to the device as _to_copy too: leave it out of checkpoint-save"
+            }
+            Some(_) => return Ok(()),
+        };
+        Err(RunError::Contradiction(contradiction))
+    }
+
+    fn offloads(&self) -> bool {
+        matches!(&self.parallel, Some(Parallel::Fsdp(fsdp)) if fsdp.offload)
     }
 
     /// The loss scaler belongs to `amp-fp16` and to nothing else.

@@ -49,6 +49,23 @@ fn checkpoints_from_a_file() {
 }
 
 #[test]
+fn operators_are_saved_by_any_of_their_names() {
+    let folder = Folder::new();
+    let file =
+        folder.write("run.yaml", "checkpoint: full\ncheckpoint-save: [torch.ops.aten.addmm.default, mul.Tensor]\n");
+    let file = file.display().to_string();
+    let planned = |more: &[&str]| json_of(&[&["plan", "gpt2", "--format", "json"], more].concat());
+    let by_flag = planned(&["--checkpoint", "full", "--checkpoint-save", "aten.mul, addmm"]);
+    let by_file = planned(&["--run", &file]);
+    assert_eq!(by_flag["run"]["checkpoint_save"], "addmm,mul");
+    assert_eq!(by_flag["run"], by_file["run"]);
+    assert_eq!(by_flag["peak_allocated"], by_file["peak_allocated"]);
+    let (none, all) = (planned(&["--checkpoint", "full"]), planned(&[]));
+    let forward = |plan: &serde_json::Value| plan["phases"][1]["allocated"].as_u64().expect("a figure");
+    assert!(forward(&none) < forward(&by_flag) && forward(&by_flag) < forward(&all), "{none} {by_flag} {all}");
+}
+
+#[test]
 fn choices_that_do_not_go_together() {
     let folder = Folder::new();
     let errors = [
@@ -68,6 +85,18 @@ fn choices_that_do_not_go_together() {
             "reentrant with named arguments",
             &["plan", "gpt2", "--checkpoint", "transformer.h.0.attn", "--reentrant"],
         ),
+        folder.error("saved operators without a checkpoint", &["plan", "gpt2", "--checkpoint-save", "mm"]),
+        folder.error(
+            "saved operators under reentrant checkpoints",
+            &["plan", "gpt2", "--checkpoint", "full", "--reentrant", "--checkpoint-save", "mm"],
+        ),
+        folder.error(
+            "saved casts under fsdp with offload",
+            &["plan", "gpt2", "--checkpoint", "full", "--checkpoint-save", "_to_copy", "--fsdp", "4,offload=true"],
+        ),
+        folder.error("a misspelled operator", &["plan", "gpt2", "--checkpoint", "full", "--checkpoint-save", "mm,adm"]),
+        folder
+            .error("another overload", &["plan", "gpt2", "--checkpoint", "full", "--checkpoint-save", "aten.mul.out"]),
         folder.error("a file that is not there", &["plan", "gpt2", "--checkpoint", "@layers.txt"]),
     ];
     assert_snapshot("errors_choices", &errors.concat());

@@ -158,6 +158,7 @@ impl Machine {
     pub(super) fn run_pending_again(&mut self) -> Outcome<()> {
         let pending = std::mem::take(&mut self.pending);
         let program = std::mem::take(&mut *self.steps.borrow_mut());
+        let last = pending.last().map(|pending| pending.id);
         for Pending { id, object, module, given } in pending.into_iter().rev() {
             let result = self.forward(&object, module, given.clone())?;
             // a reentrant call holds what its second run gave until it has gone backward through it
@@ -177,7 +178,7 @@ impl Machine {
             drop(object);
             let release = std::mem::take(&mut *self.steps.borrow_mut());
             let checkpoint = &mut self.checkpoints[id.index()];
-            (checkpoint.recompute, checkpoint.release) = (recompute, release);
+            (checkpoint.recompute, checkpoint.release, checkpoint.last) = (recompute, release, last);
         }
         *self.steps.borrow_mut() = program;
         Ok(())

@@ -89,8 +89,11 @@ pub struct Checkpoint {
     /// The second run of the module's forward. Regions run again in the reverse of their order, each before the one
     /// before it: what the first run left in Python's objects (a cache) is as it will be then.
     pub recompute: Vec<Step>,
-    /// What Python lets go when the region's last saved tensor has been used: what objects among the arguments held.
+    /// What Python lets go when the region's last saved tensor has been used: what objects among the arguments held, unless
+    /// a later call of the same backward holds them too.
     pub release: Vec<Step>,
+    /// The last call of the same backward.
+    pub last: Option<CheckpointId>,
 }
 
 /// A reentrant checkpoint's call, which is one function to autograd (torch/utils/checkpoint.py, `CheckpointFunction`).

@@ -14,14 +14,16 @@
 //! what the operator at hand still asks for makes no event.
 
 pub(super) mod reentrant;
+pub mod selective;
 
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 
 use super::context::Context;
 use super::tensor::{Tensor, TensorData, contiguous_strides};
 use crate::dtype::Dtype;
-use crate::graph::{CheckpointId, Dims, Step, TensorId};
+use crate::graph::{CheckpointId, Dims, Graph, Step, TensorId};
 
 /// A checkpointed call.
 #[derive(Debug)]
@@ -36,8 +38,10 @@ pub struct Frame {
     saved: RefCell<Vec<(Dims, Dtype)>>,
     recomputed: RefCell<Vec<Option<Tensor>>>,
     has_run_again: Cell<bool>,
+    /// What saved operators gave in the first run, until the second takes it.
+    kept: RefCell<selective::Kept>,
     /// Where the frame tells that it is gone.
-    gone: Rc<RefCell<Vec<CheckpointId>>>,
+    gone: Rc<RefCell<GoneFrames>>,
 }
 
 impl Frame {
@@ -52,6 +56,7 @@ impl Frame {
             saved: RefCell::default(),
             recomputed: RefCell::default(),
             has_run_again: Cell::new(false),
+            kept: RefCell::default(),
             gone: context.gone_frames.clone(),
         }
     }
@@ -59,7 +64,36 @@ impl Frame {
 
 impl Drop for Frame {
     fn drop(&mut self) {
-        self.gone.borrow_mut().push(self.id);
+        self.gone.borrow_mut().add(self.id, self.has_run_again.get());
+    }
+}
+
+/// Frames that are gone. An object that several of them held goes with the last, which is that of the first call: most go in
+/// the reverse of their order, but one that saved nothing goes when its region ends.
+#[derive(Debug, Default)]
+pub(super) struct GoneFrames {
+    arrived: bool,
+    /// By the number of their checkpoint: whether the region has run again.
+    waiting: BTreeMap<CheckpointId, bool>,
+    released: BTreeSet<CheckpointId>,
+}
+
+impl GoneFrames {
+    fn add(&mut self, id: CheckpointId, has_run_again: bool) {
+        self.arrived = true;
+        self.waiting.insert(id, has_run_again);
+    }
+
+    /// The next of those after which all later calls of the same backward have gone.
+    fn next(&mut self, graph: &Graph) -> Option<(CheckpointId, bool)> {
+        let goes = |id: &CheckpointId| {
+            graph.checkpoints[id.index()].last == Some(*id) || self.released.contains(&CheckpointId(id.0 + 1))
+        };
+        let id = self.waiting.keys().rev().copied().find(goes);
+        self.arrived = id.is_some();
+        let id = id?;
+        self.released.insert(id);
+        Some((id, self.waiting.remove(&id)?))
     }
 }
 
@@ -123,8 +157,10 @@ pub(super) fn enter(context: &mut Context, id: CheckpointId) {
 
 /// A region ends.
 pub(super) fn exit(context: &mut Context, id: CheckpointId) {
-    context.frame = None;
-    reentrant::exit(context, id);
+    let holds_nothing = context.frame.take().is_none() && !reentrant::exit(context, id);
+    if holds_nothing {
+        context.gone_frames.borrow_mut().add(id, false);
+    }
 }
 
 /// Keeps a tensor for backward: in a region, its place; where a region runs again, its place's tensor.
@@ -205,11 +241,17 @@ fn replay<T>(
     results
 }
 
-/// Lets go of what frames held that are gone: Python's references to their arguments.
+/// Lets go of what frames held that are gone: Python's references to their arguments. Where a region never ran again, so do
+/// the references that its second run would have let go.
 pub(super) fn release(context: &mut Context) {
-    while let Some(id) = { context.gone_frames.borrow_mut().pop() } {
-        let graph = context.graph.clone();
-        for step in &graph.checkpoints[id.index()].release {
+    if !context.gone_frames.borrow().arrived {
+        return;
+    }
+    let graph = context.graph.clone();
+    while let Some((id, has_run_again)) = { context.gone_frames.borrow_mut().next(&graph) } {
+        let checkpoint = &graph.checkpoints[id.index()];
+        let unrun = checkpoint.recompute.iter().filter(|_| !has_run_again);
+        for step in unrun.chain(&checkpoint.release) {
             if let Step::Drop(tensor) = step {
                 context.values[tensor.index()] = None;
             }

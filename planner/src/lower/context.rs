@@ -45,6 +45,8 @@ pub struct Settings {
     pub cub: Option<super::kernels::cub::Architecture>,
     /// The attention kernel asked for.
     pub attention_kernel: Option<super::kernels::attention::Backend>,
+    /// The operators whose results checkpointed regions save, if they save any.
+    pub saved_operators: Option<crate::run::SavedOperators>,
     /// How the run is spread over several GPUs, if it is.
     pub parallel: Option<crate::run::Parallel>,
     /// The names of the parameters that are trained; all where None is given.
@@ -81,7 +83,7 @@ pub struct Context {
     /// The checkpointed call that runs again.
     pub(super) recomputation: Option<Recomputation>,
     /// Frames that are gone and whose arguments wait to be let go.
-    pub(super) gone_frames: Rc<RefCell<Vec<CheckpointId>>>,
+    pub(super) gone_frames: Rc<RefCell<checkpoint::GoneFrames>>,
     /// What went wrong where nothing could be returned.
     pub(super) failure: Option<LowerError>,
     /// Where calls and nodes lie, if that is asked for.
@@ -168,11 +170,16 @@ impl Context {
     }
 
     pub(super) fn allocate_for(&mut self, op: &'static str, bytes: u64, parameter: Option<u32>) -> Rc<Storage> {
-        if self.recomputation.as_ref().is_some_and(|again| again.stopped) {
+        if self.is_stopped() {
             return self.log.nothing();
         }
         let allocation = self.allocation(op, bytes, parameter);
         self.log.allocate(allocation)
+    }
+
+    /// Whether a region that runs again has all it needs, so that nothing runs any more.
+    fn is_stopped(&self) -> bool {
+        self.recomputation.as_ref().is_some_and(|again| again.stopped)
     }
 
     /// Runs something whose memory lies on the host.
@@ -332,6 +339,11 @@ impl Context {
         (self.module, self.node) = outer;
     }
 
+    /// The module that asks.
+    pub(super) fn module(&self) -> ModuleId {
+        self.module
+    }
+
     /// Makes a module the one that asks.
     pub fn enter_module(&mut self, module: ModuleId) -> ModuleId {
         std::mem::replace(&mut self.module, module)
@@ -375,7 +387,7 @@ impl Context {
     /// (aten/src/ATen/cuda/CublasHandlePool.cpp; 32 MiB on compute capability 9.0, else `:4096:2:16:8`).
     pub fn use_blas(&mut self) {
         let thread = self.thread as usize;
-        if self.blas[thread].is_none() {
+        if self.blas[thread].is_none() && !self.is_stopped() {
             let bytes = if self.device.compute_capability.0 == 9 { 32 * MIB } else { 8_519_680 };
             self.blas[thread] = Some(self.workspace("cublas", bytes));
         }
@@ -385,6 +397,9 @@ impl Context {
     /// `getCUDABlasLtWorkspace`).
     pub fn use_blas_lt(&mut self) {
         let thread = self.thread as usize;
+        if self.is_stopped() {
+            return;
+        }
         if let (Some(timeline), Some(id)) = (&mut self.timeline, self.runs_again) {
             timeline.uses_blas_lt[id.index()] = true;
         }

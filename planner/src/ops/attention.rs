@@ -13,7 +13,7 @@ use crate::dtype::Dtype;
 use crate::lower::autograd::Gradients;
 use crate::lower::checkpoint::Saved;
 use crate::lower::context::Context;
-use crate::lower::kernels::attention::{self, Backend, Buffer, Held, Layout, Mask, Problem, Step};
+use crate::lower::kernels::attention::{self, Backend, Buffer, Forward, Held, Layout, Mask, Problem, Step};
 use crate::lower::tensor::{Storage, Tensor, TensorData};
 
 pub(super) const ROWS: &[Row] = &[Row {
@@ -61,6 +61,26 @@ impl Memory {
                 Step::Sum { from, to } => sum_scratch(context, &from.shape, &from.strides, to, dtype),
             }
         }
+    }
+
+    /// The whole call; its fused operator is one to those that look below autograd.
+    fn run_forward(&mut self, context: &mut Context, op: &'static str, plan: &Forward, dtype: Dtype) {
+        self.run(context, op, &plan.buffers, &plan.steps[..plan.kernel.start], dtype);
+        let results = plan.results();
+        let outputs = context.aten_outputs(op, |context| {
+            self.run(context, op, &plan.buffers, &plan.steps[plan.kernel.clone()], dtype);
+            results.iter().filter_map(|id| self.bytes(id.0, &plan.buffers)).collect()
+        });
+        for (id, output) in results.into_iter().zip(outputs) {
+            self.buffers[id.0] = Some(output.storage.clone());
+        }
+        self.run(context, op, &plan.buffers, &plan.steps[plan.kernel.end..], dtype);
+    }
+
+    /// A buffer as a vector of bytes: those that two kernels keep differ in their sizes.
+    fn bytes(&self, number: usize, buffers: &[Buffer]) -> Option<Tensor> {
+        let storage = self.buffers.get(number)?.clone()?;
+        Some(TensorData::new(storage, Dtype::U8, smallvec![buffers.get(number)?.bytes], smallvec![1]))
     }
 
     fn tensor(&self, buffer: usize, layout: &Layout, dtype: Dtype) -> Option<Tensor> {
@@ -113,6 +133,7 @@ fn attend(context: &mut Context, operands: &Operands) -> Lowered {
         .map_err(|error| error.to_string())?;
     let plan = attention::forward(&context.device, &problem, backend).map_err(|error| error.to_string())?;
     let [forward_name, node, backward_name] = names(backend);
+    check_selection(context, &problem, backend)?;
     let followed: Vec<&Tensor> = inputs.into_iter().chain(mask).collect();
     let records = context.records(&followed);
     let given = |held: &Held| match held {
@@ -129,7 +150,7 @@ fn attend(context: &mut Context, operands: &Operands) -> Lowered {
         }
     }
     let mut memory = Memory::default();
-    memory.run(context, forward_name, &plan.buffers, &plan.steps, problem.dtype);
+    memory.run_forward(context, forward_name, &plan, problem.dtype);
     let output = memory
         .tensor(plan.output.0, &plan.layout, problem.dtype)
         .ok_or_else(|| "the attention's result is empty".to_owned())?;
@@ -140,7 +161,8 @@ fn attend(context: &mut Context, operands: &Operands) -> Lowered {
         kept.held.push((Held::Output, context.save(&output)));
     }
     memory.buffers[plan.output.0] = None;
-    kept.keep_buffers(context, memory, &plan.buffers);
+    kept.keep_buffers(context, &memory, &plan.buffers);
+    drop(memory);
     let kept = RefCell::new(kept);
     let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
         let Some(incoming) = g[0].take() else { return Gradients::new() };
@@ -166,6 +188,19 @@ fn attend(context: &mut Context, operands: &Operands) -> Lowered {
     one(output)
 }
 
+/// What the call makes of other operators is not told apart.
+fn check_selection(context: &Context, problem: &Problem, backend: Backend) -> Result<(), String> {
+    match &problem.mask {
+        _ if backend == Backend::Math && context.dispatches() => {
+            Err("checkpoint-save with attention that PyTorch composes of other operators is not planned".to_owned())
+        }
+        Some(mask) if mask.boolean && context.saves("where") => {
+            Err("checkpoint-save where: attention makes numbers of its mask with it, which is not planned".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What a call's node keeps: tensors of the caller, its result, and buffers of its plan by their number.
 #[derive(Default)]
 struct Kept {
@@ -174,11 +209,9 @@ struct Kept {
 }
 
 impl Kept {
-    /// Buffers count as vectors of bytes: those that two kernels keep differ in their sizes.
-    fn keep_buffers(&mut self, context: &mut Context, memory: Memory, buffers: &[Buffer]) {
-        for ((number, storage), buffer) in memory.buffers.into_iter().enumerate().zip(buffers) {
-            if let Some(storage) = storage {
-                let tensor = TensorData::new(storage, Dtype::U8, smallvec![buffer.bytes], smallvec![1]);
+    fn keep_buffers(&mut self, context: &mut Context, memory: &Memory, buffers: &[Buffer]) {
+        for number in 0..buffers.len() {
+            if let Some(tensor) = memory.bytes(number, buffers) {
                 self.buffers.push((number, context.save(&tensor)));
             }
         }

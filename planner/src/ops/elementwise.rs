@@ -116,7 +116,7 @@ pub(crate) fn elementwise(context: &mut Context, op: &'static str, operands: &[&
     }
     let layouts: smallvec::SmallVec<[_; 3]> = operands.iter().map(|x| (&x.sizes, &x.strides)).collect();
     let strides = output_strides(&sizes, &layouts);
-    context.empty_strided(op, sizes, strides, dtype)
+    context.aten(op, |context| context.empty_strided(op, sizes, strides, dtype))
 }
 
 /// c10/core/ScalarType.cpp, `promoteTypes`, over the types that the planner knows.
@@ -187,7 +187,7 @@ pub(crate) fn to(context: &mut Context, tensor: &Tensor, dtype: Dtype) -> Tensor
 }
 
 fn clone(context: &mut Context, tensor: &Tensor) -> Tensor {
-    let output = context.empty_like("clone", tensor);
+    let output = context.aten("clone", |context| context.empty_like("clone", tensor));
     if context.records(&[tensor]) {
         context.record("CloneBackward0", &[Some(tensor)], &[&output], Box::new(|_, g| smallvec![g[0].clone()]));
     }
@@ -200,7 +200,7 @@ fn no_grad_to(context: &mut Context, tensor: &Tensor, dtype: Dtype) -> Tensor {
 
 /// A copy with another type.
 pub(crate) fn cast(context: &mut Context, tensor: &Tensor, dtype: Dtype) -> Tensor {
-    context.empty_like_as("_to_copy", tensor, dtype)
+    context.aten("_to_copy", |context| context.empty_like_as("_to_copy", tensor, dtype))
 }
 
 // ---- arithmetic -----------------------------------------------------------------------------------------------------
@@ -233,6 +233,7 @@ fn arithmetic(context: &mut Context, operands: &Operands, kind: Arithmetic) -> L
     }
     let op = match kind {
         Arithmetic::Add => "add",
+        Arithmetic::Subtract if a.is_none() => "rsub",
         Arithmetic::Subtract => "sub",
         Arithmetic::Multiply => "mul",
         Arithmetic::Divide => "div",
@@ -243,6 +244,15 @@ fn arithmetic(context: &mut Context, operands: &Operands, kind: Arithmetic) -> L
         record_arithmetic(context, kind, (a, b), saved, &output);
     }
     one(output)
+}
+
+/// The sum of two tensors.
+pub(super) fn sum_of(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
+    let output = add(context, a, b);
+    if context.records(&[a, b]) {
+        record_arithmetic(context, Arithmetic::Add, (Some(a), Some(b)), [None, None], &output);
+    }
+    output
 }
 
 impl Arithmetic {
@@ -386,14 +396,17 @@ fn dropout(context: &mut Context, operands: &Operands) -> Lowered {
     if !operands.flag(2) || p == 0.0 || x.count() == 0 {
         return one(x.clone());
     }
-    let mask = context.empty_like_as("native_dropout", x, Dtype::Bool);
-    let output = context.empty_like("native_dropout", x);
+    let outputs = context.aten_outputs("native_dropout", |context| {
+        let mask = context.empty_like_as("native_dropout", x, Dtype::Bool);
+        smallvec![mask, context.empty_like("native_dropout", x)]
+    });
+    let [mask, output] = &outputs[..] else { return Err("dropout gives two tensors".to_owned()) };
     if context.records(&[x]) {
-        let saved = context.save(&mask);
+        let saved = context.save(mask);
         context.record(
             "NativeDropoutBackward0",
             &[Some(x)],
-            &[&output],
+            &[output],
             Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
                 let _mask = saved.get(context);
@@ -401,5 +414,5 @@ fn dropout(context: &mut Context, operands: &Operands) -> Lowered {
             }),
         );
     }
-    one(output)
+    one(output.clone())
 }

@@ -34,11 +34,13 @@ fn shape(call: &Call) -> Shapes {
 /// `indices.reshape(-1)` copies where there is no such view; then rows are selected.
 fn embedding(context: &mut Context, operands: &Operands) -> Lowered {
     let (indices, weight) = (operands.tensor(0)?, operands.tensor(1)?);
-    let is_flat = can_view(indices, &[indices.count()]).is_some();
-    let flat = (!is_flat).then(|| context.empty("clone", &indices.sizes, indices.dtype));
     let saved = context.records(&[weight]).then(|| context.save(indices));
-    let output = context.empty("embedding", &sizes(&indices.sizes, &weight.sizes)?, weight.dtype);
-    drop(flat);
+    let sizes_of_result = sizes(&indices.sizes, &weight.sizes)?;
+    let output = context.aten("embedding", |context| {
+        let is_flat = can_view(indices, &[indices.count()]).is_some();
+        let _flat = (!is_flat).then(|| context.empty("clone", &indices.sizes, indices.dtype));
+        context.empty("embedding", &sizes_of_result, weight.dtype)
+    });
     if let Some(saved) = saved {
         let [rows, width] = weight.sizes[..] else { return Err("the table is no matrix".to_owned()) };
         context.record(

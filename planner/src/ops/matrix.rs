@@ -3,6 +3,7 @@
 use smallvec::smallvec;
 
 use super::call::{broadcast, one as one_shape};
+use super::elementwise::sum_of;
 use super::operands::one;
 use super::views::{expand, reshape, transpose, transposed, unsafe_view, view};
 use super::{Call, Lowered, Operands, Returns, Row, Shapes};
@@ -83,13 +84,15 @@ fn prepared(context: &mut Context, x: &Tensor) -> Option<Tensor> {
 
 /// mm outside autograd.
 fn plain_mm(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
-    let output = context.empty("mm", &[a.sizes[0], b.sizes[1]], a.dtype);
-    if output.count() > 0 {
-        let copies = [prepared(context, a), prepared(context, b)];
-        context.use_blas();
-        drop(copies);
-    }
-    output
+    context.aten("mm", |context| {
+        let output = context.empty("mm", &[a.sizes[0], b.sizes[1]], a.dtype);
+        if output.count() > 0 {
+            let copies = [prepared(context, a), prepared(context, b)];
+            context.use_blas();
+            drop(copies);
+        }
+        output
+    })
 }
 
 fn t(x: &Tensor) -> Tensor {
@@ -157,9 +160,8 @@ pub(crate) fn mm(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
     output
 }
 
-/// `addmm`: through cuBLASLt where the bias can be added by its epilogue; backward makes `mat1`, `mat2`, `self`.
-pub(crate) fn addmm(context: &mut Context, bias: &Tensor, a: &Tensor, b: &Tensor) -> Tensor {
-    let factors = context.records(&[bias, a, b]).then(|| Factors::save(context, a, b));
+/// addmm outside autograd: through cuBLASLt where the bias can be added by its epilogue.
+fn plain_addmm(context: &mut Context, bias: &Tensor, a: &Tensor, b: &Tensor) -> Tensor {
     let output = context.empty("addmm", &[a.sizes[0], b.sizes[1]], a.dtype);
     let fused = bias.sizes[..] == [b.sizes[1]] && bias.is_contiguous() && b.sizes[0] > 1 && b.sizes[1] > 1;
     let copies = [prepared(context, a), prepared(context, b)];
@@ -169,6 +171,13 @@ pub(crate) fn addmm(context: &mut Context, bias: &Tensor, a: &Tensor, b: &Tensor
         context.use_blas();
     }
     drop(copies);
+    output
+}
+
+/// `addmm`; backward makes `mat1`, `mat2`, `self`.
+pub(crate) fn addmm(context: &mut Context, bias: &Tensor, a: &Tensor, b: &Tensor) -> Tensor {
+    let factors = context.records(&[bias, a, b]).then(|| Factors::save(context, a, b));
+    let output = context.aten("addmm", |context| plain_addmm(context, bias, a, b));
     if let Some(factors) = factors {
         let needs_bias = bias.requires_grad();
         context.record(
@@ -212,7 +221,7 @@ fn plain_bmm(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
 /// `bmm`; backward makes the gradient of `mat2` before that of `self`.
 fn bmm(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
     let factors = context.records(&[a, b]).then(|| Factors::save(context, a, b));
-    let output = plain_bmm(context, a, b);
+    let output = context.aten("bmm", |context| plain_bmm(context, a, b));
     if let Some(factors) = factors {
         context.record(
             "BmmBackward0",
@@ -236,7 +245,7 @@ fn baddbmm(context: &mut Context, operands: &Operands) -> Lowered {
     let (a, b) = (operands.tensor(1)?, operands.tensor(2)?);
     let scaled = operands.float(3).is_some_and(|alpha| alpha != 1.0);
     let factors = context.records(&[a, b]).then(|| Factors::save(context, a, b));
-    let output = plain_bmm(context, a, b);
+    let output = context.aten("baddbmm", |context| plain_bmm(context, a, b));
     if let Some(factors) = factors {
         context.record(
             "BaddbmmBackward0",
@@ -347,7 +356,7 @@ pub(super) fn linear_of(
     }
     let turned = transpose(context, weight, 0, 1)?;
     let product = matmul(context, input, &turned)?;
-    Ok(add_in_place(context, &product, bias))
+    Ok(if context.dispatches() { sum_of(context, &product, bias) } else { add_in_place(context, &product, bias) })
 }
 
 /// `output.add_(bias)`: the same memory, a new place in the autograd graph.

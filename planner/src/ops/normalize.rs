@@ -49,24 +49,23 @@ fn accumulator(dtype: Dtype) -> Dtype {
 /// Result, mean and rstd; backward needs the input, mean, rstd and the weight.
 fn layer_norm(context: &mut Context, operands: &Operands) -> Lowered {
     let (input, weight, bias) = (operands.tensor(0)?, operands.optional(1), operands.optional(2));
-    let x = if input.is_contiguous() {
-        input.clone()
-    } else {
-        context.empty("native_layer_norm", &input.sizes, input.dtype)
-    };
     let inputs: smallvec::SmallVec<[&Tensor; 3]> = std::iter::once(input).chain(weight).chain(bias).collect();
     let saved_inputs = context
         .records(&inputs)
         .then(|| (context.save(input), weight.map(|weight| context.save(weight)), bias.map(|bias| context.save(bias))));
     let width: u64 = weight.map_or(*input.sizes.last().unwrap_or(&1), |weight| weight.count());
-    let rows = x.count() / width.max(1);
-    let output = context.empty("native_layer_norm", &x.sizes, x.dtype);
-    let statistics = accumulator(x.dtype);
-    let mean = context.empty("native_layer_norm", &[rows], statistics);
-    let rstd = context.empty("native_layer_norm", &[rows], statistics);
-    drop(x);
+    let rows = input.count() / width.max(1);
+    let outputs = context.aten_outputs("native_layer_norm", |context| {
+        let op = "native_layer_norm";
+        let copy = (!input.is_contiguous()).then(|| context.empty(op, &input.sizes, input.dtype));
+        let output = context.empty(op, &input.sizes, input.dtype);
+        let [mean, rstd] = [(); 2].map(|()| context.empty(op, &[rows], accumulator(input.dtype)));
+        drop(copy);
+        smallvec![rstd, mean, output]
+    });
+    let [rstd, mean, output] = &outputs[..] else { return Err("layer norm gives three tensors".to_owned()) };
     if let Some((saved_input, saved_weight, saved_bias)) = saved_inputs {
-        let statistics = [&mean, &rstd].map(|tensor| context.save(tensor));
+        let statistics = [mean, rstd].map(|tensor| context.save(tensor));
         let needs = |tensor: Option<&Tensor>| tensor.is_some_and(|tensor| tensor.requires_grad());
         let wanted = [input.requires_grad(), needs(weight), needs(bias)];
         let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
@@ -84,9 +83,9 @@ fn layer_norm(context: &mut Context, operands: &Operands) -> Lowered {
             let results = context.scratch("native_layer_norm_backward", &steps);
             gradients(results, wanted, [Some(&input), weight.as_ref(), weight.as_ref()], g.dtype)
         };
-        context.record("NativeLayerNormBackward0", &[Some(input), weight, bias], &[&output], Box::new(apply));
+        context.record("NativeLayerNormBackward0", &[Some(input), weight, bias], &[output], Box::new(apply));
     }
-    one(output)
+    one(output.clone())
 }
 
 /// The wanted gradients, each with the sizes of what it is the gradient of.
@@ -119,10 +118,13 @@ type Names = [&'static str; 3];
 /// Softmax or log-softmax. The result is kept; backward of softmax makes the product of gradient and result beside its own
 /// result (native/cuda/SoftMax.cu, `softmax_backward_cuda_out`), that of log-softmax does not.
 pub(super) fn normalized(context: &mut Context, x: &Tensor, dtype: Dtype, names: Names) -> Tensor {
-    let output = context.empty(names[0], &x.sizes, dtype);
-    if !x.is_contiguous() {
-        context.empty(names[0], &x.sizes, x.dtype);
-    }
+    let output = context.aten(names[0], |context| {
+        let output = context.empty(names[0], &x.sizes, dtype);
+        if !x.is_contiguous() {
+            context.empty(names[0], &x.sizes, x.dtype);
+        }
+        output
+    });
     if context.records(&[x]) {
         let saved = context.save(&output);
         let from = x.dtype;

@@ -59,6 +59,14 @@ fn rows_and_columns(x: &Tensor) -> Result<(u64, u64), String> {
     Ok((leading.iter().product(), *columns))
 }
 
+/// What bitsandbytes' functions call below autograd is not told apart.
+fn refuse_selection(context: &Context) -> Result<(), String> {
+    if context.dispatches() {
+        return Err("checkpoint-save with quantised layers in the checkpointed region is not planned".to_owned());
+    }
+    Ok(())
+}
+
 // ---- 4 bits -----------------------------------------------------------------------------------------------------------
 
 /// A weight in 4 bits: what its codes stand for.
@@ -85,6 +93,7 @@ impl FourBit {
 }
 
 fn matmul_4bit(context: &mut Context, operands: &Operands) -> Lowered {
+    refuse_selection(context)?;
     let (input, weight, bias) = (operands.tensor(0)?, operands.tensor(1)?, operands.optional(2));
     let (_, inputs) = rows_and_columns(input)?;
     let dtype = operands.dtype(5).unwrap_or(context.settings.weights);
@@ -160,6 +169,7 @@ fn gemm_4bit(context: &mut Context, x: &Tensor, bias: Option<&Tensor>, weight: F
 
 /// `MatMul8bitLt.forward`: its input stays with the node, outside what checkpointing knows of.
 fn matmul_8bit(context: &mut Context, operands: &Operands) -> Lowered {
+    refuse_selection(context)?;
     let (input, weight, bias) = (operands.tensor(0)?, operands.tensor(1)?, operands.optional(2));
     let (rows, columns) = rows_and_columns(input)?;
     let outputs = weight.sizes.first().copied().unwrap_or(1);

@@ -86,11 +86,13 @@ pub(crate) fn reduce(
     keepdim: bool,
     dtype: Dtype,
 ) -> Tensor {
-    let output = context.empty(op, &kept(&x.sizes, marks, keepdim), dtype);
-    let layout = layout(&x.sizes, &x.strides);
-    let steps = scratch(&context.device, kind, &layout, x.dtype, marks, dtype);
-    context.scratch(op, &steps);
-    output
+    context.aten(op, |context| {
+        let output = context.empty(op, &kept(&x.sizes, marks, keepdim), dtype);
+        let layout = layout(&x.sizes, &x.strides);
+        let steps = scratch(&context.device, kind, &layout, x.dtype, marks, dtype);
+        context.scratch(op, &steps);
+        output
+    })
 }
 
 fn layout(sizes: &[u64], strides: &[u64]) -> Layout {

@@ -254,7 +254,7 @@ pub(crate) fn unsafe_view(context: &mut Context, x: &Tensor, sizes: &[u64]) -> T
 
 /// A contiguous copy.
 fn clone(context: &mut Context, x: &Tensor) -> Tensor {
-    let output = context.empty("clone", &x.sizes, x.dtype);
+    let output = context.aten("clone", |context| context.empty("clone", &x.sizes, x.dtype));
     record_view(context, "CloneBackward0", x, &output, Box::new(|_, g| g.clone()));
     output
 }
@@ -416,7 +416,7 @@ fn cat(context: &mut Context, operands: &Operands) -> Lowered {
     let mut sizes = first.sizes.clone();
     sizes[dim] = counted.iter().map(|x| x.sizes[dim]).sum();
     let dtype = tensors.iter().fold(first.dtype, |dtype, x| promote(dtype, x.dtype));
-    let output = context.empty("cat", &sizes, dtype);
+    let output = context.aten("cat", |context| context.empty("cat", &sizes, dtype));
     if context.records(&tensors) {
         // Each gradient is a view of the whole; a tensor of shape [0] gets zeros of no bytes.
         let lengths: Vec<Option<u64>> =

@@ -6,7 +6,7 @@ pub mod gpus;
 pub mod header;
 pub mod inspect;
 pub mod model;
-mod nearest;
+pub(crate) mod nearest;
 pub mod optimizers;
 pub mod quantization;
 pub mod quote;

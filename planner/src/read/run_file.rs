@@ -21,7 +21,8 @@ use crate::bytes::Bytes;
 use crate::graph::{Checkpointing, Lora, QuantizedType};
 use crate::lower::kernels::attention::Backend;
 use crate::run::{
-    Attention, Mode, OptimizerChoice, Parallel, Pattern, Precision, Run, ZeroGrad, parse_checkpoint, parse_kernel,
+    Attention, Mode, OptimizerChoice, Parallel, Pattern, Precision, Run, SavedOperators, ZeroGrad, parse_checkpoint,
+    parse_kernel,
 };
 
 /// The longest run file that is read, in bytes.
@@ -66,6 +67,9 @@ pub struct Wishes {
     /// Whether training hands a cache to the layers.
     #[serde(alias = "use_cache")]
     pub use_cache: Option<bool>,
+    /// The operators whose results checkpointed regions save: a list, or a text with commas.
+    #[serde(deserialize_with = "saved_operators", alias = "checkpoint_save")]
+    pub checkpoint_save: Option<SavedOperators>,
     /// When gradients are let go: after-step, before-forward or before-backward.
     #[serde(deserialize_with = "word", alias = "zero_grad")]
     pub zero_grad: Option<ZeroGrad>,
@@ -218,6 +222,7 @@ impl Wishes {
             checkpoint: self.checkpoint.or(other.checkpoint),
             reentrant: self.reentrant.or(other.reentrant),
             use_cache: self.use_cache.or(other.use_cache),
+            checkpoint_save: self.checkpoint_save.or(other.checkpoint_save),
             zero_grad: self.zero_grad.or(other.zero_grad),
             keep_losses: self.keep_losses.or(other.keep_losses),
             ddp: self.ddp.or(other.ddp),
@@ -254,6 +259,7 @@ impl Wishes {
             checkpoint: self.checkpoint.clone().unwrap_or(default.checkpoint),
             reentrant: self.reentrant.unwrap_or(default.reentrant),
             use_cache: self.use_cache.or(default.use_cache),
+            checkpoint_save: self.checkpoint_save.clone(),
             zero_grad: self.zero_grad.unwrap_or(default.zero_grad),
             keep_losses: self.keep_losses.unwrap_or(default.keep_losses),
             parallel: self.ddp.clone().or(self.fsdp.clone()).or(self.parallel.clone()),
@@ -284,6 +290,22 @@ fn checkpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Check
         Written::Word(word) => parse_checkpoint(&word),
         Written::Paths(paths) => Checkpointing::Modules(paths),
     }))
+}
+
+/// `mm,addmm`, or a list of names.
+fn saved_operators<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SavedOperators>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a list of operators is expected")]
+    enum Written {
+        Word(String),
+        Names(Vec<String>),
+    }
+    let saved = match Option::<Written>::deserialize(deserializer)? {
+        None => return Ok(None),
+        Some(Written::Word(word)) => word.parse().map(Some),
+        Some(Written::Names(names)) => SavedOperators::of(names.iter().map(String::as_str)),
+    };
+    saved.map_err(D::Error::custom)
 }
 
 /// `r=16,targets=q_proj+v_proj`, or `{r: 16, targets: [q_proj, v_proj]}`.

@@ -76,6 +76,8 @@ pub struct RunReport {
     pub reentrant: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub use_cache: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_save: Option<String>,
     pub steps: u64,
     pub attention: &'static str,
     pub sdpa: &'static str,
@@ -234,6 +236,7 @@ fn run(planned: &Planned<'_>) -> RunReport {
         checkpoint: (run.mode == Mode::Train).then(|| checkpoint_words(&run.checkpoint)),
         reentrant: run.reentrant,
         use_cache: run.use_cache,
+        checkpoint_save: run.checkpoint_save.as_ref().map(|saved| saved.to_string()),
         steps: run.steps,
         attention: run.attention.word(),
         sdpa: kernel_word(run.sdpa),

@@ -78,6 +78,7 @@ fn subject(planned: &Planned<'_>) -> String {
     if run.mode == Mode::Train && run.checkpoint != Checkpointing::Off {
         let way = if run.reentrant { ", reentrant" } else { "" };
         words.push(format!("checkpoint {}{way}", quote::cut(&checkpoint_words(&run.checkpoint))));
+        words.extend(run.checkpoint_save.as_ref().map(|saved| format!("save {}", quote::cut(&saved.to_string()))));
     }
     if run.mode == Mode::Train {
         words.extend(run.use_cache.map(|cache| if cache { "cache" } else { "no cache" }.to_owned()));

@@ -9,7 +9,7 @@ use planner::plan::{Emulation, Plan, plan_with};
 use planner::read::gpus::{Gpu, GpuCatalogue};
 use planner::read::model::Model;
 use planner::read::spec::Shelf;
-use planner::run::{Attention, Mode, OptimizerChoice, Parallel, Run, parse_checkpoint, parse_kernel};
+use planner::run::{Attention, Mode, OptimizerChoice, Parallel, Run, SavedOperators, parse_checkpoint, parse_kernel};
 use planner::schedule::first_difference;
 use serde_json::Value;
 
@@ -41,6 +41,7 @@ pub fn run_of(record: &TruthCase) -> Run {
         accumulate: number("accumulate"),
         checkpoint: checkpointing(&case["checkpoint"]),
         reentrant: case["reentrant"] == true,
+        checkpoint_save: saved_operators(&case["checkpoint_save"]),
         parallel: parallel(&case["parallel"]),
         steps: number("steps"),
         attention: word("attention").parse::<Attention>().expect("an attention"),
@@ -71,6 +72,11 @@ fn checkpointing(wanted: &Value) -> Checkpointing {
         }
         word => parse_checkpoint(word.as_str().expect("a word")),
     }
+}
+
+fn saved_operators(wanted: &Value) -> Option<SavedOperators> {
+    let names: Vec<&str> = wanted.as_array()?.iter().map(|name| name.as_str().expect("a name")).collect();
+    (!names.is_empty()).then(|| names.join(",").parse().expect("operators that can be saved"))
 }
 
 fn adapters(wanted: &Value) -> Lora {

@@ -32,15 +32,16 @@ pub(super) fn enter(context: &mut Context, id: CheckpointId) {
     context.reentrant = Some(Running { inputs, enabled });
 }
 
-pub(super) fn exit(context: &mut Context, id: CheckpointId) {
+/// Whether a node holds the call.
+pub(super) fn exit(context: &mut Context, id: CheckpointId) -> bool {
     let graph = context.graph.clone();
     let (Some(call), Some(running)) = (&graph.checkpoints[id.index()].reentrant, context.reentrant.take()) else {
-        return;
+        return false;
     };
     context.grad_enabled = running.enabled;
     let inputs: SmallVec<[&Tensor; 4]> = running.inputs.iter().collect();
     if !context.records(&inputs) {
-        return;
+        return false;
     }
     let outputs = present(context, &call.results);
     let saved: Vec<(Saved, bool)> =
@@ -57,6 +58,7 @@ pub(super) fn exit(context: &mut Context, id: CheckpointId) {
     if let Some(output) = outputs.first() {
         context.keep_with_node(output, frame);
     }
+    true
 }
 
 fn present(context: &Context, tensors: &[TensorId]) -> Vec<Tensor> {
@@ -78,6 +80,7 @@ fn backward(context: &mut Context, frame: &Frame, inputs: Vec<Tensor>, given: &[
     let graph = context.graph.clone();
     let checkpoint = &graph.checkpoints[frame.id.index()];
     let Some(call) = &checkpoint.reentrant else { return Gradients::new() };
+    frame.has_run_again.set(true);
     let arguments = call.inputs.iter().copied().zip(inputs.iter().cloned());
     let outputs = replay(context, frame, arguments.chain(frame.arguments.iter().cloned()), |context| {
         call.recomputed.iter().map(|id| context.values[id.index()].take()).collect::<Vec<_>>()

@@ -30,6 +30,8 @@ pub use layout::Layout;
 pub use problem::{AttentionError, Mask, Problem};
 pub use tape::{Buffer, BufferId, Held, Step};
 
+use std::ops::Range;
+
 use crate::lower::device::Device;
 use tape::{Tape, Value};
 
@@ -40,12 +42,23 @@ pub struct Forward {
     pub buffers: Vec<Buffer>,
     /// In order.
     pub steps: Vec<Step>,
+    /// Those of the fused operator itself; empty where the call is made of several operators.
+    pub kernel: Range<usize>,
     /// The buffer that the returned tensor lives in.
     pub output: BufferId,
     /// The returned tensor, `[batch, heads, queries, value_dim]`.
     pub layout: Layout,
     /// What autograd holds until the backward releases it, beside the buffers that `steps` leave allocated.
     pub saved: Vec<Held>,
+}
+
+impl Forward {
+    /// The buffers of what the fused operator gives.
+    pub fn results(&self) -> Vec<BufferId> {
+        let steps = &self.steps[self.kernel.clone()];
+        let made = steps.iter().filter_map(|step| if let Step::Allocate(id) = step { Some(*id) } else { None });
+        made.filter(|id| !steps.contains(&Step::Free(*id))).collect()
+    }
 }
 
 /// What the autograd nodes of the call do.
@@ -78,6 +91,7 @@ pub fn forward(device: &Device, problem: &Problem, backend: Backend) -> Result<F
         layout: run.output.layout,
         buffers: tape.buffers,
         steps: tape.steps,
+        kernel: tape.kernel,
         saved,
     })
 }

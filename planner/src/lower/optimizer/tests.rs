@@ -39,6 +39,7 @@ fn context(choice: &str, vectors: &[(u64, Dtype)]) -> Context {
         autocast: None,
         cub: None,
         attention_kernel: None,
+        saved_operators: None,
         parallel: None,
         trainable: None,
         optimizer: Some(Rc::new(chosen)),

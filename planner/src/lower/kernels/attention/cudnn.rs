@@ -30,6 +30,7 @@ impl Saved {
 /// Runs the call.
 pub(super) fn forward(tape: &mut Tape, problem: &Problem) -> Result<Run, AttentionError> {
     let bias = mask::additive(tape, problem);
+    tape.kernel_begins();
     let seed = tape.tensor("seed", Layout::contiguous(&[]), LONG);
     let offset = tape.tensor("offset", Layout::contiguous(&[]), LONG);
     let layout = output(problem);
@@ -46,7 +47,9 @@ pub(super) fn forward(tape: &mut Tape, problem: &Problem) -> Result<Run, Attenti
         references.extend([Held::Key, Held::Query, Held::Value].map(Reference::Held));
         references.extend([Reference::Own(logsumexp), Reference::Held(Held::Output)]);
         references.extend([offset, seed].map(Reference::Own));
+        tape.kernel_ends();
     } else {
+        tape.kernel_ends();
         tape.drop(&seed);
         tape.drop(&offset);
     }

@@ -31,6 +31,7 @@ pub(super) fn forward(tape: &mut Tape, problem: &Problem) -> Result<Run, Attenti
     let bias = mask::additive(tape, problem).map(|mask| mask::prepared(tape, problem, mask));
     let (bias, padding) = bias.map_or((None, None), |(bias, padding)| (Some(bias), padding));
     check_alignment(problem, &[&problem.query, &problem.key])?;
+    tape.kernel_begins();
     let output = tape.tensor("output", by_sequence(&problem.query, problem.value_dim()), problem.dtype.size());
     let mut references = Vec::new();
     if problem.any_grad() || problem.mask_grad() {
@@ -45,6 +46,7 @@ pub(super) fn forward(tape: &mut Tape, problem: &Problem) -> Result<Run, Attenti
         let accumulator = tape.tensor("output in fp32", output.layout.clone(), FLOAT);
         tape.drop(&accumulator);
     }
+    tape.kernel_ends();
     bias.iter().for_each(|bias| tape.drop(bias));
     Ok(Run { output, nodes: Nodes::Efficient(Saved { references, padding }) })
 }

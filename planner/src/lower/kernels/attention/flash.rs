@@ -34,6 +34,7 @@ pub(super) fn forward(tape: &mut Tape, device: &Device, problem: &Problem) -> Ru
     let element = problem.dtype.size();
     let inputs = [("query, padded", &problem.query), ("key, padded", &problem.key), ("value, padded", &problem.value)]
         .map(|(what, layout)| padded(tape, what, layout, element));
+    tape.kernel_begins();
     let output = tape.tensor("output", inputs[0].layout.like_query(problem), element);
     let logsumexp = tape.allocate("logsumexp", problem.batch() * problem.heads() * problem.queries() * FLOAT);
     let splits = split_accumulators(tape, device, problem);
@@ -41,6 +42,7 @@ pub(super) fn forward(tape: &mut Tape, device: &Device, problem: &Problem) -> Ru
     for buffer in splits {
         tape.drop(&owned(buffer));
     }
+    tape.kernel_ends();
     let mut references = Vec::new();
     if problem.any_grad() {
         let order = [(1, Held::Key), (0, Held::Query), (2, Held::Value)];

@@ -1,5 +1,7 @@
 //! Records what a call allocates and frees, counting references as the C++ code does.
 
+use std::ops::Range;
+
 use super::layout::Layout;
 
 /// A buffer of a plan: an index into its `buffers`.
@@ -88,6 +90,9 @@ pub enum Reference {
 pub struct Tape {
     pub buffers: Vec<Buffer>,
     pub steps: Vec<Step>,
+    /// The steps of the fused operator itself: those before and after are of what `scaled_dot_product_attention` calls
+    /// around it. Empty where it is made of several operators.
+    pub kernel: Range<usize>,
     references: Vec<u32>,
 }
 
@@ -108,6 +113,16 @@ impl Tape {
     pub fn tensor(&mut self, what: &'static str, layout: Layout, element: u64) -> Value {
         let bytes = layout.elements() * element;
         Value { buffer: self.allocate(what, bytes), layout, held: None }
+    }
+
+    /// The fused operator is called.
+    pub fn kernel_begins(&mut self) {
+        self.kernel.start = self.steps.len();
+    }
+
+    /// It returns.
+    pub fn kernel_ends(&mut self) {
+        self.kernel.end = self.steps.len();
     }
 
     /// One reference more.

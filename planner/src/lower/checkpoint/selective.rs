@@ -1,0 +1,144 @@
+//! Selective activation checkpointing (torch/utils/checkpoint.py, `create_selective_checkpoint_contexts`).
+//!
+//! ```text
+//! forward      a saved operator's results join its list in the frame, detached: they live whatever the holders do
+//! second run   the operator saves its inputs as ever, then takes the first of its list in place of running; where the
+//!              region stops at one of those inputs, nothing is taken
+//! frame gone   what was not taken goes
+//! ```
+//!
+//! Lists are kept by operator, so the second run must call each as often and in the same order as the first. Both runs
+//! are under a dispatch mode, which sees the operators below autograd: what those call in turn is theirs.
+
+use std::collections::VecDeque;
+
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
+use smallvec::{SmallVec, smallvec};
+
+use crate::lower::context::{Context, detach};
+use crate::lower::tensor::Tensor;
+use crate::schedule::Category;
+
+/// The operators whose results can be saved, each with the overload that is called, in the order of their names.
+pub const SAVABLE: [(&str, &str); 38] = [
+    ("_scaled_dot_product_cudnn_attention", "default"),
+    ("_scaled_dot_product_efficient_attention", "default"),
+    ("_scaled_dot_product_flash_attention", "default"),
+    ("_softmax", "default"),
+    ("_to_copy", "default"),
+    ("add", "Tensor"),
+    ("addmm", "default"),
+    ("baddbmm", "default"),
+    ("bmm", "default"),
+    ("cat", "default"),
+    ("clone", "default"),
+    ("cos", "default"),
+    ("div", "Tensor"),
+    ("embedding", "default"),
+    ("erf", "default"),
+    ("gelu", "default"),
+    ("hardswish", "default"),
+    ("hardtanh", "default"),
+    ("leaky_relu", "default"),
+    ("mean", "dim"),
+    ("mish", "default"),
+    ("mm", "default"),
+    ("mul", "Tensor"),
+    ("native_dropout", "default"),
+    ("native_layer_norm", "default"),
+    ("neg", "default"),
+    ("pow", "Tensor_Scalar"),
+    ("relu", "default"),
+    ("rsqrt", "default"),
+    ("sigmoid", "default"),
+    ("silu", "default"),
+    ("sin", "default"),
+    ("softplus", "default"),
+    ("sqrt", "default"),
+    ("sub", "Tensor"),
+    ("sum", "dim_IntList"),
+    ("tanh", "default"),
+    ("where", "self"),
+];
+
+/// What an operator gives.
+pub(crate) type Outputs = SmallVec<[Tensor; 3]>;
+
+/// What a frame keeps: each saved operator's results, in the order of its calls.
+#[derive(Debug, Default)]
+pub(super) struct Kept(IndexMap<&'static str, VecDeque<Outputs>, FxBuildHasher>);
+
+impl Context {
+    /// Whether a dispatch mode is on: composite operators then avoid working in place
+    /// (aten/src/ATen/TensorSubclassLikeUtils.h, `isTensorSubclassLike`).
+    pub(crate) fn dispatches(&self) -> bool {
+        self.settings.saved_operators.is_some() && (self.frame.is_some() || self.recomputation.is_some())
+    }
+
+    /// Whether this operator's results are saved where it runs now.
+    pub(crate) fn saves(&self, op: &str) -> bool {
+        self.dispatches() && self.settings.saved_operators.as_ref().is_some_and(|saved| saved.contains(op))
+    }
+
+    /// Runs one operator of ATen, which gives one tensor.
+    pub(crate) fn aten(&mut self, op: &'static str, run: impl FnOnce(&mut Context) -> Tensor) -> Tensor {
+        let mut outputs = self.aten_outputs(op, |context| smallvec![run(context)]);
+        outputs.pop().unwrap_or_else(|| self.fail("an operator has no result"))
+    }
+
+    /// Runs one operator of ATen: in a checkpointed region as `_CachingTorchDispatchMode` does, in its second run as
+    /// `_CachedTorchDispatchMode`.
+    pub(crate) fn aten_outputs(&mut self, op: &'static str, run: impl FnOnce(&mut Context) -> Outputs) -> Outputs {
+        if let Some(frame) = self.frame.clone() {
+            let outputs = run(self);
+            self.note_savable(op, &outputs);
+            if self.saves(op) {
+                frame.kept.borrow_mut().0.entry(op).or_default().push_back(outputs.iter().map(kept).collect());
+            }
+            return outputs;
+        }
+        if self.saves(op) { self.take_saved(op, run) } else { run(self) }
+    }
+
+    fn note_savable(&self, op: &'static str, outputs: &Outputs) {
+        if SAVABLE.binary_search_by_key(&op, |(name, _)| name).is_ok() {
+            self.log.note_savable(self.module(), op, outputs.iter().map(|output| output.bytes()).sum());
+        }
+    }
+
+    fn take_saved(&mut self, op: &'static str, run: impl FnOnce(&mut Context) -> Outputs) -> Outputs {
+        let Some(again) = self.recomputation.as_mut().filter(|again| !again.stopped) else { return run(self) };
+        let taken = again.frame.kept.borrow_mut().0.get_mut(op).and_then(VecDeque::pop_front);
+        // what it would give, without memory
+        again.stopped = true;
+        let expected = run(self);
+        if let Some(again) = &mut self.recomputation {
+            again.stopped = false;
+        }
+        let Some(taken) = taken else {
+            self.fail(&format!(
+                "checkpoint-save {op}: the second run calls it more often than the first, which PyTorch refuses (a cast \
+                 that autocast still had in the first run is one)"
+            ));
+            return expected;
+        };
+        let alike = |(a, b): (&Tensor, &Tensor)| a.sizes == b.sizes && a.dtype == b.dtype;
+        if taken.len() != expected.len() || !taken.iter().zip(&expected).all(alike) {
+            self.fail(&format!(
+                "checkpoint-save {op}: the second run calls it in another order than the first, and would take another \
+                 call's result"
+            ));
+            return expected;
+        }
+        taken
+    }
+}
+
+/// `_maybe_detach`
+fn kept(output: &Tensor) -> Tensor {
+    if output.storage.category() == Category::Temporaries {
+        output.storage.becomes(Category::SavedActivations);
+    }
+    detach(output)
+}

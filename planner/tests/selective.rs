@@ -1,0 +1,78 @@
+//! Plans of selective activation checkpointing against what PyTorch recorded: `tests/truth/selective.yaml`, its records and
+//! traces.
+
+mod support;
+
+use planner::plan::{Emulation, plan_with};
+use planner::run::{Run, SavedOperators, parse_kernel};
+use support::plans::{difference, gpu_of, model_of, phase_difference, planned, run_of};
+use support::{Trace, TruthCase, records};
+
+fn wrong_in(record: &TruthCase) -> Option<String> {
+    let plan = planned(record);
+    difference(&plan, &Trace::load_from("selective", &record.id)).or_else(|| phase_difference(&plan, record))
+}
+
+fn record(id: &str) -> TruthCase {
+    records("selective.jsonl").into_iter().find(|record| record.id == id).expect("a record")
+}
+
+fn refusal(record: &TruthCase, run: &Run) -> Option<String> {
+    plan_with(&model_of(&record.case), run, &gpu_of(record), Emulation::RECORDS).err().map(|error| error.to_string())
+}
+
+#[test]
+fn saved_operators_have_pytorchs_event_stream_and_figures() {
+    let records = records("selective.jsonl");
+    assert!(records.len() >= 40, "only {} cases", records.len());
+    let found = records.iter().filter_map(|record| Some(format!("{}: {}", record.id, wrong_in(record)?)));
+    let wrong: Vec<String> = found.collect();
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), records.len(), wrong.join("\n"));
+}
+
+#[test]
+fn what_is_not_planned_is_refused() {
+    let record = record("mistral-window-save-where-eager");
+    let refused = |run: &Run, expected: &str| {
+        let message = refusal(&record, run).expect("a refusal");
+        assert!(message.contains(expected) && !message.contains('\n'), "{message}");
+    };
+    assert_eq!(refusal(&record, &run_of(&record)), None);
+    refused(&Run { attention: Default::default(), ..run_of(&record) }, "attention makes numbers of its mask");
+    let math = Run {
+        attention: Default::default(),
+        sdpa: parse_kernel("math").expect("a kernel"),
+        checkpoint_save: Some("mm".parse().expect("an operator")),
+        ..run_of(&record)
+    };
+    refused(&math, "attention that PyTorch composes");
+    let quantized = Run {
+        quantize: Some("nf4".parse().expect("a form")),
+        trainable: Some("norm".parse().expect("a pattern")),
+        ..run_of(&record)
+    };
+    refused(&quantized, "quantised layers");
+}
+
+#[test]
+fn names_are_those_of_pytorch() {
+    let saved: SavedOperators = "mul, aten.mm,torch.ops.aten.mm.default,pow.Tensor_Scalar".parse().expect("operators");
+    assert_eq!(saved.to_string(), "mm,mul,pow");
+    let overloads: Vec<String> = saved.overloads().collect();
+    assert_eq!(overloads, ["aten.mm.default", "aten.mul.Tensor", "aten.pow.Tensor_Scalar"]);
+    for wrong in ["", "view", "mm.out", "aten", "mm,,addmm"] {
+        assert!(wrong.parse::<SavedOperators>().is_err(), "{wrong}");
+    }
+}
+
+/// What a plan says could be saved is what saving it keeps.
+#[test]
+fn a_plan_lists_what_could_be_saved() {
+    let record = record("gpt2-save-addmm");
+    let plan = planned(&record);
+    let products: Vec<_> = plan.stream.savable.iter().filter(|((_, op), _)| *op == "addmm").collect();
+    assert_eq!(products.len(), 3 * 4, "three layers have four products each");
+    let (batch, seq, width, steps) = (2, 96, 192, 2);
+    let bytes: u64 = products.iter().map(|(_, seen)| seen.bytes.0).sum();
+    assert_eq!(bytes, 3 * (3 + 1 + 4 + 1) * batch * seq * width * 4 * steps);
+}
