@@ -15,6 +15,7 @@ use crate::lower::tensor::{Tensor, TensorData, contiguous_strides};
 const SOURCE: &str = "aten/src/ATen/native/TensorShape.cpp; tools/autograd/derivatives.yaml";
 
 pub(super) const ROWS: &[Row] = &[
+    row("alias", "input", first_shape, |context, a| one(alias(context, a.tensor(0)?))),
     row("view", "input, *size", view_shape, |context, a| one(view(context, a.tensor(0)?, &a.ints(1)?)?)),
     row("reshape", "input, *size", view_shape, |context, a| one(reshape_to(context, a.tensor(0)?, &a.ints(1)?)?)),
     row("contiguous", "input", first_shape, |context, a| one(contiguous(context, a.tensor(0)?))),
@@ -215,6 +216,13 @@ type ViewBack = Box<dyn Fn(&mut Context, &Tensor) -> Tensor>;
 fn reshape_back(x: &Tensor) -> ViewBack {
     let sizes = x.sizes.clone();
     Box::new(move |context, g| plain_reshape(context, g, &sizes))
+}
+
+/// The same tensor again, as indexing gives it where nothing is left out.
+fn alias(context: &mut Context, x: &Tensor) -> Tensor {
+    let output = TensorData::view(x, x.sizes.clone(), x.strides.clone());
+    record_view(context, "AliasBackward0", x, &output, Box::new(|_, g| g.clone()));
+    output
 }
 
 /// `x.view(sizes)`.
