@@ -29,5 +29,5 @@ fn odd_cases_have_pytorchs_event_stream_and_figures() {
 
 #[test]
 fn families_that_came_later_have_pytorchs_event_stream_and_figures() {
-    all_are_the_same("text", 19);
+    all_are_the_same("text", 140);
 }

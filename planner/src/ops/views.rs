@@ -22,6 +22,7 @@ pub(super) const ROWS: &[Row] = &[
     row("transpose", "input, dim0, dim1", transpose_shape, |context, a| {
         one(transpose(context, a.tensor(0)?, a.int(1)?, a.int(2)?)?)
     }),
+    row("permute", "input, *dims", permute_shape, permute),
     row("unsqueeze", "input, dim", unsqueeze_shape, unsqueeze),
     row("squeeze", "input, dim=None", squeeze_shape, squeeze),
     row("expand", "input, *size", expand_shape, |context, a| one(expand(context, a.tensor(0)?, &a.ints(1)?)?)),
@@ -46,6 +47,18 @@ fn transpose_shape(call: &Call) -> Shapes {
     let (a, b) = (dimension(call.int(1)?, shape.len())?, dimension(call.int(2)?, shape.len())?);
     shape.swap(a, b);
     one_shape(shape)
+}
+
+/// The dimensions in their new order.
+fn order(rank: usize, dims: &[i64]) -> Result<Vec<usize>, String> {
+    let order = dims.iter().map(|dim| dimension(*dim, rank)).collect::<Result<Vec<usize>, String>>()?;
+    let is_whole = (0..rank).all(|dim| order.contains(&dim)) && order.len() == rank;
+    if is_whole { Ok(order) } else { Err(format!("{dims:?} is no order of {rank} dimensions")) }
+}
+
+fn permute_shape(call: &Call) -> Shapes {
+    let shape = call.shape(0)?;
+    one_shape(order(shape.len(), &call.ints(1)?)?.into_iter().map(|dim| shape[dim]).collect())
 }
 
 fn unsqueeze_shape(call: &Call) -> Shapes {
@@ -287,6 +300,22 @@ pub(crate) fn transposed(x: &Tensor, a: usize, b: usize) -> Tensor {
     sizes.swap(a, b);
     strides.swap(a, b);
     TensorData::view(x, sizes, strides)
+}
+
+/// Backward puts each dimension back where it was.
+fn permute(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let order = order(x.sizes.len(), &operands.ints(1)?)?;
+    let mut places = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(place, dim)| places[*dim] = place);
+    let output = permuted(x, &order);
+    record_view(context, "PermuteBackward0", x, &output, Box::new(move |_, g| permuted(g, &places)));
+    one(output)
+}
+
+fn permuted(x: &Tensor, order: &[usize]) -> Tensor {
+    let pick = |from: &Dims| order.iter().map(|dim| from[*dim]).collect();
+    TensorData::view(x, pick(&x.sizes), pick(&x.strides))
 }
 
 fn unsqueeze(context: &mut Context, operands: &Operands) -> Lowered {
