@@ -109,7 +109,7 @@ fn events(steps: &[Step], buffers: &[Buffer], output: BufferId) -> String {
         Step::Free(id) => Some(format!("-{}", id.0)),
         Step::Release(Held::Output) => Some(format!("-{}", output.0)),
         Step::Release(Held::Gradient) => Some("-g".to_owned()),
-        Step::Release(_) | Step::Blas | Step::Sum { .. } => None,
+        Step::Release(_) | Step::Hand { .. } | Step::Blas | Step::Sum { .. } => None,
     });
     shown.collect::<Vec<_>>().join(" ")
 }

@@ -33,7 +33,10 @@ fn gpus_are_listed() {
 
 #[test]
 fn models_are_listed() {
-    assert_snapshot("models", &report(&["models"]));
+    let text = report(&["models"]);
+    let (models, architectures) = text.split_once("\n\n").unwrap();
+    assert_snapshot("models", models);
+    assert_snapshot("models_architectures", architectures);
     let json = json_of(&["models", "--format", "json"]);
     assert!(json["models"].as_array().unwrap().iter().any(|model| model["name"] == "llama-3.1-405b"));
 }

@@ -39,6 +39,40 @@ fn bert_training() {
 }
 
 #[test]
+fn gemma_generation_with_sliding_and_full_attention() {
+    let run = ["gemma-3-1b", "--mode", "generate", "--gpu", "rtx4090", "--seq", "2000", "--new-tokens", "100"];
+    snapshot("plan_gemma_generate", &run);
+}
+
+#[test]
+fn t5_generation_with_the_encoders_keys_and_values() {
+    let run = ["flan-t5-base", "--mode", "generate", "--batch", "4", "--seq", "300", "--gpu", "a100-40gb"];
+    snapshot("plan_t5_generate", &run);
+}
+
+#[test]
+fn every_built_in_model_is_planned() {
+    let models = json_of(&["models", "--format", "json"]);
+    for model in models["models"].as_array().unwrap() {
+        let name = model["name"].as_str().unwrap();
+        let plan = json_of(&["plan", name, "--mode", "infer", "--seq", "100", "--format", "json"]);
+        assert!(plan["peak_allocated"].as_u64() > Some(0), "{name}");
+    }
+}
+
+#[test]
+fn folders_of_other_families_are_planned_without_warnings() {
+    let folder = Folder::new();
+    for name in ["t5-small", "qwen3-0.6b", "gemma-2-2b", "phi-3-mini"] {
+        let (config, header) = recorded(name);
+        let model = folder.model(name, &config, &header);
+        let plan = json_of(&["plan", &model, "--mode", "infer", "--format", "json"]);
+        assert_eq!(plan["warnings"], serde_json::json!([]), "{name}");
+        assert_eq!((&plan["missing"], &plan["unexpected"]), (&serde_json::json!([]), &serde_json::json!([])), "{name}");
+    }
+}
+
+#[test]
 fn expandable_segments() {
     let run = ["gpt2", "--batch", "2", "--seq", "333", "--allocator", "expandable_segments:True"];
     snapshot("plan_expandable_segments", &run);

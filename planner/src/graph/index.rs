@@ -1,5 +1,5 @@
-//! Subscripts: of lists and dictionaries, and of tensors, which become `select`, `slice` and `unsqueeze`
-//! as in torch/csrc/autograd/python_variable_indexing.cpp.
+//! Subscripts: of lists and dictionaries, and of tensors, which become `select`, `slice`, `unsqueeze` and, where they leave
+//! everything, `alias` as in torch/csrc/autograd/python_variable_indexing.cpp.
 
 use super::machine::{Machine, Outcome};
 use super::value::Value;
@@ -44,6 +44,7 @@ impl Machine {
         }
         let mut result = tensor;
         let mut dim = 0i64;
+        let mut is_all = true;
         let is_new = |item: &Subscript<Value>| matches!(item, Subscript::At(Value::None) | Subscript::Ellipsis);
         let named = items.iter().filter(|item| !is_new(item)).count() as i64;
         for item in items {
@@ -52,9 +53,11 @@ impl Machine {
             match item {
                 Subscript::At(Value::Int(place)) => {
                     result = self.emit_named("select", vec![result, Value::Int(dim), Value::Int(place)])?;
+                    is_all = false;
                 }
                 Subscript::At(Value::None) => {
                     result = self.emit_named("unsqueeze", vec![result, Value::Int(dim)])?;
+                    is_all = false;
                     dim += 1;
                 }
                 Subscript::Range(start, end) => {
@@ -65,6 +68,7 @@ impl Machine {
                     if (from, to) != (0, size as i64) {
                         let bounds = vec![result, Value::Int(dim), Value::Int(from), Value::Int(to)];
                         result = self.emit_named("slice", bounds)?;
+                        is_all = false;
                     }
                     dim += 1;
                 }
@@ -73,7 +77,7 @@ impl Machine {
                 Subscript::At(other) => return self.error(format!("{} is no subscript", other.kind())),
             }
         }
-        Ok(result)
+        if is_all { self.emit_named("alias", vec![result]) } else { Ok(result) }
     }
 
     /// Python's bounds of a range over `size` elements.

@@ -268,6 +268,11 @@ impl Context {
         checkpoint::save(self, detach(tensor))
     }
 
+    /// Whether what is saved now is not held, but computed again for backward.
+    pub(crate) fn saves_for_later(&self) -> bool {
+        self.frame.is_some()
+    }
+
     /// Notes that something went wrong which `lower` will report; gives a tensor of no bytes to go on with.
     pub(crate) fn fail(&mut self, message: &str) -> Tensor {
         let (op, module) = (self.node.unwrap_or("backward"), self.module);

@@ -36,7 +36,7 @@ impl Log {
     }
 
     /// A storage of no bytes.
-    pub(super) fn nothing(self: &Rc<Self>) -> Rc<Storage> {
+    pub(crate) fn nothing(self: &Rc<Self>) -> Rc<Storage> {
         let category = RefCell::new(Category::Temporaries);
         Rc::new(Storage { allocation: Cell::new(None), category, log: self.clone() })
     }

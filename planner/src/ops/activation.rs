@@ -2,19 +2,25 @@
 
 use smallvec::smallvec;
 
+use super::call::one as one_shape;
 use super::elementwise::{elementwise, first_shape};
 use super::operands::one;
+use super::reduce::whole;
 use super::views::view;
 use super::{Lowered, Operands, Returns, Row};
 use crate::dtype::Dtype;
+use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
-use crate::lower::tensor::Tensor;
+use crate::lower::kernels::reduce::Reduction;
+use crate::lower::tensor::{Tensor, TensorData};
 
 const SOURCE: &str = "aten/src/ATen/native/UnaryOps.cpp, Activation.cpp; tools/autograd/derivatives.yaml";
 
 pub(super) const ROWS: &[Row] = &[
     unary("neg", |context, a| one(activation(context, a.tensor(0)?, &NEG))),
+    unary("abs", |context, a| one(activation(context, a.tensor(0)?, &ABS))),
+    unary("log", |context, a| one(activation(context, a.tensor(0)?, &LOG))),
     unary("rsqrt", |context, a| one(activation(context, a.tensor(0)?, &RSQRT))),
     unary("sqrt", |context, a| one(activation(context, a.tensor(0)?, &SQRT))),
     unary("cos", |context, a| one(activation(context, a.tensor(0)?, &COS))),
@@ -31,6 +37,11 @@ pub(super) const ROWS: &[Row] = &[
     unary("hardswish", |context, a| one(activation(context, a.tensor(0)?, &HARDSWISH))),
     row("gelu", "input, approximate=None", |context, a| one(activation(context, a.tensor(0)?, &GELU))),
     row("clamp", "input, min, max", clamp),
+    Row {
+        shapes: |_| one_shape(Dims::new()),
+        ..row("half_clamp_value", "input", |context, a| one(half_clamp_value(context, a.tensor(0)?)))
+    },
+    row("clamp_half", "input, limit", |context, a| one(clamp_half(context, a.tensor(0)?, a.tensor(1)?))),
     row("prelu", "input, weight", prelu),
 ];
 
@@ -60,6 +71,9 @@ struct Activation {
 }
 
 const NEG: Activation = Activation { op: "neg", node: "NegBackward0", keeps: Keeps::Nothing, backward: &["neg"] };
+/// grad * self.sgn()
+const ABS: Activation = Activation { op: "abs", node: "AbsBackward0", keeps: Keeps::Input, backward: &["sgn", "mul"] };
+const LOG: Activation = Activation { op: "log", node: "LogBackward0", keeps: Keeps::Input, backward: &["div"] };
 /// -0.5 * grad * result.pow(3)
 const RSQRT: Activation =
     Activation { op: "rsqrt", node: "RsqrtBackward0", keeps: Keeps::Result, backward: &["pow", "mul", "mul"] };
@@ -99,7 +113,7 @@ const GELU: Activation =
     Activation { op: "gelu", node: "GeluBackward0", keeps: Keeps::Input, backward: &["gelu_backward"] };
 
 fn activation(context: &mut Context, x: &Tensor, rule: &'static Activation) -> Tensor {
-    let dtype = if x.dtype.is_floating() || rule.op == "neg" { x.dtype } else { Dtype::F32 };
+    let dtype = if x.dtype.is_floating() || matches!(rule.op, "neg" | "abs") { x.dtype } else { Dtype::F32 };
     let records = context.records(&[x]);
     let saved_input = (records && rule.keeps == Keeps::Input).then(|| context.save(x));
     let output = elementwise(context, rule.op, &[x], dtype);
@@ -123,8 +137,7 @@ fn activation(context: &mut Context, x: &Tensor, rule: &'static Activation) -> T
     output
 }
 
-/// Between two numbers; backward is where(self >= min and self <= max, grad, 0), the zero made first
-/// (FunctionsManual.cpp, `clamp_backward`).
+/// Between two numbers.
 fn clamp(context: &mut Context, operands: &Operands) -> Lowered {
     let x = operands.tensor(0)?;
     let saved = context.records(&[x]).then(|| context.save(x));
@@ -137,16 +150,55 @@ fn clamp(context: &mut Context, operands: &Operands) -> Lowered {
             Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
                 let saved = saved.get(context);
-                let zero = context.empty("scalar_tensor", &[], g.dtype);
-                let within = elementwise(context, "ge", &[&saved], Dtype::Bool);
-                let below = elementwise(context, "le", &[&saved], Dtype::Bool);
-                let result = elementwise(context, "where", &[&within, g, &zero], g.dtype);
-                drop(below);
-                smallvec![Some(result)]
+                smallvec![Some(clamp_backward(context, g, &saved))]
             }),
         );
     }
     one(output)
+}
+
+/// What T5's blocks clamp float16 to, `where(isinf(x).any(), max - 1000, max)` of two numbers; other types need none
+/// (transformers 5.17.0, models/t5/modeling_t5.py, `T5Block.forward`; aten/src/ATen/native/TensorCompare.cpp, `isinf`).
+fn half_clamp_value(context: &mut Context, x: &Tensor) -> Tensor {
+    if x.dtype != Dtype::F16 {
+        return TensorData::new(context.log.nothing(), Dtype::F32, Dims::new(), Dims::new());
+    }
+    let magnitude = elementwise(context, "abs", &[x], x.dtype);
+    let infinite = elementwise(context, "eq", &[&magnitude], Dtype::Bool);
+    drop(magnitude);
+    let any = whole(context, "any", Reduction::Logical, &infinite, Dtype::Bool);
+    drop(infinite);
+    let [less, most] = [0; 2].map(|_| context.empty("scalar_tensor", &[], Dtype::F32));
+    elementwise(context, "where", &[&any, &less, &most], Dtype::F32)
+}
+
+/// `clamp(x, min=-limit, max=limit)` where `x` is float16; backward as that of `clamp` between tensors.
+fn clamp_half(context: &mut Context, x: &Tensor, limit: &Tensor) -> Tensor {
+    if x.dtype != Dtype::F16 {
+        return x.clone();
+    }
+    let least = elementwise(context, "neg", &[limit], limit.dtype);
+    let saved = context.records(&[x]).then(|| [limit, &least, x].map(|tensor| context.save(tensor)));
+    let output = elementwise(context, "clamp", &[x], x.dtype);
+    if let Some(saved) = saved {
+        let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            let [_limit, _least, x] = [0, 1, 2].map(|number: usize| saved[number].get(context));
+            smallvec![Some(clamp_backward(context, g, &x))]
+        };
+        context.record("ClampBackward0", &[Some(x)], &[&output], Box::new(apply));
+    }
+    output
+}
+
+/// FunctionsManual.cpp, `clamp_backward`: where(self >= min and self <= max, grad, 0), the zero made first.
+fn clamp_backward(context: &mut Context, g: &Tensor, x: &Tensor) -> Tensor {
+    let zero = context.empty("scalar_tensor", &[], g.dtype);
+    let within = elementwise(context, "ge", &[x], Dtype::Bool);
+    let below = elementwise(context, "le", &[x], Dtype::Bool);
+    let result = elementwise(context, "where", &[&within, g, &zero], g.dtype);
+    drop(below);
+    result
 }
 
 /// One slope for all channels: the weight is viewed with the input's dimensions, and its gradient, made with the input's

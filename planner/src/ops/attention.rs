@@ -43,6 +43,8 @@ fn layout(tensor: &Tensor) -> Layout {
 struct Memory {
     buffers: Vec<Option<Rc<Storage>>>,
     held: Vec<(Held, Tensor)>,
+    /// The gradient of the mask, once it is done.
+    handed: Option<Rc<Storage>>,
 }
 
 impl Memory {
@@ -57,6 +59,8 @@ impl Memory {
                         self.held.remove(place);
                     }
                 }
+                Step::Hand { buffer, shared: true } => self.handed = self.buffers[buffer.0].clone(),
+                Step::Hand { buffer, shared: false } => self.handed = self.buffers[buffer.0].take(),
                 Step::Blas => context.use_blas(),
                 Step::Sum { from, to } => sum_scratch(context, &from.shape, &from.strides, to, dtype),
             }
@@ -150,42 +154,118 @@ fn attend(context: &mut Context, operands: &Operands) -> Lowered {
         }
     }
     let mut memory = Memory::default();
-    memory.run_forward(context, forward_name, &plan, problem.dtype);
-    let output = memory
-        .tensor(plan.output.0, &plan.layout, problem.dtype)
-        .ok_or_else(|| "the attention's result is empty".to_owned())?;
+    let is_region = records && backend == Backend::Math && context.saves_for_later();
+    let made = if is_region {
+        // the nodes of a checkpointed region hold nothing while it runs first
+        let mask = problem.mask.clone().map(|mask| Mask { requires_grad: false, ..mask });
+        let unheld = Problem { requires_grad: [false; 3], mask, ..problem.clone() };
+        let run = attention::forward(&context.device, &unheld, backend).map_err(|error| error.to_string())?;
+        memory.run(context, forward_name, &run.buffers, &run.steps, problem.dtype);
+        kept.keep_sizes(context, &plan);
+        run.output.0
+    } else {
+        memory.run_forward(context, forward_name, &plan, problem.dtype);
+        plan.output.0
+    };
+    let output =
+        memory.tensor(made, &plan.layout, problem.dtype).ok_or_else(|| "the attention's result is empty".to_owned())?;
     if !records {
         return one(output);
     }
     if plan.saved.contains(&Held::Output) {
         kept.held.push((Held::Output, context.save(&output)));
     }
-    memory.buffers[plan.output.0] = None;
-    kept.keep_buffers(context, &memory, &plan.buffers);
+    memory.buffers[made] = None;
+    if !is_region {
+        kept.keep_buffers(context, &memory, &plan.buffers);
+    }
     drop(memory);
-    let kept = RefCell::new(kept);
-    let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
-        let Some(incoming) = g[0].take() else { return Gradients::new() };
-        // What can be run forward can be run backward, unless the gradient has a layout that the kernel refuses.
-        let Ok(plan) = attention::backward(&context.device, &problem, backend, &layout(&incoming)) else {
-            return Gradients::new();
-        };
-        let mut memory = std::mem::take(&mut *kept.borrow_mut()).into_memory(context);
-        memory.held.push((Held::Gradient, incoming));
-        memory.run(context, backward_name, &plan.buffers, &plan.steps, problem.dtype);
-        let incoming = memory.held.iter().find(|(held, _)| *held == Held::Gradient).map(|(_, tensor)| tensor.clone());
-        let gradient = |gradient: Option<attention::Gradient>| {
-            let gradient = gradient?;
-            match gradient.buffer {
-                Some(buffer) => memory.tensor(buffer.0, &gradient.layout, problem.dtype),
-                None => incoming.clone(),
-            }
-        };
-        plan.gradients.into_iter().map(gradient).collect()
-    };
-    let edges = [Some(inputs[0]), Some(inputs[1]), Some(inputs[2]), mask];
-    context.record(node, &edges, &[&output], Box::new(apply));
+    let node = Recorded { names: [node, backward_name], backend, problem: Rc::new(problem), kept };
+    node.record(context, [inputs[0], inputs[1], inputs[2]], mask, &output);
     one(output)
+}
+
+/// A call that autograd recorded.
+struct Recorded {
+    /// Of the node, and of the operator that its backward runs.
+    names: [&'static str; 2],
+    backend: Backend,
+    problem: Rc<Problem>,
+    kept: Kept,
+}
+
+/// A backward that is under way, and the gradient that it was given where nothing has released it.
+struct Running {
+    plan: attention::Backward,
+    memory: Memory,
+    incoming: Option<Tensor>,
+}
+
+impl Running {
+    fn gradient(&self, number: usize, dtype: Dtype) -> Option<Tensor> {
+        let gradient = self.plan.gradients[number].as_ref()?;
+        match gradient.buffer {
+            Some(buffer) => self.memory.tensor(buffer.0, &gradient.layout, dtype),
+            None => self.incoming.clone(),
+        }
+    }
+
+    /// The mask's gradient that was handed out, and nothing else that holds it.
+    fn handed(&mut self, dtype: Dtype) -> Option<Tensor> {
+        let layout = &self.plan.gradients[3].as_ref()?.layout;
+        let storage = self.memory.handed.take()?;
+        Some(TensorData::new(storage, dtype, layout.shape[..].into(), layout.strides[..].into()))
+    }
+}
+
+impl Recorded {
+    /// One node; where the mask's gradient goes on its way early, two, the second of which runs what is left.
+    fn record(self, context: &mut Context, [query, key, value]: [&Tensor; 3], mask: Option<&Tensor>, output: &Tensor) {
+        let Recorded { names: [node, op], backend, problem, kept } = self;
+        let dtype = problem.dtype;
+        let hands =
+            backend == Backend::Math && problem.mask.as_ref().is_some_and(|mask| mask.requires_grad && !mask.boolean);
+        let kept = RefCell::new(kept);
+        let start = move |context: &mut Context, incoming: Tensor| {
+            // What can be run forward can be run backward, unless the gradient has a layout that the kernel refuses.
+            let plan = attention::backward(&context.device, &problem, backend, &layout(&incoming)).ok()?;
+            let mut memory = std::mem::take(&mut *kept.borrow_mut()).into_memory(context);
+            memory.held.push((Held::Gradient, incoming));
+            let split = plan.steps.iter().position(|step| matches!(step, Step::Hand { .. }));
+            let first = split.map_or(plan.steps.len(), |at| at + 1);
+            memory.run(context, op, &plan.buffers, &plan.steps[..first], dtype);
+            Some((Running { plan, memory, incoming: None }, first))
+        };
+        if !hands {
+            let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
+                let Some(incoming) = g[0].take() else { return Gradients::new() };
+                let Some((mut running, _)) = start(context, incoming) else { return Gradients::new() };
+                let held = running.memory.held.iter().find(|(held, _)| *held == Held::Gradient);
+                running.incoming = held.map(|(_, tensor)| tensor.clone());
+                (0..4).map(|number| running.gradient(number, dtype)).collect()
+            };
+            context.record(node, &[Some(query), Some(key), Some(value), mask], &[output], Box::new(apply));
+            return;
+        }
+        let under_way: Rc<RefCell<Option<(Running, usize)>>> = Rc::default();
+        let scores = context.empty("scores", &[0], Dtype::F32);
+        let first = under_way.clone();
+        let rest = move |context: &mut Context, _: &mut [Option<Tensor>]| {
+            let Some((mut running, from)) = under_way.take() else { return Gradients::new() };
+            let Running { plan, memory, .. } = &mut running;
+            memory.run(context, op, &plan.buffers, &plan.steps[from..], dtype);
+            (0..3).map(|number| running.gradient(number, dtype)).collect()
+        };
+        context.record(node, &[Some(query), Some(key), Some(value)], &[&scores], Box::new(rest));
+        let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
+            let Some(incoming) = g[0].take() else { return Gradients::new() };
+            let Some((mut running, from)) = start(context, incoming) else { return Gradients::new() };
+            let mask = running.handed(dtype);
+            first.replace(Some((running, from)));
+            smallvec![Some(context.empty("scores", &[0], Dtype::F32)), mask]
+        };
+        context.record(node, &[Some(&scores), mask], &[output], Box::new(apply));
+    }
 }
 
 /// What the call makes of other operators is not told apart.
@@ -214,6 +294,23 @@ impl Kept {
             if let Some(tensor) = memory.bytes(number, buffers) {
                 self.buffers.push((number, context.save(&tensor)));
             }
+        }
+    }
+
+    /// The sizes alone of the buffers that a call leaves.
+    fn keep_sizes(&mut self, context: &mut Context, plan: &attention::Forward) {
+        let mut left = vec![false; plan.buffers.len()];
+        for step in &plan.steps {
+            match step {
+                Step::Allocate(id) => left[id.0] = true,
+                Step::Free(id) => left[id.0] = false,
+                _ => {}
+            }
+        }
+        left[plan.output.0] = false;
+        for (number, buffer) in plan.buffers.iter().enumerate().filter(|(number, _)| left[*number]) {
+            let tensor = TensorData::new(context.log.nothing(), Dtype::U8, smallvec![buffer.bytes], smallvec![1]);
+            self.buffers.push((number, context.save(&tensor)));
         }
     }
 

@@ -19,6 +19,7 @@ pub(super) const ROWS: &[Row] = &[
     binary("div", |context, a| arithmetic(context, a, Arithmetic::Divide)),
     binary("bitwise_and", |context, a| compare(context, "bitwise_and", a, None)),
     binary("bitwise_or", |context, a| compare(context, "bitwise_or", a, None)),
+    binary("minimum", |context, a| compare(context, "minimum", a, None)),
     binary("eq", |context, a| compare(context, "eq", a, Some(Dtype::Bool))),
     binary("ne", |context, a| compare(context, "ne", a, Some(Dtype::Bool))),
     binary("lt", |context, a| compare(context, "lt", a, Some(Dtype::Bool))),

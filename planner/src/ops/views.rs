@@ -15,12 +15,14 @@ use crate::lower::tensor::{Tensor, TensorData, contiguous_strides};
 const SOURCE: &str = "aten/src/ATen/native/TensorShape.cpp; tools/autograd/derivatives.yaml";
 
 pub(super) const ROWS: &[Row] = &[
+    row("alias", "input", first_shape, |context, a| one(alias(context, a.tensor(0)?))),
     row("view", "input, *size", view_shape, |context, a| one(view(context, a.tensor(0)?, &a.ints(1)?)?)),
     row("reshape", "input, *size", view_shape, |context, a| one(reshape_to(context, a.tensor(0)?, &a.ints(1)?)?)),
     row("contiguous", "input", first_shape, |context, a| one(contiguous(context, a.tensor(0)?))),
     row("transpose", "input, dim0, dim1", transpose_shape, |context, a| {
         one(transpose(context, a.tensor(0)?, a.int(1)?, a.int(2)?)?)
     }),
+    row("permute", "input, *dims", permute_shape, permute),
     row("unsqueeze", "input, dim", unsqueeze_shape, unsqueeze),
     row("squeeze", "input, dim=None", squeeze_shape, squeeze),
     row("expand", "input, *size", expand_shape, |context, a| one(expand(context, a.tensor(0)?, &a.ints(1)?)?)),
@@ -45,6 +47,18 @@ fn transpose_shape(call: &Call) -> Shapes {
     let (a, b) = (dimension(call.int(1)?, shape.len())?, dimension(call.int(2)?, shape.len())?);
     shape.swap(a, b);
     one_shape(shape)
+}
+
+/// The dimensions in their new order.
+fn order(rank: usize, dims: &[i64]) -> Result<Vec<usize>, String> {
+    let order = dims.iter().map(|dim| dimension(*dim, rank)).collect::<Result<Vec<usize>, String>>()?;
+    let is_whole = (0..rank).all(|dim| order.contains(&dim)) && order.len() == rank;
+    if is_whole { Ok(order) } else { Err(format!("{dims:?} is no order of {rank} dimensions")) }
+}
+
+fn permute_shape(call: &Call) -> Shapes {
+    let shape = call.shape(0)?;
+    one_shape(order(shape.len(), &call.ints(1)?)?.into_iter().map(|dim| shape[dim]).collect())
 }
 
 fn unsqueeze_shape(call: &Call) -> Shapes {
@@ -217,6 +231,13 @@ fn reshape_back(x: &Tensor) -> ViewBack {
     Box::new(move |context, g| plain_reshape(context, g, &sizes))
 }
 
+/// The same tensor again, as indexing gives it where nothing is left out.
+fn alias(context: &mut Context, x: &Tensor) -> Tensor {
+    let output = TensorData::view(x, x.sizes.clone(), x.strides.clone());
+    record_view(context, "AliasBackward0", x, &output, Box::new(|_, g| g.clone()));
+    output
+}
+
 /// `x.view(sizes)`.
 pub(crate) fn view(context: &mut Context, x: &Tensor, sizes: &[i64]) -> Result<Tensor, String> {
     let sizes = resolve_sizes(x.count(), sizes)?;
@@ -279,6 +300,22 @@ pub(crate) fn transposed(x: &Tensor, a: usize, b: usize) -> Tensor {
     sizes.swap(a, b);
     strides.swap(a, b);
     TensorData::view(x, sizes, strides)
+}
+
+/// Backward puts each dimension back where it was.
+fn permute(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let order = order(x.sizes.len(), &operands.ints(1)?)?;
+    let mut places = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(place, dim)| places[*dim] = place);
+    let output = permuted(x, &order);
+    record_view(context, "PermuteBackward0", x, &output, Box::new(move |_, g| permuted(g, &places)));
+    one(output)
+}
+
+fn permuted(x: &Tensor, order: &[usize]) -> Tensor {
+    let pick = |from: &Dims| order.iter().map(|dim| from[*dim]).collect();
+    TensorData::view(x, pick(&x.sizes), pick(&x.strides))
 }
 
 fn unsqueeze(context: &mut Context, operands: &Operands) -> Lowered {

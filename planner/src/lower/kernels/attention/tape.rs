@@ -43,6 +43,14 @@ pub enum Step {
     Free(BufferId),
     /// Autograd, or the engine in the case of the gradient, no longer refers to this.
     Release(Held),
+    /// The gradient of the mask is done: it goes on its way before the rest of the backward runs. Where it shares its buffer
+    /// with what the rest reads, that holds it too.
+    Hand {
+        /// Where it lies.
+        buffer: BufferId,
+        /// Whether the rest reads it.
+        shared: bool,
+    },
     /// cuBLAS runs: the thread that runs this step takes its handle's workspace here if it has none yet.
     Blas,
     /// `sum` runs over a tensor of this layout, down to this shape (1 where it sums, leading dimensions dropped): its
@@ -151,6 +159,16 @@ impl Tape {
             Reference::Held(held) => self.steps.push(Step::Release(*held)),
             Reference::Own(value) => self.drop(value),
         }
+    }
+
+    /// A gradient goes on its way, and the tape's reference to it with it.
+    pub fn hand(&mut self, value: &Value) {
+        let Some(buffer) = value.buffer else { return };
+        let shared = self.references[buffer.0] > 1;
+        if shared {
+            self.references[buffer.0] -= 1;
+        }
+        self.steps.push(Step::Hand { buffer, shared });
     }
 
     /// `sum` runs.

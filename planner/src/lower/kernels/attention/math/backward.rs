@@ -30,7 +30,9 @@ pub fn backward(tape: &mut Tape, problem: &Problem, saved: Saved, gradient: Valu
         let attention = dropout_backward(tape, attention, saved.dropout, size);
         let scores = softmax_backward(tape, attention, saved.softmax, size);
         if mask_grad(problem) {
-            gradients[3] = Some(mask_backward(tape, problem, &scores));
+            let mask = mask_backward(tape, problem, &scores);
+            tape.hand(&mask);
+            gradients[3] = Some(mask);
         }
         let what = ["gradient of the query, scaled", "gradient of the key, scaled"];
         [query, key] = product_backward(tape, what, scores, saved.scores, [wants_query, wants_key], size);
