@@ -44,3 +44,15 @@ fn two_plans_of_a_run_are_the_same_event_by_event() {
     let record = records.iter().find(|record| record.id == "gpt2-amp-fp16-checkpoint-blocks").expect("a record");
     assert_eq!(planned(record).stream.events, planned(record).stream.events);
 }
+
+/// The modules that `memplan checkpoint` chose for twelve models and budgets: PyTorch's own peak is within each budget.
+#[test]
+fn chosen_checkpoints_lie_within_their_budgets() {
+    let records = records("combinations.jsonl");
+    let chosen: Vec<&TruthCase> = records.iter().filter(|record| record.case["budget"].is_u64()).collect();
+    assert_eq!(chosen.len(), 12);
+    for record in chosen {
+        let budget = record.case["budget"].as_u64().expect("bytes");
+        assert!(record.max_reserved.0 <= budget, "{}: {} of {budget}", record.id, record.max_reserved.0);
+    }
+}
