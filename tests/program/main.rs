@@ -7,6 +7,7 @@
 mod choices;
 mod configs;
 mod events;
+mod images;
 mod lists;
 mod plans;
 mod run_file;

@@ -31,9 +31,10 @@ enum Policy {
 }
 
 /// The operators that autocast changes; all others take what they are given.
-const POLICIES: [(&str, Policy); 18] = [
+const POLICIES: [(&str, Policy); 19] = [
     ("addmm", Policy::Lower),
     ("baddbmm", Policy::Lower),
+    ("conv2d", Policy::Lower),
     ("linear", Policy::Lower),
     ("matmul", Policy::Lower),
     ("prelu", Policy::Lower),

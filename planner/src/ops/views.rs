@@ -21,6 +21,12 @@ pub(super) const ROWS: &[Row] = &[
     row("transpose", "input, dim0, dim1", transpose_shape, |context, a| {
         one(transpose(context, a.tensor(0)?, a.int(1)?, a.int(2)?)?)
     }),
+    row("permute", "input, *dims", permute_shape, permute),
+    row("flatten", "input, start_dim=0", flatten_shape, |context, a| {
+        let x = a.tensor(0)?;
+        let sizes = flattened(&x.sizes, a.int(1)?)?;
+        one(reshape(context, x, &sizes))
+    }),
     row("unsqueeze", "input, dim", unsqueeze_shape, unsqueeze),
     row("squeeze", "input, dim=None", squeeze_shape, squeeze),
     row("expand", "input, *size", expand_shape, |context, a| one(expand(context, a.tensor(0)?, &a.ints(1)?)?)),
@@ -45,6 +51,27 @@ fn transpose_shape(call: &Call) -> Shapes {
     let (a, b) = (dimension(call.int(1)?, shape.len())?, dimension(call.int(2)?, shape.len())?);
     shape.swap(a, b);
     one_shape(shape)
+}
+
+fn permutation(dims: &[i64], count: usize) -> Result<SmallVec<[usize; 4]>, String> {
+    let order = dims.iter().map(|dim| dimension(*dim, count)).collect::<Result<SmallVec<[usize; 4]>, _>>()?;
+    let whole = order.len() == count && (0..count).all(|dim| order.contains(&dim));
+    if whole { Ok(order) } else { Err(format!("{dims:?} does not name each of {count} dimensions once")) }
+}
+
+fn permute_shape(call: &Call) -> Shapes {
+    let shape = call.shape(0)?;
+    one_shape(permutation(&call.ints(1)?, shape.len())?.iter().map(|dim| shape[*dim]).collect())
+}
+
+fn flatten_shape(call: &Call) -> Shapes {
+    one_shape(flattened(call.shape(0)?, call.int(1)?)?)
+}
+
+/// The dimensions from one on become one.
+fn flattened(sizes: &[u64], start: i64) -> Result<Dims, String> {
+    let start = dimension(start, sizes.len())?;
+    Ok(sizes[..start].iter().copied().chain([count(&sizes[start..])]).collect())
 }
 
 fn unsqueeze_shape(call: &Call) -> Shapes {
@@ -279,6 +306,22 @@ pub(crate) fn transposed(x: &Tensor, a: usize, b: usize) -> Tensor {
     sizes.swap(a, b);
     strides.swap(a, b);
     TensorData::view(x, sizes, strides)
+}
+
+/// `x.permute(dims)`; backward is the other way round.
+fn permute(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let order = permutation(&operands.ints(1)?, x.sizes.len())?;
+    let output = permuted(x, &order);
+    let mut back = order.clone();
+    order.iter().enumerate().for_each(|(place, dim)| back[*dim] = place);
+    record_view(context, "PermuteBackward0", x, &output, Box::new(move |_, g| permuted(g, &back)));
+    one(output)
+}
+
+fn permuted(x: &Tensor, order: &[usize]) -> Tensor {
+    let pick = |from: &Dims| order.iter().map(|dim| from[*dim]).collect();
+    TensorData::view(x, pick(&x.sizes), pick(&x.strides))
 }
 
 fn unsqueeze(context: &mut Context, operands: &Operands) -> Lowered {
