@@ -24,7 +24,8 @@ fn image_models_have_pytorchs_event_stream_and_figures() {
 /// Checkpoints of torchvision name their tensors as the specs do, and in no other shapes.
 #[test]
 fn parameters_are_those_of_pytorchs_models() {
-    for id in ["resnet50-train-fp32", "resnet152-train-fp32", "densenet121-train-fp32"] {
+    for id in ["resnet50-train-fp32", "resnet152-train-fp32", "densenet121-train-fp32", "convnext-tiny-train-amp-bf16"]
+    {
         let record = &support::truth_case(id);
         let name = record.case["model"]["called"].as_str().expect("a name");
         let path = support::truth_folder().join(format!("models/{name}/header.json"));
