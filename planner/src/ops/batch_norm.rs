@@ -8,7 +8,7 @@ use super::{Lowered, Operands, Returns, Row};
 use crate::dtype::Dtype;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
-use crate::lower::kernels::memory_format::{MemoryFormat, empty, laid_out, suggested};
+use crate::lower::kernels::memory_format::{MemoryFormat, empty, laid_out, lies_in, suggested};
 use crate::lower::tensor::Tensor;
 
 pub(super) const ROWS: &[Row] = &[Row {
@@ -36,6 +36,28 @@ fn by_cudnn(input: &Tensor, weight: &Tensor, training: bool) -> bool {
         && input.count() < i32::MAX as u64
 }
 
+/// Whether kernels over channels sum in several rows of blocks, for which they take more memory (cuda/Normalization.cuh,
+/// `flexible_launch_configs` with `coop_flag`).
+fn needs_staging(input: &Tensor) -> bool {
+    let channels = input.sizes[1].max(1);
+    let places = input.count() / channels;
+    let power = |number: u64| 1 << number.max(1).ilog2();
+    let width: u64 = power(channels).min(32);
+    let height: u64 = power(places.div_ceil(16)).min(512 / width);
+    places.div_ceil(height * 16) >= 8
+}
+
+/// Where channels are innermost, as in an image of one place, the sums are made first (cuda/Normalization.cu,
+/// `batch_norm_backward_cuda`; Normalization.cuh, `batch_norm_backward_reduce_cuda_channels_last_template`).
+fn native_by_channels(context: &mut Context, input: &Tensor, weight: &Tensor, wanted: [bool; 3]) -> Gradients {
+    let op = "native_batch_norm_backward";
+    let mut vector = |dtype| context.empty(op, &[input.sizes[1]], dtype);
+    let _sums = [vector(Dtype::F32), vector(Dtype::F32)];
+    let (second, third) = (vector(weight.dtype), vector(weight.dtype));
+    let first = wanted[0].then(|| empty(context, op, &input.sizes, input.dtype, suggested(input)));
+    smallvec![first, Some(second), Some(third)]
+}
+
 /// The result, and the mean and the inverse deviation of the batch, which training saves. The running statistics and the
 /// count of batches change in place. cuDNN's reserve, like its workspaces, is not known, and counts as 0 bytes.
 fn batch_norm(context: &mut Context, operands: &Operands) -> Lowered {
@@ -43,8 +65,9 @@ fn batch_norm(context: &mut Context, operands: &Operands) -> Lowered {
     let training = operands.flag(5);
     let cudnn = by_cudnn(input, weight, training);
     let format = suggested(input);
-    if !cudnn && format == MemoryFormat::ChannelsLast {
-        return Err("PyTorch's own kernels of batch norm with channels last are not known".to_owned());
+    let by_channels = !cudnn && training && lies_in(input, MemoryFormat::ChannelsLast);
+    if by_channels && needs_staging(input) {
+        return Err("batch norm with channels last over so many places is not known in this precision".to_owned());
     }
     let input = if cudnn { laid_out(context, input, format) } else { input.clone() };
     let running = [operands.tensor(3)?, operands.tensor(4)?];
@@ -72,6 +95,9 @@ fn batch_norm(context: &mut Context, operands: &Operands) -> Lowered {
                 let [input, weight, _, _] = [0, 1, 2, 3].map(|number: usize| saved[number].get(context));
                 let _statistics: Vec<Tensor> = statistics.iter().map(|saved| saved.get(context)).collect();
                 let _g = if cudnn { laid_out(context, g, suggested(&input)) } else { g.clone() };
+                if by_channels {
+                    return native_by_channels(context, &input, &weight, wanted);
+                }
                 let op = if cudnn { "cudnn_batch_norm_backward" } else { "native_batch_norm_backward" };
                 let first =
                     (cudnn || wanted[0]).then(|| empty(context, op, &input.sizes, input.dtype, suggested(&input)));
