@@ -129,6 +129,9 @@ pub struct RunArguments {
     /// Tokens of each sequence [default: 128]
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     seq: Option<u64>,
+    /// Rows and columns of each image, for models that take images [default: 224, or the model's own]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
+    image: Option<u64>,
     /// Tokens to generate after the prefill [default: 8]
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
     new_tokens: Option<u64>,
@@ -315,6 +318,7 @@ impl RunArguments {
             mode: self.mode,
             batch: self.batch,
             seq: self.seq,
+            image: self.image,
             new_tokens: self.new_tokens,
             precision: self.precision,
             grad_scaler: self.grad_scaler,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use planner::graph::Checkpointing;
-use planner::plan::compare;
+use planner::plan::{PlanError, compare};
 use planner::read::gpus::{Gpu, GpuCatalogue};
 use planner::read::run_file::{self, Wishes};
 use planner::read::{model, spec::Shelf};
@@ -46,6 +46,7 @@ pub fn asked(arguments: &RunArguments) -> Result<(model::Model, Run, Gpu), Failu
     let shelf = Shelf { folder: wishes.specs.clone() };
     let name = wishes.model.as_deref().ok_or_else(no_model)?;
     let model = model::open(name, wishes.architecture.as_deref(), &shelf)?;
+    wishes.check_inputs(model.takes_images()).map_err(PlanError::from)?;
     Ok((model, run, gpu))
 }
 

@@ -13,7 +13,7 @@ pub use figures::{Failure, ParameterTotals};
 use crate::allocate::{AllocatorOptions, OptionsError, Outcome, simulate};
 use crate::bytes::Bytes;
 use crate::dtype::Dtype;
-use crate::graph::{AUTOCAST, Graph, GraphError, Loop, Lora, Parameter, READS_ZEROS, unroll};
+use crate::graph::{AUTOCAST, Graph, GraphError, Loop, Lora, Parameter, READS_ZEROS, RECORDS, unroll};
 use crate::lower::context::Settings;
 use crate::lower::device::Device;
 use crate::lower::kernels::cub::Architecture;
@@ -286,6 +286,7 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
         integers: vec![
             ("batch", run.batch),
             ("seq", run.seq),
+            ("image", run.image.or(model.image_size()).unwrap_or(0)),
             ("new_tokens", run.new_tokens),
             ("steps", run.steps),
             ("accumulate", run.accumulate),
@@ -293,7 +294,7 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
         ],
         flags: vec![
             ("hold_outputs", run.hold_outputs),
-            ("labels", run.mode.records()),
+            (RECORDS, run.mode.records()),
             ("clip", run.clip.is_some()),
             ("zero_before_forward", run.zero_grad == ZeroGrad::BeforeForward),
             ("zero_before_backward", run.zero_grad == ZeroGrad::BeforeBackward),

@@ -288,6 +288,8 @@ pub struct Run {
     pub batch: u64,
     /// Tokens of each.
     pub seq: u64,
+    /// Rows and columns of each image; the model's own where None is given.
+    pub image: Option<u64>,
     /// Tokens that are generated after the prefill.
     pub new_tokens: u64,
     /// The weights' type; the model's own where None is given.
@@ -344,6 +346,7 @@ impl Default for Run {
             mode: Mode::default(),
             batch: 1,
             seq: 128,
+            image: None,
             new_tokens: 8,
             precision: None,
             grad_scaler: None,
@@ -465,6 +468,7 @@ impl Run {
         let sizes = [
             ("batch", self.batch, 1 << 32),
             ("seq", self.seq, 1 << 32),
+            ("image", self.image.unwrap_or(1), 1 << 20),
             ("new-tokens", self.new_tokens, 100_000),
             ("accumulate", self.accumulate, 10_000),
             ("steps", self.steps, 1_000),

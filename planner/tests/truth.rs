@@ -18,9 +18,11 @@ fn is_covered(case: &TruthCase) -> bool {
     let case = &case.case;
     let unused = NOT_COVERED.iter().all(|(key, unused)| case[key].to_string().as_str() == *unused);
     let precision = case["precision"].as_str().is_some_and(|word| word.parse::<Precision>().is_ok());
-    let architecture = case["model"]["architecture"].as_str().unwrap_or("none");
-    let known = Shelf::default().family_of_architecture(architecture).expect("the shipped specs are sound").is_some();
-    unused && precision && known
+    let known = match (case["model"]["architecture"].as_str(), case["model"]["name"].as_str()) {
+        (Some(architecture), _) => Shelf::default().family_of_architecture(architecture),
+        (None, name) => Shelf::default().family_of_configuration(name.unwrap_or("none")),
+    };
+    unused && precision && known.expect("the shipped specs are sound").is_some()
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod checkpoint;
 mod choices;
 mod configs;
 mod events;
+mod images;
 mod lists;
 mod plans;
 mod run_file;

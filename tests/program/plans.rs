@@ -55,7 +55,7 @@ fn every_built_in_model_is_planned() {
     let models = json_of(&["models", "--format", "json"]);
     for model in models["models"].as_array().unwrap() {
         let name = model["name"].as_str().unwrap();
-        let plan = json_of(&["plan", name, "--mode", "infer", "--seq", "100", "--format", "json"]);
+        let plan = json_of(&["plan", name, "--mode", "infer", "--format", "json"]);
         assert!(plan["peak_allocated"].as_u64() > Some(0), "{name}");
     }
 }

@@ -96,7 +96,14 @@ impl Machine {
             .insert("training".into(), Value::Bool(training || module.index() >= self.adapters_from));
         for (name, _) in &class.children {
             let child = object.attributes.borrow().get(name).cloned().unwrap_or(Value::None);
-            self.enlist_child(&child, &join(path, name), training)?;
+            match (class.elements.get(name), &child) {
+                (Some((prefix, first)), Value::Sequence(children)) => {
+                    for (place, child) in children.iter().enumerate() {
+                        self.enlist_child(child, &join(path, &format!("{prefix}{}", first + place)), training)?;
+                    }
+                }
+                _ => self.enlist_child(&child, &join(path, name), training)?,
+            }
         }
         for (field, dtype) in &class.parameters {
             self.enlist_tensor(object, module, &field.name, path, Kind::Parameter(*dtype))?;

@@ -81,6 +81,9 @@ pub fn unroll(
 /// a program decides by such values, it decides otherwise there (specs ask `config._reads_zeros`).
 pub const READS_ZEROS: &str = "reads_zeros";
 
+/// The switch that says that autograd records, so that labels are given.
+pub const RECORDS: &str = "labels";
+
 /// The switch that says that the model runs under autocast.
 pub const AUTOCAST: &str = "autocast";
 
@@ -171,6 +174,9 @@ impl Machine {
         attributes.extend(entries.iter().map(|(key, value)| (Rc::from(*key), Value::from_json(value))));
         attributes.insert("_attn_implementation".into(), Value::Text(wanted.attention.as_str().into()));
         attributes.insert("_reads_zeros".into(), Value::Bool(wanted.flags.contains(&(READS_ZEROS, true))));
+        for (name, switch) in [("_records", RECORDS), ("_autocast", AUTOCAST)] {
+            attributes.insert(name.into(), Value::Bool(wanted.flags.contains(&(switch, true))));
+        }
         let config = Value::bag(attributes);
         if let Some(derive) = &family.derive {
             self.call_function(derive, Given { positional: vec![config.clone()], named: Vec::new() })?;

@@ -31,9 +31,10 @@ enum Policy {
 }
 
 /// The operators that autocast changes; all others take what they are given.
-const POLICIES: [(&str, Policy); 18] = [
+const POLICIES: [(&str, Policy); 19] = [
     ("addmm", Policy::Lower),
     ("baddbmm", Policy::Lower),
+    ("conv2d", Policy::Lower),
     ("linear", Policy::Lower),
     ("matmul", Policy::Lower),
     ("prelu", Policy::Lower),
@@ -105,7 +106,8 @@ fn cast_all(context: &mut Context, operands: &mut Operands, to: Dtype, lower: Dt
     }
 }
 
-/// `cached_cast`: casts of float32 leaves that need gradients to the lower type are kept.
+/// `cached_cast`: casts of float32 leaves that need gradients to the lower type are kept, and recorded without grad mode too,
+/// since whoever uses them later may need gradients.
 pub fn cached_cast(context: &mut Context, tensor: &Tensor, to: Dtype, lower: Dtype) -> Tensor {
     if !tensor.dtype.is_floating() || tensor.dtype == Dtype::F64 || tensor.dtype == to {
         return tensor.clone();
@@ -115,10 +117,13 @@ pub fn cached_cast(context: &mut Context, tensor: &Tensor, to: Dtype, lower: Dty
     if let Some(kept) = context.autocast.kept.get(&key).filter(|_| keeps) {
         return kept.clone();
     }
-    let cast = ops::to(context, tensor, to);
-    if keeps {
-        context.autocast.kept.insert(key, cast.clone());
+    if !keeps {
+        return ops::to(context, tensor, to);
     }
+    let enabled = std::mem::replace(&mut context.grad_enabled, true);
+    let cast = ops::to(context, tensor, to);
+    context.grad_enabled = enabled;
+    context.autocast.kept.insert(key, cast.clone());
     cast
 }
 

@@ -16,14 +16,34 @@ use crate::lower::context::Context;
 use crate::lower::kernels::attention::{self, Backend, Buffer, Forward, Held, Layout, Mask, Problem, Step};
 use crate::lower::tensor::{Storage, Tensor, TensorData};
 
-pub(super) const ROWS: &[Row] = &[Row {
-    name: "scaled_dot_product_attention",
-    signature: "query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, enable_gqa=False",
-    returns: Returns::One,
-    source: "aten/src/ATen/native/transformers/attention.cpp, cuda/sdp_utils.cpp, cuda/attention.cu",
-    shapes: shape,
-    lower: attend,
-}];
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "scaled_dot_product_attention",
+        signature: "query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, enable_gqa=False",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/transformers/attention.cpp, cuda/sdp_utils.cpp, cuda/attention.cu",
+        shapes: shape,
+        lower: |context, a| {
+            let problem = problem(context, a)?;
+            attend(context, a, problem)
+        },
+    },
+    // As native_multi_head_attention asks for it: other code runs where PyTorch picks the math kernel.
+    Row {
+        name: "fused_attention",
+        signature: "query, key, value",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/transformers/cuda/attention.cu, native_multi_head_attention_cuda",
+        shapes: shape,
+        lower: |context, a| {
+            let problem = problem(context, a)?;
+            match choice(context, &problem)? {
+                Backend::Math => Err("multi-head attention in inference is known with fused kernels alone".to_owned()),
+                _ => attend(context, a, problem),
+            }
+        },
+    },
+];
 
 fn shape(call: &Call) -> Shapes {
     let (query, key, value) = (call.shape(0)?, call.shape(1)?, call.shape(2)?);
@@ -114,16 +134,21 @@ fn names(backend: Backend) -> [&'static str; 3] {
     }
 }
 
-fn attend(context: &mut Context, operands: &Operands) -> Lowered {
+fn choice(context: &Context, problem: &Problem) -> Result<Backend, String> {
+    let wanted = context.settings.attention_kernel;
+    attention::choose(&context.device, problem, wanted).map_err(|error| error.to_string())
+}
+
+/// What a call asks for.
+fn problem(context: &Context, operands: &Operands) -> Result<Problem, String> {
     let inputs = [operands.tensor(0)?, operands.tensor(1)?, operands.tensor(2)?];
-    let mask = operands.optional(3);
     let tracks = |tensor: &Tensor| context.grad_enabled && tensor.requires_grad();
-    let problem = Problem {
+    Ok(Problem {
         query: layout(inputs[0]),
         key: layout(inputs[1]),
         value: layout(inputs[2]),
         dtype: inputs[0].dtype,
-        mask: mask.map(|mask| Mask {
+        mask: operands.optional(3).map(|mask| Mask {
             layout: layout(mask),
             boolean: mask.dtype == Dtype::Bool,
             requires_grad: tracks(mask),
@@ -132,9 +157,13 @@ fn attend(context: &mut Context, operands: &Operands) -> Lowered {
         causal: operands.flag(5),
         grouped: operands.flag(6),
         requires_grad: inputs.map(tracks),
-    };
-    let backend = attention::choose(&context.device, &problem, context.settings.attention_kernel)
-        .map_err(|error| error.to_string())?;
+    })
+}
+
+fn attend(context: &mut Context, operands: &Operands, problem: Problem) -> Lowered {
+    let inputs = [operands.tensor(0)?, operands.tensor(1)?, operands.tensor(2)?];
+    let mask = operands.optional(3);
+    let backend = choice(context, &problem)?;
     let plan = attention::forward(&context.device, &problem, backend).map_err(|error| error.to_string())?;
     let [forward_name, node, backward_name] = names(backend);
     check_selection(context, &problem, backend)?;

@@ -347,11 +347,12 @@ pub(super) fn linear_of(
         let turned = transpose(context, weight, 0, 1)?;
         return Ok(addmm(context, bias, input, &turned));
     }
-    if input.is_contiguous() && input.sizes.len() == 3 {
-        let flat = reshape(context, input, &[input.sizes[0] * input.sizes[1], input.sizes[2]]);
+    let (width, leading) = input.sizes.split_last().ok_or("a product of scalars")?;
+    if input.is_contiguous() && leading.len() >= 2 {
+        let flat = reshape(context, input, &[leading.iter().product(), *width]);
         let turned = transpose(context, weight, 0, 1)?;
         let product = addmm(context, bias, &flat, &turned);
-        let sizes: Vec<i64> = [input.sizes[0], input.sizes[1], weight.sizes[0]].iter().map(|s| *s as i64).collect();
+        let sizes: Vec<i64> = leading.iter().chain(&weight.sizes[..1]).map(|size| *size as i64).collect();
         return view(context, &product, &sizes);
     }
     let turned = transpose(context, weight, 0, 1)?;

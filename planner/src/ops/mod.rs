@@ -6,16 +6,20 @@
 
 mod activation;
 mod attention;
+mod batch_norm;
 mod call;
+mod convolution;
 mod create;
 mod elementwise;
 mod embedding;
 mod flops;
+mod in_place;
 mod indexing;
 mod loss;
 mod matrix;
 mod normalize;
 mod operands;
+mod pooling;
 mod quantized;
 mod reduce;
 mod run;
@@ -28,6 +32,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 pub use call::Call;
+pub use convolution::convolution_workspace;
 pub use flops::{Flops, flops};
 pub use operands::{Operand, Operands};
 pub use stored::{KERNEL, other_kernels};
@@ -115,16 +120,20 @@ pub struct Operator {
     pub lower: Lower,
 }
 
-const TABLE: [&[Row]; 14] = [
+const TABLE: [&[Row]; 18] = [
     activation::ROWS,
     attention::ROWS,
+    batch_norm::ROWS,
+    convolution::ROWS,
     create::ROWS,
     elementwise::ROWS,
     embedding::ROWS,
+    in_place::ROWS,
     indexing::ROWS,
     loss::ROWS,
     matrix::ROWS,
     normalize::ROWS,
+    pooling::ROWS,
     quantized::ROWS,
     stored::ROWS,
     reduce::ROWS,

@@ -138,9 +138,13 @@ pub(crate) fn sum_to(context: &mut Context, gradient: Tensor, sizes: &[u64]) -> 
 }
 
 fn mean(context: &mut Context, operands: &Operands) -> Lowered {
-    let x = operands.tensor(0)?;
-    let marks = marks(x.sizes.len(), &operands.ints(1)?)?;
-    let output = reduce(context, "mean", Reduction::Mean, x, &marks, operands.flag(2), x.dtype);
+    one(mean_of(context, operands.tensor(0)?, &operands.ints(1)?, operands.flag(2))?)
+}
+
+/// The mean over some dimensions.
+pub(super) fn mean_of(context: &mut Context, x: &Tensor, dims: &[i64], keepdim: bool) -> Result<Tensor, String> {
+    let marks = marks(x.sizes.len(), dims)?;
+    let output = reduce(context, "mean", Reduction::Mean, x, &marks, keepdim, x.dtype);
     if context.records(&[x]) {
         let sizes = x.sizes.clone();
         // FunctionsManual.cpp, mean_backward: the expanded gradient divided by the count
@@ -154,7 +158,7 @@ fn mean(context: &mut Context, operands: &Operands) -> Lowered {
             }),
         );
     }
-    one(output)
+    Ok(output)
 }
 
 fn sum(context: &mut Context, operands: &Operands) -> Lowered {

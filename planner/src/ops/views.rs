@@ -23,6 +23,11 @@ pub(super) const ROWS: &[Row] = &[
         one(transpose(context, a.tensor(0)?, a.int(1)?, a.int(2)?)?)
     }),
     row("permute", "input, *dims", permute_shape, permute),
+    row("flatten", "input, start_dim=0", flatten_shape, |context, a| {
+        let x = a.tensor(0)?;
+        let sizes = flattened(&x.sizes, a.int(1)?)?;
+        one(reshape(context, x, &sizes))
+    }),
     row("unsqueeze", "input, dim", unsqueeze_shape, unsqueeze),
     row("squeeze", "input, dim=None", squeeze_shape, squeeze),
     row("expand", "input, *size", expand_shape, |context, a| one(expand(context, a.tensor(0)?, &a.ints(1)?)?)),
@@ -49,16 +54,25 @@ fn transpose_shape(call: &Call) -> Shapes {
     one_shape(shape)
 }
 
-/// The dimensions in their new order.
-fn order(rank: usize, dims: &[i64]) -> Result<Vec<usize>, String> {
-    let order = dims.iter().map(|dim| dimension(*dim, rank)).collect::<Result<Vec<usize>, String>>()?;
-    let is_whole = (0..rank).all(|dim| order.contains(&dim)) && order.len() == rank;
-    if is_whole { Ok(order) } else { Err(format!("{dims:?} is no order of {rank} dimensions")) }
+fn permutation(dims: &[i64], count: usize) -> Result<SmallVec<[usize; 4]>, String> {
+    let order = dims.iter().map(|dim| dimension(*dim, count)).collect::<Result<SmallVec<[usize; 4]>, _>>()?;
+    let whole = order.len() == count && (0..count).all(|dim| order.contains(&dim));
+    if whole { Ok(order) } else { Err(format!("{dims:?} does not name each of {count} dimensions once")) }
 }
 
 fn permute_shape(call: &Call) -> Shapes {
     let shape = call.shape(0)?;
-    one_shape(order(shape.len(), &call.ints(1)?)?.into_iter().map(|dim| shape[dim]).collect())
+    one_shape(permutation(&call.ints(1)?, shape.len())?.iter().map(|dim| shape[*dim]).collect())
+}
+
+fn flatten_shape(call: &Call) -> Shapes {
+    one_shape(flattened(call.shape(0)?, call.int(1)?)?)
+}
+
+/// The dimensions from one on become one.
+fn flattened(sizes: &[u64], start: i64) -> Result<Dims, String> {
+    let start = dimension(start, sizes.len())?;
+    Ok(sizes[..start].iter().copied().chain([count(&sizes[start..])]).collect())
 }
 
 fn unsqueeze_shape(call: &Call) -> Shapes {
@@ -302,14 +316,14 @@ pub(crate) fn transposed(x: &Tensor, a: usize, b: usize) -> Tensor {
     TensorData::view(x, sizes, strides)
 }
 
-/// Backward puts each dimension back where it was.
+/// `x.permute(dims)`; backward is the other way round.
 fn permute(context: &mut Context, operands: &Operands) -> Lowered {
     let x = operands.tensor(0)?;
-    let order = order(x.sizes.len(), &operands.ints(1)?)?;
-    let mut places = vec![0; order.len()];
-    order.iter().enumerate().for_each(|(place, dim)| places[*dim] = place);
+    let order = permutation(&operands.ints(1)?, x.sizes.len())?;
     let output = permuted(x, &order);
-    record_view(context, "PermuteBackward0", x, &output, Box::new(move |_, g| permuted(g, &places)));
+    let mut back = order.clone();
+    order.iter().enumerate().for_each(|(place, dim)| back[*dim] = place);
+    record_view(context, "PermuteBackward0", x, &output, Box::new(move |_, g| permuted(g, &back)));
     one(output)
 }
 

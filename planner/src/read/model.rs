@@ -69,6 +69,17 @@ impl Model {
         Ok(self.quantization()?.map(|quantization| quantization.layers(self.dtype, names())))
     }
 
+    /// Whether its architecture takes images.
+    pub fn takes_images(&self) -> bool {
+        self.family.architectures.get(&self.architecture).is_some_and(|architecture| architecture.takes_images)
+    }
+
+    /// The rows of its images where a run gives none: its config's, or its family's.
+    pub fn image_size(&self) -> Option<u64> {
+        let size = self.config.get("image_size").or_else(|| self.family.defaults.get("image_size"));
+        size.filter(|_| self.takes_images()).and_then(Value::as_u64)
+    }
+
     /// The architecture that runs: the model's own, or, where a loss is needed and a base model has none, the one that
     /// adds a head to it.
     ///

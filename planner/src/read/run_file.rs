@@ -21,8 +21,8 @@ use crate::bytes::Bytes;
 use crate::graph::{Checkpointing, Lora, QuantizedType};
 use crate::lower::kernels::attention::Backend;
 use crate::run::{
-    Attention, Mode, OptimizerChoice, Parallel, Pattern, Precision, Run, SavedOperators, ZeroGrad, parse_checkpoint,
-    parse_kernel,
+    Attention, Mode, OptimizerChoice, Parallel, Pattern, Precision, Run, RunError, SavedOperators, ZeroGrad,
+    parse_checkpoint, parse_kernel,
 };
 
 /// The longest run file that is read, in bytes.
@@ -43,6 +43,8 @@ pub struct Wishes {
     pub batch: Option<u64>,
     /// Tokens of each.
     pub seq: Option<u64>,
+    /// Rows and columns of each image.
+    pub image: Option<u64>,
     /// Tokens to generate.
     #[serde(alias = "new_tokens")]
     pub new_tokens: Option<u64>,
@@ -213,6 +215,7 @@ impl Wishes {
             mode: self.mode.or(other.mode),
             batch: self.batch.or(other.batch),
             seq: self.seq.or(other.seq),
+            image: self.image.or(other.image),
             new_tokens: self.new_tokens.or(other.new_tokens),
             precision: self.precision.or(other.precision),
             grad_scaler: self.grad_scaler.or(other.grad_scaler),
@@ -243,6 +246,22 @@ impl Wishes {
         }
     }
 
+    /// Refuses sizes of inputs that the model does not take.
+    ///
+    /// # Errors
+    /// Tokens for a model of images, or images for any other.
+    pub fn check_inputs(&self, takes_images: bool) -> Result<(), RunError> {
+        match (self.seq, self.image) {
+            (Some(_), _) if takes_images => {
+                Err(RunError::Contradiction("seq is for models that take tokens: this one takes images, give image"))
+            }
+            (_, Some(_)) if !takes_images => {
+                Err(RunError::Contradiction("image is for models that take images: this one takes tokens, give seq"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The run that is wished for.
     pub fn run(&self) -> Run {
         let default = Run::default();
@@ -250,6 +269,7 @@ impl Wishes {
             mode: self.mode.unwrap_or(default.mode),
             batch: self.batch.unwrap_or(default.batch),
             seq: self.seq.unwrap_or(default.seq),
+            image: self.image.or(default.image),
             new_tokens: self.new_tokens.unwrap_or(default.new_tokens),
             precision: self.precision.or(default.precision),
             grad_scaler: self.grad_scaler.or(default.grad_scaler),

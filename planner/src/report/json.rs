@@ -62,7 +62,10 @@ pub struct ModelReport {
 pub struct RunReport {
     pub mode: &'static str,
     pub batch: u64,
-    pub seq: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<u64>,
     pub new_tokens: Option<u64>,
     pub precision: &'static str,
     pub optimizer: Option<String>,
@@ -223,10 +226,12 @@ pub fn report(planned: &Planned<'_>) -> Report {
 
 fn run(planned: &Planned<'_>) -> RunReport {
     let run = planned.run;
+    let image = run.image.or(planned.model.image_size());
     RunReport {
         mode: run.mode.word(),
         batch: run.batch,
-        seq: run.seq,
+        seq: image.is_none().then_some(run.seq),
+        image,
         new_tokens: (run.mode == Mode::Generate).then_some(run.new_tokens),
         precision: planned.plan.precision.word(),
         optimizer: (run.mode == Mode::Train).then(|| run.optimizer.to_string()),

@@ -12,7 +12,7 @@ mod table;
 pub mod text;
 
 use crate::bytes::Bytes;
-use crate::ops::{KERNEL, other_kernels};
+use crate::ops::{KERNEL, convolution_workspace, other_kernels};
 use crate::plan::Plan;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
@@ -96,6 +96,15 @@ impl Planned<'_> {
             notes.push(
                 "cuDNN computes attention here; its workspaces cannot be derived and count as 0 bytes".to_owned(),
             );
+        }
+        let precision = self.plan.precision;
+        let element = precision.autocast().unwrap_or(precision.dtype()).size();
+        let workspace = convolution_workspace(&self.plan.graph, element);
+        if workspace > Bytes(0) {
+            notes.push(format!(
+                "cuDNN workspace not known, up to {workspace}: what the largest convolution takes as an explicit matrix product, \
+                 with its tensors once more in another layout; counted as 0 bytes"
+            ));
         }
         let host = &self.plan.stream.host;
         if !host.is_empty() {

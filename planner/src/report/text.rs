@@ -69,7 +69,10 @@ fn subject(planned: &Planned<'_>) -> String {
     let Planned { model, run, gpu, plan } = planned;
     let parameters = plan.parameters();
     let mut words = vec![run.mode.to_string(), plan.precision.to_string(), format!("batch {}", run.batch)];
-    words.push(format!("seq {}", run.seq));
+    words.push(match run.image.or(model.image_size()) {
+        Some(size) => format!("image {size}"),
+        None => format!("seq {}", run.seq),
+    });
     match run.mode {
         Mode::Generate => words.push(format!("{} new tokens", run.new_tokens)),
         Mode::Train => words.push(run.optimizer.to_string()),

@@ -16,6 +16,10 @@ use serde_json::Value;
 use super::{Event, Trace, TruthCase};
 
 pub fn model_of(case: &Value) -> Model {
+    if case["model"]["library"] == "torchvision" {
+        let name = case["model"]["name"].as_str().expect("a case of torchvision names its model");
+        return planner::read::model::open(name, None, &Shelf::default()).expect("a built-in model");
+    }
     let architecture = case["model"]["architecture"].as_str().expect("a case names its architecture");
     let family = Shelf::default().family_of_architecture(architecture).expect("sound specs").expect("a known family");
     Model {
@@ -36,6 +40,7 @@ pub fn run_of(record: &TruthCase) -> Run {
         mode: word("mode").parse::<Mode>().expect("a mode"),
         batch: number("batch"),
         seq: number("seq"),
+        image: case["image"].as_u64(),
         new_tokens: number("new_tokens"),
         precision: Some(word("precision").parse().expect("a precision")),
         accumulate: number("accumulate"),

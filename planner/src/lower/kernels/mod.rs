@@ -8,6 +8,7 @@ pub mod foreach;
 pub mod four_bit;
 pub mod layer_norm;
 pub mod layout;
+pub mod memory_format;
 pub mod reduce;
 pub mod reduction_space;
 pub mod sort;

@@ -40,6 +40,8 @@ pub(super) struct ArchitectureText {
     #[serde(default)]
     pub generates: bool,
     #[serde(default)]
+    pub takes_images: bool,
+    #[serde(default)]
     pub trained_as: Option<String>,
 }
 

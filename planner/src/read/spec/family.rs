@@ -47,6 +47,9 @@ pub struct Class {
     pub attributes: Vec<(Rc<str>, Function)>,
     /// Children in order: modules, lists of modules or None.
     pub children: Vec<(Rc<str>, Function)>,
+    /// What the elements of a list of children are called where they are children of this module itself: the key
+    /// `layers as layer{1}` calls them layer1, layer2, ...
+    pub elements: FxHashMap<Rc<str>, (Rc<str>, usize)>,
     /// Parameters in order, with their types where the spec fixes them.
     pub parameters: Vec<(Field, Option<Dtype>)>,
     /// Buffers in order.
@@ -79,6 +82,8 @@ pub struct Architecture {
     pub ignored: Vec<regex::Regex>,
     /// Whether it can generate.
     pub generates: bool,
+    /// Whether it takes images, of the config's `image_size` where a run gives none.
+    pub takes_images: bool,
     /// The architecture of this family that adds a loss, for a base model that has none.
     pub trained_as: Option<String>,
 }
@@ -312,6 +317,7 @@ fn parse_architecture(name: &str, text: &ArchitectureText, file: &Rc<str>) -> Re
         tied: text.tied.iter().map(|(name, other)| (name.clone(), other.clone())).collect(),
         ignored: ignored.collect::<Result<_, _>>()?,
         generates: text.generates,
+        takes_images: text.takes_images,
         trained_as: text.trained_as.clone(),
     })
 }
@@ -341,7 +347,19 @@ fn parse_class(
             .collect::<Result<Vec<(Rc<str>, Function)>, SpecError>>()
     };
     let attributes = plain(&text.attributes, &mut expression)?;
-    let children = plain(&text.children, &mut expression)?;
+    let mut children = plain(&text.children, &mut expression)?;
+    let mut elements = FxHashMap::default();
+    for (key, _) in &mut children {
+        let Some((name, pattern)) = key.split_once(" as ") else { continue };
+        let parts = pattern.strip_suffix('}').and_then(|pattern| pattern.split_once('{'));
+        let Some((prefix, Ok(first))) = parts.map(|(prefix, first)| (prefix, first.parse())) else {
+            let message = format!("children: `{key}`: write `NAME as PREFIX{{0}}`");
+            return Err(SpecError::new(file, at, &message));
+        };
+        let name: Rc<str> = name.into();
+        elements.insert(name.clone(), (prefix.into(), first));
+        *key = name;
+    }
     let mut parameters = Vec::new();
     for (key, field) in &text.parameters {
         let parameter = parse_field(key, field, &mut expression)?;
@@ -366,6 +384,7 @@ fn parse_class(
         constructor,
         attributes,
         children,
+        elements,
         parameters,
         buffers,
         methods,

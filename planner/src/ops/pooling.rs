@@ -1,0 +1,150 @@
+//! Pooling of images.
+
+use smallvec::smallvec;
+
+use super::call::one as one_shape;
+use super::convolution::places;
+use super::operands::one;
+use super::reduce::mean_of;
+use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use crate::dtype::Dtype;
+use crate::graph::Dims;
+use crate::lower::autograd::Gradients;
+use crate::lower::context::Context;
+use crate::lower::kernels::memory_format::{MemoryFormat, empty, laid_out, strides, suggested};
+use crate::lower::tensor::{Tensor, TensorData, contiguous_strides};
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "max_pool2d",
+        signature: "input, kernel_size, stride, padding",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/Pooling.cpp, max_pool2d; cuda/DilatedMaxPool2d.cu",
+        shapes: window_shape,
+        lower: max_pool,
+    },
+    Row {
+        name: "avg_pool2d",
+        signature: "input, kernel_size, stride, padding",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/cuda/AveragePool2d.cu",
+        shapes: window_shape,
+        lower: average_pool,
+    },
+    Row {
+        name: "adaptive_avg_pool2d",
+        signature: "input, output_size",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/AdaptiveAveragePooling.cpp, adaptive_avg_pool2d",
+        shapes: |call| match (&call.shape(0)?[..], call.int(1)?) {
+            ([batch, channels, _, _], 1) => one_shape(smallvec![*batch, *channels, 1, 1]),
+            _ => Err("adaptive_avg_pool2d is known for a result of one place".to_owned()),
+        },
+        lower: |context, a| one(whole_average(context, a.tensor(0)?)?),
+    },
+];
+
+fn window_shape(call: &Call) -> Shapes {
+    one_shape(pooled(call.shape(0)?, [call.int(1)?, call.int(2)?, call.int(3)?])?)
+}
+
+fn pooled(sizes: &[u64], [kernel, stride, padding]: [i64; 3]) -> Result<Dims, String> {
+    let [batch, channels, rows, columns] = *sizes else { return Err("an image has four dimensions".to_owned()) };
+    let kernel = u64::try_from(kernel).ok().filter(|kernel| *kernel > 0).ok_or("a window of no size")?;
+    let places = |size| places(size, kernel, [stride, padding, 1]);
+    Ok(smallvec![batch, channels, places(rows)?, places(columns)?])
+}
+
+fn numbers(operands: &Operands) -> Result<[i64; 3], String> {
+    Ok([operands.int(1)?, operands.int(2)?, operands.int(3)?])
+}
+
+/// The largest values and where they were, which backward needs with the input; both are made without autograd too.
+fn max_pool(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let sizes = pooled(&x.sizes, numbers(operands)?)?;
+    let saved = context.records(&[x]).then(|| context.save(x));
+    let format = suggested(x);
+    let output = empty(context, "max_pool2d_with_indices", &sizes, x.dtype, format);
+    let indices = empty(context, "max_pool2d_with_indices", &sizes, Dtype::I64, format);
+    let copy = laid_out(context, x, format);
+    drop(copy);
+    if let Some(saved) = saved {
+        let saved = [saved, context.save(&indices)];
+        drop(indices);
+        record_pool(
+            context,
+            ["MaxPool2DWithIndicesBackward0", "max_pool2d_with_indices_backward"],
+            x,
+            &output,
+            move |context| {
+                let [x, _indices] = [0, 1].map(|number: usize| saved[number].get(context));
+                x
+            },
+        );
+    }
+    one(output)
+}
+
+/// Backward asks for the input's sizes, and keeps it.
+fn average_pool(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let sizes = pooled(&x.sizes, numbers(operands)?)?;
+    let saved = context.records(&[x]).then(|| context.save(x));
+    let output = empty(context, "avg_pool2d", &sizes, x.dtype, suggested(x));
+    let copy = laid_out(context, x, suggested(x));
+    drop(copy);
+    if let Some(saved) = saved {
+        let names = ["AvgPool2DBackward0", "avg_pool2d_backward"];
+        record_pool(context, names, x, &output, move |context| saved.get(context));
+    }
+    one(output)
+}
+
+/// Backward makes its result in the input's format, then lays the gradient out alike.
+fn record_pool(
+    context: &mut Context,
+    [node, op]: [&'static str; 2],
+    x: &Tensor,
+    output: &Tensor,
+    input: impl Fn(&mut Context) -> Tensor + 'static,
+) {
+    context.record(
+        node,
+        &[Some(x)],
+        &[output],
+        Box::new(move |context, g| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            let input = input(context);
+            let format = suggested(&input);
+            let result = empty(context, op, &input.sizes, g.dtype, format);
+            let _g = laid_out(context, g, format);
+            smallvec![Some(result)]
+        }),
+    );
+}
+
+/// The mean over rows and columns, which channels last give their strides (`as_strided_`).
+fn whole_average(context: &mut Context, x: &Tensor) -> Result<Tensor, String> {
+    let mean = mean_of(context, x, &[-1, -2], true)?;
+    if suggested(x) != MemoryFormat::ChannelsLast {
+        return Ok(mean);
+    }
+    let sizes = mean.sizes.clone();
+    let laid =
+        TensorData::new(mean.storage.clone(), mean.dtype, sizes.clone(), strides(&sizes, MemoryFormat::ChannelsLast));
+    if context.records(&[&mean]) {
+        // FunctionsManual.cpp, as_strided_backward: the gradient is put into zeros of the memory's size
+        context.record(
+            "AsStridedBackward0",
+            &[Some(&mean)],
+            &[&laid],
+            Box::new(move |context, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                let memory = context.empty("new_zeros", &[g.count()], g.dtype);
+                smallvec![Some(TensorData::view(&memory, sizes.clone(), contiguous_strides(&sizes)))]
+            }),
+        );
+    }
+    Ok(laid)
+}
