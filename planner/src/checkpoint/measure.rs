@@ -13,6 +13,7 @@ use super::model::{Candidate, Model, Needs, Savings};
 use super::profile::{Profile, Window, profile};
 use super::{ChooseError, Granularity};
 use crate::graph::{Checkpointing, Graph, ModuleId};
+use crate::plan::PlanError;
 
 /// A run's model, and what it computes in a step without second runs.
 pub(super) struct Measured {
@@ -75,11 +76,29 @@ pub(super) fn measure(
     let steps = evaluator.run.steps.max(1);
     let step_flops = timeline.computed.forward.saturating_add(timeline.computed.backward) / steps;
     let (mut found, mut workspace) = (Vec::new(), 0);
+    let mut refused: FxHashSet<String> = FxHashSet::default();
     let depths = calls.iter().map(|call| call.depth + 1).max().unwrap_or(0);
     for depth in 0..depths {
-        let level: Vec<&Call> = calls.iter().filter(|call| call.depth == depth).collect();
-        let paths = level.iter().map(|call| path(call.module)).collect();
-        let (checkpointed, stream, timeline) = uncached.lower(Checkpointing::Modules(paths))?;
+        let mut level: Vec<&Call> = calls.iter().filter(|call| call.depth == depth).collect();
+        let (checkpointed, stream, timeline) = loop {
+            let paths = level.iter().map(|call| path(call.module)).collect();
+            match uncached.lower(Checkpointing::Modules(paths)) {
+                Ok(lowered) => break lowered,
+                // PyTorch refuses what saves other tensors in its second run: such a call is no candidate
+                Err(PlanError::Lower { module, error }) => {
+                    let left = level.len();
+                    level.retain(|call| !lies_in(&module, &path(call.module)));
+                    if level.len() == left {
+                        return Err(PlanError::Lower { module, error }.into());
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        refused.extend(calls.iter().filter(|call| call.depth == depth).map(|call| path(call.module)));
+        level.iter().for_each(|call| {
+            refused.remove(&path(call.module));
+        });
         let with = profile(&stream, &timeline, &candidates);
         let runs = checkpointed.checkpoints.iter().zip(&timeline.recomputed);
         workspace = workspace.max(with.outside as i64 - plain.outside as i64);
@@ -98,10 +117,15 @@ pub(super) fn measure(
             found.push(Candidate { takes_workspace, is_block, ..found_here });
         }
     }
-    let outermost = calls.iter().filter(|call| call.depth == 0).map(|call| path(call.module)).collect();
+    let outermost = calls.iter().filter(|call| call.depth == 0).map(|call| path(call.module));
+    let outermost = outermost.filter(|path| !refused.contains(path)).collect();
     // what saves nothing helps nowhere
     found.retain(|candidate| candidate.saves.forward > 0 || candidate.saves.backward > 0);
     Ok(Measured { model: Model { workspace, ..model(found, &given) }, step_flops, outermost })
+}
+
+fn lies_in(path: &str, outer: &str) -> bool {
+    path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// A candidate's figures, its place given by cuts.

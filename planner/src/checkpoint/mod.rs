@@ -102,8 +102,8 @@ pub struct Answer {
     pub choice: Option<Choice>,
     /// Peaks without checkpoints.
     pub without: Peaks,
-    /// Peaks with all outermost candidates checkpointed.
-    pub with_all: Peaks,
+    /// Peaks with all outermost candidates checkpointed; None where PyTorch refuses that.
+    pub with_all: Option<Peaks>,
     /// What no choice gets below, in sizes rounded to 512 bytes; where there is no choice.
     pub least: Option<Bytes>,
     /// Operations of a step without second runs.

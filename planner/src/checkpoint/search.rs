@@ -20,7 +20,7 @@ pub struct Chooser<'a> {
     wanted: &'a Wanted,
     measured: Measured,
     without: Peaks,
-    with_all: Peaks,
+    with_all: Option<Peaks>,
 }
 
 impl<'a> Chooser<'a> {
@@ -54,7 +54,8 @@ impl<'a> Chooser<'a> {
         let uncached = evaluator.without_cache(&without_cache);
         let measured = measure(&evaluator, &uncached, wanted.granularity, wanted.only.as_ref())?;
         let without = evaluator.peaks(Checkpointing::Off)?;
-        let with_all = evaluator.peaks(Checkpointing::Modules(measured.outermost.clone()))?;
+        let with_all = evaluator.peaks_if_run(Checkpointing::Modules(measured.outermost.clone()))?;
+        let with_all = Some(with_all).filter(|peaks| peaks.live < i64::MAX);
         Ok(Chooser { evaluator, wanted, measured, without, with_all })
     }
 
@@ -118,8 +119,7 @@ impl Hunt<'_> {
         let budget = i64::try_from(self.budget.0).unwrap_or(i64::MAX);
         let Some(cheapest) = self.model.cheapest(budget, Among::All, Prefer::Late) else { return Ok(None) };
         let bound = self.model.cost(&cheapest);
-        let block = |(number, candidate): (usize, &Candidate)| candidate.is_block.then_some(number);
-        let blocks: Vec<usize> = self.model.candidates.iter().enumerate().filter_map(block).collect();
+        let blocks = self.outermost_blocks();
         self.look_at(&blocks)?;
         for among in [Among::Blocks, Among::All] {
             if self.best.as_ref().is_none_or(|(chosen, _)| self.model.cost(chosen) > bound) {
@@ -129,6 +129,15 @@ impl Hunt<'_> {
         let reached = |hunt: &Self| hunt.best.as_ref().is_some_and(|(chosen, _)| hunt.model.cost(chosen) <= bound);
         let proved = reached(self) || self.look_at_all(budget)?;
         Ok(self.choice(bound, proved))
+    }
+
+    fn outermost_blocks(&self) -> Vec<usize> {
+        let blocks = || self.model.candidates.iter().enumerate().filter(|(_, candidate)| candidate.is_block);
+        let within = |inner: &Candidate, outer: &Candidate| {
+            outer.from <= inner.from && inner.to <= outer.to && outer.path != inner.path
+        };
+        let outermost = |(_, inner): &(usize, &Candidate)| !blocks().any(|(_, outer)| within(inner, outer));
+        blocks().filter(outermost).map(|(number, _)| number).collect()
     }
 
     /// Lowers the model's bound by what full plans take beyond it, until one is within the budget; then closes in on the
@@ -152,7 +161,7 @@ impl Hunt<'_> {
                 break;
             }
             failing = bound;
-            let excess = peaks.by(self.measure).0 as i64 - budget;
+            let excess = if peaks.fits { peaks.by(self.measure).0 as i64 - budget } else { 0 };
             // where the peak is within the budget but the run does not fit, a little less is tried
             bound = (bound - excess.max(bound / 256).max(512)).min(live - 1);
             next = self.model.cheapest(bound, among, Prefer::Late);
@@ -188,7 +197,7 @@ impl Hunt<'_> {
     /// The full plan of a set; kept if it is the cheapest so far that is within the budget.
     fn look_at(&mut self, chosen: &[usize]) -> Result<Peaks, PlanError> {
         let paths = chosen.iter().map(|number| self.model.candidates[*number].path.clone()).collect();
-        let peaks = self.evaluator.peaks(Checkpointing::Modules(paths))?;
+        let peaks = self.evaluator.peaks_if_run(Checkpointing::Modules(paths))?;
         self.sound &= self.model.peak(chosen) <= peaks.live;
         let cost = self.model.cost(chosen);
         let cheaper = self.best.as_ref().is_none_or(|(best, _)| cost < self.model.cost(best));

@@ -29,7 +29,11 @@ pub fn flops(op: &Op, shapes: &[Dims], needs_gradient: impl Fn(TensorId) -> bool
     let name = op.operator.name;
     let last = |id: &TensorId| shapes[id.index()].last().copied().unwrap_or(1);
     if let Some((left, right)) = factors_of(name, &factors) {
-        let forward = 2u64.saturating_mul(results).saturating_mul(last(&left));
+        let summed = match (name, right) {
+            ("conv2d", Some(weight)) => shapes[weight.index()].iter().skip(1).product(),
+            _ => last(&left),
+        };
+        let forward = 2u64.saturating_mul(results).saturating_mul(summed);
         let products = u64::from(needs_gradient(left)) + u64::from(right.is_some_and(needs_gradient));
         return Flops { forward, backward: forward.saturating_mul(products) };
     }
@@ -49,12 +53,12 @@ pub fn flops(op: &Op, shapes: &[Dims], needs_gradient: impl Fn(TensorId) -> bool
     Flops { forward: results, backward: if followed > 0 { results } else { 0 } }
 }
 
-/// The factors of a product of matrices: the left one, whose last dimension is summed over, and the right one where it can
-/// have a gradient.
+/// The factors of a product: the left one, whose last dimension is summed over (a convolution sums over its weight's), and
+/// the right one where it can have a gradient.
 fn factors_of(name: &str, tensors: &[TensorId]) -> Option<(TensorId, Option<TensorId>)> {
     let at = |place: usize| tensors.get(place).copied();
     match name {
-        "linear" | "matmul" => Some((at(0)?, at(1))),
+        "conv2d" | "linear" | "matmul" => Some((at(0)?, at(1))),
         "addmm" | "baddbmm" => Some((at(1)?, at(2))),
         "fp8_linear" | "matmul_4bit" | "matmul_8bit" | "packed_linear" => Some((at(0)?, None)),
         _ => None,
@@ -65,5 +69,45 @@ fn tensor(argument: &Argument) -> Option<TensorId> {
     match argument {
         Argument::Tensor(id) => Some(*id),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use smallvec::smallvec;
+
+    use super::*;
+    use crate::graph::ModuleId;
+
+    fn op(name: &str, tensors: u32) -> Op {
+        let arguments = (0..tensors).map(|number| Argument::Tensor(TensorId(number))).collect();
+        let operator = crate::ops::named(name).expect("an operator");
+        Op { operator, arguments, outputs: smallvec![TensorId(tensors)], module: ModuleId(0) }
+    }
+
+    /// As torch.utils.flop_counter counts them: linear 2*m*n*k forward and twice that backward; a convolution by its weight;
+    /// attention two products forward and five backward.
+    #[test]
+    fn products_count_as_pytorch_counts_them() {
+        let all = |_: TensorId| true;
+        let linear: [Dims; 3] = [smallvec![3, 5, 7], smallvec![11, 7], smallvec![3, 5, 11]];
+        let once = 2 * 15 * 7 * 11;
+        assert_eq!(flops(&op("linear", 2), &linear, all), Flops { forward: once, backward: 2 * once });
+        let frozen = |id: TensorId| id == TensorId(0);
+        assert_eq!(flops(&op("linear", 2), &linear, frozen), Flops { forward: once, backward: once });
+        let convolution: [Dims; 3] = [smallvec![2, 8, 9, 9], smallvec![16, 8, 3, 3], smallvec![2, 16, 7, 7]];
+        let once = 2 * 2 * 16 * 49 * 8 * 9;
+        assert_eq!(flops(&op("conv2d", 2), &convolution, all), Flops { forward: once, backward: 2 * once });
+        let attention: [Dims; 4] = [0, 1, 2, 3].map(|_| smallvec![2, 4, 6, 8]);
+        let product = 2 * 2 * 4 * 6 * 6 * 8;
+        let counted = flops(&op("scaled_dot_product_attention", 3), &attention, all);
+        assert_eq!(counted, Flops { forward: 2 * product, backward: 5 * product });
+    }
+
+    #[test]
+    fn moving_data_costs_nothing() {
+        let shapes: [Dims; 2] = [smallvec![4, 6], smallvec![6, 4]];
+        assert_eq!(flops(&op("transpose", 1), &shapes, |_| true), Flops::default());
+        assert_eq!(flops(&op("gelu", 1), &shapes, |_| true), Flops { forward: 24, backward: 24 });
     }
 }

@@ -28,20 +28,29 @@ pub fn text(asked: &Asked<'_>, answer: &Answer) -> String {
     let Asked { model, run, gpu, wanted } = asked;
     let budget = wanted.budget;
     let mut text = verdict(wanted, answer);
-    let size = format!("batch {}, seq {}", run.batch, run.seq);
+    let size = size(asked);
     text.push_str(&format!("\nmodel  {}: {}\nrun    {size}, {}\n", model.name, model.architecture, run.optimizer));
     text.push_str(&format!("gpu    {}\nbudget {budget} {}\n\n", gpu.name, word(wanted.measure)));
     let row = |name: &str, peaks: &Peaks| [name.to_owned(), peaks.allocated.to_string(), peaks.reserved.to_string()];
     let mut rows = vec![["", "peak allocated", "peak reserved"].map(str::to_owned)];
     rows.push(row("without checkpoints", &answer.without));
     rows.extend(answer.choice.as_ref().map(|choice| row("with this choice", &choice.peaks)));
-    rows.push(row("with all of them", &answer.with_all));
+    rows.extend(answer.with_all.as_ref().map(|peaks| row("with all of them", peaks)));
     text.push_str(&table([Align::Left, Align::Right, Align::Right], &rows));
     if let Some(choice) = answer.choice.as_ref().filter(|choice| !choice.modules.is_empty()) {
         text.push('\n');
         text.push_str(&modules(choice, answer.step_flops));
     }
     text
+}
+
+fn size(asked: &Asked<'_>) -> String {
+    let run = asked.run;
+    if asked.model.takes_images() {
+        let image = run.image.map_or(String::new(), |image| format!(", image {image}"));
+        return format!("batch {}{image}", run.batch);
+    }
+    format!("batch {}, seq {}", run.batch, run.seq)
 }
 
 fn word(measure: Measure) -> &'static str {
@@ -55,10 +64,12 @@ fn verdict(wanted: &Wanted, answer: &Answer) -> String {
     let (budget, measure) = (wanted.budget, wanted.measure);
     let Some(choice) = &answer.choice else {
         let least = answer.least.unwrap_or_default();
-        let (without, all) = (answer.without.by(measure), answer.with_all.by(measure));
+        let without = answer.without.by(measure);
+        let all = answer.with_all.as_ref().map(|peaks| format!(", with all of them {}", peaks.by(measure)));
+        let all = all.unwrap_or_default();
         return format!(
-            "does not fit: within {budget} no choice was found; without checkpoints {without} are {0}, with all of them \
-             {all}, and below {least} no choice gets\n",
+            "does not fit: within {budget} no choice was found; without checkpoints {without} are \
+             {0}{all}, and below {least} no choice gets\n",
             word(measure)
         );
     };
@@ -177,7 +188,7 @@ pub struct JsonAnswer {
     choice: Option<JsonChoice>,
     step_flops: u64,
     without: JsonPeaks,
-    with_all: JsonPeaks,
+    with_all: Option<JsonPeaks>,
     least: Option<u64>,
 }
 
@@ -190,7 +201,7 @@ pub fn json(asked: &Asked<'_>, answer: &Answer) -> JsonAnswer {
         choice: answer.choice.as_ref().map(JsonChoice::from),
         step_flops: answer.step_flops,
         without: (&answer.without).into(),
-        with_all: (&answer.with_all).into(),
+        with_all: answer.with_all.as_ref().map(JsonPeaks::from),
         least: answer.least.map(|least| least.0),
     }
 }
@@ -212,10 +223,9 @@ pub fn curve_rows(points: &[(Bytes, Choice)]) -> Vec<JsonPoint> {
 pub fn emit(asked: &Asked<'_>, choice: &Choice, form: Form) -> String {
     let paths: Vec<&str> = choice.modules.iter().map(|chosen| &*chosen.path).collect();
     let remark = format!(
-        "# {}, batch {}, seq {}: {} of {} {}\n",
+        "# {}, {}: {} of {} {}\n",
         asked.model.name,
-        asked.run.batch,
-        asked.run.seq,
+        size(asked),
         choice.peaks.by(asked.wanted.measure),
         asked.wanted.budget,
         word(asked.wanted.measure)
