@@ -1,28 +1,37 @@
 //! Full plans of choices: the same program, lowering and allocator as `plan`.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::Measure;
-use super::profile::profile;
+use super::profile;
 use crate::allocate::simulate;
 use crate::bytes::Bytes;
 use crate::graph::{Checkpointing, Graph};
-use crate::lower::lower_with_timeline;
 use crate::lower::timeline::Timeline;
-use crate::plan::{Emulation, PlanError, device, named, prepare};
+use crate::lower::{lower, lower_with_timeline};
+use crate::plan::{Emulation, PlanError, Prepared, UNLIMITED, device, named, prepare, program};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::run::Run;
 use crate::schedule::Stream;
 
-/// What plans are made of.
+/// What plans are made of: a run without checkpoints, prepared once.
 pub(super) struct Evaluator<'a> {
-    pub model: &'a Model,
-    pub run: &'a Run,
-    pub gpu: &'a Gpu,
-    pub emulation: Emulation,
+    model: &'a Model,
+    run: Run,
+    gpu: &'a Gpu,
+    emulation: Emulation,
+    prepared: Prepared,
     /// Events of full plans that may still be simulated.
-    pub events_left: std::cell::Cell<u64>,
+    pub events_left: Cell<u64>,
+}
+
+/// A lowered program, with where its calls lie.
+pub(super) struct Lowered {
+    pub graph: Rc<Graph>,
+    pub stream: Stream,
+    pub timeline: Timeline,
 }
 
 /// A planned choice.
@@ -52,17 +61,27 @@ impl Peaks {
     }
 }
 
-impl Evaluator<'_> {
-    /// The run as `config.use_cache = False` leaves it.
-    pub fn run_without_cache(&self) -> Run {
-        Run { use_cache: self.hands_cache().then_some(false).or(self.run.use_cache), ..self.run.clone() }
+impl<'a> Evaluator<'a> {
+    pub fn new(
+        model: &'a Model,
+        run: Run,
+        gpu: &'a Gpu,
+        emulation: Emulation,
+        effort: u64,
+    ) -> Result<Evaluator<'a>, PlanError> {
+        let prepared = prepare(model, &run, gpu, emulation)?;
+        Ok(Evaluator { model, run, gpu, emulation, prepared, events_left: effort.into() })
     }
 
-    /// What lowers that run. Where transformers looks for packed sequences only because there is no cache, it finds none.
-    pub fn without_cache<'b>(&'b self, run: &'b Run) -> Evaluator<'b> {
-        let reads_zeros = self.emulation.reads_zeros && !self.hands_cache();
-        let emulation = Emulation { reads_zeros, ..self.emulation };
-        Evaluator { model: self.model, run, gpu: self.gpu, emulation, events_left: 0.into() }
+    /// What lowers the run as `config.use_cache = False` leaves it; None where it has no cache. Where transformers looks for
+    /// packed sequences only because there is no cache, it finds none.
+    pub fn without_cache(&self) -> Result<Option<Evaluator<'a>>, PlanError> {
+        if !self.hands_cache() {
+            return Ok(None);
+        }
+        let run = Run { use_cache: Some(false), ..self.run.clone() };
+        let emulation = Emulation { reads_zeros: false, ..self.emulation };
+        Evaluator::new(self.model, run, self.gpu, emulation, 0).map(Some)
     }
 
     /// Whether the model hands a cache to its layers in training.
@@ -71,40 +90,44 @@ impl Evaluator<'_> {
         self.run.use_cache.or_else(|| of_config()?.as_bool()).unwrap_or(false)
     }
 
-    fn with(&self, checkpoint: Checkpointing) -> Run {
-        Run { checkpoint, ..self.run.clone() }
+    /// How many steps the run has.
+    pub fn steps(&self) -> u64 {
+        self.run.steps.max(1)
     }
 
-    /// The lowered program, with where its calls lie.
-    pub fn lower(&self, checkpoint: Checkpointing) -> Result<(Rc<Graph>, Stream, Timeline), PlanError> {
-        let prepared = prepare(self.model, &self.with(checkpoint), self.gpu, self.emulation)?;
-        let lowered = lower_with_timeline(&prepared.graph, &device(self.gpu), prepared.settings);
-        let (stream, timeline) = lowered.map_err(|error| named(error, &prepared.graph))?;
-        Ok((prepared.graph, stream, timeline))
-    }
-
-    /// The peaks of a choice; one that PyTorch refuses has none that fit.
-    pub fn peaks_if_run(&self, checkpoint: Checkpointing) -> Result<Peaks, PlanError> {
-        match self.peaks(checkpoint) {
-            Err(PlanError::Lower { .. }) => {
-                let endless = Bytes(u64::MAX);
-                Ok(Peaks { allocated: endless, reserved: endless, fits: false, live: i64::MAX })
-            }
-            peaks => peaks,
+    /// The program with these checkpoints: its parameters are those of the run without any.
+    fn program(&self, checkpoint: Checkpointing) -> Result<Rc<Graph>, PlanError> {
+        let plain = &self.prepared.graph;
+        if checkpoint == Checkpointing::Off {
+            return Ok(plain.clone());
         }
+        let graph = program(self.model, &Run { checkpoint, ..self.run.clone() }, self.emulation)?;
+        Ok(Rc::new(Graph { parameters: plain.parameters.clone(), loading: plain.loading.clone(), ..graph }))
     }
 
-    /// The peaks of a choice.
-    pub fn peaks(&self, checkpoint: Checkpointing) -> Result<Peaks, PlanError> {
-        let prepared = prepare(self.model, &self.with(checkpoint), self.gpu, self.emulation)?;
-        let lowered = lower_with_timeline(&prepared.graph, &device(self.gpu), prepared.settings);
-        let (stream, timeline) = lowered.map_err(|error| named(error, &prepared.graph))?;
-        let events = self.events_left.get();
-        self.events_left.set(events.saturating_sub(stream.events.len() as u64));
-        let limited = simulate(&stream, &prepared.options, Some(prepared.capacity));
+    /// The lowered program.
+    pub fn lower(&self, checkpoint: Checkpointing) -> Result<Lowered, PlanError> {
+        let graph = self.program(checkpoint)?;
+        let lowered = lower_with_timeline(&graph, &device(self.gpu), self.prepared.settings.clone());
+        let (stream, timeline) = lowered.map_err(|error| named(error, &graph))?;
+        Ok(Lowered { graph, stream, timeline })
+    }
+
+    /// The peaks of a choice; None where PyTorch refuses to run it.
+    pub fn peaks(&self, checkpoint: Checkpointing) -> Result<Option<Peaks>, PlanError> {
+        let graph = self.program(checkpoint)?;
+        let stream = lower(&graph, &device(self.gpu), self.prepared.settings.clone());
+        Ok(stream.ok().map(|stream| self.peaks_of(&stream)))
+    }
+
+    /// The peaks of a stream.
+    pub fn peaks_of(&self, stream: &Stream) -> Peaks {
+        self.events_left.set(self.events_left.get().saturating_sub(stream.events.len() as u64));
+        let Prepared { options, capacity, .. } = &self.prepared;
+        let limited = simulate(stream, options, Some(*capacity));
         let fits = limited.out_of_memory.is_none();
-        let outcome = if fits { limited } else { simulate(&stream, &prepared.options, Some(crate::plan::UNLIMITED)) };
-        let live = profile(&stream, &timeline, &Default::default()).peak() as i64;
-        Ok(Peaks { allocated: outcome.peak_allocated, reserved: outcome.peak_reserved, fits, live })
+        let outcome = if fits { limited } else { simulate(stream, options, Some(UNLIMITED)) };
+        let live = profile::peak(stream) as i64;
+        Peaks { allocated: outcome.peak_allocated, reserved: outcome.peak_reserved, fits, live }
     }
 }

@@ -6,18 +6,22 @@
 //! without checkpoints is added to them; what it adds beyond that is left out, which keeps bounds below.
 
 use regex::Regex;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::evaluate::Evaluator;
+use super::evaluate::{Evaluator, Lowered, Peaks};
 use super::model::{Candidate, Model, Needs, Savings};
 use super::profile::{Profile, Window, profile};
 use super::{ChooseError, Granularity};
 use crate::graph::{Checkpointing, Graph, ModuleId};
+use crate::lower::timeline::Timeline;
 use crate::plan::PlanError;
 
-/// A run's model, and what it computes in a step without second runs.
+/// A run's model, and what was learned on the way.
 pub(super) struct Measured {
     pub model: Model,
+    /// Peaks without checkpoints.
+    pub without: Peaks,
+    /// What a step computes without second runs.
     pub step_flops: u64,
     /// The paths of the outermost candidates, whether they save anything or not.
     pub outermost: Vec<String>,
@@ -37,21 +41,25 @@ fn modules(graph: &Graph, granularity: Granularity, only: Option<&Regex>) -> FxH
     fits.map(|(number, _)| ModuleId(number as u32)).collect()
 }
 
-/// A candidate's cuts, and how many others it lies in.
+/// A candidate's call: its cuts, and how many others it lies in.
 struct Call {
     module: ModuleId,
+    path: String,
+    is_block: bool,
     enter: usize,
     exit: usize,
     depth: usize,
 }
 
-fn calls(profile: &Profile) -> Vec<Call> {
+fn calls(graph: &Graph, profile: &Profile) -> Vec<Call> {
     let (mut open, mut calls): (Vec<(ModuleId, usize)>, Vec<Call>) = Default::default();
-    for (cut, (module, begins)) in profile.cuts.iter().enumerate() {
+    for (exit, (module, begins)) in profile.cuts.iter().enumerate() {
         if *begins {
-            open.push((*module, cut));
+            open.push((*module, exit));
         } else if let Some((module, enter)) = open.pop() {
-            calls.push(Call { module, enter, exit: cut, depth: open.len() });
+            let known = &graph.modules[module.index()];
+            let (path, is_block) = (known.path.clone(), known.block);
+            calls.push(Call { module, path, is_block, enter, exit, depth: open.len() });
         }
     }
     calls
@@ -59,69 +67,78 @@ fn calls(profile: &Profile) -> Vec<Call> {
 
 pub(super) fn measure(
     evaluator: &Evaluator,
-    uncached: &Evaluator,
     granularity: Granularity,
     only: Option<&Regex>,
 ) -> Result<Measured, ChooseError> {
-    let (graph, stream, timeline) = evaluator.lower(Checkpointing::Off)?;
-    let candidates = modules(&graph, granularity, only);
+    let lowered = evaluator.lower(Checkpointing::Off)?;
+    let candidates = modules(&lowered.graph, granularity, only);
     if candidates.is_empty() {
         return Err(ChooseError::NoCandidates);
     }
-    let path = |module: ModuleId| graph.modules[module.index()].path.clone();
-    let given = profile(&stream, &timeline, &candidates);
-    let (_, stream, timeline_uncached) = uncached.lower(Checkpointing::Off)?;
-    let plain = profile(&stream, &timeline_uncached, &candidates);
-    let calls = calls(&plain);
-    let steps = evaluator.run.steps.max(1);
-    let step_flops = timeline.computed.forward.saturating_add(timeline.computed.backward) / steps;
+    let without = evaluator.peaks_of(&lowered.stream);
+    let computed = lowered.timeline.computed;
+    let step_flops = computed.forward.saturating_add(computed.backward) / evaluator.steps();
+    let given = profile(&lowered.stream, &lowered.timeline, &candidates);
+    let without_cache = evaluator.without_cache()?;
+    let uncached = without_cache.as_ref().unwrap_or(evaluator);
+    let plain = match &without_cache {
+        None => given.clone(),
+        Some(uncached) => {
+            let lowered = uncached.lower(Checkpointing::Off)?;
+            profile(&lowered.stream, &lowered.timeline, &candidates)
+        }
+    };
+    let mut levels: Vec<Vec<Call>> = Vec::new();
+    for call in calls(&lowered.graph, &plain) {
+        levels.resize_with(levels.len().max(call.depth + 1), Vec::new);
+        levels[call.depth].push(call);
+    }
     let (mut found, mut workspace) = (Vec::new(), 0);
-    let mut refused: FxHashSet<String> = FxHashSet::default();
-    let depths = calls.iter().map(|call| call.depth + 1).max().unwrap_or(0);
-    for depth in 0..depths {
-        let mut level: Vec<&Call> = calls.iter().filter(|call| call.depth == depth).collect();
-        let (checkpointed, stream, timeline) = loop {
-            let paths = level.iter().map(|call| path(call.module)).collect();
-            match uncached.lower(Checkpointing::Modules(paths)) {
-                Ok(lowered) => break lowered,
-                // PyTorch refuses what saves other tensors in its second run: such a call is no candidate
-                Err(PlanError::Lower { module, error }) => {
-                    let left = level.len();
-                    level.retain(|call| !lies_in(&module, &path(call.module)));
-                    if level.len() == left {
-                        return Err(PlanError::Lower { module, error }.into());
-                    }
-                }
-                Err(error) => return Err(error.into()),
-            }
-        };
-        refused.extend(calls.iter().filter(|call| call.depth == depth).map(|call| path(call.module)));
-        level.iter().for_each(|call| {
-            refused.remove(&path(call.module));
-        });
-        let with = profile(&stream, &timeline, &candidates);
-        let runs = checkpointed.checkpoints.iter().zip(&timeline.recomputed);
+    for level in &mut levels {
+        let lowered = lower_level(uncached, level)?;
+        let with = profile(&lowered.stream, &lowered.timeline, &candidates);
         workspace = workspace.max(with.outside as i64 - plain.outside as i64);
-        let takes: FxHashSet<ModuleId> = checkpointed
-            .checkpoints
-            .iter()
-            .zip(&timeline.uses_blas_lt)
-            .filter(|(_, uses)| **uses)
-            .map(|(run, _)| run.module)
-            .collect();
+        let again = second_runs(&lowered);
         for call in level {
-            let again: u64 = runs.clone().filter(|(run, _)| run.module == call.module).map(|(_, flops)| *flops).sum();
-            let takes_workspace = takes.contains(&call.module);
-            let found_here = candidate(call, path(call.module), again / steps, [&given, &plain, &with]);
-            let is_block = graph.modules[call.module.index()].block;
-            found.push(Candidate { takes_workspace, is_block, ..found_here });
+            let (flops, takes_workspace) = again.get(&call.module).copied().unwrap_or_default();
+            let profiles = [&given, &plain, &with];
+            found.push(candidate(call, flops / evaluator.steps(), takes_workspace, profiles));
         }
     }
-    let outermost = calls.iter().filter(|call| call.depth == 0).map(|call| path(call.module));
-    let outermost = outermost.filter(|path| !refused.contains(path)).collect();
+    let outermost = levels.first().into_iter().flatten().map(|call| call.path.clone()).collect();
     // what saves nothing helps nowhere
     found.retain(|candidate| candidate.saves.forward > 0 || candidate.saves.backward > 0);
-    Ok(Measured { model: Model { workspace, ..model(found, &given) }, step_flops, outermost })
+    Ok(Measured { model: Model { workspace, ..model(found, &given) }, without, step_flops, outermost })
+}
+
+/// Lowers with all calls of a level checkpointed. PyTorch refuses what saves other tensors in its second run: such a call is
+/// no candidate, and goes from the level.
+fn lower_level(evaluator: &Evaluator, level: &mut Vec<Call>) -> Result<Lowered, PlanError> {
+    loop {
+        let paths = level.iter().map(|call| call.path.clone()).collect();
+        match evaluator.lower(Checkpointing::Modules(paths)) {
+            Err(PlanError::Lower { module, error }) => {
+                let calls = level.len();
+                level.retain(|call| !lies_in(&module, &call.path));
+                if level.len() == calls {
+                    return Err(PlanError::Lower { module, error });
+                }
+            }
+            lowered => return lowered,
+        }
+    }
+}
+
+/// What the second runs of each module compute, and whether they ask for the workspace that stays.
+fn second_runs(lowered: &Lowered) -> FxHashMap<ModuleId, (u64, bool)> {
+    let Timeline { recomputed, uses_blas_lt, .. } = &lowered.timeline;
+    let mut runs: FxHashMap<ModuleId, (u64, bool)> = FxHashMap::default();
+    for ((run, flops), uses) in lowered.graph.checkpoints.iter().zip(recomputed).zip(uses_blas_lt) {
+        let (all, takes) = runs.entry(run.module).or_default();
+        *all += flops;
+        *takes |= uses;
+    }
+    runs
 }
 
 fn lies_in(path: &str, outer: &str) -> bool {
@@ -129,7 +146,7 @@ fn lies_in(path: &str, outer: &str) -> bool {
 }
 
 /// A candidate's figures, its place given by cuts.
-fn candidate(call: &Call, path: String, cost: u64, [given, plain, with]: [&Profile; 3]) -> Candidate {
+fn candidate(call: &Call, cost: u64, takes_workspace: bool, [given, plain, with]: [&Profile; 3]) -> Candidate {
     let windows = || plain.windows.iter().zip(&with.windows);
     let saved = |side: fn(&Window) -> &Vec<u64>, cut: usize| {
         move |(plain, with): (&Window, &Window)| side(plain)[cut] as i64 - side(with)[cut] as i64
@@ -150,9 +167,9 @@ fn candidate(call: &Call, path: String, cost: u64, [given, plain, with]: [&Profi
     // what calls after it still hold, and let go while it runs backward: of other choices that may not be so
     let lagging = (saves.forward - saves.backward).max(0);
     Candidate {
-        takes_workspace: false,
-        is_block: false,
-        path,
+        takes_workspace,
+        is_block: call.is_block,
+        path: call.path.clone(),
         from: call.enter,
         to: call.exit,
         cost,

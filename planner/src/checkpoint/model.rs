@@ -155,17 +155,13 @@ impl Model {
                     }
                 }
             };
-            let plain = |arrive: &mut dyn FnMut(usize, Needs, Option<usize>)| {
-                arrive(boundary - 1, self.segments[boundary - 1], None);
-            };
-            if prefer == Prefer::Late {
-                plain(&mut arrive);
-            }
-            for number in &ending[boundary] {
-                arrive(self.candidates[*number].from, self.candidates[*number].needs, Some(*number));
-            }
-            if prefer == Prefer::Early {
-                plain(&mut arrive);
+            let plain = |wanted: Prefer| (prefer == wanted).then_some(None);
+            let calls = ending[boundary].iter().copied().map(Some);
+            for chosen in plain(Prefer::Late).into_iter().chain(calls).chain(plain(Prefer::Early)) {
+                match chosen.map(|number| &self.candidates[number]) {
+                    None => arrive(boundary - 1, self.segments[boundary - 1], chosen),
+                    Some(candidate) => arrive(candidate.from, candidate.needs, chosen),
+                }
             }
             labels[boundary] = undominated(arriving);
         }

@@ -36,14 +36,6 @@ pub(super) struct Profile {
     pub cuts: Vec<(ModuleId, bool)>,
 }
 
-impl Profile {
-    /// The most of all.
-    pub fn peak(&self) -> u64 {
-        let within = self.windows.iter().flat_map(|window| window.forward.iter().chain(&window.backward));
-        within.copied().max().unwrap_or(0).max(self.outside)
-    }
-}
-
 /// Where a stream is.
 #[derive(Clone, Copy)]
 enum Place {
@@ -70,6 +62,20 @@ pub(super) fn profile(stream: &Stream, timeline: &Timeline, candidates: &FxHashS
     }
     marks.for_each(|(_, mark)| reader.mark(*mark));
     reader.profile
+}
+
+/// The most that is alive in a stream, in the same sizes.
+pub(super) fn peak(stream: &Stream) -> u64 {
+    let (mut live, mut most) = (0, 0);
+    for event in &stream.events {
+        match event {
+            Event::Allocate(id) => live += rounded(stream.allocations[id.index()].bytes.0),
+            Event::Free(id) => live -= rounded(stream.allocations[id.index()].bytes.0),
+            Event::Becomes(..) | Event::Phase(_) => {}
+        }
+        most = most.max(live);
+    }
+    most
 }
 
 fn rounded(bytes: u64) -> u64 {

@@ -19,7 +19,6 @@ pub struct Chooser<'a> {
     evaluator: Evaluator<'a>,
     wanted: &'a Wanted,
     measured: Measured,
-    without: Peaks,
     with_all: Option<Peaks>,
 }
 
@@ -49,14 +48,10 @@ impl<'a> Chooser<'a> {
         emulation: Emulation,
     ) -> Result<Chooser<'a>, ChooseError> {
         super::check(run)?;
-        let evaluator = Evaluator { model, run, gpu, emulation, events_left: wanted.effort.into() };
-        let without_cache = evaluator.run_without_cache();
-        let uncached = evaluator.without_cache(&without_cache);
-        let measured = measure(&evaluator, &uncached, wanted.granularity, wanted.only.as_ref())?;
-        let without = evaluator.peaks(Checkpointing::Off)?;
-        let with_all = evaluator.peaks_if_run(Checkpointing::Modules(measured.outermost.clone()))?;
-        let with_all = Some(with_all).filter(|peaks| peaks.live < i64::MAX);
-        Ok(Chooser { evaluator, wanted, measured, without, with_all })
+        let evaluator = Evaluator::new(model, run.clone(), gpu, emulation, wanted.effort)?;
+        let measured = measure(&evaluator, wanted.granularity, wanted.only.as_ref())?;
+        let with_all = evaluator.peaks(Checkpointing::Modules(measured.outermost.clone()))?;
+        Ok(Chooser { evaluator, wanted, measured, with_all })
     }
 
     /// Operations of a step without second runs.
@@ -72,9 +67,9 @@ impl<'a> Chooser<'a> {
         self.evaluator.events_left.set(self.wanted.effort);
         let (evaluator, model, measure) = (&self.evaluator, &self.measured.model, self.wanted.measure);
         let mut hunt = Hunt { evaluator, model, budget, measure, best: None, sound: true };
-        let choice = hunt.choose(&self.without)?;
+        let choice = hunt.choose(&self.measured.without)?;
         let least = choice.is_none().then(|| Bytes(model.least_peak().max(0) as u64));
-        let (without, with_all) = (self.without.clone(), self.with_all.clone());
+        let (without, with_all) = (self.measured.without.clone(), self.with_all.clone());
         Ok(Answer { choice, without, with_all, least, step_flops: self.measured.step_flops })
     }
 
@@ -84,7 +79,7 @@ impl<'a> Chooser<'a> {
     /// # Errors
     /// A choice that cannot be planned.
     pub fn curve(&self, points: u64) -> Result<Vec<(Bytes, Choice)>, ChooseError> {
-        let most = self.without.by(self.wanted.measure).0;
+        let most = self.measured.without.by(self.wanted.measure).0;
         let least = self.measured.model.least_peak().max(0) as u64;
         let mut curve: Vec<(Bytes, Choice)> = Vec::new();
         for point in 0..=points {
@@ -149,19 +144,19 @@ impl Hunt<'_> {
         while let Some(chosen) = next.take().filter(|_| self.evaluator.events_left.get() > 0) {
             let live = self.model.peak(&chosen);
             let peaks = self.look_at(&chosen)?;
-            if peaks.within(self.budget, self.measure) {
+            if self.is_within(&peaks) {
                 holding = Some(bound);
                 break;
             }
             let early = self.model.cheapest(bound, among, Prefer::Early).filter(|early| *early != chosen);
             if let Some(early) = early
-                && self.look_at(&early)?.within(self.budget, self.measure)
+                && self.holds(&early)?
             {
                 holding = Some(bound);
                 break;
             }
             failing = bound;
-            let excess = if peaks.fits { peaks.by(self.measure).0 as i64 - budget } else { 0 };
+            let excess = peaks.filter(|peaks| peaks.fits).map_or(0, |peaks| peaks.by(self.measure).0 as i64 - budget);
             // where the peak is within the budget but the run does not fit, a little less is tried
             bound = (bound - excess.max(bound / 256).max(512)).min(live - 1);
             next = self.model.cheapest(bound, among, Prefer::Late);
@@ -170,7 +165,7 @@ impl Hunt<'_> {
         while failing - holding > budget / 256 && self.evaluator.events_left.get() > 0 {
             let middle = holding + (failing - holding) / 2;
             let Some(chosen) = self.model.cheapest(middle, among, Prefer::Late) else { break };
-            match self.look_at(&chosen)?.within(self.budget, self.measure) {
+            match self.holds(&chosen)? {
                 true => holding = middle,
                 false => failing = middle,
             }
@@ -187,21 +182,31 @@ impl Hunt<'_> {
             if self.evaluator.events_left.get() == 0 {
                 return Ok(false);
             }
-            if self.look_at(&chosen)?.within(self.budget, self.measure) {
+            if self.holds(&chosen)? {
                 return Ok(true);
             }
         }
         Ok(true)
     }
 
-    /// The full plan of a set; kept if it is the cheapest so far that is within the budget.
-    fn look_at(&mut self, chosen: &[usize]) -> Result<Peaks, PlanError> {
+    fn is_within(&self, peaks: &Option<Peaks>) -> bool {
+        peaks.as_ref().is_some_and(|peaks| peaks.within(self.budget, self.measure))
+    }
+
+    /// Whether the full plan of a set is within the budget.
+    fn holds(&mut self, chosen: &[usize]) -> Result<bool, PlanError> {
+        let peaks = self.look_at(chosen)?;
+        Ok(self.is_within(&peaks))
+    }
+
+    /// The full plan of a set, unless PyTorch refuses it; kept if it is the cheapest so far that is within the budget.
+    fn look_at(&mut self, chosen: &[usize]) -> Result<Option<Peaks>, PlanError> {
         let paths = chosen.iter().map(|number| self.model.candidates[*number].path.clone()).collect();
-        let peaks = self.evaluator.peaks_if_run(Checkpointing::Modules(paths))?;
-        self.sound &= self.model.peak(chosen) <= peaks.live;
+        let peaks = self.evaluator.peaks(Checkpointing::Modules(paths))?;
+        self.sound &= peaks.as_ref().is_none_or(|peaks| self.model.peak(chosen) <= peaks.live);
         let cost = self.model.cost(chosen);
         let cheaper = self.best.as_ref().is_none_or(|(best, _)| cost < self.model.cost(best));
-        if cheaper && peaks.within(self.budget, self.measure) {
+        if let Some(peaks) = peaks.as_ref().filter(|_| cheaper && self.is_within(&peaks)) {
             self.best = Some((chosen.to_vec(), peaks.clone()));
         }
         Ok(peaks)

@@ -38,15 +38,13 @@ struct Case {
 /// Every set with its cost and peaks, and how many sets the model's peak is above.
 fn all_sets(case: &Case, gpu: &Gpu) -> Vec<(u64, u64, u64, bool)> {
     let (model, run) = (&case.model, &case.run);
-    let evaluator = Evaluator { model, run, gpu, emulation: Emulation::RECORDS, events_left: u64::MAX.into() };
-    let without_cache = evaluator.run_without_cache();
+    let evaluator = Evaluator::new(model, run.clone(), gpu, Emulation::RECORDS, u64::MAX).expect("a plan");
     let only = case.only.map(|pattern| regex::Regex::new(pattern).expect("a pattern"));
-    let measured = measure(&evaluator, &evaluator.without_cache(&without_cache), case.granularity, only.as_ref())
-        .expect("a model");
+    let measured = measure(&evaluator, case.granularity, only.as_ref()).expect("a model");
     let sets = measured.model.all_within(i64::MAX, u64::MAX, 20_000).expect("few candidates");
     let peaks = |chosen: &Vec<usize>| {
         let paths = chosen.iter().map(|number| measured.model.candidates[*number].path.clone()).collect();
-        let peaks = evaluator.peaks(Checkpointing::Modules(paths)).expect("a plan");
+        let peaks = evaluator.peaks(Checkpointing::Modules(paths)).expect("a plan").expect("PyTorch runs it");
         let live = measured.model.peak(chosen);
         if live > peaks.live {
             let names: Vec<_> = chosen.iter().map(|number| &measured.model.candidates[*number].path).collect();
