@@ -1,11 +1,13 @@
 //! The command line: what can be written, and what each word means.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use planner::bytes::Bytes;
+use planner::checkpoint::{Form, Granularity, Measure};
 use planner::graph::{Lora, QuantizedType};
 use planner::read::run_file::{Kernel, Wishes};
 use planner::run::{
@@ -248,11 +250,11 @@ pub struct CheckpointArguments {
     #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "budget", help_heading = "Choice")]
     pub headroom: Option<f64>,
     /// The peak that the budget is for
-    #[arg(long, value_enum, default_value_t = Measured::Reserved, help_heading = "Choice")]
-    pub measure: Measured,
+    #[arg(long, value_parser = one_of(Measure::ALL), default_value_t = Measure::Reserved, help_heading = "Choice")]
+    pub measure: Measure,
     /// Whole blocks, or any module within them too
-    #[arg(long, value_enum, default_value_t = Grain::Module, help_heading = "Choice")]
-    pub granularity: Grain,
+    #[arg(long, value_parser = one_of(Granularity::ALL), default_value_t = Granularity::Module, help_heading = "Choice")]
+    pub granularity: Granularity,
     /// Choose only among modules whose paths this regular expression matches
     #[arg(long, value_name = "REGEX", help_heading = "Choice")]
     pub only: Option<Pattern>,
@@ -260,30 +262,8 @@ pub struct CheckpointArguments {
     #[arg(long, conflicts_with = "emit", help_heading = "Choice")]
     pub curve: bool,
     /// Write the code that applies the choice, or a file for `memplan plan --checkpoint @FILE`
-    #[arg(long, value_enum, help_heading = "Choice")]
-    pub emit: Option<Emit>,
-}
-
-/// Which peak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Measured {
-    Reserved,  // what the allocator takes from the GPU
-    Allocated, // what tensors take
-}
-
-/// How small the modules may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Grain {
-    Block,
-    Module,
-}
-
-/// In which form a choice is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Emit {
-    Torch,
-    Transformers,
-    File,
+    #[arg(long, value_parser = one_of(Form::ALL), help_heading = "Choice")]
+    pub emit: Option<Form>,
 }
 
 /// `memplan inspect`.
@@ -374,6 +354,14 @@ fn ddp(words: &str) -> Result<Parallel, ParallelError> {
 /// The words of `--fsdp`.
 fn fsdp(words: &str) -> Result<Parallel, ParallelError> {
     Parallel::fsdp(words)
+}
+
+/// One of the words of a choice; help and errors list them.
+fn one_of<T>(choices: &[(&'static str, T)]) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(choices.iter().map(|(word, _)| *word)).try_map(|word| word.parse())
 }
 
 /// A share such as `5%`.

@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use planner::bytes::Bytes;
-use planner::checkpoint::{self, Chooser, Granularity, Measure, Wanted};
+use planner::checkpoint::{Chooser, Wanted};
 use planner::plan::capacity;
 use planner::report::checkpoint as report;
 
-use crate::arguments::{CheckpointArguments, Emit, Format, Grain, Measured};
+use crate::arguments::{CheckpointArguments, Format};
 use crate::failure::Failure;
 use crate::plan::{asked, coloured};
 use crate::{DOES_NOT_FIT, FITS, output};
@@ -27,14 +27,8 @@ pub fn run(arguments: CheckpointArguments) -> Result<ExitCode, Failure> {
         }
     };
     let wanted = Wanted {
-        measure: match arguments.measure {
-            Measured::Reserved => Measure::Reserved,
-            Measured::Allocated => Measure::Allocated,
-        },
-        granularity: match arguments.granularity {
-            Grain::Block => Granularity::Block,
-            Grain::Module => Granularity::Module,
-        },
+        measure: arguments.measure,
+        granularity: arguments.granularity,
         only: arguments.only.map(|pattern| pattern.0),
         ..Wanted::within(budget)
     };
@@ -51,17 +45,9 @@ pub fn run(arguments: CheckpointArguments) -> Result<ExitCode, Failure> {
     let code = if answer.choice.is_some() { FITS } else { DOES_NOT_FIT };
     let asked = report::Asked { model: &model, run: &run, gpu: &gpu, wanted: &wanted };
     match (arguments.emit, &answer.choice, arguments.run.format) {
-        (Some(form), Some(choice), _) => output::print(&report::emit(&asked, choice, emitted(form))),
+        (Some(form), Some(choice), _) => output::print(&report::emit(&asked, choice, form)),
         (_, _, Format::Json) => output::print_json(&report::json(&asked, &answer)),
         _ => output::print(&coloured(&report::text(&asked, &answer))),
     }?;
     Ok(ExitCode::from(code))
-}
-
-fn emitted(form: Emit) -> checkpoint::Form {
-    match form {
-        Emit::Torch => checkpoint::Form::Torch,
-        Emit::Transformers => checkpoint::Form::Transformers,
-        Emit::File => checkpoint::Form::File,
-    }
 }

@@ -9,6 +9,7 @@
 pub mod allocate;
 pub mod bytes;
 pub mod checkpoint;
+pub mod choices;
 pub mod dtype;
 pub mod graph;
 mod interpret;

@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::bytes::Bytes;
+use crate::choices::{UnknownChoice, choices};
 use crate::dtype::Dtype;
 use crate::graph::{Checkpointing, Lora, Origin, Parameter, QuantizedType};
 use crate::lower::kernels::attention::Backend;
@@ -137,51 +138,6 @@ pub enum ZeroGrad {
     BeforeForward,
     /// Before the backward pass: they live through the next forward pass as well.
     BeforeBackward,
-}
-
-/// A word that names none of the choices.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{word}` is no {what}: it is one of {choices}")]
-pub struct UnknownChoice {
-    /// What was to be chosen.
-    pub what: &'static str,
-    /// What was given.
-    pub word: String,
-    /// What could be given.
-    pub choices: String,
-}
-
-/// The words of an enum of choices.
-macro_rules! choices {
-    ($type:ty, $what:literal, $($word:literal => $value:expr),+ $(,)?) => {
-        impl $type {
-            /// Every choice with its word.
-            pub const ALL: &[(&'static str, $type)] = &[$(($word, $value)),+];
-
-            /// Its word.
-            pub fn word(self) -> &'static str {
-                Self::ALL.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = UnknownChoice;
-
-            fn from_str(word: &str) -> Result<Self, UnknownChoice> {
-                let folded = word.to_ascii_lowercase().replace('_', "-");
-                Self::ALL.iter().find(|(known, _)| *known == folded).map(|(_, value)| *value).ok_or_else(|| {
-                    let words: Vec<&str> = Self::ALL.iter().map(|(word, _)| *word).collect();
-                    UnknownChoice { what: $what, word: word.to_owned(), choices: words.join(", ") }
-                })
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.word())
-            }
-        }
-    };
 }
 
 choices!(Mode, "mode", "train" => Mode::Train, "infer" => Mode::Infer, "generate" => Mode::Generate,

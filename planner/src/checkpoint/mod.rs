@@ -20,6 +20,7 @@ pub use evaluate::Peaks;
 pub use search::Chooser;
 
 use crate::bytes::Bytes;
+use crate::choices::choices;
 use crate::graph::Checkpointing;
 use crate::plan::PlanError;
 use crate::read::gpus::Gpu;
@@ -36,6 +37,8 @@ pub enum Measure {
     Allocated,
 }
 
+choices!(Measure, "peak", "reserved" => Measure::Reserved, "allocated" => Measure::Allocated);
+
 /// How small the modules may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Granularity {
@@ -45,6 +48,8 @@ pub enum Granularity {
     #[default]
     Module,
 }
+
+choices!(Granularity, "granularity", "block" => Granularity::Block, "module" => Granularity::Module);
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -131,6 +136,8 @@ pub enum Form {
     /// A path a line, as `--checkpoint @FILE` reads it.
     File,
 }
+
+choices!(Form, "form", "torch" => Form::Torch, "transformers" => Form::Transformers, "file" => Form::File);
 
 /// Chooses the modules to checkpoint.
 ///

@@ -16,7 +16,8 @@ use serde::Deserialize;
 use super::spec::syntax::{Function, Position};
 use super::spec::{self, SpecError};
 use super::specs;
-use crate::run::{OptimizerChoice, UnknownChoice};
+use crate::choices::UnknownChoice;
+use crate::run::OptimizerChoice;
 
 /// The value of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]

@@ -126,7 +126,7 @@ pub struct Wishes {
 pub struct Kernel(pub Option<Backend>);
 
 impl FromStr for Kernel {
-    type Err = crate::run::UnknownChoice;
+    type Err = crate::choices::UnknownChoice;
 
     fn from_str(word: &str) -> Result<Kernel, Self::Err> {
         parse_kernel(word).map(Kernel)

@@ -30,7 +30,7 @@ pub fn text(asked: &Asked<'_>, answer: &Answer) -> String {
     let mut text = verdict(wanted, answer);
     let size = size(asked);
     text.push_str(&format!("\nmodel  {}: {}\nrun    {size}, {}\n", model.name, model.architecture, run.optimizer));
-    text.push_str(&format!("gpu    {}\nbudget {budget} {}\n\n", gpu.name, word(wanted.measure)));
+    text.push_str(&format!("gpu    {}\nbudget {budget} {}\n\n", gpu.name, wanted.measure.word()));
     let row = |name: &str, peaks: &Peaks| [name.to_owned(), peaks.allocated.to_string(), peaks.reserved.to_string()];
     let mut rows = vec![["", "peak allocated", "peak reserved"].map(str::to_owned)];
     rows.push(row("without checkpoints", &answer.without));
@@ -53,13 +53,6 @@ fn size(asked: &Asked<'_>) -> String {
     format!("batch {}, seq {}", run.batch, run.seq)
 }
 
-fn word(measure: Measure) -> &'static str {
-    match measure {
-        Measure::Reserved => "reserved",
-        Measure::Allocated => "allocated",
-    }
-}
-
 fn verdict(wanted: &Wanted, answer: &Answer) -> String {
     let (budget, measure) = (wanted.budget, wanted.measure);
     let Some(choice) = &answer.choice else {
@@ -70,11 +63,11 @@ fn verdict(wanted: &Wanted, answer: &Answer) -> String {
         return format!(
             "does not fit: within {budget} no choice was found; without checkpoints {without} are \
              {0}{all}, and below {least} no choice gets\n",
-            word(measure)
+            measure.word()
         );
     };
     if choice.modules.is_empty() {
-        return format!("fits: without checkpoints, {} {} of {budget}\n", choice.peaks.by(measure), word(measure));
+        return format!("fits: without checkpoints, {} {} of {budget}\n", choice.peaks.by(measure), measure.word());
     }
     let share = percent(choice.recompute_flops, answer.step_flops);
     let proof = if choice.optimal {
@@ -86,7 +79,7 @@ fn verdict(wanted: &Wanted, answer: &Answer) -> String {
     format!(
         "fits: {} {} of {budget}, with {} modules checkpointed; {share} more operations a step\n{proof}\n",
         choice.peaks.by(measure),
-        word(measure),
+        measure.word(),
         choice.modules.len()
     )
 }
@@ -116,7 +109,7 @@ fn modules(choice: &Choice, step_flops: u64) -> String {
 
 /// The trade-off for people.
 pub fn curve(points: &[(Bytes, Choice)], measure: Measure, step_flops: u64) -> String {
-    let mut rows = vec![["budget", word(measure), "operations", "modules", ""].map(str::to_owned)];
+    let mut rows = vec![["budget", measure.word(), "operations", "modules", ""].map(str::to_owned)];
     rows.extend(points.iter().map(|(budget, choice)| {
         let proof = if choice.optimal { "least" } else { "" };
         let share = format!("+{}", percent(choice.recompute_flops, step_flops));
@@ -197,7 +190,7 @@ pub fn json(asked: &Asked<'_>, answer: &Answer) -> JsonAnswer {
     JsonAnswer {
         fits: answer.choice.is_some(),
         budget: asked.wanted.budget.0,
-        measure: word(asked.wanted.measure),
+        measure: asked.wanted.measure.word(),
         choice: answer.choice.as_ref().map(JsonChoice::from),
         step_flops: answer.step_flops,
         without: (&answer.without).into(),
@@ -228,7 +221,7 @@ pub fn emit(asked: &Asked<'_>, choice: &Choice, form: Form) -> String {
         size(asked),
         choice.peaks.by(asked.wanted.measure),
         asked.wanted.budget,
-        word(asked.wanted.measure)
+        asked.wanted.measure.word()
     );
     if form == Form::File {
         return paths.iter().fold(remark, |text, path| text + path + "\n");

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::UnknownChoice;
+use crate::choices::choices;
 use crate::graph::{Lora, QuantizedType};
 
 /// A regular expression over the full names of parameters.
@@ -96,26 +96,5 @@ impl fmt::Display for Lora {
     }
 }
 
-impl QuantizedType {
-    /// Every form with its word.
-    pub const ALL: [(&str, QuantizedType); 3] =
-        [("nf4", QuantizedType::Nf4), ("fp4", QuantizedType::Fp4), ("int8", QuantizedType::Int8)];
-}
-
-impl FromStr for QuantizedType {
-    type Err = UnknownChoice;
-
-    fn from_str(word: &str) -> Result<QuantizedType, UnknownChoice> {
-        let known = QuantizedType::ALL.into_iter().find(|(known, _)| word.eq_ignore_ascii_case(known));
-        known.map(|(_, form)| form).ok_or_else(|| {
-            let words: Vec<&str> = QuantizedType::ALL.iter().map(|(word, _)| *word).collect();
-            UnknownChoice { what: "quantised form", word: word.to_owned(), choices: words.join(", ") }
-        })
-    }
-}
-
-impl fmt::Display for QuantizedType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(QuantizedType::ALL.iter().find(|(_, form)| form == self).map_or("", |(word, _)| word))
-    }
-}
+choices!(QuantizedType, "quantised form", "nf4" => QuantizedType::Nf4, "fp4" => QuantizedType::Fp4,
+    "int8" => QuantizedType::Int8);

@@ -1,0 +1,48 @@
+//! Enums of choices, each with its word.
+
+/// A word that names none of the choices.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{word}` is no {what}: it is one of {choices}")]
+pub struct UnknownChoice {
+    /// What was to be chosen.
+    pub what: &'static str,
+    /// What was given.
+    pub word: String,
+    /// What could be given.
+    pub choices: String,
+}
+
+/// The words of an enum of choices.
+macro_rules! choices {
+    ($type:ty, $what:literal, $($word:literal => $value:expr),+ $(,)?) => {
+        impl $type {
+            /// Every choice with its word.
+            pub const ALL: &[(&'static str, $type)] = &[$(($word, $value)),+];
+
+            /// Its word.
+            pub fn word(self) -> &'static str {
+                Self::ALL.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
+            }
+        }
+
+        impl std::str::FromStr for $type {
+            type Err = $crate::choices::UnknownChoice;
+
+            fn from_str(word: &str) -> Result<Self, Self::Err> {
+                let folded = word.to_ascii_lowercase().replace('_', "-");
+                Self::ALL.iter().find(|(known, _)| *known == folded).map(|(_, value)| *value).ok_or_else(|| {
+                    let words: Vec<&str> = Self::ALL.iter().map(|(word, _)| *word).collect();
+                    $crate::choices::UnknownChoice { what: $what, word: word.to_owned(), choices: words.join(", ") }
+                })
+            }
+        }
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.word())
+            }
+        }
+    };
+}
+
+pub(crate) use choices;
