@@ -8,11 +8,10 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use planner::bytes::Bytes;
 use planner::checkpoint::{Form, Granularity, Measure};
-use planner::graph::{Lora, QuantizedType};
+use planner::graph::{Checkpointing, Lora, QuantizedType};
 use planner::read::run_file::{Kernel, Wishes};
 use planner::run::{
     Attention, Mode, OptimizerChoice, Parallel, ParallelError, Pattern, Precision, SavedOperators, ZeroGrad,
-    parse_checkpoint,
 };
 
 use crate::failure::Failure;
@@ -152,9 +151,9 @@ pub struct RunArguments {
     /// Micro-batches of each optimizer step [default: 1]
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Training")]
     accumulate: Option<u64>,
-    /// Checkpoint these modules' calls: none, full (as transformers does), or paths with commas between [default: none]
+    /// Checkpoint these modules: none, full (as transformers does), or paths with commas between, each with what it alone saves: PATH:OP+OP [default: none]
     #[arg(long, value_name = "MODULES", help_heading = "Training")]
-    checkpoint: Option<String>,
+    checkpoint: Option<Checkpointing>,
     /// Checkpoint with use_reentrant=True
     #[arg(long, help_heading = "Training")]
     reentrant: bool,
@@ -305,7 +304,7 @@ impl RunArguments {
             optimizer: self.optimizer.clone(),
             clip: self.clip,
             accumulate: self.accumulate,
-            checkpoint: self.checkpoint.as_deref().map(parse_checkpoint),
+            checkpoint: self.checkpoint.clone(),
             reentrant: self.reentrant.then_some(true),
             use_cache: self.use_cache,
             checkpoint_save: self.checkpoint_save.clone(),

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use planner::graph::Checkpointing;
+use planner::graph::{Checkpointing, Region};
 use planner::plan::{PlanError, compare};
 use planner::read::gpus::{Gpu, GpuCatalogue};
 use planner::read::run_file::{self, Wishes};
 use planner::read::{model, spec::Shelf};
 use planner::report::{Planned, events, json, text};
-use planner::run::Run;
+use planner::run::{Run, UnknownOperator};
 
 use crate::arguments::{Format, PlanArguments, RunArguments};
 use crate::failure::Failure;
@@ -63,13 +63,15 @@ fn compared(model: &model::Model, run: &Run, gpu: &Gpu, format: Format) -> Resul
 
 /// The modules that a file lists, a line each or with commas between: `--checkpoint @FILE`.
 fn checkpoint_file(wishes: &mut Wishes) -> Result<(), Failure> {
-    let Some(Checkpointing::Modules(paths)) = &wishes.checkpoint else { return Ok(()) };
-    let [path] = &paths[..] else { return Ok(()) };
+    let Some(Checkpointing::Modules(regions)) = &wishes.checkpoint else { return Ok(()) };
+    let [Region { path, save: None }] = &regions[..] else { return Ok(()) };
     let Some(path) = path.strip_prefix('@') else { return Ok(()) };
     let text = std::fs::read_to_string(path).map_err(|error| Failure::new(format!("{path}: {error}"), None))?;
     let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    let listed = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|path| !path.is_empty());
-    wishes.checkpoint = Some(Checkpointing::Modules(listed.map(str::to_owned).collect()));
+    let listed = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|region| !region.is_empty());
+    let regions = listed.map(str::parse).collect::<Result<_, _>>();
+    let regions = regions.map_err(|error: UnknownOperator| Failure::new(format!("{path}: {error}"), None))?;
+    wishes.checkpoint = Some(Checkpointing::Modules(regions));
     Ok(())
 }
 

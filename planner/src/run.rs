@@ -1,8 +1,8 @@
 //! A run: what is done with a model. The meaning of each choice is that of the loops in specs/library/loops.yaml.
 
 mod adapters;
+mod checkpoints;
 mod parallel;
-mod saved;
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,8 +15,8 @@ use crate::lower::kernels::attention::Backend;
 use crate::read::quantization::Quantization;
 
 pub use adapters::Pattern;
+pub use checkpoints::{SavedOperators, UnknownOperator};
 pub use parallel::{Ddp, Fsdp, Parallel, ParallelError};
-pub use saved::{SavedOperators, UnknownOperator};
 
 /// What the loop does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -203,24 +203,6 @@ pub fn parse_kernel(word: &str) -> Result<Option<Backend>, UnknownChoice> {
             word: word.to_owned(),
             choices: "auto, flash, efficient, math, cudnn".to_owned(),
         }),
-    }
-}
-
-/// The words of `checkpoint`: `none`, `full`, or the paths of modules with commas between them.
-pub fn parse_checkpoint(words: &str) -> Checkpointing {
-    match words.trim() {
-        "none" | "" => Checkpointing::Off,
-        "full" => Checkpointing::Full,
-        paths => Checkpointing::Modules(paths.split(',').map(|path| path.trim().to_owned()).collect()),
-    }
-}
-
-/// The words of a choice of checkpoints.
-pub fn checkpoint_words(chosen: &Checkpointing) -> String {
-    match chosen {
-        Checkpointing::Off => "none".to_owned(),
-        Checkpointing::Full => "full".to_owned(),
-        Checkpointing::Modules(paths) => paths.join(","),
     }
 }
 
@@ -443,15 +425,7 @@ impl Run {
         if let Some(norm) = self.clip.filter(|norm| !norm.is_finite() || *norm <= 0.0) {
             return Err(RunError::Clip { value: norm.to_string() });
         }
-        if self.reentrant && self.checkpoint == Checkpointing::Off {
-            return Err(RunError::Contradiction("reentrant is a way to checkpoint: give checkpoint too"));
-        }
-        if self.reentrant && matches!(self.parallel, Some(Parallel::Fsdp(_))) {
-            return Err(RunError::Contradiction(
-                "reentrant checkpoints under fsdp are not planned: leave reentrant out",
-            ));
-        }
-        self.check_saved_operators()?;
+        self.check_checkpoints()?;
         self.check_scaler()?;
         if self.lora.is_some() && self.trainable.is_some() {
             return Err(RunError::Contradiction("lora trains its adapters alone: leave trainable out"));
@@ -462,26 +436,6 @@ impl Run {
             ));
         }
         Ok(())
-    }
-
-    /// Selective checkpointing is non-reentrant checkpointing with a policy.
-    fn check_saved_operators(&self) -> Result<(), RunError> {
-        let contradiction = match &self.checkpoint_save {
-            None => return Ok(()),
-            Some(_) if self.checkpoint == Checkpointing::Off => {
-                "checkpoint-save says what checkpointed regions save: give checkpoint too"
-            }
-            Some(_) if self.reentrant => "reentrant checkpoints take no policy: leave checkpoint-save or reentrant out",
-            Some(saved) if saved.contains("_to_copy") && self.offloads() => {
-                "under fsdp with offload, shards come to the device as _to_copy too: leave it out of checkpoint-save"
-            }
-            Some(_) => return Ok(()),
-        };
-        Err(RunError::Contradiction(contradiction))
-    }
-
-    fn offloads(&self) -> bool {
-        matches!(&self.parallel, Some(Parallel::Fsdp(fsdp)) if fsdp.offload)
     }
 
     /// The loss scaler belongs to `amp-fp16` and to nothing else.

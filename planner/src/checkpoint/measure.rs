@@ -12,7 +12,7 @@ use super::evaluate::{Evaluator, Lowered, Peaks};
 use super::model::{Candidate, Model, Needs, Savings};
 use super::profile::{Profile, Window, profile};
 use super::{ChooseError, Granularity};
-use crate::graph::{Checkpointing, Graph, ModuleId};
+use crate::graph::{Checkpointing, Graph, ModuleId, Region};
 use crate::lower::timeline::Timeline;
 use crate::plan::PlanError;
 
@@ -115,7 +115,7 @@ pub(super) fn measure(
 /// no candidate, and goes from the level.
 fn lower_level(evaluator: &Evaluator, level: &mut Vec<Call>) -> Result<Lowered, PlanError> {
     loop {
-        let paths = level.iter().map(|call| call.path.clone()).collect();
+        let paths = level.iter().map(|call| Region::new(&call.path)).collect();
         match evaluator.lower(Checkpointing::Modules(paths)) {
             Err(PlanError::Lower { module, error }) => {
                 let calls = level.len();

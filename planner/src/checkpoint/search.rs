@@ -5,7 +5,7 @@ use super::measure::{Measured, measure};
 use super::model::{Among, Candidate, Model, Prefer};
 use super::{Answer, Choice, ChooseError, Chosen, Measure, Wanted};
 use crate::bytes::Bytes;
-use crate::graph::Checkpointing;
+use crate::graph::{Checkpointing, Region};
 use crate::plan::{Emulation, PlanError};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model as Described;
@@ -50,7 +50,8 @@ impl<'a> Chooser<'a> {
         super::check(run)?;
         let evaluator = Evaluator::new(model, run.clone(), gpu, emulation, wanted.effort)?;
         let measured = measure(&evaluator, wanted.granularity, wanted.only.as_ref())?;
-        let with_all = evaluator.peaks(Checkpointing::Modules(measured.outermost.clone()))?;
+        let with_all = evaluator
+            .peaks(Checkpointing::Modules(measured.outermost.iter().map(|path| Region::new(path)).collect()))?;
         Ok(Chooser { evaluator, wanted, measured, with_all })
     }
 
@@ -201,7 +202,7 @@ impl Hunt<'_> {
 
     /// The full plan of a set, unless PyTorch refuses it; kept if it is the cheapest so far that is within the budget.
     fn look_at(&mut self, chosen: &[usize]) -> Result<Option<Peaks>, PlanError> {
-        let paths = chosen.iter().map(|number| self.model.candidates[*number].path.clone()).collect();
+        let paths = chosen.iter().map(|number| Region::new(&self.model.candidates[*number].path)).collect();
         let peaks = self.evaluator.peaks(Checkpointing::Modules(paths))?;
         self.sound &= peaks.as_ref().is_none_or(|peaks| self.model.peak(chosen) <= peaks.live);
         let cost = self.model.cost(chosen);

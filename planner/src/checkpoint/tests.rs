@@ -6,7 +6,7 @@ use super::evaluate::Evaluator;
 use super::measure::measure;
 use super::{Chooser, Granularity, Measure, Wanted};
 use crate::bytes::Bytes;
-use crate::graph::Checkpointing;
+use crate::graph::{Checkpointing, Region};
 use crate::plan::Emulation;
 use crate::read::gpus::{Gpu, GpuCatalogue};
 use crate::read::model::Model;
@@ -43,7 +43,7 @@ fn all_sets(case: &Case, gpu: &Gpu) -> Vec<(u64, u64, u64, bool)> {
     let measured = measure(&evaluator, case.granularity, only.as_ref()).expect("a model");
     let sets = measured.model.all_within(i64::MAX, u64::MAX, 20_000).expect("few candidates");
     let peaks = |chosen: &Vec<usize>| {
-        let paths = chosen.iter().map(|number| measured.model.candidates[*number].path.clone()).collect();
+        let paths = chosen.iter().map(|number| Region::new(&measured.model.candidates[*number].path)).collect();
         let peaks = evaluator.peaks(Checkpointing::Modules(paths)).expect("a plan").expect("PyTorch runs it");
         let live = measured.model.peak(chosen);
         if live > peaks.live {

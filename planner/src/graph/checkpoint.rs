@@ -8,10 +8,11 @@ use std::rc::Rc;
 use super::call::Given;
 use super::hooked::flatten;
 use super::machine::{Machine, Outcome};
-use super::unroll::Checkpointing;
+use super::unroll::{Checkpointing, Loop, Region};
 use super::value::{Object, Reference, Value};
 use super::{Checkpoint, CheckpointId, ModuleId, ReentrantCall, Step, TensorId};
 use crate::interpret::Semantics;
+use crate::run::SavedOperators;
 
 /// A checkpointed call whose backward is to come, with the references that its frame holds.
 #[derive(Debug)]
@@ -50,36 +51,40 @@ fn aside(value: &Value, tensors: &mut Vec<TensorId>) -> Value {
 
 impl Machine {
     /// Marks the modules whose calls are checkpointed.
-    pub(super) fn choose_checkpoints(&mut self, model: &Rc<Object>, wanted: &Checkpointing) -> Outcome<()> {
-        match wanted {
+    pub(super) fn choose_checkpoints(&mut self, model: &Rc<Object>, wanted: &Loop) -> Outcome<()> {
+        let saved = wanted.checkpoint_save.clone().map(Rc::new);
+        match &wanted.checkpoint {
             Checkpointing::Off => Ok(()),
             Checkpointing::Full => {
-                self.switch_on(&Value::Object(model.clone()));
+                self.switch_on(&Value::Object(model.clone()), &saved);
                 self.input_embedding = first_embedding(&Value::Object(model.clone()));
                 if self.checkpointed.is_empty() {
                     return self.error("the architecture has no layers that transformers can checkpoint");
                 }
                 Ok(())
             }
-            Checkpointing::Modules(paths) => paths.iter().try_for_each(|path| self.checkpoint_module(path, paths)),
+            Checkpointing::Modules(regions) => regions.iter().try_for_each(|region| {
+                let saved = region.save.clone().map(Rc::new).or_else(|| saved.clone());
+                self.checkpoint_module(&region.path, saved, regions)
+            }),
         }
     }
 
     /// transformers 5.17.0, modeling_utils.py, `_set_gradient_checkpointing`: every module that has the switch.
-    fn switch_on(&mut self, value: &Value) {
+    fn switch_on(&mut self, value: &Value, saved: &Option<Rc<SavedOperators>>) {
         match value {
-            Value::Sequence(values) => values.iter().for_each(|value| self.switch_on(value)),
+            Value::Sequence(values) => values.iter().for_each(|value| self.switch_on(value, saved)),
             Value::Object(object) => {
                 let (Some(class), Some(module)) = (&object.class, object.module) else { return };
                 if let Some(switch) = object.attributes.borrow_mut().get_mut("gradient_checkpointing") {
                     *switch = Value::Bool(true);
                 }
                 if class.is_checkpointing_layer {
-                    self.checkpointed.insert(module);
+                    self.checkpointed.insert(module, saved.clone());
                 }
                 for (name, _) in &class.children {
                     let child = object.attributes.borrow().get(name).cloned();
-                    child.iter().for_each(|child| self.switch_on(child));
+                    child.iter().for_each(|child| self.switch_on(child, saved));
                 }
             }
             _ => {}
@@ -95,15 +100,16 @@ impl Machine {
         Ok(())
     }
 
-    fn checkpoint_module(&mut self, path: &str, all: &[String]) -> Outcome<()> {
+    fn checkpoint_module(&mut self, path: &str, saved: Option<Rc<SavedOperators>>, all: &[Region]) -> Outcome<()> {
         let Some(module) = self.modules.iter().position(|module| module.path == path && !path.is_empty()) else {
             return self.error(format!("checkpoint: there is no module `{path}`"));
         };
-        let inside = |outer: &&String| path.strip_prefix(outer.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        let inside = |outer: &&Region| path.strip_prefix(&*outer.path).is_some_and(|rest| rest.starts_with('.'));
         if let Some(outer) = all.iter().find(inside) {
+            let outer = &outer.path;
             return self.error(format!("checkpoint: `{path}` lies within `{outer}`, which is checkpointed as a whole"));
         }
-        self.checkpointed.insert(ModuleId(module as u32));
+        self.checkpointed.insert(ModuleId(module as u32), saved);
         Ok(())
     }
 
@@ -114,9 +120,7 @@ impl Machine {
         module: ModuleId,
         given: &mut Given,
     ) -> Outcome<Option<CheckpointId>> {
-        if !self.checkpointed.contains(&module) {
-            return Ok(None);
-        }
+        let Some(saves) = self.checkpointed.get(&module).cloned() else { return Ok(None) };
         let switched = matches!(object.attributes.borrow().get("gradient_checkpointing"), Some(Value::Bool(true)));
         for (name, value) in &mut given.named {
             if switched && CACHES.contains(&&**name) {
@@ -140,7 +144,7 @@ impl Machine {
             arguments.retain(|tensor| !inputs.contains(tensor));
             ReentrantCall { inputs, ..ReentrantCall::default() }
         });
-        self.checkpoints.push(Checkpoint { module, arguments, reentrant, ..Checkpoint::default() });
+        self.checkpoints.push(Checkpoint { module, arguments, reentrant, saves, ..Checkpoint::default() });
         self.steps.borrow_mut().push(Step::EnterCheckpoint(id));
         self.pending.push(Pending { id, object: object.clone(), module, given });
         Ok(Some(id))

@@ -13,6 +13,7 @@ use crate::interpret::{Frame, Interpreter, Semantics};
 use crate::ops;
 use crate::read::spec::Definition;
 use crate::read::spec::syntax::*;
+use crate::run::SavedOperators;
 
 /// What running code gives.
 pub type Outcome<T> = Result<T, Box<GraphError>>;
@@ -35,8 +36,8 @@ pub struct Machine {
     pub(super) frozen: FxHashSet<TensorId>,
     pub(super) shapes: Vec<Dims>,
     pub(super) ops: Vec<Op>,
-    /// The modules whose calls are checkpointed.
-    pub(super) checkpointed: FxHashSet<ModuleId>,
+    /// The modules whose calls are checkpointed, with the operators whose results those save.
+    pub(super) checkpointed: FxHashMap<ModuleId, Option<Rc<SavedOperators>>>,
     /// Whether they are as `use_reentrant=True` does it.
     pub(super) reentrant: bool,
     /// The module whose output needs a gradient.
@@ -66,7 +67,7 @@ impl Machine {
             frozen: FxHashSet::default(),
             shapes: Vec::new(),
             ops: Vec::new(),
-            checkpointed: FxHashSet::default(),
+            checkpointed: FxHashMap::default(),
             reentrant: false,
             input_embedding: None,
             adapters_from: usize::MAX,

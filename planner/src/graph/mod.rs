@@ -31,10 +31,11 @@ use smallvec::SmallVec;
 
 use crate::dtype::Dtype;
 use crate::ops::Operator;
+use crate::run::SavedOperators;
 
 pub use exchange::{Lora, QuantizedType};
 pub use stored::{Choice, Loading, Piece, Role, StoredLayers, Which};
-pub use unroll::{AUTOCAST, Checkpointing, Loop, READS_ZEROS, RECORDS, unroll};
+pub use unroll::{AUTOCAST, Checkpointing, Loop, READS_ZEROS, RECORDS, Region, unroll};
 
 /// Sizes of a tensor's dimensions, outermost first.
 pub type Dims = SmallVec<[u64; 5]>;
@@ -86,6 +87,8 @@ pub struct Checkpoint {
     pub arguments: Vec<TensorId>,
     /// What autograd sees of a reentrant call; None of a non-reentrant one, which it sees through.
     pub reentrant: Option<ReentrantCall>,
+    /// The operators whose results it saves; None where no policy is given.
+    pub saves: Option<Rc<SavedOperators>>,
     /// The second run of the module's forward. Regions run again in the reverse of their order, each before the one
     /// before it: what the first run left in Python's objects (a cache) is as it will be then.
     pub recompute: Vec<Step>,

@@ -11,6 +11,7 @@ use super::{Graph, GraphError, Lora, Origin, QuantizedType, StoredLayers};
 use crate::dtype::Dtype;
 use crate::interpret::{Interpreter, Semantics};
 use crate::read::spec::{Architecture, Family};
+use crate::run::SavedOperators;
 
 /// What the loop of a run is told: entries of `run` in specs/library/loops.yaml.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +28,8 @@ pub struct Loop {
     pub attention: String,
     /// Which modules' calls are checkpointed.
     pub checkpoint: Checkpointing,
+    /// The operators whose results checkpointed calls save, where their region says nothing else.
+    pub checkpoint_save: Option<SavedOperators>,
     /// Whether checkpoints are reentrant.
     pub reentrant: bool,
     /// How linear layers are quantised, and whether their scales are as well.
@@ -45,8 +48,24 @@ pub enum Checkpointing {
     Off,
     /// Those that transformers' `gradient_checkpointing_enable()` checkpoints.
     Full,
-    /// These, by their paths.
-    Modules(Vec<String>),
+    /// These.
+    Modules(Vec<Region>),
+}
+
+/// A module whose calls are checkpointed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Its path.
+    pub path: String,
+    /// What its calls save; None where they save what all others do.
+    pub save: Option<SavedOperators>,
+}
+
+impl Region {
+    /// A module that saves what all others do.
+    pub fn new(path: &str) -> Region {
+        Region { path: path.to_owned(), save: None }
+    }
 }
 
 /// Builds the model and unrolls its loop.
@@ -117,7 +136,7 @@ impl Machine {
         }
         if wanted.training {
             self.reentrant = wanted.reentrant;
-            self.choose_checkpoints(model, &wanted.checkpoint)?;
+            self.choose_checkpoints(model, wanted)?;
         }
         self.number(model);
         self.steps.borrow_mut().clear();

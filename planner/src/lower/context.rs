@@ -45,8 +45,6 @@ pub struct Settings {
     pub cub: Option<super::kernels::cub::Architecture>,
     /// The attention kernel asked for.
     pub attention_kernel: Option<super::kernels::attention::Backend>,
-    /// The operators whose results checkpointed regions save, if they save any.
-    pub saved_operators: Option<crate::run::SavedOperators>,
     /// How the run is spread over several GPUs, if it is.
     pub parallel: Option<crate::run::Parallel>,
     /// The names of the parameters that are trained; all where None is given.

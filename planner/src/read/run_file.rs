@@ -22,7 +22,7 @@ use crate::graph::{Checkpointing, Lora, QuantizedType};
 use crate::lower::kernels::attention::Backend;
 use crate::run::{
     Attention, Mode, OptimizerChoice, Parallel, Pattern, Precision, Run, RunError, SavedOperators, ZeroGrad,
-    parse_checkpoint, parse_kernel,
+    parse_kernel,
 };
 
 /// The longest run file that is read, in bytes.
@@ -306,10 +306,14 @@ fn checkpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Check
         Word(String),
         Paths(Vec<String>),
     }
-    Ok(Option::<Written>::deserialize(deserializer)?.map(|written| match written {
-        Written::Word(word) => parse_checkpoint(&word),
-        Written::Paths(paths) => Checkpointing::Modules(paths),
-    }))
+    let chosen = match Option::<Written>::deserialize(deserializer)? {
+        None => return Ok(None),
+        Some(Written::Word(word)) => word.parse(),
+        Some(Written::Paths(paths)) => {
+            paths.iter().map(|path| path.parse()).collect::<Result<_, _>>().map(Checkpointing::Modules)
+        }
+    };
+    chosen.map(Some).map_err(D::Error::custom)
 }
 
 /// `mm,addmm`, or a list of names.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{LARGEST, Planned, key};
 use crate::bytes::Bytes;
 use crate::graph::QuantizedType;
-use crate::run::{Mode, checkpoint_words, kernel_word};
+use crate::run::{Mode, kernel_word};
 
 /// The version of [`Report`]: another number means that a key changed its name or meaning.
 pub const SCHEMA: u32 = 1;
@@ -238,7 +238,7 @@ fn run(planned: &Planned<'_>) -> RunReport {
         clip: run.clip.filter(|_| run.mode == Mode::Train),
         accumulate: (run.mode == Mode::Train).then_some(run.accumulate),
         parallel: run.parallel.as_ref().map(|parallel| parallel.words()),
-        checkpoint: (run.mode == Mode::Train).then(|| checkpoint_words(&run.checkpoint)),
+        checkpoint: (run.mode == Mode::Train).then(|| run.checkpoint.to_string()),
         reentrant: run.reentrant,
         use_cache: run.use_cache,
         checkpoint_save: run.checkpoint_save.as_ref().map(|saved| saved.to_string()),

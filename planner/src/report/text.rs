@@ -11,7 +11,7 @@ use crate::allocate::PhaseFigures;
 use crate::bytes::Bytes;
 use crate::graph::{Checkpointing, QuantizedType};
 use crate::read::quote;
-use crate::run::{Attention, Mode, checkpoint_words, kernel_word};
+use crate::run::{Attention, Mode, kernel_word};
 use crate::schedule::Phase;
 
 use Align::{Left, Right};
@@ -80,7 +80,7 @@ fn subject(planned: &Planned<'_>) -> String {
     }
     if run.mode == Mode::Train && run.checkpoint != Checkpointing::Off {
         let way = if run.reentrant { ", reentrant" } else { "" };
-        words.push(format!("checkpoint {}{way}", quote::cut(&checkpoint_words(&run.checkpoint))));
+        words.push(format!("checkpoint {}{way}", quote::cut(&run.checkpoint.to_string())));
         words.extend(run.checkpoint_save.as_ref().map(|saved| format!("save {}", quote::cut(&saved.to_string()))));
     }
     if run.mode == Mode::Train {

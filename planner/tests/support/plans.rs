@@ -9,7 +9,7 @@ use planner::plan::{Emulation, Plan, plan_with};
 use planner::read::gpus::{Gpu, GpuCatalogue};
 use planner::read::model::Model;
 use planner::read::spec::Shelf;
-use planner::run::{Attention, Mode, OptimizerChoice, Parallel, Run, SavedOperators, parse_checkpoint, parse_kernel};
+use planner::run::{Attention, Mode, OptimizerChoice, Parallel, Run, SavedOperators, parse_kernel};
 use planner::schedule::first_difference;
 use serde_json::Value;
 
@@ -73,9 +73,10 @@ fn parallel(wanted: &Value) -> Option<Parallel> {
 fn checkpointing(wanted: &Value) -> Checkpointing {
     match wanted {
         Value::Array(paths) => {
-            Checkpointing::Modules(paths.iter().map(|path| path.as_str().expect("a path").to_owned()).collect())
+            let region = |path: &Value| path.as_str().expect("a path").parse().expect("a region");
+            Checkpointing::Modules(paths.iter().map(region).collect())
         }
-        word => parse_checkpoint(word.as_str().expect("a word")),
+        word => word.as_str().expect("a word").parse().expect("none or full"),
     }
 }
 

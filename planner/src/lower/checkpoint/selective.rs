@@ -18,6 +18,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::lower::context::{Context, detach};
 use crate::lower::tensor::Tensor;
+use crate::run::SavedOperators;
 use crate::schedule::Category;
 
 /// The operators whose results can be saved, each with the overload that is called, in the order of their names.
@@ -73,12 +74,19 @@ impl Context {
     /// Whether a dispatch mode is on: composite operators then avoid working in place
     /// (aten/src/ATen/TensorSubclassLikeUtils.h, `isTensorSubclassLike`).
     pub(crate) fn dispatches(&self) -> bool {
-        self.settings.saved_operators.is_some() && (self.frame.is_some() || self.recomputation.is_some())
+        self.policy().is_some()
+    }
+
+    /// The operators whose results the region saves that runs now, for the first time or again.
+    fn policy(&self) -> Option<&SavedOperators> {
+        let again = || self.recomputation.as_ref().map(|again| &again.frame);
+        let frame = self.frame.as_ref().or_else(again)?;
+        self.graph.checkpoints[frame.id.index()].saves.as_deref()
     }
 
     /// Whether this operator's results are saved where it runs now.
     pub(crate) fn saves(&self, op: &str) -> bool {
-        self.dispatches() && self.settings.saved_operators.as_ref().is_some_and(|saved| saved.contains(op))
+        self.policy().is_some_and(|saved| saved.contains(op))
     }
 
     /// Runs one operator of ATen, which gives one tensor.

@@ -39,7 +39,6 @@ fn context(choice: &str, vectors: &[(u64, Dtype)]) -> Context {
         autocast: None,
         cub: None,
         attention_kernel: None,
-        saved_operators: None,
         parallel: None,
         trainable: None,
         optimizer: Some(Rc::new(chosen)),

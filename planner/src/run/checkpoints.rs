@@ -1,0 +1,157 @@
+//! The words of `checkpoint` and `checkpoint-save`: which calls are checkpointed, and which operators' results they save.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{Parallel, Run, RunError};
+use crate::graph::{Checkpointing, Region};
+use crate::lower::checkpoint::selective::SAVABLE;
+use crate::read::nearest::nearest;
+
+/// Operators of ATen whose results checkpointed regions save, in the order of their names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedOperators(Vec<(&'static str, &'static str)>);
+
+/// A name of no operator that can be saved.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{word}` is no operator whose result can be saved: the nearest are {nearest}")]
+pub struct UnknownOperator {
+    /// What was given.
+    pub word: String,
+    /// The operators with the nearest names.
+    pub nearest: String,
+}
+
+impl SavedOperators {
+    /// Those of that list; None where it names none.
+    ///
+    /// # Errors
+    /// A name of no operator that can be saved.
+    pub fn of<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Option<SavedOperators>, UnknownOperator> {
+        let mut found = words.into_iter().map(operator).collect::<Result<Vec<_>, _>>()?;
+        found.sort_unstable();
+        found.dedup();
+        Ok(Some(SavedOperators(found)).filter(|saved| !saved.0.is_empty()))
+    }
+
+    /// Whether the operator of that name, without overload, is one of them.
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| *known == name)
+    }
+
+    /// Each as PyTorch's `torch.ops` has it: `aten.mm.default`.
+    pub fn overloads(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|(name, overload)| format!("aten.{name}.{overload}"))
+    }
+}
+
+/// `mm`, `mm.default`, `aten.mm`, `aten.mm.default` or `torch.ops.aten.mm.default`.
+fn operator(word: &str) -> Result<(&'static str, &'static str), UnknownOperator> {
+    let word = word.trim();
+    let short = word.strip_prefix("torch.ops.").unwrap_or(word);
+    let short = short.strip_prefix("aten.").or_else(|| short.strip_prefix("aten::")).unwrap_or(short);
+    let (name, overload) = short.split_once('.').map_or((short, None), |(name, overload)| (name, Some(overload)));
+    let fits = |known: &&(&str, &str)| known.0 == name && overload.is_none_or(|overload| known.1 == overload);
+    SAVABLE.iter().find(fits).copied().ok_or_else(|| {
+        let names = SAVABLE.iter().map(|(name, _)| *name);
+        let full = |near: &str| {
+            SAVABLE.iter().find(|(name, _)| *name == near).map(|(name, overload)| match overload {
+                &"default" => (*name).to_owned(),
+                overload => format!("{name}.{overload}"),
+            })
+        };
+        let nearest: Vec<String> = nearest(name, names).into_iter().filter_map(full).collect();
+        UnknownOperator { word: crate::read::quote::cut(word), nearest: nearest.join(", ") }
+    })
+}
+
+impl FromStr for SavedOperators {
+    type Err = UnknownOperator;
+
+    /// Names with commas between them.
+    fn from_str(text: &str) -> Result<SavedOperators, UnknownOperator> {
+        let found = SavedOperators::of(text.split(','))?;
+        found.ok_or_else(|| UnknownOperator { word: text.to_owned(), nearest: "mm, addmm".to_owned() })
+    }
+}
+
+impl fmt::Display for SavedOperators {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.0.iter().map(|(name, _)| *name).collect();
+        f.write_str(&names.join(","))
+    }
+}
+
+impl FromStr for Region {
+    type Err = UnknownOperator;
+
+    /// `PATH`, or `PATH:OP+OP` with what its calls save.
+    fn from_str(text: &str) -> Result<Region, UnknownOperator> {
+        let (path, save) = match text.split_once(':') {
+            // a file's name may hold anything
+            Some((path, operators)) if !path.starts_with('@') => (path, SavedOperators::of(operators.split('+'))?),
+            _ => (text, None),
+        };
+        Ok(Region { path: path.trim().to_owned(), save })
+    }
+}
+
+impl fmt::Display for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)?;
+        self.save.iter().try_for_each(|saved| write!(f, ":{}", saved.to_string().replace(',', "+")))
+    }
+}
+
+impl FromStr for Checkpointing {
+    type Err = UnknownOperator;
+
+    /// `none`, `full`, or regions with commas between them.
+    fn from_str(words: &str) -> Result<Checkpointing, UnknownOperator> {
+        Ok(match words.trim() {
+            "none" | "" => Checkpointing::Off,
+            "full" => Checkpointing::Full,
+            regions => Checkpointing::Modules(regions.split(',').map(str::parse).collect::<Result<_, _>>()?),
+        })
+    }
+}
+
+impl fmt::Display for Checkpointing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Checkpointing::Off => f.write_str("none"),
+            Checkpointing::Full => f.write_str("full"),
+            Checkpointing::Modules(regions) => {
+                let words: Vec<String> = regions.iter().map(Region::to_string).collect();
+                f.write_str(&words.join(","))
+            }
+        }
+    }
+}
+
+impl Run {
+    /// Checks what is said of checkpoints: a policy is for non-reentrant ones.
+    pub(super) fn check_checkpoints(&self) -> Result<(), RunError> {
+        let regions: &[Region] = if let Checkpointing::Modules(regions) = &self.checkpoint { regions } else { &[] };
+        let mut saved = self.checkpoint_save.iter().chain(regions.iter().filter_map(|region| region.save.as_ref()));
+        let off = self.checkpoint == Checkpointing::Off;
+        let fsdp = if let Some(Parallel::Fsdp(fsdp)) = &self.parallel { Some(fsdp) } else { None };
+        let contradiction = match () {
+            () if self.reentrant && off => "reentrant is a way to checkpoint: give checkpoint too",
+            () if self.reentrant && fsdp.is_some() => {
+                "reentrant checkpoints under fsdp are not planned: leave reentrant out"
+            }
+            () if self.checkpoint_save.is_some() && off => {
+                "checkpoint-save says what checkpointed regions save: give checkpoint too"
+            }
+            () if self.reentrant && saved.clone().next().is_some() => {
+                "reentrant checkpoints take no policy: leave checkpoint-save or reentrant out"
+            }
+            () if fsdp.is_some_and(|fsdp| fsdp.offload) && saved.any(|saved| saved.contains("_to_copy")) => {
+                "under fsdp with offload, shards come to the device as _to_copy too: leave it out of checkpoint-save"
+            }
+            () => return Ok(()),
+        };
+        Err(RunError::Contradiction(contradiction))
+    }
+}
