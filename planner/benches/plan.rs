@@ -49,7 +49,6 @@ fn stages(criterion: &mut Criterion, model: &planner::read::model::Model, run: &
         autocast: None,
         cub: None,
         parallel: None,
-        saved_operators: None,
         attention_kernel: None,
         trainable: None,
         optimizer: Some(adamw.clone()),

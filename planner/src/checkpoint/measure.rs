@@ -9,12 +9,13 @@ use regex::Regex;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::evaluate::{Evaluator, Lowered, Peaks};
-use super::model::{Candidate, Model, Needs, Savings};
+use super::model::{Candidate, Kind, Model, Needs, Savings};
 use super::profile::{Profile, Window, profile};
 use super::{ChooseError, Granularity};
 use crate::graph::{Checkpointing, Graph, ModuleId, Region};
-use crate::lower::timeline::Timeline;
+use crate::lower::timeline::{FxIndexSet, Timeline};
 use crate::plan::PlanError;
+use crate::run::SavedOperators;
 
 /// A run's model, and what was learned on the way.
 pub(super) struct Measured {
@@ -95,15 +96,35 @@ pub(super) fn measure(
     }
     let (mut found, mut workspace) = (Vec::new(), 0);
     for level in &mut levels {
-        let lowered = lower_level(uncached, level)?;
+        let mut regions: Vec<Region> = level.iter().map(|call| Region::new(&call.path)).collect();
+        let lowered = lower_regions(uncached, &mut regions)?;
+        level.retain(|call| regions.iter().any(|region| region.path == call.path));
         let with = profile(&lowered.stream, &lowered.timeline, &candidates);
         workspace = workspace.max(with.outside as i64 - plain.outside as i64);
         let again = second_runs(&lowered);
-        for call in level {
+        let measured = |call: &Call, again: &SecondRuns, with: &Profile| {
             let (flops, takes_workspace) = again.get(&call.module).copied().unwrap_or_default();
-            let profiles = [&given, &plain, &with];
-            found.push(candidate(call, flops / evaluator.steps(), takes_workspace, profiles));
+            candidate(call, flops / evaluator.steps(), takes_workspace, [&given, &plain, with])
+        };
+        let mut of_level: Vec<Candidate> = level.iter().map(|call| measured(call, &again, &with)).collect();
+        if granularity == Granularity::Op {
+            for op in lowered.timeline.savable.iter().map(|(_, op)| *op).collect::<FxIndexSet<_>>() {
+                let saving = |call: &Call| lowered.timeline.savable.contains(&(call.module, op));
+                let region = |call: &Call| Region {
+                    save: SavedOperators::of([op]).ok().flatten().filter(|_| saving(call)),
+                    ..Region::new(&call.path)
+                };
+                let mut regions = level.iter().map(region).collect();
+                let lowered = lower_regions(uncached, &mut regions)?;
+                let (with, again) = (profile(&lowered.stream, &lowered.timeline, &candidates), second_runs(&lowered));
+                for (call, candidate) in level.iter().zip(&mut of_level) {
+                    if regions.iter().any(|region| region.path == call.path && region.save.is_some()) {
+                        candidate.can_save(op, &measured(call, &again, &with));
+                    }
+                }
+            }
         }
+        found.extend(of_level);
     }
     let outermost = levels.first().into_iter().flatten().map(|call| call.path.clone()).collect();
     // what saves nothing helps nowhere
@@ -111,17 +132,17 @@ pub(super) fn measure(
     Ok(Measured { model: Model { workspace, ..model(found, &given) }, without, step_flops, outermost })
 }
 
-/// Lowers with all calls of a level checkpointed. PyTorch refuses what saves other tensors in its second run: such a call is
-/// no candidate, and goes from the level.
-fn lower_level(evaluator: &Evaluator, level: &mut Vec<Call>) -> Result<Lowered, PlanError> {
+/// Lowers with these regions. Of what PyTorch refuses, because the second run saves or calls other than the first, the set
+/// of what is saved goes; where that is refused as well, the region.
+fn lower_regions(evaluator: &Evaluator, regions: &mut Vec<Region>) -> Result<Lowered, PlanError> {
     loop {
-        let paths = level.iter().map(|call| Region::new(&call.path)).collect();
-        match evaluator.lower(Checkpointing::Modules(paths)) {
+        match evaluator.lower(Checkpointing::Modules(regions.clone())) {
             Err(PlanError::Lower { module, error }) => {
-                let calls = level.len();
-                level.retain(|call| !lies_in(&module, &call.path));
-                if level.len() == calls {
+                let Some(place) = regions.iter().position(|region| lies_in(&module, &region.path)) else {
                     return Err(PlanError::Lower { module, error });
+                };
+                if regions[place].save.take().is_none() {
+                    regions.remove(place);
                 }
             }
             lowered => return lowered,
@@ -130,9 +151,11 @@ fn lower_level(evaluator: &Evaluator, level: &mut Vec<Call>) -> Result<Lowered, 
 }
 
 /// What the second runs of each module compute, and whether they ask for the workspace that stays.
-fn second_runs(lowered: &Lowered) -> FxHashMap<ModuleId, (u64, bool)> {
+type SecondRuns = FxHashMap<ModuleId, (u64, bool)>;
+
+fn second_runs(lowered: &Lowered) -> SecondRuns {
     let Timeline { recomputed, uses_blas_lt, .. } = &lowered.timeline;
-    let mut runs: FxHashMap<ModuleId, (u64, bool)> = FxHashMap::default();
+    let mut runs = SecondRuns::default();
     for ((run, flops), uses) in lowered.graph.checkpoints.iter().zip(recomputed).zip(uses_blas_lt) {
         let (all, takes) = runs.entry(run.module).or_default();
         *all += flops;
@@ -169,6 +192,7 @@ fn candidate(call: &Call, cost: u64, takes_workspace: bool, [given, plain, with]
     Candidate {
         takes_workspace,
         is_block: call.is_block,
+        kinds: Vec::new(),
         path: call.path.clone(),
         from: call.enter,
         to: call.exit,
@@ -178,6 +202,19 @@ fn candidate(call: &Call, cost: u64, takes_workspace: bool, [given, plain, with]
             forward: need(|window| &window.forward, |window| &window.at_forward),
             backward: need(|window| &window.backward, |window| &window.at_backward) - lagging,
         },
+    }
+}
+
+impl Candidate {
+    /// Adds a kind of operator whose results it can save, by its figures where all candidates save that kind alone. What
+    /// computes nothing is no kind: holding it spares nothing.
+    fn can_save(&mut self, op: &'static str, saving: &Candidate) {
+        let spares = self.cost.saturating_sub(saving.cost);
+        if spares > 0 {
+            self.kinds.push(Kind { op, spares, holds: self.saves.less(saving.saves) });
+            self.needs = self.needs.at_most(saving.needs);
+            self.takes_workspace &= saving.takes_workspace;
+        }
     }
 }
 

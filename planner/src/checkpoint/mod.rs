@@ -21,7 +21,7 @@ pub use search::Chooser;
 
 use crate::bytes::Bytes;
 use crate::choices::choices;
-use crate::graph::Checkpointing;
+use crate::graph::{Checkpointing, Region};
 use crate::plan::PlanError;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
@@ -47,9 +47,12 @@ pub enum Granularity {
     /// Any module that gives tensors.
     #[default]
     Module,
+    /// Whole blocks, each with the operators whose results it saves (selective checkpointing); others are computed again.
+    Op,
 }
 
-choices!(Granularity, "granularity", "block" => Granularity::Block, "module" => Granularity::Module);
+choices!(Granularity, "granularity", "block" => Granularity::Block, "module" => Granularity::Module,
+    "op" => Granularity::Op);
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -77,8 +80,8 @@ impl Wanted {
 /// A module that is checkpointed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chosen {
-    /// Its path.
-    pub path: String,
+    /// Its path, and the operators whose results it saves.
+    pub region: Region,
     /// Bytes that are not alive after its forward and before its backward.
     pub saves: Bytes,
     /// Operations that its second runs compute, in a step.

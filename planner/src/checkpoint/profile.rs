@@ -49,9 +49,19 @@ pub(super) fn profile(stream: &Stream, timeline: &Timeline, candidates: &FxHashS
     let mut reader =
         Reader { profile: Profile::default(), sequences: Vec::new(), place: Place::Outside, live: 0, candidates };
     let mut marks = timeline.marks.iter().peekable();
+    // a call ends when its caller has let go of what its result takes the place of
+    let mut ended: Vec<Mark> = Vec::new();
     for (number, event) in stream.events.iter().enumerate() {
         while let Some((_, mark)) = marks.next_if(|(at, _)| *at <= number) {
+            if matches!(mark, Mark::Exit(..)) {
+                ended.push(*mark);
+                continue;
+            }
+            ended.drain(..).for_each(|mark| reader.mark(mark));
             reader.mark(*mark);
+        }
+        if !matches!(event, Event::Free(_)) {
+            ended.drain(..).for_each(|mark| reader.mark(mark));
         }
         match event {
             Event::Allocate(id) => reader.live += rounded(stream.allocations[id.index()].bytes.0),
@@ -60,7 +70,7 @@ pub(super) fn profile(stream: &Stream, timeline: &Timeline, candidates: &FxHashS
         }
         reader.note();
     }
-    marks.for_each(|(_, mark)| reader.mark(*mark));
+    ended.iter().chain(marks.map(|(_, mark)| mark)).for_each(|mark| reader.mark(*mark));
     reader.profile
 }
 

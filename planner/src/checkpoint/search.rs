@@ -2,7 +2,7 @@
 
 use super::evaluate::{Evaluator, Peaks};
 use super::measure::{Measured, measure};
-use super::model::{Among, Candidate, Model, Prefer};
+use super::model::{Among, Candidate, Model, Pick, Prefer};
 use super::{Answer, Choice, ChooseError, Chosen, Measure, Wanted};
 use crate::bytes::Bytes;
 use crate::graph::{Checkpointing, Region};
@@ -67,7 +67,8 @@ impl<'a> Chooser<'a> {
     pub fn choose(&self, budget: Bytes) -> Result<Answer, ChooseError> {
         self.evaluator.events_left.set(self.wanted.effort);
         let (evaluator, model, measure) = (&self.evaluator, &self.measured.model, self.wanted.measure);
-        let mut hunt = Hunt { evaluator, model, budget, measure, best: None, sound: true };
+        let effort = self.wanted.effort;
+        let mut hunt = Hunt { evaluator, model, budget, measure, effort, best: None, sound: true };
         let choice = hunt.choose(&self.measured.without)?;
         let least = choice.is_none().then(|| Bytes(model.least_peak().max(0) as u64));
         let (without, with_all) = (self.measured.without.clone(), self.with_all.clone());
@@ -100,8 +101,10 @@ struct Hunt<'a> {
     model: &'a Model,
     budget: Bytes,
     measure: Measure,
+    /// The events that may be simulated in all.
+    effort: u64,
     /// The cheapest set found whose full plan is within the budget.
-    best: Option<(Vec<usize>, Peaks)>,
+    best: Option<(Vec<Pick>, Peaks)>,
     /// Whether the model has never been above a full plan: then its bounds hold.
     sound: bool,
 }
@@ -114,7 +117,7 @@ impl Hunt<'_> {
         }
         let budget = i64::try_from(self.budget.0).unwrap_or(i64::MAX);
         let Some(cheapest) = self.model.cheapest(budget, Among::All, Prefer::Late) else { return Ok(None) };
-        let bound = self.model.cost(&cheapest);
+        let bound = cheapest.at_least;
         let blocks = self.outermost_blocks();
         self.look_at(&blocks)?;
         for among in [Among::Blocks, Among::All] {
@@ -122,25 +125,28 @@ impl Hunt<'_> {
                 self.tighten(budget, among)?;
             }
         }
+        self.improve(budget, bound)?;
         let reached = |hunt: &Self| hunt.best.as_ref().is_some_and(|(chosen, _)| hunt.model.cost(chosen) <= bound);
         let proved = reached(self) || self.look_at_all(budget)?;
         Ok(self.choice(bound, proved))
     }
 
-    fn outermost_blocks(&self) -> Vec<usize> {
+    fn outermost_blocks(&self) -> Vec<Pick> {
         let blocks = || self.model.candidates.iter().enumerate().filter(|(_, candidate)| candidate.is_block);
         let within = |inner: &Candidate, outer: &Candidate| {
             outer.from <= inner.from && inner.to <= outer.to && outer.path != inner.path
         };
         let outermost = |(_, inner): &(usize, &Candidate)| !blocks().any(|(_, outer)| within(inner, outer));
-        blocks().filter(outermost).map(|(number, _)| number).collect()
+        blocks().filter(outermost).map(|(candidate, _)| Pick { candidate, kinds: 0 }).collect()
     }
 
     /// Lowers the model's bound by what full plans take beyond it, until one is within the budget; then closes in on the
     /// highest bound that still gives such a plan.
     fn tighten(&mut self, budget: i64, among: Among) -> Result<(), PlanError> {
         let (mut failing, mut bound) = (budget, budget);
-        let mut next = self.model.cheapest(bound, among, Prefer::Late);
+        let model = self.model;
+        let cheapest = |bound, prefer| model.cheapest(bound, among, prefer).map(|found| found.picks);
+        let mut next = cheapest(bound, Prefer::Late);
         let mut holding = None;
         while let Some(chosen) = next.take().filter(|_| self.evaluator.events_left.get() > 0) {
             let live = self.model.peak(&chosen);
@@ -149,7 +155,7 @@ impl Hunt<'_> {
                 holding = Some(bound);
                 break;
             }
-            let early = self.model.cheapest(bound, among, Prefer::Early).filter(|early| *early != chosen);
+            let early = cheapest(bound, Prefer::Early).filter(|early| *early != chosen);
             if let Some(early) = early
                 && self.holds(&early)?
             {
@@ -160,15 +166,51 @@ impl Hunt<'_> {
             let excess = peaks.filter(|peaks| peaks.fits).map_or(0, |peaks| peaks.by(self.measure).0 as i64 - budget);
             // where the peak is within the budget but the run does not fit, a little less is tried
             bound = (bound - excess.max(bound / 256).max(512)).min(live - 1);
-            next = self.model.cheapest(bound, among, Prefer::Late);
+            next = cheapest(bound, Prefer::Late);
         }
         let Some(mut holding) = holding else { return Ok(()) };
         while failing - holding > budget / 256 && self.evaluator.events_left.get() > 0 {
             let middle = holding + (failing - holding) / 2;
-            let Some(chosen) = self.model.cheapest(middle, among, Prefer::Late) else { break };
+            let Some(chosen) = cheapest(middle, Prefer::Late) else { break };
             match self.holds(&chosen)? {
                 true => holding = middle,
                 false => failing = middle,
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops modules from the best set, or lets them save more, for as long as that stays within the budget; what spares
+    /// most is tried first.
+    fn improve(&mut self, budget: i64, bound: u64) -> Result<(), PlanError> {
+        let model = self.model;
+        // a part of the effort: the rest is for the proof
+        let until = self.evaluator.events_left.get().saturating_sub(self.effort / 8);
+        while let Some((best, _)) = self.best.clone().filter(|(best, _)| model.cost(best) > bound) {
+            let mut less: Vec<Vec<Pick>> = Vec::new();
+            for (place, pick) in best.iter().enumerate() {
+                less.push([&best[..place], &best[place + 1..]].concat());
+                let kinds = 0..model.candidates[pick.candidate].kinds.len();
+                less.extend(kinds.filter(|bit| pick.kinds >> bit & 1 == 0).map(|bit| {
+                    let mut saving = best.clone();
+                    saving[place].kinds |= 1 << bit;
+                    saving
+                }));
+            }
+            less.retain(|set| model.peak(set) <= budget);
+            less.sort_by_key(|set| model.cost(set));
+            let mut improved = false;
+            for set in less {
+                if self.evaluator.events_left.get() <= until {
+                    return Ok(());
+                }
+                if self.holds(&set)? {
+                    improved = true;
+                    break;
+                }
+            }
+            if !improved {
+                break;
             }
         }
         Ok(())
@@ -195,15 +237,14 @@ impl Hunt<'_> {
     }
 
     /// Whether the full plan of a set is within the budget.
-    fn holds(&mut self, chosen: &[usize]) -> Result<bool, PlanError> {
+    fn holds(&mut self, chosen: &[Pick]) -> Result<bool, PlanError> {
         let peaks = self.look_at(chosen)?;
         Ok(self.is_within(&peaks))
     }
 
     /// The full plan of a set, unless PyTorch refuses it; kept if it is the cheapest so far that is within the budget.
-    fn look_at(&mut self, chosen: &[usize]) -> Result<Option<Peaks>, PlanError> {
-        let paths = chosen.iter().map(|number| Region::new(&self.model.candidates[*number].path)).collect();
-        let peaks = self.evaluator.peaks(Checkpointing::Modules(paths))?;
+    fn look_at(&mut self, chosen: &[Pick]) -> Result<Option<Peaks>, PlanError> {
+        let peaks = self.evaluator.peaks(self.model.checkpointing(chosen))?;
         self.sound &= peaks.as_ref().is_none_or(|peaks| self.model.peak(chosen) <= peaks.live);
         let cost = self.model.cost(chosen);
         let cheaper = self.best.as_ref().is_none_or(|(best, _)| cost < self.model.cost(best));
@@ -214,16 +255,19 @@ impl Hunt<'_> {
     }
 
     fn choice(&mut self, bound: u64, proved: bool) -> Option<Choice> {
-        let (chosen, peaks) = self.best.take()?;
+        let (picks, peaks) = self.best.take()?;
         let optimal = proved && self.sound;
-        let recompute_flops = self.model.cost(&chosen);
-        let listed = chosen.iter().map(|number| &self.model.candidates[*number]);
-        let modules = listed.map(|candidate| Chosen {
-            path: candidate.path.clone(),
-            saves: Bytes(candidate.saves.backward.max(candidate.saves.forward).max(0) as u64),
-            recompute_flops: candidate.cost,
-        });
-        let modules = modules.collect();
+        let recompute_flops = self.model.cost(&picks);
+        let chosen = |pick: &Pick| {
+            let candidate = &self.model.candidates[pick.candidate];
+            let saves = candidate.saves_with(pick.kinds);
+            Chosen {
+                region: candidate.region(pick.kinds),
+                saves: Bytes(saves.backward.max(saves.forward).max(0) as u64),
+                recompute_flops: candidate.cost_with(pick.kinds),
+            }
+        };
+        let modules = picks.iter().map(chosen).collect();
         let lower_bound_flops = if optimal { recompute_flops } else { bound };
         Some(Choice { modules, peaks, recompute_flops, optimal, lower_bound_flops })
     }

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::evaluate::Evaluator;
 use super::measure::measure;
+use super::model::Pick;
 use super::{Chooser, Granularity, Measure, Wanted};
 use crate::bytes::Bytes;
-use crate::graph::{Checkpointing, Region};
 use crate::plan::Emulation;
 use crate::read::gpus::{Gpu, GpuCatalogue};
 use crate::read::model::Model;
@@ -42,13 +42,11 @@ fn all_sets(case: &Case, gpu: &Gpu) -> Vec<(u64, u64, u64, bool)> {
     let only = case.only.map(|pattern| regex::Regex::new(pattern).expect("a pattern"));
     let measured = measure(&evaluator, case.granularity, only.as_ref()).expect("a model");
     let sets = measured.model.all_within(i64::MAX, u64::MAX, 20_000).expect("few candidates");
-    let peaks = |chosen: &Vec<usize>| {
-        let paths = chosen.iter().map(|number| Region::new(&measured.model.candidates[*number].path)).collect();
-        let peaks = evaluator.peaks(Checkpointing::Modules(paths)).expect("a plan").expect("PyTorch runs it");
+    let peaks = |chosen: &Vec<Pick>| {
+        let peaks = evaluator.peaks(measured.model.checkpointing(chosen)).expect("a plan").expect("PyTorch runs it");
         let live = measured.model.peak(chosen);
         if live > peaks.live {
-            let names: Vec<_> = chosen.iter().map(|number| &measured.model.candidates[*number].path).collect();
-            println!("{names:?}: model {live}, plan {}", peaks.live);
+            println!("{}: model {live}, plan {}", measured.model.checkpointing(chosen), peaks.live);
         }
         (measured.model.cost(chosen), peaks.allocated.0, peaks.reserved.0, live <= peaks.live)
     };

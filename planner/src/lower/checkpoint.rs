@@ -144,6 +144,8 @@ pub(super) struct Recomputation {
     pub(super) stopped: bool,
     /// Whether it saved other tensors than the first run.
     differs: bool,
+    /// What of the operator that runs now was taken in place of computed.
+    pub(super) spared: Option<selective::Spared>,
 }
 
 /// A region begins.
@@ -188,7 +190,7 @@ pub(super) fn save(context: &mut Context, tensor: Tensor) -> Saved {
 fn run_again(context: &mut Context, frame: &Rc<Frame>) {
     let places = frame.holders.borrow().len();
     frame.recomputed.borrow_mut().resize(places, None);
-    let again = Recomputation { frame: frame.clone(), next: 0, stopped: false, differs: false };
+    let again = Recomputation { frame: frame.clone(), next: 0, stopped: false, differs: false, spared: None };
     let outer = context.recomputation.replace(again);
     replay(context, frame, frame.arguments.iter().cloned(), |_| ());
     let again = std::mem::replace(&mut context.recomputation, outer);

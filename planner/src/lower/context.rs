@@ -342,11 +342,6 @@ impl Context {
         (self.module, self.node) = outer;
     }
 
-    /// The module that asks.
-    pub(super) fn module(&self) -> ModuleId {
-        self.module
-    }
-
     /// Makes a module the one that asks.
     pub fn enter_module(&mut self, module: ModuleId) -> ModuleId {
         std::mem::replace(&mut self.module, module)
@@ -373,6 +368,11 @@ impl Context {
             // an operator that the second run stops at before it computes has no memory for its result
             let stopped = self.recomputation.as_ref().is_some_and(|again| again.stopped);
             let result = op.outputs.first().and_then(|id| self.values[id.index()].as_ref());
+            let spared =
+                self.recomputation.as_mut().and_then(|again| again.spared.take()).is_some_and(|spared| spared.all);
+            if spared {
+                return;
+            }
             if !stopped || result.is_some_and(|tensor| !tensor.storage.is_nothing()) {
                 timeline.recomputed[id.index()] += flops.forward;
             }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::autograd::Edge;
 use crate::bytes::Bytes;
 use crate::dtype::Dtype;
-use crate::graph::{Dims, ModuleId};
+use crate::graph::Dims;
 use crate::schedule::{Allocation, AllocationId, Category, Event, Phase, Stream};
 
 /// The stream as it is written.
@@ -39,14 +39,6 @@ impl Log {
     pub(crate) fn nothing(self: &Rc<Self>) -> Rc<Storage> {
         let category = RefCell::new(Category::Temporaries);
         Rc::new(Storage { allocation: Cell::new(None), category, log: self.clone() })
-    }
-
-    /// Notes what a checkpointed region's operator gave that could be saved.
-    pub(super) fn note_savable(&self, module: ModuleId, op: &'static str, bytes: u64) {
-        let mut stream = self.0.borrow_mut();
-        let seen = stream.savable.entry((module, op)).or_default();
-        seen.calls += 1;
-        seen.bytes.0 += bytes;
     }
 
     /// Writes a phase's end.

@@ -1,8 +1,14 @@
 //! Where in a stream the calls of modules and the nodes of autograd lie, and what the run computes: what a choice of
 //! checkpoints is made from.
 
+use indexmap::IndexSet;
+use rustc_hash::FxBuildHasher;
+
 use crate::graph::ModuleId;
 use crate::ops::Flops;
+
+/// A set that keeps its order.
+pub type FxIndexSet<T> = IndexSet<T, FxBuildHasher>;
 
 /// The marks of a lowering, in the order of the stream.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +22,9 @@ pub struct Timeline {
     /// Whether second runs use cuBLASLt, by the number of the checkpointed call: the first use by the engine's thread makes a
     /// workspace that stays.
     pub uses_blas_lt: Vec<bool>,
+    /// The operators of ATen that checkpointed modules call in their first runs and could save, in the order of their first
+    /// calls.
+    pub savable: FxIndexSet<(ModuleId, &'static str)>,
 }
 
 /// Something that memory is not asked for.

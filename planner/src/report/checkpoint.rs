@@ -1,12 +1,13 @@
 //! Choices of checkpoints: for people, for programs, and as code that applies them.
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use serde::Serialize;
 
 use super::siblings::{ranges, split};
 use super::table::{Align, table};
 use crate::bytes::Bytes;
 use crate::checkpoint::{Answer, Choice, Form, Measure, Peaks, Wanted};
+use crate::graph::Region;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::run::Run;
@@ -53,7 +54,8 @@ fn size(asked: &Asked<'_>) -> String {
     format!("batch {}, seq {}", run.batch, run.seq)
 }
 
-fn verdict(wanted: &Wanted, answer: &Answer) -> String {
+/// Whether a choice fits, in a line or two.
+pub fn verdict(wanted: &Wanted, answer: &Answer) -> String {
     let (budget, measure) = (wanted.budget, wanted.measure);
     let Some(choice) = &answer.choice else {
         let least = answer.least.unwrap_or_default();
@@ -85,26 +87,37 @@ fn verdict(wanted: &Wanted, answer: &Answer) -> String {
 }
 
 fn percent(part: u64, whole: u64) -> String {
-    format!("{:.2} %", 100.0 * part as f64 / whole.max(1) as f64)
+    let share = 100.0 * part as f64 / whole.max(1) as f64;
+    // two digits at least of what is not nothing
+    let digits = if part == 0 { 2 } else { (1 - share.log10().floor() as i32).clamp(2, 8) as usize };
+    format!("{share:.digits$} %")
 }
 
-/// The modules, folded by their layers' numbers.
+/// The modules, folded by their layers' numbers, and below them what they save: a number for each set of operators.
 fn modules(choice: &Choice, step_flops: u64) -> String {
-    let mut kinds: IndexMap<(&str, &str, Bytes, u64), Vec<u64>> = IndexMap::new();
-    let mut rows = vec![["module", "saves", "operations", "of a step"].map(str::to_owned)];
+    let mut kinds: IndexMap<(&str, &str, Bytes, u64, String), Vec<u64>> = IndexMap::new();
+    let mut sets: IndexSet<String> = IndexSet::new();
     for module in &choice.modules {
-        let (before, number, after) = split(&module.path);
-        let kind = kinds.entry((before, after, module.saves, module.recompute_flops)).or_default();
+        let (before, number, after) = split(&module.region.path);
+        let saved = module.region.save.as_ref().map(|saved| sets.insert_full(saved.to_string()).0 + 1);
+        let saved = saved.map_or(String::new(), |number| format!("({number})"));
+        let kind = kinds.entry((before, after, module.saves, module.recompute_flops, saved)).or_default();
         kind.extend(number);
     }
-    for ((before, after, saves, flops), numbers) in kinds {
+    let mut rows = vec![["module", "saves", "operations", "of a step", ""].map(str::to_owned)];
+    for ((before, after, saves, flops, saved), numbers) in kinds {
         let count = numbers.len().max(1) as u64;
         let place = format!("{before}{}{after}", ranges(numbers));
         let place = if count > 1 { format!("{place} x{count}") } else { place };
         let all = flops.saturating_mul(count);
-        rows.push([place, Bytes(saves.0 * count).to_string(), all.to_string(), percent(all, step_flops)]);
+        rows.push([place, Bytes(saves.0 * count).to_string(), all.to_string(), percent(all, step_flops), saved]);
     }
-    table([Align::Left, Align::Right, Align::Right, Align::Right], &rows)
+    let mut text = table([Align::Left, Align::Right, Align::Right, Align::Right, Align::Left], &rows);
+    for (number, set) in sets.iter().enumerate() {
+        let names = set.replace(',', ", ").replace("_scaled_dot_product", "\n    _scaled_dot_product");
+        text.push_str(&format!("({}) keeps what these give: {names}\n", number + 1));
+    }
+    text
 }
 
 /// The trade-off for people.
@@ -136,6 +149,8 @@ impl From<&Peaks> for JsonPeaks {
 #[derive(Debug, Serialize)]
 pub struct JsonModule {
     module: String,
+    /// The operators whose results it saves.
+    save: Vec<String>,
     saved_bytes: u64,
     recompute_flops: u64,
 }
@@ -155,12 +170,13 @@ pub struct JsonChoice {
 impl From<&Choice> for JsonChoice {
     fn from(choice: &Choice) -> JsonChoice {
         let detail = |chosen: &crate::checkpoint::Chosen| JsonModule {
-            module: chosen.path.clone(),
+            module: chosen.region.path.clone(),
+            save: chosen.region.save.iter().flat_map(|saved| saved.names()).map(str::to_owned).collect(),
             saved_bytes: chosen.saves.0,
             recompute_flops: chosen.recompute_flops,
         };
         JsonChoice {
-            modules: choice.modules.iter().map(|chosen| chosen.path.clone()).collect(),
+            modules: choice.modules.iter().map(|chosen| chosen.region.path.clone()).collect(),
             details: choice.modules.iter().map(detail).collect(),
             peak_allocated: choice.peaks.allocated.0,
             peak_reserved: choice.peaks.reserved.0,
@@ -214,7 +230,7 @@ pub fn curve_rows(points: &[(Bytes, Choice)]) -> Vec<JsonPoint> {
 
 /// What applies a choice.
 pub fn emit(asked: &Asked<'_>, choice: &Choice, form: Form) -> String {
-    let paths: Vec<&str> = choice.modules.iter().map(|chosen| &*chosen.path).collect();
+    let regions = || choice.modules.iter().map(|chosen| &chosen.region);
     let remark = format!(
         "# {}, {}: {} of {} {}\n",
         asked.model.name,
@@ -224,9 +240,8 @@ pub fn emit(asked: &Asked<'_>, choice: &Choice, form: Form) -> String {
         asked.wanted.measure.word()
     );
     if form == Form::File {
-        return paths.iter().fold(remark, |text, path| text + path + "\n");
+        return regions().fold(remark, |text, region| format!("{text}{region}\n"));
     }
-    let listed = paths.iter().map(|path| format!("    \"{path}\",\n")).collect::<String>();
     let loads = match form {
         Form::Transformers => format!(
             "from transformers import {0}\n\nmodel = {0}.from_pretrained(...)\n{1}apply_checkpoints(model)\nmodel.train()\n",
@@ -235,11 +250,71 @@ pub fn emit(asked: &Asked<'_>, choice: &Choice, form: Form) -> String {
         ),
         _ => "# apply_checkpoints(model), before DistributedDataParallel or fully_shard\n".to_owned(),
     };
+    let applies = if regions().any(|region| region.save.is_some()) { applies_saving } else { applies };
+    format!("{remark}{}\n\n{loads}", applies(&mut regions()))
+}
+
+/// Python that wraps these modules' forwards.
+fn applies(regions: &mut dyn Iterator<Item = &Region>) -> String {
+    let listed: String = regions.map(|region| format!("    \"{}\",\n", region.path)).collect();
     format!(
-        "{remark}from torch.utils.checkpoint import checkpoint\n\nCHECKPOINTED = [\n{listed}]\n\n\n\
-         def apply_checkpoints(model):\n    for path in CHECKPOINTED:\n        module = model.get_submodule(path)\n\n\
-         {0}def forward(*args, _forward=module.forward, **kwargs):\n{0}    return checkpoint(_forward, *args, \
-         use_reentrant=False, **kwargs)\n\n{0}module.forward = forward\n\n\n{loads}",
-        "        "
+        "from torch.utils.checkpoint import checkpoint
+
+CHECKPOINTED = [
+{listed}]
+
+
+def apply_checkpoints(model):
+    for path in CHECKPOINTED:
+        module = model.get_submodule(path)
+
+        def forward(*args, _forward=module.forward, **kwargs):
+            return checkpoint(_forward, *args, use_reentrant=False, **kwargs)
+
+        module.forward = forward
+"
+    )
+}
+
+/// The same, with a policy for those that save what operators give.
+fn applies_saving(regions: &mut dyn Iterator<Item = &Region>) -> String {
+    let mut sets: IndexSet<Vec<String>> = IndexSet::new();
+    let mut listed = String::new();
+    for region in regions {
+        let saved = region.save.as_ref().map_or(Vec::new(), |saved| saved.overloads().collect());
+        let name =
+            if saved.is_empty() { "None".to_owned() } else { format!("SAVED_{}", sets.insert_full(saved).0 + 1) };
+        listed.push_str(&format!("    \"{}\": {name},\n", region.path));
+    }
+    let mut text = "\
+from functools import partial
+
+import torch
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts, noop_context_fn
+
+aten = torch.ops.aten
+"
+    .to_owned();
+    for (number, set) in sets.iter().enumerate() {
+        let lines: String = set.iter().map(|name| format!("    {name},\n")).collect();
+        text.push_str(&format!("SAVED_{} = [\n{lines}]\n", number + 1));
+    }
+    text + &format!(
+        "
+# what each region's operators save; all others run again
+CHECKPOINTED = {{
+{listed}}}
+
+
+def apply_checkpoints(model):
+    for path, saved in CHECKPOINTED.items():
+        module = model.get_submodule(path)
+        policy = partial(create_selective_checkpoint_contexts, saved) if saved else noop_context_fn
+
+        def forward(*args, _forward=module.forward, _policy=policy, **kwargs):
+            return checkpoint(_forward, *args, use_reentrant=False, context_fn=_policy, **kwargs)
+
+        module.forward = forward
+"
     )
 }

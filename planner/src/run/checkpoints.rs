@@ -39,6 +39,11 @@ impl SavedOperators {
         self.0.iter().any(|(known, _)| *known == name)
     }
 
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|(name, _)| *name)
+    }
+
     /// Each as PyTorch's `torch.ops` has it: `aten.mm.default`.
     pub fn overloads(&self) -> impl Iterator<Item = String> {
         self.0.iter().map(|(name, overload)| format!("aten.{name}.{overload}"))
@@ -77,8 +82,7 @@ impl FromStr for SavedOperators {
 
 impl fmt::Display for SavedOperators {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.0.iter().map(|(name, _)| *name).collect();
-        f.write_str(&names.join(","))
+        f.write_str(&self.names().collect::<Vec<_>>().join(","))
     }
 }
 

@@ -10,9 +10,6 @@ mod live;
 
 use std::rc::Rc;
 
-use indexmap::IndexMap;
-use rustc_hash::FxBuildHasher;
-
 pub use compare::{Difference, first_difference};
 pub use live::{Live, live_after};
 
@@ -140,18 +137,6 @@ pub struct Stream {
     /// What the run keeps on the host when that is most: the states of paged optimizers; shards, gradients and states of
     /// FSDP's offload.
     pub host: Vec<(Category, Bytes)>,
-    /// What non-reentrant checkpoints could save, by the module that called an operator of ATen and the operator's name, in
-    /// the order of their first calls.
-    pub savable: IndexMap<(ModuleId, &'static str), Savable, FxBuildHasher>,
-}
-
-/// What an operator gave in the first runs of checkpointed regions, over the whole run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Savable {
-    /// How often it ran.
-    pub calls: u64,
-    /// What its results take together.
-    pub bytes: Bytes,
 }
 
 impl Stream {

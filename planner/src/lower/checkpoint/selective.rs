@@ -16,6 +16,7 @@ use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 use smallvec::{SmallVec, smallvec};
 
+use crate::graph::CheckpointId;
 use crate::lower::context::{Context, detach};
 use crate::lower::tensor::Tensor;
 use crate::run::SavedOperators;
@@ -63,6 +64,28 @@ pub const SAVABLE: [(&str, &str); 38] = [
     ("where", "self"),
 ];
 
+/// Operators that multiply with and add: what an operator of the program that calls one is counted for (`ops::flops`).
+const PRODUCTS: [&str; 7] = [
+    "_scaled_dot_product_cudnn_attention",
+    "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_flash_attention",
+    "addmm",
+    "baddbmm",
+    "bmm",
+    "mm",
+];
+/// Operators that move data: they count for nothing.
+const MOVING: [&str; 4] = ["_to_copy", "cat", "clone", "embedding"];
+
+/// What of an operator of the program was taken in place of computed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spared {
+    /// Whether it has products.
+    product: bool,
+    /// Whether all of those were taken; without any, whether the last of what computes was.
+    pub all: bool,
+}
+
 /// What an operator gives.
 pub(crate) type Outputs = SmallVec<[Tensor; 3]>;
 
@@ -100,19 +123,35 @@ impl Context {
     pub(crate) fn aten_outputs(&mut self, op: &'static str, run: impl FnOnce(&mut Context) -> Outputs) -> Outputs {
         if let Some(frame) = self.frame.clone() {
             let outputs = run(self);
-            self.note_savable(op, &outputs);
+            self.note_savable(frame.id, op);
             if self.saves(op) {
                 frame.kept.borrow_mut().0.entry(op).or_default().push_back(outputs.iter().map(kept).collect());
             }
             return outputs;
         }
-        if self.saves(op) { self.take_saved(op, run) } else { run(self) }
+        let taken = self.saves(op);
+        let outputs = if taken { self.take_saved(op, run) } else { run(self) };
+        self.note_taken(op, taken);
+        outputs
     }
 
-    fn note_savable(&self, op: &'static str, outputs: &Outputs) {
+    fn note_savable(&mut self, region: CheckpointId, op: &'static str) {
+        let Some(timeline) = &mut self.timeline else { return };
         if SAVABLE.binary_search_by_key(&op, |(name, _)| name).is_ok() {
-            self.log.note_savable(self.module(), op, outputs.iter().map(|output| output.bytes()).sum());
+            timeline.savable.insert((self.graph.checkpoints[region.index()].module, op));
         }
+    }
+
+    /// Notes whether an operator was taken, for what the second run computes: an operator of the program computes nothing
+    /// where its products were taken, or, where it has none, the last of what computes.
+    fn note_taken(&mut self, op: &'static str, taken: bool) {
+        let Some(again) = self.recomputation.as_mut().filter(|_| !MOVING.contains(&op)) else { return };
+        let is_product = PRODUCTS.contains(&op);
+        again.spared = match again.spared {
+            Some(Spared { product: true, .. }) if !is_product => return,
+            Some(Spared { product: true, all }) => Some(Spared { product: true, all: all && taken }),
+            _ => Some(Spared { product: is_product, all: taken }),
+        };
     }
 
     fn take_saved(&mut self, op: &'static str, run: impl FnOnce(&mut Context) -> Outputs) -> Outputs {
