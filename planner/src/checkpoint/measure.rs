@@ -28,15 +28,36 @@ pub(super) struct Measured {
     pub outermost: Vec<String>,
 }
 
+/// A model's blocks: what stands in its lists of modules; of a model without lists, what stands in its Sequentials and has
+/// modules of its own.
+fn blocks(graph: &Graph) -> FxHashSet<ModuleId> {
+    let numbered = || graph.modules.iter().enumerate().map(|(number, module)| (ModuleId(number as u32), module));
+    let listed: FxHashSet<ModuleId> = numbered().filter(|(_, module)| module.block).map(|(id, _)| id).collect();
+    if !listed.is_empty() {
+        return listed;
+    }
+    let around = |path: &str| path.rsplit_once('.').map_or("", |(outer, _)| outer).to_owned();
+    let outer: FxHashSet<String> = numbered().map(|(_, module)| around(&module.path)).collect();
+    let sequential = numbered().filter(|(_, module)| &*module.class == "Sequential");
+    let sequential: FxHashSet<&str> = sequential.map(|(_, module)| &*module.path).collect();
+    let is_block = |path: &str| outer.contains(path) && sequential.contains(&*around(path));
+    numbered().filter(|(id, module)| id.0 > 0 && is_block(&module.path)).map(|(id, _)| id).collect()
+}
+
 /// The modules whose calls can be checkpointed: called once in each pass, they give tensors and nothing else.
-fn modules(graph: &Graph, granularity: Granularity, only: Option<&Regex>) -> FxHashSet<ModuleId> {
+fn modules(
+    graph: &Graph,
+    blocks: &FxHashSet<ModuleId>,
+    granularity: Granularity,
+    only: Option<&Regex>,
+) -> FxHashSet<ModuleId> {
     let passes = graph.modules.first().map_or(0, |model| model.calls);
     let listed = graph.modules.iter().enumerate();
     let fits = listed.filter(|(number, module)| {
         *number > 0
             && module.calls == passes
             && module.gives_tensors
-            && (granularity == Granularity::Module || module.block)
+            && (granularity == Granularity::Module || blocks.contains(&ModuleId(*number as u32)))
             && only.is_none_or(|pattern| pattern.is_match(&module.path))
     });
     fits.map(|(number, _)| ModuleId(number as u32)).collect()
@@ -52,14 +73,13 @@ struct Call {
     depth: usize,
 }
 
-fn calls(graph: &Graph, profile: &Profile) -> Vec<Call> {
+fn calls(graph: &Graph, blocks: &FxHashSet<ModuleId>, profile: &Profile) -> Vec<Call> {
     let (mut open, mut calls): (Vec<(ModuleId, usize)>, Vec<Call>) = Default::default();
     for (exit, (module, begins)) in profile.cuts.iter().enumerate() {
         if *begins {
             open.push((*module, exit));
         } else if let Some((module, enter)) = open.pop() {
-            let known = &graph.modules[module.index()];
-            let (path, is_block) = (known.path.clone(), known.block);
+            let (path, is_block) = (graph.modules[module.index()].path.clone(), blocks.contains(&module));
             calls.push(Call { module, path, is_block, enter, exit, depth: open.len() });
         }
     }
@@ -72,7 +92,8 @@ pub(super) fn measure(
     only: Option<&Regex>,
 ) -> Result<Measured, ChooseError> {
     let lowered = evaluator.lower(Checkpointing::Off)?;
-    let candidates = modules(&lowered.graph, granularity, only);
+    let blocks = blocks(&lowered.graph);
+    let candidates = modules(&lowered.graph, &blocks, granularity, only);
     if candidates.is_empty() {
         return Err(ChooseError::NoCandidates);
     }
@@ -90,7 +111,7 @@ pub(super) fn measure(
         }
     };
     let mut levels: Vec<Vec<Call>> = Vec::new();
-    for call in calls(&lowered.graph, &plain) {
+    for call in calls(&lowered.graph, &blocks, &plain) {
         levels.resize_with(levels.len().max(call.depth + 1), Vec::new);
         levels[call.depth].push(call);
     }
@@ -100,7 +121,10 @@ pub(super) fn measure(
         let lowered = lower_regions(uncached, &mut regions)?;
         level.retain(|call| regions.iter().any(|region| region.path == call.path));
         let with = profile(&lowered.stream, &lowered.timeline, &candidates);
-        workspace = workspace.max(with.outside as i64 - plain.outside as i64);
+        // it is there for all of a pass if there was a pass before
+        if plain.windows.len() > 1 {
+            workspace = workspace.max(with.outside as i64 - plain.outside as i64);
+        }
         let again = second_runs(&lowered);
         let measured = |call: &Call, again: &SecondRuns, with: &Profile| {
             let (flops, takes_workspace) = again.get(&call.module).copied().unwrap_or_default();

@@ -122,7 +122,10 @@ impl Reader<'_> {
             }
             _ => {}
         }
-        self.note();
+        // what the last node leaves until the engine returns was alive while it ran
+        if !matches!(self.place, Place::Outside) {
+            self.note();
+        }
     }
 
     fn cut(&mut self, module: ModuleId, begins: bool, sequence: u64) {

@@ -1,5 +1,7 @@
 //! The choice against all choices, one by one.
 
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 
 use super::evaluate::Evaluator;
@@ -10,13 +12,18 @@ use crate::bytes::Bytes;
 use crate::plan::Emulation;
 use crate::read::gpus::{Gpu, GpuCatalogue};
 use crate::read::model::Model;
-use crate::read::spec::Shelf;
+use crate::read::spec::{Family, Shelf};
 use crate::run::{Precision, Run};
 
 fn model(architecture: &str, config: Value) -> Model {
+    let family = Shelf::default().family_of_architecture(architecture);
+    model_of(family.expect("sound specs").expect("a known family"), architecture, config)
+}
+
+fn model_of(family: Family, architecture: &str, config: Value) -> Model {
     Model {
         name: "a small one".to_owned(),
-        family: Shelf::default().family_of_architecture(architecture).expect("sound specs").expect("a known family"),
+        family,
         architecture: architecture.to_owned(),
         config: config.as_object().cloned().unwrap_or_default(),
         dtype: None,
@@ -33,6 +40,8 @@ struct Case {
     run: Run,
     granularity: Granularity,
     only: Option<&'static str>,
+    /// Into how many parts the range of peaks is cut.
+    parts: u64,
 }
 
 /// Every set with its cost and peaks, and how many sets the model's peak is above.
@@ -57,12 +66,12 @@ fn check(case: &Case) {
     let gpu = gpu();
     let sets = all_sets(case, &gpu);
     let sound = sets.iter().all(|(.., sound)| *sound);
-    println!("{} sets, sound {sound}", sets.len());
+    assert!(sound, "the model is above a plan: its bounds do not hold");
     for measure in [Measure::Reserved, Measure::Allocated] {
         let peak = |set: &(u64, u64, u64, bool)| if measure == Measure::Reserved { set.2 } else { set.1 };
         let (least, most) = (sets.iter().map(peak).min().expect("a set"), sets.iter().map(peak).max().expect("a set"));
-        for part in 0..=8 {
-            let budget = least + (most - least) * part / 8;
+        for part in 0..=case.parts {
+            let budget = least + (most - least) * part / case.parts;
             let cheapest = sets.iter().filter(|set| peak(set) <= budget).map(|set| set.0).min();
             let wanted = Wanted {
                 measure,
@@ -82,7 +91,7 @@ fn check(case: &Case) {
 }
 
 fn case(architecture: &str, config: Value, run: Run, granularity: Granularity, only: Option<&'static str>) -> Case {
-    Case { model: model(architecture, config), run, granularity, only }
+    Case { model: model(architecture, config), run, granularity, only, parts: 8 }
 }
 
 #[test]
@@ -126,6 +135,105 @@ fn qwen2_with_two_blocks_of_modules() {
     let run = Run { batch: 4, seq: 200, precision: Some(Precision::AmpBf16), use_cache: Some(false), ..Run::default() };
     let only = Some(r"^model\.layers\.\d+(\.self_attn|\.mlp|\.mlp\.act_fn)?$");
     check(&case("Qwen2ForCausalLM", config, run, Granularity::Module, only));
+}
+
+/// Stages of unlike sizes, with convolutions.
+#[test]
+fn resnet18() {
+    let run = Run { batch: 4, image: Some(64), precision: Some(Precision::Fp32), ..Run::default() };
+    let config = json!({"block": "BasicBlock", "layers": [2, 2, 2, 2], "num_classes": 10});
+    check(&case("ResNet", config, run, Granularity::Block, None));
+}
+
+/// Blocks of any widths one after another.
+const CHAIN: &str = "\
+name: chain
+source: none
+uses: [nn, vision, loops]
+architectures:
+  Chain: {inputs: image_inputs, takes_images: true}
+config: {defaults: {image_size: 32, num_classes: 10}}
+modules:
+  Chain(config):
+    children:
+      stem: Linear(config.image_size, config.widths[0])
+      blocks: '[Block(config.widths[i], config.hidden[i], config.widths[i + 1]) for i in range(len(config.hidden))]'
+      head: Linear(3 * config.image_size * config.widths[len(config.hidden)], config.num_classes)
+    forward(x): |
+      x = self.stem(x)
+      for block in self.blocks:
+        x = block(x)
+      x = x.flatten(1)
+      return self.head(x)
+  Block(before, hidden, after):
+    attributes: {residual: before == after}
+    children:
+      up: Linear(before, hidden)
+      act: GELU()
+      down: Linear(hidden, after)
+    forward(x): |
+      hidden = self.down(self.act(self.up(x)))
+      return x + hidden if self.residual else hidden
+";
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, rng_seed: RngSeed::Fixed(4), ..ProptestConfig::default() })]
+
+    /// Chains of up to eight blocks, and of up to two blocks with all their modules.
+    #[test]
+    fn chains_of_any_widths(
+        blocks in prop::collection::vec((1u64..6, 1u64..20), 1..9),
+        first in 1u64..6,
+        batch in 1u64..9,
+        steps in 1u64..4,
+        modules: bool,
+    ) {
+        let blocks = &blocks[..if modules { blocks.len().min(2) } else { blocks.len() }];
+        let widths: Vec<u64> = std::iter::once(first).chain(blocks.iter().map(|(width, _)| *width)).map(|width| 32 * width).collect();
+        let hidden: Vec<u64> = blocks.iter().map(|(_, hidden)| 24 * hidden).collect();
+        let model = chain(&widths, &hidden);
+        let run = Run { batch, precision: Some(Precision::Fp32), steps, ..Run::default() };
+        let granularity = if modules { Granularity::Module } else { Granularity::Block };
+        check(&Case { model, run, granularity, only: modules.then_some("^blocks"), parts: 8 });
+    }
+}
+
+fn chain(widths: &[u64], hidden: &[u64]) -> Model {
+    let family = Shelf::default().family(&"chain.yaml".into(), CHAIN).expect("a sound spec");
+    model_of(family, "Chain", json!({"widths": widths, "hidden": hidden}))
+}
+
+#[test]
+fn a_chain_of_fourteen_blocks() {
+    let model = chain(
+        &[64, 96, 64, 64, 32, 128, 64, 160, 64, 64, 96, 32, 64, 64, 32],
+        &[300, 50, 70, 600, 20, 90, 90, 10, 400, 80, 60, 30, 500, 40],
+    );
+    let run = Run { batch: 4, precision: Some(Precision::Fp32), steps: 1, ..Run::default() };
+    check(&Case { model, run, granularity: Granularity::Block, only: None, parts: 3 });
+}
+
+#[test]
+fn operators_of_a_llama_block() {
+    let config = json!({"hidden_size": 128, "intermediate_size": 500, "num_hidden_layers": 1, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "vocab_size": 303});
+    let run = Run { batch: 4, seq: 128, precision: Some(Precision::Bf16), use_cache: Some(false), ..Run::default() };
+    check(&case("LlamaForCausalLM", config, run, Granularity::Op, None));
+}
+
+#[test]
+fn operators_of_a_gpt2_block_under_autocast() {
+    let config = json!({"n_layer": 1, "n_embd": 192, "n_head": 6, "vocab_size": 503});
+    let run = Run { batch: 4, seq: 128, precision: Some(Precision::AmpBf16), ..Run::default() };
+    check(&case("GPT2LMHeadModel", config, run, Granularity::Op, None));
+}
+
+#[test]
+fn operators_of_two_bert_blocks() {
+    let config = json!({"hidden_size": 96, "intermediate_size": 300, "num_hidden_layers": 2, "num_attention_heads": 3,
+        "vocab_size": 303, "hidden_act": "relu", "hidden_dropout_prob": 0.0});
+    let run = Run { batch: 3, seq: 90, precision: Some(Precision::Fp32), steps: 2, ..Run::default() };
+    check(&case("BertForSequenceClassification", config, run, Granularity::Op, None));
 }
 
 /// A larger budget never costs more, and the same question has the same answer.
