@@ -34,7 +34,7 @@ use crate::ops::Operator;
 
 pub use exchange::{Lora, QuantizedType};
 pub use stored::{Choice, Loading, Piece, Role, StoredLayers, Which};
-pub use unroll::{AUTOCAST, Checkpointing, Loop, READS_ZEROS, RECORDS, unroll};
+pub use unroll::{AUTOCAST, CacheLayout, Checkpointing, Loop, READS_ZEROS, RECORDS, unroll};
 
 /// Sizes of a tensor's dimensions, outermost first.
 pub type Dims = SmallVec<[u64; 5]>;

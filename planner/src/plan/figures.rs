@@ -3,6 +3,7 @@
 use super::Plan;
 use crate::allocate::{OutOfMemory, Outcome};
 use crate::bytes::Bytes;
+use crate::ops::PAGES;
 use crate::schedule::{Allocation, Category, Event, Phase};
 
 /// The allocation that could not be served.
@@ -83,6 +84,36 @@ impl Plan {
         };
         let all = Category::ALL.iter().map(|category| (*category, bytes_of(*category)));
         all.filter(|(_, bytes)| bytes.0 > 0).collect()
+    }
+
+    /// The most bytes of keys and values that are alive at once.
+    pub fn most_cached(&self) -> Bytes {
+        let allocations = &self.stream.allocations;
+        let mut cached = vec![false; allocations.len()];
+        let (mut now, mut most) = (Bytes(0), Bytes(0));
+        for event in &self.stream.events {
+            let (id, is_cache) = match event {
+                Event::Allocate(id) => (*id, allocations[id.index()].category == Category::KvCache),
+                Event::Becomes(id, category) => (*id, *category == Category::KvCache),
+                Event::Free(id) => (*id, false),
+                Event::Phase(_) => continue,
+            };
+            match (std::mem::replace(&mut cached[id.index()], is_cache), is_cache) {
+                (false, true) => now += allocations[id.index()].bytes,
+                (true, false) => now -= allocations[id.index()].bytes,
+                _ => {}
+            }
+            most = most.max(now);
+        }
+        most
+    }
+
+    /// The bytes of an engine's pages: of the layers that see all tokens, and of those that see a window.
+    pub fn pages(&self) -> [Bytes; 2] {
+        PAGES.map(|op| {
+            let pages = self.stream.allocations.iter().filter(|allocation| allocation.op == op);
+            pages.map(|allocation| allocation.bytes).sum()
+        })
     }
 
     /// What the allocator adds to the bytes asked for at the peak: rounding, and rests that it does not split off.

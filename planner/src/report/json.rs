@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{LARGEST, Planned, key};
 use crate::bytes::Bytes;
 use crate::graph::QuantizedType;
-use crate::run::{Mode, checkpoint_words, kernel_word};
+use crate::run::{CacheKind, Mode, checkpoint_words, kernel_word};
 
 /// The version of [`Report`]: another number means that a key changed its name or meaning.
 pub const SCHEMA: u32 = 1;
@@ -36,6 +36,9 @@ pub struct Report {
     pub phases: Vec<PhaseReport>,
     /// By category; with `allocator_slack` they add up to `peak_allocated`.
     pub at_peak: IndexMap<String, Bytes>,
+    /// Keys and values of past tokens, in runs that keep any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_cache: Option<CacheReport>,
     pub largest: Vec<TensorReport>,
     pub warnings: Vec<String>,
     pub notes: Vec<String>,
@@ -97,6 +100,23 @@ pub struct RunReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored: Option<&'static str>,
     pub allocator: String,
+}
+
+/// Keys and values of past tokens.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "as in the report")]
+pub struct CacheReport {
+    pub kind: &'static str,
+    /// The most that is alive at once.
+    pub bytes: Bytes,
+    /// The tokens of a sequence that a cache of a fixed size holds, where they were given.
+    pub tokens: Option<u64>,
+    pub page_tokens: Option<u64>,
+    /// What pages hold.
+    pub dtype: Option<&'static str>,
+    /// The pages of layers that see all tokens, and of those that see a window.
+    pub pages: Option<Bytes>,
+    pub window_pages: Option<Bytes>,
 }
 
 /// The GPU.
@@ -216,6 +236,7 @@ pub fn report(planned: &Planned<'_>) -> Report {
         },
         phases: phases(planned),
         at_peak: categories(planned),
+        kv_cache: kv_cache(planned),
         largest: largest(planned),
         warnings: planned.warnings(),
         notes: planned.notes(),
@@ -253,6 +274,24 @@ fn run(planned: &Planned<'_>) -> RunReport {
         stored: planned.quantization().map(|stored| stored.word()),
         allocator: run.allocator.clone(),
     }
+}
+
+fn kv_cache(planned: &Planned<'_>) -> Option<CacheReport> {
+    let choice = &planned.run.cache;
+    let paged = choice.kind() == CacheKind::Paged;
+    let bytes = planned.plan.most_cached();
+    let [pages, window_pages] = planned.plan.pages();
+    let held = choice.dtype.map_or(planned.plan.precision.dtype(), |dtype| dtype.0);
+    let keeps = matches!(planned.run.mode, Mode::Generate | Mode::Infer);
+    (keeps && bytes > Bytes(0)).then(|| CacheReport {
+        kind: choice.kind().word(),
+        bytes,
+        tokens: choice.tokens,
+        page_tokens: paged.then(|| choice.page()),
+        dtype: paged.then(|| held.name()),
+        pages: paged.then_some(pages),
+        window_pages: paged.then_some(window_pages),
+    })
 }
 
 fn gpu(planned: &Planned<'_>) -> GpuReport {

@@ -18,7 +18,7 @@ use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::read::quantization::{Method, Quantization};
 use crate::read::quote;
-use crate::run::{Parallel, Run};
+use crate::run::{CacheKind, Parallel, Run};
 use crate::schedule::{Allocation, Category};
 
 /// How many of the largest tensors are shown.
@@ -113,6 +113,7 @@ impl Planned<'_> {
             let parts = parts.collect::<Vec<_>>().join(", ");
             notes.push(format!("{} bytes ({total}) lie in the host's memory, not counted here: {parts}", total.0));
         }
+        notes.extend((self.run.cache.kind() == CacheKind::Paged).then(|| self.pages_note()));
         notes.extend(self.quantization().and_then(|stored| self.quantization_note(&stored)));
         notes.extend(self.run.parallel.as_ref().map(parallel_note));
         notes
@@ -120,6 +121,24 @@ impl Planned<'_> {
 }
 
 impl Planned<'_> {
+    /// What an engine's pages take, and what is not known of its kernels.
+    fn pages_note(&self) -> String {
+        let [full, windows] = self.plan.pages();
+        let parts = match windows {
+            Bytes(0) => String::new(),
+            _ => format!(" ({} for layers that see all tokens, {} for windows)", full.0, windows.0),
+        };
+        let total = full + windows;
+        format!(
+            "pages are an inference engine's, not PyTorch's: {} bytes ({total}){parts}, made before the first prompt; its kernels \
+             read them in place, and what they take beside their output is planned with a bound for FlashAttention's, up to {}; \
+             buffers that an engine keeps, as FlashInfer's workspace (394 MiB in vllm), are not counted; all else is planned as \
+             transformers runs it",
+            total.0,
+            self.largest_kernel()
+        )
+    }
+
     /// What is not known of a checkpoint's quantised weights.
     fn quantization_note(&self, stored: &Quantization) -> Option<String> {
         match stored.method {

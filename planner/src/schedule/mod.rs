@@ -111,7 +111,7 @@ pub struct Allocation {
 pub struct Phase {
     /// The step, from 0.
     pub step: u64,
-    /// `load`, `forward`, `backward`, `clip`, `optimizer`, `prefill`, `decode` or `end`.
+    /// `load`, `pages`, `forward`, `backward`, `clip`, `optimizer`, `prefill`, `decode` or `end`.
     pub name: Rc<str>,
 }
 
