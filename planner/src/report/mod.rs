@@ -12,7 +12,7 @@ mod table;
 pub mod text;
 
 use crate::bytes::Bytes;
-use crate::ops::{KERNEL, convolution_workspace, other_kernels};
+use crate::ops::{KERNEL, PAGES_KERNEL, convolution_workspace, other_kernels};
 use crate::plan::Plan;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
@@ -135,7 +135,7 @@ impl Planned<'_> {
              buffers that an engine keeps, as FlashInfer's workspace (394 MiB in vllm), are not counted; all else is planned as \
              transformers runs it",
             total.0,
-            self.largest_kernel()
+            self.largest_by(PAGES_KERNEL)
         )
     }
 
@@ -150,7 +150,7 @@ impl Planned<'_> {
             Method::Fp8 { .. } => Some(format!(
                 "fp8 layers run kernels that are not PyTorch's (finegrained-fp8 with Triton, or DeepGEMM): what they take beside \
                  their output is planned with a bound, up to {}",
-                self.largest_kernel()
+                self.largest_by(KERNEL)
             )),
             Method::Packed(packed) => {
                 let other = if packed.by_output { "AWQ's own" } else { "exllama's" };
@@ -158,7 +158,7 @@ impl Planned<'_> {
                     "{} layers run gptqmodel's kernels, whose temporaries are not known: planned with a bound for Marlin's and \
                      Triton's, up to {}; not counted are {other}, which would take up to {}, and the repacking of weights",
                     stored.word(),
-                    self.largest_kernel(),
+                    self.largest_by(KERNEL),
                     other_kernels(&self.plan.graph)
                 ))
             }
@@ -166,9 +166,9 @@ impl Planned<'_> {
         }
     }
 
-    /// The most that a kernel takes beside its output.
-    fn largest_kernel(&self) -> Bytes {
-        let kernels = self.plan.stream.allocations.iter().filter(|allocation| allocation.op == KERNEL);
+    /// The most that a kernel of that name takes beside its output.
+    fn largest_by(&self, kernel: &str) -> Bytes {
+        let kernels = self.plan.stream.allocations.iter().filter(|allocation| allocation.op == kernel);
         kernels.map(|allocation| allocation.bytes).max().unwrap_or_default()
     }
 }
