@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use serde::Deserialize;
 
-pub use figures::{Failure, ParameterTotals};
+pub use figures::{CacheBytes, Failure, ParameterTotals};
 
 use crate::allocate::{AllocatorOptions, OptionsError, Outcome, simulate};
 use crate::bytes::Bytes;

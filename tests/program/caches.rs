@@ -55,9 +55,9 @@ fn pages_are_exact() {
         let llama = &generated("llama-3.2-1b", &run)["kv_cache"];
         assert_eq!(llama["bytes"].as_u64(), Some(bytes_of(16, 8, 64, pages)), "{run:?}");
         let gemma = &generated("gemma-3-1b", &run)["kv_cache"];
-        assert_eq!(gemma["pages"].as_u64(), Some(bytes_of(4, 1, 256, pages)), "{run:?}");
-        assert_eq!(gemma["window_pages"].as_u64(), Some(bytes_of(22, 1, 256, of_a_window)), "{run:?}");
-        let sum = gemma["pages"].as_u64().unwrap() + gemma["window_pages"].as_u64().unwrap();
+        assert_eq!(gemma["full_attention"].as_u64(), Some(bytes_of(4, 1, 256, pages)), "{run:?}");
+        assert_eq!(gemma["sliding_attention"].as_u64(), Some(bytes_of(22, 1, 256, of_a_window)), "{run:?}");
+        let sum = gemma["full_attention"].as_u64().unwrap() + gemma["sliding_attention"].as_u64().unwrap();
         assert_eq!(gemma["bytes"].as_u64(), Some(sum));
     }
 }
@@ -115,4 +115,18 @@ fn caches_that_cannot_be() {
         gpt2("a kernel without masks", &["--cache", "static", "--precision", "bf16", "--sdpa", "flash"]),
     ];
     assert_snapshot("errors_caches", &errors.concat());
+}
+
+/// By kinds of layers: 22 windows of 512 tokens and 4 layers that see all; and the encoder's 6 layers, of 8 heads of 64.
+#[test]
+fn keys_and_values_are_told_apart_by_layers() {
+    let run = ["--cache", "static", "--seq", "2000", "--new-tokens", "50", "--precision", "bf16"];
+    let gemma = &generated("gemma-3-1b", &run)["kv_cache"];
+    let of = |layers: u64, tokens: u64| layers * (2 * tokens * 256 * 2 + 8);
+    assert_eq!(gemma["sliding_attention"].as_u64(), Some(of(22, 512)));
+    assert_eq!(gemma["full_attention"].as_u64(), Some(of(4, 2050)));
+    for (cache, length) in [("static", 8), ("dynamic", 0)] {
+        let t5 = &generated("t5-small", &["--cache", cache, "--seq", "77", "--precision", "fp32"])["kv_cache"];
+        assert_eq!(t5["cross_attention"].as_u64(), Some(6 * (2 * 77 * 512 * 4 + length)), "{cache}");
+    }
 }

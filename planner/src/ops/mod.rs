@@ -36,7 +36,7 @@ pub use call::Call;
 pub use convolution::convolution_workspace;
 pub use flops::{Flops, flops};
 pub use operands::{Operand, Operands};
-pub use pages::{PAGES, PAGES_KERNEL};
+pub use pages::PAGES_KERNEL;
 pub use stored::{KERNEL, other_kernels};
 
 pub(crate) use elementwise::{add, cast, common_type, elementwise, to};

@@ -16,10 +16,6 @@ use crate::lower::context::Context;
 use crate::lower::device::Device;
 use crate::lower::kernels::attention::flash_splits;
 use crate::lower::tensor::Tensor;
-use crate::schedule::Category;
-
-/// Who asks for the pages of layers that see all tokens, and of those that see a window.
-pub const PAGES: [&str; 2] = ["pages", "window pages"];
 
 /// Who asks for what the attention kernel takes beside its output.
 pub const PAGES_KERNEL: &str = "attention kernel";
@@ -30,7 +26,7 @@ const SOURCE: &str =
 pub(super) const ROWS: &[Row] = &[
     row(
         "make_pages",
-        "sizes, dtype, window",
+        "sizes, dtype",
         |call| {
             let sizes = call.ints(0)?;
             let sizes: Dims = sizes
@@ -52,10 +48,7 @@ const fn row(name: &'static str, signature: &'static str, shapes: fn(&Call) -> S
 fn make(context: &mut Context, operands: &Operands) -> Lowered {
     let sizes: Dims = operands.ints(0)?.into_iter().map(i64::unsigned_abs).collect();
     let dtype = operands.dtype(1).unwrap_or(context.settings.weights);
-    let outer = std::mem::replace(&mut context.category, Category::KvCache);
-    let pages = context.empty(PAGES[usize::from(operands.flag(2))], &sizes, dtype);
-    context.category = outer;
-    one(pages)
+    one(context.empty("pages", &sizes, dtype))
 }
 
 /// The heads of what is written are the pages'.

@@ -3,8 +3,7 @@
 use super::Plan;
 use crate::allocate::{OutOfMemory, Outcome};
 use crate::bytes::Bytes;
-use crate::ops::PAGES;
-use crate::schedule::{Allocation, Category, Event, Phase};
+use crate::schedule::{Allocation, Category, Event, Phase, Stream};
 
 /// The allocation that could not be served.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +27,24 @@ pub struct ParameterTotals {
     pub bytes: Bytes,
     /// The bytes of buffers.
     pub buffers: Bytes,
+}
+
+/// Bytes of keys and values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheBytes {
+    /// Of layers that see all tokens.
+    pub full: Bytes,
+    /// Of layers with a sliding window.
+    pub window: Bytes,
+    /// The encoder's, in the decoder's layers.
+    pub cross: Bytes,
+}
+
+impl CacheBytes {
+    /// All of them.
+    pub fn total(self) -> Bytes {
+        self.full + self.window + self.cross
+    }
 }
 
 impl Plan {
@@ -86,34 +103,34 @@ impl Plan {
         all.filter(|(_, bytes)| bytes.0 > 0).collect()
     }
 
-    /// The most bytes of keys and values that are alive at once.
-    pub fn most_cached(&self) -> Bytes {
-        let allocations = &self.stream.allocations;
-        let mut cached = vec![false; allocations.len()];
-        let (mut now, mut most) = (Bytes(0), Bytes(0));
-        for event in &self.stream.events {
-            let (id, is_cache) = match event {
+    /// Keys and values when the most bytes of them are alive.
+    pub fn most_cached(&self) -> CacheBytes {
+        let Stream { allocations, events, cached: kinds, .. } = &self.stream;
+        let mut kind = vec![0_u8; allocations.len()];
+        for (id, cached) in kinds {
+            kind[id.index()] = 1 + *cached as u8;
+        }
+        let mut is_cache = vec![false; allocations.len()];
+        let (mut now, mut most) = ([0_u64; 3], [0_u64; 3]);
+        for event in events {
+            let (id, becomes) = match event {
                 Event::Allocate(id) => (*id, allocations[id.index()].category == Category::KvCache),
                 Event::Becomes(id, category) => (*id, *category == Category::KvCache),
                 Event::Free(id) => (*id, false),
                 Event::Phase(_) => continue,
             };
-            match (std::mem::replace(&mut cached[id.index()], is_cache), is_cache) {
-                (false, true) => now += allocations[id.index()].bytes,
-                (true, false) => now -= allocations[id.index()].bytes,
-                _ => {}
+            let sum = &mut now[usize::from(kind[id.index()])];
+            match (std::mem::replace(&mut is_cache[id.index()], becomes), becomes) {
+                (false, true) => *sum += allocations[id.index()].bytes.0,
+                (true, false) => *sum -= allocations[id.index()].bytes.0,
+                _ => continue,
             }
-            most = most.max(now);
+            if now.iter().sum::<u64>() > most.iter().sum() {
+                most = now;
+            }
         }
-        most
-    }
-
-    /// The bytes of an engine's pages: of the layers that see all tokens, and of those that see a window.
-    pub fn pages(&self) -> [Bytes; 2] {
-        PAGES.map(|op| {
-            let pages = self.stream.allocations.iter().filter(|allocation| allocation.op == op);
-            pages.map(|allocation| allocation.bytes).sum()
-        })
+        let [full, window, cross] = most.map(Bytes);
+        CacheBytes { full, window, cross }
     }
 
     /// What the allocator adds to the bytes asked for at the peak: rounding, and rests that it does not split off.

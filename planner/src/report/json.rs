@@ -107,16 +107,16 @@ pub struct RunReport {
 #[expect(missing_docs, reason = "as in the report")]
 pub struct CacheReport {
     pub kind: &'static str,
-    /// The most that is alive at once.
+    /// The most that is alive at once, and of which layers; `cross_attention` is the encoder's.
     pub bytes: Bytes,
+    pub full_attention: Bytes,
+    pub sliding_attention: Bytes,
+    pub cross_attention: Bytes,
     /// The tokens of a sequence that a cache of a fixed size holds, where they were given.
     pub tokens: Option<u64>,
     pub page_tokens: Option<u64>,
     /// What pages hold.
     pub dtype: Option<&'static str>,
-    /// The pages of layers that see all tokens, and of those that see a window.
-    pub pages: Option<Bytes>,
-    pub window_pages: Option<Bytes>,
 }
 
 /// The GPU.
@@ -279,18 +279,19 @@ fn run(planned: &Planned<'_>) -> RunReport {
 fn kv_cache(planned: &Planned<'_>) -> Option<CacheReport> {
     let choice = &planned.run.cache;
     let paged = choice.kind() == CacheKind::Paged;
-    let bytes = planned.plan.most_cached();
-    let [pages, window_pages] = planned.plan.pages();
+    let cached = planned.plan.most_cached();
+    let bytes = cached.total();
     let held = choice.dtype.map_or(planned.plan.precision.dtype(), |dtype| dtype.0);
     let keeps = matches!(planned.run.mode, Mode::Generate | Mode::Infer);
     (keeps && bytes > Bytes(0)).then(|| CacheReport {
         kind: choice.kind().word(),
         bytes,
+        full_attention: cached.full,
+        sliding_attention: cached.window,
+        cross_attention: cached.cross,
         tokens: choice.tokens,
         page_tokens: paged.then(|| choice.page()),
         dtype: paged.then(|| held.name()),
-        pages: paged.then_some(pages),
-        window_pages: paged.then_some(window_pages),
     })
 }
 

@@ -123,12 +123,12 @@ impl Planned<'_> {
 impl Planned<'_> {
     /// What an engine's pages take, and what is not known of its kernels.
     fn pages_note(&self) -> String {
-        let [full, windows] = self.plan.pages();
-        let parts = match windows {
+        let cached = self.plan.most_cached();
+        let total = cached.total();
+        let parts = match cached.window {
             Bytes(0) => String::new(),
-            _ => format!(" ({} for layers that see all tokens, {} for windows)", full.0, windows.0),
+            windows => format!(" ({} for layers that see all tokens, {} for windows)", cached.full.0, windows.0),
         };
-        let total = full + windows;
         format!(
             "pages are an inference engine's, not PyTorch's: {} bytes ({total}){parts}, made before the first prompt; its kernels \
              read them in place, and what they take beside their output is planned with a bound for FlashAttention's, up to {}; \
