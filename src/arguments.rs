@@ -11,7 +11,8 @@ use planner::checkpoint::{Form, Granularity, Measure};
 use planner::graph::{Checkpointing, Lora, QuantizedType};
 use planner::read::run_file::{Kernel, Wishes};
 use planner::run::{
-    Attention, Mode, OptimizerChoice, Parallel, ParallelError, Pattern, Precision, SavedOperators, ZeroGrad,
+    Attention, CacheDtype, CacheKind, Mode, OptimizerChoice, Parallel, ParallelError, Pattern, Precision,
+    SavedOperators, ZeroGrad,
 };
 
 use crate::failure::Failure;
@@ -196,6 +197,18 @@ pub struct RunArguments {
     /// The kernel of sdpa: auto, flash, efficient, math or cudnn [default: auto]
     #[arg(long, value_name = "KERNEL", help_heading = "Run")]
     sdpa: Option<Kernel>,
+    /// How generation keeps keys and values: dynamic or static (transformers'), or paged, as engines do [default: dynamic]
+    #[arg(long, value_name = "KIND", help_heading = "Cache")]
+    cache: Option<CacheKind>,
+    /// Tokens of each sequence that a static cache or pages hold [default: all of the run's]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Cache")]
+    cache_tokens: Option<u64>,
+    /// Tokens of a page [default: 16]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Cache")]
+    page_tokens: Option<u64>,
+    /// What pages hold: fp32, bf16, fp16 or fp8 [default: the weights' type]
+    #[arg(long, value_name = "TYPE", help_heading = "Cache")]
+    cache_dtype: Option<CacheDtype>,
     /// Keep the model's output until the step ends
     #[arg(long, help_heading = "Run")]
     hold_outputs: bool,
@@ -320,6 +333,10 @@ impl RunArguments {
             steps: self.steps,
             attention: self.attention,
             sdpa: self.sdpa,
+            cache: self.cache,
+            cache_tokens: self.cache_tokens,
+            page_tokens: self.page_tokens,
+            cache_dtype: self.cache_dtype,
             gpu: self.gpu.clone(),
             capacity: self.capacity,
             allocator: self.allocator.clone(),

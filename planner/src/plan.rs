@@ -8,12 +8,12 @@ use std::rc::Rc;
 
 use serde::Deserialize;
 
-pub use figures::{Failure, ParameterTotals};
+pub use figures::{CacheBytes, Failure, ParameterTotals};
 
 use crate::allocate::{AllocatorOptions, OptionsError, Outcome, simulate};
 use crate::bytes::Bytes;
 use crate::dtype::Dtype;
-use crate::graph::{AUTOCAST, Graph, GraphError, Loop, Lora, Parameter, READS_ZEROS, RECORDS, unroll};
+use crate::graph::{AUTOCAST, CacheLayout, Graph, GraphError, Loop, Lora, Parameter, READS_ZEROS, RECORDS, unroll};
 use crate::lower::context::Settings;
 use crate::lower::device::Device;
 use crate::lower::kernels::cub::Architecture;
@@ -114,6 +114,12 @@ pub enum PlanError {
     /// The architecture has no `generate`.
     #[error("{architecture} cannot generate: `--mode generate` is for causal language models")]
     CannotGenerate {
+        /// The architecture.
+        architecture: String,
+    },
+    /// The architecture keeps no keys and values.
+    #[error("{architecture} keeps no keys and values of past tokens: --cache is for causal language models")]
+    NoCache {
         /// The architecture.
         architecture: String,
     },
@@ -279,6 +285,9 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
     if run.mode == Mode::Generate && !architecture.generates {
         return Err(PlanError::CannotGenerate { architecture: architecture.name.clone() });
     }
+    if run.cache.kind.is_some() && !architecture.generates {
+        return Err(PlanError::NoCache { architecture: architecture.name.clone() });
+    }
     let wanted = Loop {
         mode: run.mode.function(),
         training: run.mode == Mode::Train,
@@ -308,6 +317,12 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
         quantize: run.quantize.map(|kind| (kind, run.double_quant)),
         stored: model.stored_layers()?.map(Rc::new),
         lora: run.lora.clone().map(|lora| adapters(model, lora)).transpose()?,
+        cache: CacheLayout {
+            kind: run.cache.kind().word(),
+            tokens: run.cache.tokens,
+            page_tokens: run.cache.page(),
+            dtype: run.cache.dtype.map(|dtype| dtype.0),
+        },
     };
     let mut config = Cow::Borrowed(&model.config);
     if let Some(cache) = run.use_cache {

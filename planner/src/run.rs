@@ -1,6 +1,7 @@
 //! A run: what is done with a model. The meaning of each choice is that of the loops in specs/library/loops.yaml.
 
 mod adapters;
+mod cache;
 mod checkpoints;
 mod parallel;
 
@@ -15,6 +16,7 @@ use crate::lower::kernels::attention::Backend;
 use crate::read::quantization::Quantization;
 
 pub use adapters::Pattern;
+pub use cache::{CacheChoice, CacheDtype, PAGE_TOKENS};
 pub use checkpoints::{SavedOperators, UnknownOperator};
 pub use parallel::{Ddp, Fsdp, Parallel, ParallelError};
 
@@ -55,6 +57,18 @@ pub enum Attention {
     Sdpa,
     /// Matrix products and a softmax, as the model's own source has them.
     Eager,
+}
+
+/// How keys and values of past tokens are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheKind {
+    /// transformers' DynamicCache, which grows.
+    #[default]
+    Dynamic,
+    /// transformers' StaticCache, of a fixed size.
+    Static,
+    /// Pages, as inference engines have them.
+    Paged,
 }
 
 /// The optimizer of a training run: a name and options of `specs/optimizers`, as text; `read::optimizers` knows them.
@@ -146,6 +160,7 @@ choices!(Precision, "precision", "fp32" => Precision::Fp32, "bf16" => Precision:
     "amp-bf16" => Precision::AmpBf16, "amp-fp16" => Precision::AmpFp16);
 choices!(ZeroGrad, "time to zero gradients", "after-step" => ZeroGrad::AfterStep,
     "before-forward" => ZeroGrad::BeforeForward, "before-backward" => ZeroGrad::BeforeBackward);
+choices!(CacheKind, "cache", "dynamic" => CacheKind::Dynamic, "static" => CacheKind::Static, "paged" => CacheKind::Paged);
 choices!(Attention, "attention", "sdpa" => Attention::Sdpa, "eager" => Attention::Eager);
 
 impl Mode {
@@ -268,6 +283,8 @@ pub struct Run {
     pub attention: Attention,
     /// The attention kernel; PyTorch's choice where None is given.
     pub sdpa: Option<Backend>,
+    /// How keys and values of past tokens are kept.
+    pub cache: CacheChoice,
     /// Whether the model's output is kept until the step ends.
     pub hold_outputs: bool,
     /// What the allocator may take; the GPU's memory less the context where None is given.
@@ -305,6 +322,7 @@ impl Default for Run {
             steps: 3,
             attention: Attention::default(),
             sdpa: None,
+            cache: CacheChoice::default(),
             hold_outputs: false,
             capacity: None,
             allocator: String::new(),
@@ -333,6 +351,14 @@ pub enum RunError {
     /// A choice for training in a run that does not train.
     #[error("--{what} is for training: it does not go with --mode {mode}")]
     TrainingOnly {
+        /// Which choice.
+        what: &'static str,
+        /// The mode.
+        mode: Mode,
+    },
+    /// A choice of a cache in a run that keeps none.
+    #[error("--{what} is for generation and inference: it does not go with --mode {mode}")]
+    NotCaching {
         /// Which choice.
         what: &'static str,
         /// The mode.
@@ -425,6 +451,7 @@ impl Run {
         if let Some(norm) = self.clip.filter(|norm| !norm.is_finite() || *norm <= 0.0) {
             return Err(RunError::Clip { value: norm.to_string() });
         }
+        self.cache.check(self)?;
         self.check_checkpoints()?;
         self.check_scaler()?;
         if self.lora.is_some() && self.trainable.is_some() {

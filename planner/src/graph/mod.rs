@@ -35,7 +35,7 @@ use crate::run::SavedOperators;
 
 pub use exchange::{Lora, QuantizedType};
 pub use stored::{Choice, Loading, Piece, Role, StoredLayers, Which};
-pub use unroll::{AUTOCAST, Checkpointing, Loop, READS_ZEROS, RECORDS, Region, unroll};
+pub use unroll::{AUTOCAST, CacheLayout, Checkpointing, Loop, READS_ZEROS, RECORDS, Region, unroll};
 
 /// Sizes of a tensor's dimensions, outermost first.
 pub type Dims = SmallVec<[u64; 5]>;

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use super::call::Given;
 use super::machine::{Machine, Outcome};
 use super::value::{Attributes, Object, Value};
-use super::{Graph, GraphError, Lora, Origin, QuantizedType, StoredLayers};
+use super::{DtypeArgument, Graph, GraphError, Lora, Origin, QuantizedType, StoredLayers};
 use crate::dtype::Dtype;
 use crate::interpret::{Interpreter, Semantics};
 use crate::read::spec::{Architecture, Family};
@@ -38,6 +38,21 @@ pub struct Loop {
     pub stored: Option<Rc<StoredLayers>>,
     /// The adapters that are added.
     pub lora: Option<Lora>,
+    /// How keys and values of past tokens are kept.
+    pub cache: CacheLayout,
+}
+
+/// How keys and values of past tokens are kept, as specs/library/caches.yaml takes it.
+#[derive(Clone, Debug, Default)]
+pub struct CacheLayout {
+    /// `dynamic`, `static` or `paged`.
+    pub kind: &'static str,
+    /// The tokens of a sequence that a cache of a fixed size holds, where they are given.
+    pub tokens: Option<u64>,
+    /// The tokens of a page.
+    pub page_tokens: u64,
+    /// The type of what pages hold; the weights' where None is given.
+    pub dtype: Option<Dtype>,
 }
 
 /// Which modules' calls are checkpointed.
@@ -145,6 +160,12 @@ impl Machine {
         run.extend(wanted.integers.iter().map(|(name, value)| (Rc::from(*name), Value::Int(*value as i64))));
         run.extend(wanted.flags.iter().map(|(name, value)| (Rc::from(*name), Value::Bool(*value))));
         run.insert("mode".into(), Value::Text(wanted.mode.into()));
+        let cache = &wanted.cache;
+        run.insert("cache".into(), Value::Text(cache.kind.into()));
+        run.insert("cache_tokens".into(), cache.tokens.map_or(Value::None, |tokens| Value::Int(tokens as i64)));
+        run.insert("page_tokens".into(), Value::Int(cache.page_tokens as i64));
+        let dtype = cache.dtype.map_or(DtypeArgument::Weights, DtypeArgument::Fixed);
+        run.insert("cache_dtype".into(), Value::Dtype(dtype));
         let inputs = self.global(&architecture.inputs)?;
         let lead = self.global(&wanted.mode.into())?;
         let positional = vec![Value::Object(model.clone()), Value::bag(run), inputs];

@@ -10,7 +10,7 @@ use super::autograd::Edge;
 use crate::bytes::Bytes;
 use crate::dtype::Dtype;
 use crate::graph::Dims;
-use crate::schedule::{Allocation, AllocationId, Category, Event, Phase, Stream};
+use crate::schedule::{Allocation, AllocationId, Cached, Category, Event, Phase, Stream};
 
 /// The stream as it is written.
 #[derive(Debug, Default)]
@@ -71,6 +71,13 @@ impl Storage {
         {
             self.category.replace(category);
             self.log.0.borrow_mut().events.push(Event::Becomes(id, category));
+        }
+    }
+
+    /// Notes which layers' keys or values it holds, where they do not see all tokens of their own.
+    pub fn note_cached(&self, cached: Cached) {
+        if let Some(id) = self.allocation.get() {
+            self.log.0.borrow_mut().cached.push((id, cached));
         }
     }
 

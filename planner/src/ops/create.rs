@@ -5,12 +5,12 @@ use smallvec::smallvec;
 use super::call::{dimension, one as one_shape};
 use super::elementwise::first_shape;
 use super::operands::one;
-use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use super::{Call, Lowered, Operand, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::context::Context;
 use crate::lower::kernels::sort::cumsum;
-use crate::schedule::Category;
+use crate::schedule::{Cached, Category};
 
 pub(super) const ROWS: &[Row] = &[
     row("arange", "end", arange_shape, arange),
@@ -29,8 +29,15 @@ pub(super) const ROWS: &[Row] = &[
         a.tensor(0)?.storage.becomes(Category::Inputs);
         one(a.tensor(0)?.clone())
     }),
-    row("as_cache", "input", first_shape, |_, a| {
-        a.tensor(0)?.storage.becomes(Category::KvCache);
+    row("as_cache", "input, kind=None", first_shape, |_, a| {
+        let storage = &a.tensor(0)?.storage;
+        storage.becomes(Category::KvCache);
+        match a.at(1) {
+            Operand::Text(kind) if &**kind == "window" => storage.note_cached(Cached::Window),
+            Operand::Text(kind) if &**kind == "cross" => storage.note_cached(Cached::Cross),
+            Operand::None => {}
+            _ => return Err("a cache is of a window, of cross attention or of neither".to_owned()),
+        }
         one(a.tensor(0)?.clone())
     }),
 ];

@@ -21,6 +21,38 @@ pub(super) const ROWS: &[Row] = &[
         shapes: first_shape,
         lower: add,
     },
+    Row {
+        name: "index_copy_",
+        signature: "input, dim, index, source",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/TensorAdvancedIndexing.cpp, index_copy_out and its meta function",
+        shapes: first_shape,
+        lower: |context, a| {
+            let (x, source) = (a.tensor(0)?, a.tensor(3)?);
+            same_type("self and source are expected to have the same dtype", x, source)?;
+            overwritten(context, x, source)
+        },
+    },
+    Row {
+        name: "index_put_",
+        signature: "input, index, values",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/TensorAdvancedIndexing.cpp, make_info: an index of integers stays as it is",
+        shapes: first_shape,
+        lower: |context, a| {
+            let (x, values) = (a.tensor(0)?, a.tensor(2)?);
+            same_type("the source and destination dtypes must match", x, values)?;
+            overwritten(context, x, values)
+        },
+    },
+    Row {
+        name: "copy_",
+        signature: "input, source",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/cuda/Copy.cu: on one device a kernel copies, whatever the strides",
+        shapes: first_shape,
+        lower: |context, a| overwritten(context, a.tensor(0)?, a.tensor(1)?),
+    },
     row("relu_", |context, a| {
         let x = a.tensor(0)?;
         // The result is saved.
@@ -52,6 +84,21 @@ fn record(context: &mut Context, [node, op]: [&'static str; 2], x: &Tensor, save
                 smallvec![Some(elementwise(context, op, &[g, &saved], g.dtype))]
             }),
         );
+    }
+    one(x.clone())
+}
+
+fn same_type(refusal: &str, x: &Tensor, source: &Tensor) -> Result<(), String> {
+    if x.dtype == source.dtype {
+        return Ok(());
+    }
+    Err(format!("{refusal}: PyTorch refuses {} into {}", source.dtype, x.dtype))
+}
+
+/// What lies there is gone, and nothing is allocated.
+fn overwritten(context: &mut Context, x: &Tensor, source: &Tensor) -> Lowered {
+    if context.records(&[x, source]) {
+        return Err("overwriting a tensor that needs a gradient is not known".to_owned());
     }
     one(x.clone())
 }

@@ -1,9 +1,9 @@
-//! Indexing with tensors of integers: `gather`, and `x[i, j]`.
+//! Indexing with tensors of integers: `gather`, and `x[i, j]`; and `roll`.
 
 use super::call::{broadcast, one as one_shape};
-use super::elementwise::elementwise;
+use super::elementwise::{elementwise, first_shape};
 use super::operands::one;
-use super::views::expanded;
+use super::views::{contiguous, expanded};
 use super::{Call, Lowered, Operands, Returns, Row, Shapes};
 use crate::graph::Dims;
 use crate::lower::context::Context;
@@ -19,6 +19,21 @@ pub(super) const ROWS: &[Row] = &[
         lower: |context, a| {
             let sizes = a.tensor(2)?.sizes.clone();
             one(context.empty("gather", &sizes, a.tensor(0)?.dtype))
+        },
+    },
+    Row {
+        name: "roll",
+        signature: "input, shifts, dim",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/cuda/TensorTransformations.cu, roll_cuda",
+        shapes: first_shape,
+        lower: |context, a| {
+            let x = a.tensor(0)?;
+            if context.records(&[x]) {
+                return Err("rolling a tensor that needs a gradient is not known".to_owned());
+            }
+            let x = contiguous(context, x);
+            one(context.empty_like("roll", &x))
         },
     },
     Row {

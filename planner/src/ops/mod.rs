@@ -19,6 +19,7 @@ mod loss;
 mod matrix;
 mod normalize;
 mod operands;
+mod pages;
 mod pooling;
 mod quantized;
 mod reduce;
@@ -35,6 +36,7 @@ pub use call::Call;
 pub use convolution::convolution_workspace;
 pub use flops::{Flops, flops};
 pub use operands::{Operand, Operands};
+pub use pages::PAGES_KERNEL;
 pub use stored::{KERNEL, other_kernels};
 
 pub(crate) use elementwise::{add, cast, common_type, elementwise, to};
@@ -120,7 +122,7 @@ pub struct Operator {
     pub lower: Lower,
 }
 
-const TABLE: [&[Row]; 18] = [
+const TABLE: [&[Row]; 19] = [
     activation::ROWS,
     attention::ROWS,
     batch_norm::ROWS,
@@ -133,6 +135,7 @@ const TABLE: [&[Row]; 18] = [
     loss::ROWS,
     matrix::ROWS,
     normalize::ROWS,
+    pages::ROWS,
     pooling::ROWS,
     quantized::ROWS,
     stored::ROWS,

@@ -3,7 +3,7 @@
 use super::Plan;
 use crate::allocate::{OutOfMemory, Outcome};
 use crate::bytes::Bytes;
-use crate::schedule::{Allocation, Category, Event, Phase};
+use crate::schedule::{Allocation, Category, Event, Phase, Stream};
 
 /// The allocation that could not be served.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,24 @@ pub struct ParameterTotals {
     pub bytes: Bytes,
     /// The bytes of buffers.
     pub buffers: Bytes,
+}
+
+/// Bytes of keys and values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheBytes {
+    /// Of layers that see all tokens.
+    pub full: Bytes,
+    /// Of layers with a sliding window.
+    pub window: Bytes,
+    /// The encoder's, in the decoder's layers.
+    pub cross: Bytes,
+}
+
+impl CacheBytes {
+    /// All of them.
+    pub fn total(self) -> Bytes {
+        self.full + self.window + self.cross
+    }
 }
 
 impl Plan {
@@ -83,6 +101,36 @@ impl Plan {
         };
         let all = Category::ALL.iter().map(|category| (*category, bytes_of(*category)));
         all.filter(|(_, bytes)| bytes.0 > 0).collect()
+    }
+
+    /// Keys and values when the most bytes of them are alive.
+    pub fn most_cached(&self) -> CacheBytes {
+        let Stream { allocations, events, cached: kinds, .. } = &self.stream;
+        let mut kind = vec![0_u8; allocations.len()];
+        for (id, cached) in kinds {
+            kind[id.index()] = 1 + *cached as u8;
+        }
+        let mut is_cache = vec![false; allocations.len()];
+        let (mut now, mut most) = ([0_u64; 3], [0_u64; 3]);
+        for event in events {
+            let (id, becomes) = match event {
+                Event::Allocate(id) => (*id, allocations[id.index()].category == Category::KvCache),
+                Event::Becomes(id, category) => (*id, *category == Category::KvCache),
+                Event::Free(id) => (*id, false),
+                Event::Phase(_) => continue,
+            };
+            let sum = &mut now[usize::from(kind[id.index()])];
+            match (std::mem::replace(&mut is_cache[id.index()], becomes), becomes) {
+                (false, true) => *sum += allocations[id.index()].bytes.0,
+                (true, false) => *sum -= allocations[id.index()].bytes.0,
+                _ => continue,
+            }
+            if now.iter().sum::<u64>() > most.iter().sum() {
+                most = now;
+            }
+        }
+        let [full, window, cross] = most.map(Bytes);
+        CacheBytes { full, window, cross }
     }
 
     /// What the allocator adds to the bytes asked for at the peak: rounding, and rests that it does not split off.

@@ -21,8 +21,8 @@ use crate::bytes::Bytes;
 use crate::graph::{Checkpointing, Lora, QuantizedType};
 use crate::lower::kernels::attention::Backend;
 use crate::run::{
-    Attention, Mode, OptimizerChoice, Parallel, Pattern, Precision, Run, RunError, SavedOperators, ZeroGrad,
-    parse_kernel,
+    Attention, CacheChoice, CacheDtype, CacheKind, Mode, OptimizerChoice, Parallel, Pattern, Precision, Run, RunError,
+    SavedOperators, ZeroGrad, parse_kernel,
 };
 
 /// The longest run file that is read, in bytes.
@@ -107,6 +107,18 @@ pub struct Wishes {
     /// The attention kernel.
     #[serde(deserialize_with = "word")]
     pub sdpa: Option<Kernel>,
+    /// How keys and values of past tokens are kept: dynamic, static or paged.
+    #[serde(deserialize_with = "word")]
+    pub cache: Option<CacheKind>,
+    /// The tokens of a sequence that a static cache or pages hold.
+    #[serde(alias = "cache_tokens")]
+    pub cache_tokens: Option<u64>,
+    /// The tokens of a page.
+    #[serde(alias = "page_tokens")]
+    pub page_tokens: Option<u64>,
+    /// The type of what pages hold.
+    #[serde(deserialize_with = "word", alias = "cache_dtype")]
+    pub cache_dtype: Option<CacheDtype>,
     /// The GPU's name.
     pub gpu: Option<String>,
     /// What the allocator may take.
@@ -238,6 +250,10 @@ impl Wishes {
             steps: self.steps.or(other.steps),
             attention: self.attention.or(other.attention),
             sdpa: self.sdpa.or(other.sdpa),
+            cache: self.cache.or(other.cache),
+            cache_tokens: self.cache_tokens.or(other.cache_tokens),
+            page_tokens: self.page_tokens.or(other.page_tokens),
+            cache_dtype: self.cache_dtype.or(other.cache_dtype),
             gpu: self.gpu.or(other.gpu),
             capacity: self.capacity.or(other.capacity),
             allocator: self.allocator.or(other.allocator),
@@ -290,6 +306,12 @@ impl Wishes {
             steps: self.steps.unwrap_or(default.steps),
             attention: self.attention.unwrap_or(default.attention),
             sdpa: self.sdpa.map_or(default.sdpa, |kernel| kernel.0),
+            cache: CacheChoice {
+                kind: self.cache,
+                tokens: self.cache_tokens,
+                page_tokens: self.page_tokens,
+                dtype: self.cache_dtype,
+            },
             hold_outputs: self.hold_outputs.unwrap_or(default.hold_outputs),
             capacity: self.capacity.or(default.capacity),
             allocator: self.allocator.clone().unwrap_or(default.allocator),

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{LARGEST, Planned, key};
 use crate::bytes::Bytes;
 use crate::graph::QuantizedType;
-use crate::run::{Mode, kernel_word};
+use crate::run::{CacheKind, Mode, kernel_word};
 
 /// The version of [`Report`]: another number means that a key changed its name or meaning.
 pub const SCHEMA: u32 = 1;
@@ -36,6 +36,9 @@ pub struct Report {
     pub phases: Vec<PhaseReport>,
     /// By category; with `allocator_slack` they add up to `peak_allocated`.
     pub at_peak: IndexMap<String, Bytes>,
+    /// Keys and values of past tokens, in runs that keep any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_cache: Option<CacheReport>,
     pub largest: Vec<TensorReport>,
     pub warnings: Vec<String>,
     pub notes: Vec<String>,
@@ -97,6 +100,23 @@ pub struct RunReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored: Option<&'static str>,
     pub allocator: String,
+}
+
+/// Keys and values of past tokens.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "as in the report")]
+pub struct CacheReport {
+    pub kind: &'static str,
+    /// The most that is alive at once, and of which layers; `cross_attention` is the encoder's.
+    pub bytes: Bytes,
+    pub full_attention: Bytes,
+    pub sliding_attention: Bytes,
+    pub cross_attention: Bytes,
+    /// The tokens of a sequence that a cache of a fixed size holds, where they were given.
+    pub tokens: Option<u64>,
+    pub page_tokens: Option<u64>,
+    /// What pages hold.
+    pub dtype: Option<&'static str>,
 }
 
 /// The GPU.
@@ -216,6 +236,7 @@ pub fn report(planned: &Planned<'_>) -> Report {
         },
         phases: phases(planned),
         at_peak: categories(planned),
+        kv_cache: kv_cache(planned),
         largest: largest(planned),
         warnings: planned.warnings(),
         notes: planned.notes(),
@@ -253,6 +274,25 @@ fn run(planned: &Planned<'_>) -> RunReport {
         stored: planned.quantization().map(|stored| stored.word()),
         allocator: run.allocator.clone(),
     }
+}
+
+fn kv_cache(planned: &Planned<'_>) -> Option<CacheReport> {
+    let choice = &planned.run.cache;
+    let paged = choice.kind() == CacheKind::Paged;
+    let cached = planned.plan.most_cached();
+    let bytes = cached.total();
+    let held = choice.dtype.map_or(planned.plan.precision.dtype(), |dtype| dtype.0);
+    let keeps = matches!(planned.run.mode, Mode::Generate | Mode::Infer);
+    (keeps && bytes > Bytes(0)).then(|| CacheReport {
+        kind: choice.kind().word(),
+        bytes,
+        full_attention: cached.full,
+        sliding_attention: cached.window,
+        cross_attention: cached.cross,
+        tokens: choice.tokens,
+        page_tokens: paged.then(|| choice.page()),
+        dtype: paged.then(|| held.name()),
+    })
 }
 
 fn gpu(planned: &Planned<'_>) -> GpuReport {

@@ -12,13 +12,13 @@ mod table;
 pub mod text;
 
 use crate::bytes::Bytes;
-use crate::ops::{KERNEL, convolution_workspace, other_kernels};
+use crate::ops::{KERNEL, PAGES_KERNEL, convolution_workspace, other_kernels};
 use crate::plan::Plan;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::read::quantization::{Method, Quantization};
 use crate::read::quote;
-use crate::run::{Parallel, Run};
+use crate::run::{CacheKind, Parallel, Run};
 use crate::schedule::{Allocation, Category};
 
 /// How many of the largest tensors are shown.
@@ -113,6 +113,7 @@ impl Planned<'_> {
             let parts = parts.collect::<Vec<_>>().join(", ");
             notes.push(format!("{} bytes ({total}) lie in the host's memory, not counted here: {parts}", total.0));
         }
+        notes.extend((self.run.cache.kind() == CacheKind::Paged).then(|| self.pages_note()));
         notes.extend(self.quantization().and_then(|stored| self.quantization_note(&stored)));
         notes.extend(self.run.parallel.as_ref().map(parallel_note));
         notes
@@ -120,6 +121,24 @@ impl Planned<'_> {
 }
 
 impl Planned<'_> {
+    /// What an engine's pages take, and what is not known of its kernels.
+    fn pages_note(&self) -> String {
+        let cached = self.plan.most_cached();
+        let total = cached.total();
+        let parts = match cached.window {
+            Bytes(0) => String::new(),
+            windows => format!(" ({} for layers that see all tokens, {} for windows)", cached.full.0, windows.0),
+        };
+        format!(
+            "pages are an inference engine's, not PyTorch's: {} bytes ({total}){parts}, made before the first prompt; its kernels \
+             read them in place, and what they take beside their output is planned with a bound for FlashAttention's, up to {}; \
+             buffers that an engine keeps, as FlashInfer's workspace (394 MiB in vllm), are not counted; all else is planned as \
+             transformers runs it",
+            total.0,
+            self.largest_by(PAGES_KERNEL)
+        )
+    }
+
     /// What is not known of a checkpoint's quantised weights.
     fn quantization_note(&self, stored: &Quantization) -> Option<String> {
         match stored.method {
@@ -131,7 +150,7 @@ impl Planned<'_> {
             Method::Fp8 { .. } => Some(format!(
                 "fp8 layers run kernels that are not PyTorch's (finegrained-fp8 with Triton, or DeepGEMM): what they take beside \
                  their output is planned with a bound, up to {}",
-                self.largest_kernel()
+                self.largest_by(KERNEL)
             )),
             Method::Packed(packed) => {
                 let other = if packed.by_output { "AWQ's own" } else { "exllama's" };
@@ -139,7 +158,7 @@ impl Planned<'_> {
                     "{} layers run gptqmodel's kernels, whose temporaries are not known: planned with a bound for Marlin's and \
                      Triton's, up to {}; not counted are {other}, which would take up to {}, and the repacking of weights",
                     stored.word(),
-                    self.largest_kernel(),
+                    self.largest_by(KERNEL),
                     other_kernels(&self.plan.graph)
                 ))
             }
@@ -147,9 +166,9 @@ impl Planned<'_> {
         }
     }
 
-    /// The most that a kernel takes beside its output.
-    fn largest_kernel(&self) -> Bytes {
-        let kernels = self.plan.stream.allocations.iter().filter(|allocation| allocation.op == KERNEL);
+    /// The most that a kernel of that name takes beside its output.
+    fn largest_by(&self, kernel: &str) -> Bytes {
+        let kernels = self.plan.stream.allocations.iter().filter(|allocation| allocation.op == kernel);
         kernels.map(|allocation| allocation.bytes).max().unwrap_or_default()
     }
 }

@@ -11,7 +11,7 @@ use crate::allocate::PhaseFigures;
 use crate::bytes::Bytes;
 use crate::graph::{Checkpointing, QuantizedType};
 use crate::read::quote;
-use crate::run::{Attention, Mode, kernel_word};
+use crate::run::{Attention, CacheKind, Mode, Run, kernel_word};
 use crate::schedule::Phase;
 
 use Align::{Left, Right};
@@ -98,6 +98,7 @@ fn subject(planned: &Planned<'_>) -> String {
             (attention, _) => format!("{attention} attention"),
         });
     }
+    words.extend(cache(run));
     words.extend(run.lora.as_ref().map(|lora| format!("lora {lora}")));
     words.extend(run.quantize.map(|form| match (form, run.double_quant) {
         (QuantizedType::Int8, _) | (_, true) => format!("{form} weights"),
@@ -120,6 +121,20 @@ fn subject(planned: &Planned<'_>) -> String {
     let memory = gpu.memory.total;
     let _ = writeln!(text, "gpu    {}: {} bytes ({memory}), source: {}", gpu.name, memory.0, gpu.memory.source);
     text
+}
+
+/// The cache that was chosen.
+fn cache(run: &Run) -> Option<String> {
+    let choice = &run.cache;
+    let tokens = choice.tokens.map_or(String::new(), |tokens| format!(" for {tokens} tokens"));
+    match choice.kind() {
+        CacheKind::Dynamic => None,
+        CacheKind::Static => Some(format!("static cache{tokens}")),
+        CacheKind::Paged => {
+            let dtype = choice.dtype.map_or(String::new(), |dtype| format!(" in {}", dtype.word()));
+            Some(format!("pages of {} tokens{dtype}{tokens}", choice.page()))
+        }
+    }
 }
 
 fn peaks(planned: &Planned<'_>) -> String {

@@ -84,6 +84,15 @@ impl Category {
     }
 }
 
+/// Whose keys and values memory holds, where it is not a layer's that sees all tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cached {
+    /// A layer's with a sliding window.
+    Window,
+    /// The encoder's.
+    Cross,
+}
+
 /// One allocation: how much, and who asked.
 #[derive(Clone, Debug)]
 pub struct Allocation {
@@ -108,7 +117,7 @@ pub struct Allocation {
 pub struct Phase {
     /// The step, from 0.
     pub step: u64,
-    /// `load`, `forward`, `backward`, `clip`, `optimizer`, `prefill`, `decode` or `end`.
+    /// `load`, `pages`, `forward`, `backward`, `clip`, `optimizer`, `prefill`, `decode` or `end`.
     pub name: Rc<str>,
 }
 
@@ -134,6 +143,8 @@ pub struct Stream {
     pub events: Vec<Event>,
     /// All phases, by the number in [`Event::Phase`].
     pub phases: Vec<Phase>,
+    /// The caches of layers that do not see all tokens of their own.
+    pub cached: Vec<(AllocationId, Cached)>,
     /// What the run keeps on the host when that is most: the states of paged optimizers; shards, gradients and states of
     /// FSDP's offload.
     pub host: Vec<(Category, Bytes)>,

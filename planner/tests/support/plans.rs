@@ -9,7 +9,7 @@ use planner::plan::{Emulation, Plan, plan_with};
 use planner::read::gpus::{Gpu, GpuCatalogue};
 use planner::read::model::Model;
 use planner::read::spec::Shelf;
-use planner::run::{Attention, Mode, OptimizerChoice, Parallel, Run, SavedOperators, parse_kernel};
+use planner::run::{Attention, CacheChoice, Mode, OptimizerChoice, Parallel, Run, SavedOperators, parse_kernel};
 use planner::schedule::first_difference;
 use serde_json::Value;
 
@@ -57,6 +57,11 @@ pub fn run_of(record: &TruthCase) -> Run {
         quantize: case["quantize"].as_str().map(|word| word.parse().expect("a quantised form")),
         double_quant: case["double_quant"] != false,
         sdpa: parse_kernel(case["sdpa"].as_str().unwrap_or("auto")).expect("a kernel"),
+        cache: CacheChoice {
+            kind: case["cache"].as_str().map(|word| word.parse().expect("a cache")),
+            tokens: case["max_cache_len"].as_u64(),
+            ..CacheChoice::default()
+        },
         hold_outputs: case["hold_outputs"] == true,
         capacity: Some(record.total_memory),
         allocator: record.allocator.clone(),

@@ -26,6 +26,7 @@ mod problem;
 mod tape;
 
 pub use choice::{Backend, choose};
+pub(crate) use flash::splits as flash_splits;
 pub use layout::Layout;
 pub use problem::{AttentionError, Mask, Problem};
 pub use tape::{Buffer, BufferId, Held, Step};

@@ -129,7 +129,7 @@ fn rounded(dim: u64) -> u64 {
 }
 
 /// `num_splits_heuristic`: the fewest splits that fill the GPU to 85 % of the best that any number of them can.
-fn splits(device: &Device, batch_heads: u64, queries: u64, keys: u64, dim: u64) -> u64 {
+pub(crate) fn splits(device: &Device, batch_heads: u64, queries: u64, keys: u64, dim: u64) -> u64 {
     let block = match dim {
         0..=64 => 256,
         65..=128 => 128,
