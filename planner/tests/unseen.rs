@@ -1,4 +1,5 @@
-//! Plans of odd cases against what PyTorch recorded: `tests/truth/unseen.yaml` and `text.yaml`, their records and traces.
+//! Plans of odd cases against what PyTorch recorded: `unseen.yaml`, `text.yaml` and `experts.yaml` of
+//! `tests/truth`, their records and traces.
 //!
 //! The emulated device on which they were recorded reads zeros on every copy to the host, so that a program decides
 //! otherwise there: about packed sequences without a cache, about rotary frequencies. The plans do the same.
@@ -30,4 +31,9 @@ fn odd_cases_have_pytorchs_event_stream_and_figures() {
 #[test]
 fn families_that_came_later_have_pytorchs_event_stream_and_figures() {
     all_are_the_same("text", 140);
+}
+
+#[test]
+fn mixtures_of_experts_have_pytorchs_event_stream_and_figures() {
+    all_are_the_same("experts", 30);
 }

@@ -2,7 +2,8 @@
 
 use smallvec::smallvec;
 
-use super::elementwise::{elementwise, first_shape};
+use super::elementwise::{Arithmetic, elementwise, first_shape, record_arithmetic};
+use super::indexing::record_masked_fill;
 use super::operands::one;
 use super::{Lowered, Operands, Returns, Row};
 use crate::lower::autograd::Gradients;
@@ -21,6 +22,34 @@ pub(super) const ROWS: &[Row] = &[
         shapes: first_shape,
         lower: add,
     },
+    Row {
+        name: "div_",
+        signature: "input, other",
+        returns: Returns::One,
+        source: SOURCE,
+        shapes: first_shape,
+        lower: divide,
+    },
+    Row {
+        name: "masked_fill_",
+        signature: "input, mask, value",
+        returns: Returns::One,
+        source: SOURCE,
+        shapes: first_shape,
+        lower: |context, a| {
+            let (x, mask) = (a.tensor(0)?, a.tensor(1)?);
+            let saved = context.records(&[x]).then(|| context.save(mask));
+            record_masked_fill(context, x, saved, x);
+            one(x.clone())
+        },
+    },
+    row("clamp_", |context, a| {
+        let x = a.tensor(0)?;
+        if context.records(&[x]) {
+            return Err("clamp_ of a tensor that needs a gradient is not known".to_owned());
+        }
+        one(x.clone())
+    }),
     row("relu_", |context, a| {
         let x = a.tensor(0)?;
         // The result is saved.
@@ -52,6 +81,18 @@ fn record(context: &mut Context, [node, op]: [&'static str; 2], x: &Tensor, save
                 smallvec![Some(elementwise(context, op, &[g, &saved], g.dtype))]
             }),
         );
+    }
+    one(x.clone())
+}
+
+/// Where the divisor needs a gradient, backward needs the dividend, of which a copy is kept.
+fn divide(context: &mut Context, operands: &Operands) -> Lowered {
+    let (x, other) = (operands.tensor(0)?, operands.tensor(1)?);
+    if context.records(&[x, other]) {
+        let copy = other.requires_grad().then(|| context.empty_like("clone", x));
+        let original = copy.as_ref().map_or_else(|| x.clone(), |copy| copy.clone());
+        let kept = [copy.map(|_| context.save(&original)), Some(context.save(other))];
+        record_arithmetic(context, Arithmetic::Divide, (Some(x), Some(other)), kept, x);
     }
     one(x.clone())
 }

@@ -1,12 +1,18 @@
-//! Indexing with tensors of integers: `gather`, and `x[i, j]`.
+//! Indexing with tensors of integers: `gather`, and `x[i, j]`; and `masked_fill`.
+
+use smallvec::smallvec;
 
 use super::call::{broadcast, one as one_shape};
-use super::elementwise::elementwise;
+use super::elementwise::{elementwise, first_shape};
 use super::operands::one;
 use super::views::expanded;
 use super::{Call, Lowered, Operands, Returns, Row, Shapes};
 use crate::graph::Dims;
+use crate::lower::autograd::Gradients;
+use crate::lower::checkpoint::Saved;
 use crate::lower::context::Context;
+use crate::lower::kernels::cub::Architecture;
+use crate::lower::kernels::index_put::accumulate;
 use crate::lower::tensor::Tensor;
 
 pub(super) const ROWS: &[Row] = &[
@@ -29,7 +35,54 @@ pub(super) const ROWS: &[Row] = &[
         shapes: index_shape,
         lower: index,
     },
+    Row {
+        name: "index_put_",
+        signature: "input, indices, values",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/TensorAdvancedIndexing.cpp, _index_put_impl_",
+        shapes: first_shape,
+        lower: |context, a| match a.tensor(0)? {
+            x if context.records(&[x, a.tensor(2)?]) => {
+                Err("index_put_ is not known where gradients are needed".into())
+            }
+            x => one(x.clone()),
+        },
+    },
+    Row {
+        name: "masked_fill",
+        signature: "input, mask, value",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/TensorAdvancedIndexing.cpp, masked_fill; FunctionsManual.cpp, masked_fill_backward",
+        shapes: first_shape,
+        lower: |context, a| {
+            let (x, mask) = (a.tensor(0)?, a.tensor(1)?);
+            let saved = context.records(&[x]).then(|| context.save(mask));
+            let output = filled(context, x);
+            record_masked_fill(context, x, saved, &output);
+            one(output)
+        },
+    },
 ];
+
+/// A contiguous copy, filled in place.
+fn filled(context: &mut Context, x: &Tensor) -> Tensor {
+    context.aten("masked_fill", |context| context.empty("clone", &x.sizes, x.dtype))
+}
+
+/// The node of `masked_fill`, which fills the gradient in the same places.
+pub(super) fn record_masked_fill(context: &mut Context, x: &Tensor, saved: Option<Saved>, output: &Tensor) {
+    let Some(saved) = saved else { return };
+    context.record(
+        "MaskedFillBackward0",
+        &[Some(x)],
+        &[output],
+        Box::new(move |context, g| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            let _mask = saved.get(context);
+            smallvec![Some(filled(context, g))]
+        }),
+    );
+}
 
 /// The indices address the leading dimensions; they take on one shape, which stands for these in the result.
 fn index_shape(call: &Call) -> Shapes {
@@ -45,12 +98,14 @@ fn index_shape(call: &Call) -> Shapes {
     one_shape(shape)
 }
 
-/// Indices whose strides differ are made contiguous, one after the other, before the result; without autograd alone.
+/// Indices whose strides differ are made contiguous, one after the other, before the result; backward is known of one.
 fn index(context: &mut Context, operands: &Operands) -> Lowered {
     let (input, indices) = (operands.tensor(0)?, operands.tensors(1)?);
-    if context.records(&[input]) {
-        return Err("indexing a tensor that needs a gradient is not known".to_owned());
+    let recorded = context.records(&[input]);
+    if recorded && indices.len() > 1 {
+        return Err("indexing a tensor that needs a gradient by several others is not known".to_owned());
     }
+    let saved = recorded.then(|| context.save(indices[0]));
     let mut shape = Dims::new();
     for index in &indices {
         shape = broadcast(&shape, &index.sizes)?;
@@ -69,5 +124,27 @@ fn index(context: &mut Context, operands: &Operands) -> Lowered {
         let sizes: Dims = shape.iter().chain(rest).copied().collect();
         context.empty("index", &sizes, input.dtype)
     };
+    if let Some(saved) = saved {
+        record_index(context, input, saved, &output);
+    }
     one(output)
+}
+
+/// `index_backward`: the gradient is added up into zeros.
+fn record_index(context: &mut Context, input: &Tensor, saved: Saved, output: &Tensor) {
+    let sizes = input.sizes.clone();
+    context.record(
+        "IndexBackward0",
+        &[Some(input)],
+        &[output],
+        Box::new(move |context, g| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            let index = saved.get(context);
+            let zeros = context.empty("new_zeros", &sizes, g.dtype);
+            let architecture = context.settings.cub.unwrap_or_else(|| Architecture::of(&context.device));
+            let copied = if g.is_contiguous() { 0 } else { g.bytes() };
+            context.scratch("_index_put_impl_", &accumulate(architecture, index.count(), sizes[0], copied));
+            smallvec![Some(zeros)]
+        }),
+    );
 }

@@ -13,6 +13,7 @@ mod create;
 mod elementwise;
 mod embedding;
 mod flops;
+mod grouped;
 mod in_place;
 mod indexing;
 mod loss;
@@ -22,6 +23,7 @@ mod operands;
 mod pooling;
 mod quantized;
 mod reduce;
+mod routing;
 mod run;
 mod stored;
 mod views;
@@ -120,7 +122,7 @@ pub struct Operator {
     pub lower: Lower,
 }
 
-const TABLE: [&[Row]; 18] = [
+const TABLE: [&[Row]; 20] = [
     activation::ROWS,
     attention::ROWS,
     batch_norm::ROWS,
@@ -128,6 +130,7 @@ const TABLE: [&[Row]; 18] = [
     create::ROWS,
     elementwise::ROWS,
     embedding::ROWS,
+    grouped::ROWS,
     in_place::ROWS,
     indexing::ROWS,
     loss::ROWS,
@@ -137,6 +140,7 @@ const TABLE: [&[Row]; 18] = [
     quantized::ROWS,
     stored::ROWS,
     reduce::ROWS,
+    routing::ROWS,
     run::ROWS,
     views::ROWS,
 ];
