@@ -25,6 +25,15 @@ pub(super) const ROWS: &[Row] = &[
         context.scratch("cumsum", &cumsum(x.dtype, dtype, x.count() / length.max(1), length));
         one(output)
     }),
+    row("zeros_like", "input", first_shape, |context, a| {
+        let like = a.tensor(0)?.clone();
+        one(context.empty_like("zeros_like", &like))
+    }),
+    row("new_empty", "input, *size", new_shape, |context, a| {
+        let sizes: Dims = a.ints(1)?.into_iter().map(size).collect::<Result<_, _>>()?;
+        let dtype = a.tensor(0)?.dtype;
+        one(context.empty("new_empty", &sizes, dtype))
+    }),
     row("empty_like", "input", first_shape, |context, a| {
         let like = a.tensor(0)?.clone();
         one(context.empty_like("empty_like", &like))
@@ -65,6 +74,10 @@ fn arange(context: &mut Context, operands: &Operands) -> Lowered {
 
 fn sizes_shape(call: &Call) -> Shapes {
     one_shape(call.ints(0)?.into_iter().map(size).collect::<Result<_, _>>()?)
+}
+
+fn new_shape(call: &Call) -> Shapes {
+    one_shape(call.ints(1)?.into_iter().map(size).collect::<Result<_, _>>()?)
 }
 
 fn filled(context: &mut Context, operands: &Operands, op: &'static str) -> Lowered {

@@ -302,7 +302,7 @@ pub(super) fn record_arithmetic(
             Arithmetic::Multiply => multiply(context, g, b.as_ref()),
             Arithmetic::Divide => {
                 let operands: smallvec::SmallVec<[&Tensor; 2]> = std::iter::once(g).chain(&b).collect();
-                elementwise(context, "div", &operands, g.dtype)
+                elementwise(context, "div", &operands, common_type(&operands))
             }
         });
         smallvec![this, other]
@@ -313,8 +313,9 @@ pub(super) fn record_arithmetic(
 /// FunctionsManual.cpp, `div_tensor_other_grad`: -grad * ((self / other) / other), an expression whose parts go at its end.
 fn divide_other(context: &mut Context, g: &Tensor, a: Option<&Tensor>, b: Option<&Tensor>) -> Tensor {
     let operands: smallvec::SmallVec<[&Tensor; 2]> = a.into_iter().chain(b).collect();
-    let once = elementwise(context, "div", &operands, g.dtype);
-    let twice = elementwise(context, "div", &[&once], g.dtype);
+    let once = elementwise(context, "div", &operands, common_type(&operands));
+    let operands: smallvec::SmallVec<[&Tensor; 2]> = std::iter::once(&once).chain(b).collect();
+    let twice = elementwise(context, "div", &operands, common_type(&operands));
     let negative = elementwise(context, "neg", &[g], g.dtype);
     multiply(context, &negative, Some(&twice))
 }

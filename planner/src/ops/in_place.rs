@@ -2,7 +2,8 @@
 
 use smallvec::smallvec;
 
-use super::elementwise::{Arithmetic, elementwise, first_shape, record_arithmetic};
+use super::call::{broadcast, dimension};
+use super::elementwise::{Arithmetic, cast, elementwise, first_shape, record_arithmetic};
 use super::indexing::record_masked_fill;
 use super::operands::one;
 use super::{Lowered, Operands, Returns, Row};
@@ -43,13 +44,23 @@ pub(super) const ROWS: &[Row] = &[
             one(x.clone())
         },
     },
-    row("clamp_", |context, a| {
-        let x = a.tensor(0)?;
-        if context.records(&[x]) {
-            return Err("clamp_ of a tensor that needs a gradient is not known".to_owned());
-        }
-        one(x.clone())
-    }),
+    Row {
+        name: "scatter_",
+        signature: "input, dim, index, value",
+        returns: Returns::One,
+        source: SOURCE,
+        shapes: first_shape,
+        lower: without_gradient,
+    },
+    Row {
+        name: "copy_slice_",
+        signature: "input, dim, start, end, source",
+        returns: Returns::One,
+        source: "torch/csrc/autograd/functions/tensor.cpp, CopySlices and CopyBackwards",
+        shapes: first_shape,
+        lower: copy_slice,
+    },
+    row("clamp_", without_gradient),
     row("relu_", |context, a| {
         let x = a.tensor(0)?;
         // The result is saved.
@@ -79,6 +90,47 @@ fn record(context: &mut Context, [node, op]: [&'static str; 2], x: &Tensor, save
                 let Some(g) = &g[0] else { return Gradients::new() };
                 let saved = saved.get(context);
                 smallvec![Some(elementwise(context, op, &[g, &saved], g.dtype))]
+            }),
+        );
+    }
+    one(x.clone())
+}
+
+fn without_gradient(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    if context.records(&[x]) {
+        return Err("writing into a tensor that needs a gradient is not known here".to_owned());
+    }
+    one(x.clone())
+}
+
+/// `input[..., start:end].copy_(source)`: the base comes from a node that hands its gradient on, zero where the slice was
+/// overwritten, and the slice's to the source, converted to its type.
+fn copy_slice(context: &mut Context, operands: &Operands) -> Lowered {
+    let (x, source) = (operands.tensor(0)?, operands.tensor(4)?);
+    let dim = dimension(operands.int(1)?, x.sizes.len())?;
+    let mut part = x.sizes.clone();
+    part[dim] = (operands.int(3)? - operands.int(2)?).max(0) as u64;
+    if broadcast(&part, &source.sizes)? != part {
+        return Err(format!("{:?} does not fit into {part:?}", source.sizes));
+    }
+    if context.records(&[x, source]) {
+        let needs = [x.requires_grad(), source.requires_grad()];
+        let (sizes, strides, dtype) = (x.sizes.clone(), x.strides.clone(), source.dtype);
+        context.record(
+            "CopySlices",
+            &[Some(x), Some(source)],
+            &[x],
+            Box::new(move |context, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                let whole = context.empty_strided("new_empty_strided", sizes.clone(), strides.clone(), g.dtype);
+                let slice = context.empty("clone", &part, g.dtype);
+                let zeros = needs[0].then(|| context.empty_like("zeros_like", &slice));
+                let of_source =
+                    needs[1].then(|| if dtype == g.dtype { slice.clone() } else { cast(context, &slice, dtype) });
+                drop(slice);
+                drop(zeros);
+                smallvec![needs[0].then_some(whole), of_source]
             }),
         );
     }

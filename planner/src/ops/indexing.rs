@@ -22,10 +22,7 @@ pub(super) const ROWS: &[Row] = &[
         returns: Returns::One,
         source: "aten/src/ATen/native/TensorAdvancedIndexing.cpp, gather",
         shapes: |call| one_shape(call.shape(2)?.clone()),
-        lower: |context, a| {
-            let sizes = a.tensor(2)?.sizes.clone();
-            one(context.empty("gather", &sizes, a.tensor(0)?.dtype))
-        },
+        lower: gather,
     },
     Row {
         name: "index",
@@ -82,6 +79,26 @@ pub(super) fn record_masked_fill(context: &mut Context, x: &Tensor, saved: Optio
             smallvec![Some(filled(context, g))]
         }),
     );
+}
+
+/// `gather_backward` adds the gradient into zeros.
+fn gather(context: &mut Context, operands: &Operands) -> Lowered {
+    let (input, index) = (operands.tensor(0)?, operands.tensor(2)?);
+    let saved = context.records(&[input]).then(|| (context.save(input), context.save(index)));
+    let output = context.aten("gather", |context| context.empty("gather", &index.sizes, input.dtype));
+    if let Some((input_saved, index_saved)) = saved {
+        context.record(
+            "GatherBackward0",
+            &[Some(input)],
+            &[&output],
+            Box::new(move |context, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                let (input, _index) = (input_saved.get(context), index_saved.get(context));
+                smallvec![Some(context.empty("new_zeros", &input.sizes, g.dtype))]
+            }),
+        );
+    }
+    one(output)
 }
 
 /// The indices address the leading dimensions; they take on one shape, which stands for these in the result.

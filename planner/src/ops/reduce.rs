@@ -24,7 +24,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "sum",
-        signature: "input, dim, keepdim=False",
+        signature: "input, dim, keepdim=False, dtype=None",
         returns: Returns::One,
         source: "aten/src/ATen/native/ReduceOps.cpp, sum",
         shapes: reduced_shape,
@@ -175,7 +175,7 @@ fn spread(g: &Tensor, sizes: &Dims, marks: &[bool], keepdim: bool) -> Tensor {
 fn sum(context: &mut Context, operands: &Operands) -> Lowered {
     let x = operands.tensor(0)?;
     let marks = marks(x.sizes.len(), &operands.ints(1)?)?;
-    let dtype = if x.dtype.is_floating() { x.dtype } else { Dtype::I64 };
+    let dtype = operands.dtype(3).unwrap_or(if x.dtype.is_floating() { x.dtype } else { Dtype::I64 });
     let output = reduce(context, "sum", Reduction::Sum, x, &marks, operands.flag(2), dtype);
     if context.records(&[x]) {
         let (sizes, keepdim) = (x.sizes.clone(), operands.flag(2));
