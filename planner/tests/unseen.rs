@@ -35,5 +35,5 @@ fn families_that_came_later_have_pytorchs_event_stream_and_figures() {
 
 #[test]
 fn mixtures_of_experts_have_pytorchs_event_stream_and_figures() {
-    all_are_the_same("experts", 70);
+    all_are_the_same("experts", 80);
 }

@@ -8,12 +8,15 @@ use super::views::transposed;
 use super::{Lowered, Operands, Returns, Row};
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
-use crate::lower::context::Context;
+use crate::lower::context::{Context, detach};
 use crate::lower::kernels::grouped::{is_fused, scratch};
 use crate::lower::tensor::Tensor;
 
 /// Strides of operands and results are multiples of so many bytes.
 const ALIGNMENT: u64 = 16;
+
+/// From here on transformers calls PyTorch's operator (`_can_use_grouped_mm`).
+const FIRST_CAPABILITY: (u32, u32) = (8, 0);
 
 pub(super) const ROWS: &[Row] = &[Row {
     name: "grouped_mm",
@@ -44,6 +47,33 @@ fn plain(context: &mut Context, a: &Tensor, b: &Tensor, groups: u64) -> Tensor {
     output
 }
 
+/// transformers' own operator (`_grouped_mm_fallback`): products into zeros; backward makes both gradients, needed or not, that
+/// of the input first.
+fn custom(context: &mut Context, input: &Tensor, weight: &Tensor, offsets: &Tensor) -> Lowered {
+    let output = context.empty("grouped_mm_fallback", &[input.sizes[0], weight.sizes[2]], input.dtype);
+    context.use_blas();
+    if context.records(&[input, weight]) {
+        let (kept_input, kept_weight) = (context.save(input), context.save(weight));
+        context.record(
+            "GroupedMmFallbackBackward",
+            &[Some(input), Some(weight)],
+            &[&output],
+            Box::new(move |context, g| {
+                if g[0].is_none() {
+                    return Gradients::new();
+                }
+                let (input, weight) = (kept_input.get(context), kept_weight.get(context));
+                let of_input = context.empty_like("zeros_like", &input);
+                let of_weight = context.empty_like("zeros_like", &weight);
+                context.use_blas();
+                smallvec![Some(of_input), Some(of_weight)]
+            }),
+        );
+        context.keep_with_node(&output, detach(offsets));
+    }
+    one(output)
+}
+
 fn is_column_major(x: &Tensor) -> bool {
     let last = x.sizes.len() - 1;
     x.strides[last - 1] == 1 && x.strides[last] == x.sizes[last - 1]
@@ -58,6 +88,9 @@ fn flipped(x: &Tensor) -> Tensor {
 fn grouped_mm(context: &mut Context, operands: &Operands) -> Lowered {
     let (input, weight, offsets) = (operands.tensor(0)?, operands.tensor(1)?, operands.tensor(2)?);
     let [groups, inner, outputs] = weight.sizes[..] else { return Err("a matrix a group was expected".to_owned()) };
+    if context.device.compute_capability < FIRST_CAPABILITY {
+        return custom(context, input, weight, offsets);
+    }
     let size = input.dtype.size();
     if !(inner * size).is_multiple_of(ALIGNMENT) || !(outputs * size).is_multiple_of(ALIGNMENT) {
         return Err(format!(

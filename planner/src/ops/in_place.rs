@@ -141,7 +141,7 @@ fn copy_slice(context: &mut Context, operands: &Operands) -> Lowered {
 fn divide(context: &mut Context, operands: &Operands) -> Lowered {
     let (x, other) = (operands.tensor(0)?, operands.tensor(1)?);
     if context.records(&[x, other]) {
-        let copy = other.requires_grad().then(|| context.empty_like("clone", x));
+        let copy = other.requires_grad().then(|| context.aten("clone", |context| context.empty_like("clone", x)));
         let original = copy.as_ref().map_or_else(|| x.clone(), |copy| copy.clone());
         let kept = [copy.map(|_| context.save(&original)), Some(context.save(other))];
         record_arithmetic(context, Arithmetic::Divide, (Some(x), Some(other)), kept, x);
