@@ -21,7 +21,8 @@ use crate::lower::tensor::Tensor;
 use crate::schedule::Category;
 
 /// The operators whose results can be saved, each with the overload that is called, in the order of their names.
-pub const SAVABLE: [(&str, &str); 38] = [
+pub const SAVABLE: [(&str, &str); 39] = [
+    ("_grouped_mm", "default"),
     ("_scaled_dot_product_cudnn_attention", "default"),
     ("_scaled_dot_product_efficient_attention", "default"),
     ("_scaled_dot_product_flash_attention", "default"),
