@@ -1,8 +1,8 @@
-//! Mixtures of experts: checkpoints as they are published, a tensor an expert.
+//! Mixtures of experts: plans, and checkpoints as they are published, a tensor an expert.
 
 use serde_json::{Map, Value, json};
 
-use crate::support::{Folder, assert_snapshot, json_of};
+use crate::support::{Folder, assert_snapshot, json_of, report};
 
 type Tensors = Vec<(String, Vec<u64>)>;
 
@@ -111,4 +111,12 @@ fn experts_that_are_not_whole_or_quantised_are_errors() {
         folder.error("experts in FP8", &["plan", &fp8, "--mode", "infer", "--gpu", "h100"]),
     ];
     assert_snapshot("errors_experts", &errors.concat());
+}
+
+#[test]
+fn mixtures_are_planned() {
+    let run = ["plan", "mixtral-8x7b", "--mode", "generate", "--gpu", "h200", "--seq", "1000", "--new-tokens", "2"];
+    assert_snapshot("plan_mixtral_generate", &report(&run));
+    let run = ["plan", "deepseek-v3", "--fsdp", "64", "--checkpoint", "full", "--seq", "2048", "--steps", "2"];
+    assert_snapshot("plan_deepseek_fsdp", &report(&run));
 }
