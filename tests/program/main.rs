@@ -9,6 +9,7 @@ mod checkpoint;
 mod choices;
 mod configs;
 mod events;
+mod experts;
 mod images;
 mod lists;
 mod plans;
