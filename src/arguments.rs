@@ -63,6 +63,7 @@ Examples:
   memplan checkpoint gpt2-large --batch 8 --seq 1024 --gpu rtx4090 --headroom 5%
   memplan checkpoint gpt2 --batch 8 --seq 1024 --curve
   memplan checkpoint bert-base --batch 64 --budget 8GiB --granularity block --emit torch
+  memplan checkpoint gpt2 --batch 8 --seq 512 --budget 6GiB --granularity op --emit torch
 
 Exit codes: 0 a choice fits, 1 none does, 2 bad usage or bad input";
 
