@@ -216,6 +216,9 @@ pub struct RunArguments {
     /// The architecture, in place of the one that the config names
     #[arg(long, value_name = "NAME", help_heading = "Run")]
     architecture: Option<String>,
+    /// Check these weights against the model, in place of its own: a .safetensors file, an index or a folder
+    #[arg(long, value_name = "FILE", help_heading = "Run")]
+    weights: Option<PathBuf>,
     /// The GPU, by its key or its name [default: h200]
     #[arg(long, value_name = "NAME", help_heading = "GPU")]
     gpu: Option<String>,
@@ -308,6 +311,7 @@ impl RunArguments {
         Wishes {
             model: self.model.clone(),
             architecture: self.architecture.clone(),
+            weights: self.weights.clone(),
             mode: self.mode,
             batch: self.batch,
             seq: self.seq,

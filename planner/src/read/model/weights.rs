@@ -1,8 +1,9 @@
 //! Whether a checkpoint holds what an architecture has, under the names that transformers looks for.
 //!
 //! A stored name may lack the base model's prefix (`h.0.attn.c_attn.weight`), or have one that the architecture lacks; old
-//! names (`LayerNorm.gamma`) are renamed; tensors that are parts of one parameter are merged; stored buffers that the model makes itself are passed over; a tied parameter may
-//! be absent or stored twice (transformers 5.17.0, core_model_loading.py and conversion_mapping.py).
+//! names (`LayerNorm.gamma`) are renamed; tensors that are parts of one parameter are merged; stored buffers that the model
+//! makes itself are passed over; a tied parameter may be absent or stored twice (transformers 5.17.0, core_model_loading.py and
+//! conversion_mapping.py).
 
 use std::path::PathBuf;
 
@@ -192,10 +193,10 @@ fn candidates(stored: &str, architecture: &Architecture) -> Vec<String> {
             names.push(stored.replace(old, new));
         }
     }
-    for (pattern, with) in &architecture.renamed {
-        if pattern.is_match(stored) {
-            names.push(pattern.replace(stored, with).into_owned());
-        }
+    let rename = |name: String, (pattern, with): &(regex::Regex, String)| pattern.replace(&name, with).into_owned();
+    let renamed = architecture.renamed.iter().fold(stored.to_owned(), rename);
+    if renamed != stored {
+        names.push(renamed);
     }
     let prefix = format!("{}.", architecture.base_prefix);
     if prefix.len() > 1 {
