@@ -35,7 +35,7 @@ fn families_that_came_later_have_pytorchs_event_stream_and_figures() {
 
 #[test]
 fn static_caches_have_pytorchs_event_stream_and_figures() {
-    all_are_the_same("caches", 72);
+    all_are_the_same("caches", 77);
 }
 
 #[test]
