@@ -12,6 +12,7 @@ mod events;
 mod experts;
 mod images;
 mod lists;
+mod models;
 mod plans;
 mod run_file;
 mod specs;
