@@ -9,6 +9,7 @@ mod checkpoint;
 mod choices;
 mod configs;
 mod events;
+mod fit;
 mod images;
 mod lists;
 mod plans;

@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod checkpoint;
 pub mod compare;
 pub mod events;
+pub mod fit;
 pub mod json;
 mod siblings;
 mod table;
