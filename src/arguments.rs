@@ -1,5 +1,7 @@
 //! The command line: what can be written, and what each word means.
 
+mod sweep;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -14,6 +16,8 @@ use planner::run::{
     Attention, CacheDtype, CacheKind, Mode, OptimizerChoice, Parallel, ParallelError, Pattern, Precision,
     SavedOperators, ZeroGrad,
 };
+
+pub use sweep::{Rows, SweepArguments};
 
 use crate::failure::Failure;
 use crate::{BAD, FITS, output};
@@ -118,6 +122,8 @@ pub enum Command {
     Checkpoint(Box<CheckpointArguments>),
     /// Say where a run fits, and the largest batch and the longest sequence that would.
     Fit(Box<FitArguments>),
+    /// Plan every combination of sizes and choices.
+    Sweep(Box<SweepArguments>),
     /// List a checkpoint's parameters and bytes, by type and by module.
     Inspect(InspectArguments),
     /// List the GPUs that are known.

@@ -1,8 +1,8 @@
 //! `memplan`: predicts the GPU memory of a PyTorch run, before anything runs.
 //!
 //! ```text
-//! arguments ──> plan | checkpoint | fit | inspect | catalogue ──> output
-//!                                    └─ failure: one line on stderr, a hint, an exit code
+//! arguments ──> plan | checkpoint | fit | sweep | inspect | catalogue ──> output
+//!                                            └─ failure: one line on stderr, a hint, an exit code
 //! ```
 
 mod arguments;
@@ -13,6 +13,7 @@ mod fit;
 mod inspect;
 mod output;
 mod plan;
+mod sweep;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Plan(arguments) => plan::run(*arguments),
         Command::Checkpoint(arguments) => checkpoint::run(*arguments),
         Command::Fit(arguments) => fit::run(&arguments),
+        Command::Sweep(arguments) => sweep::run(*arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Gpus(arguments) => catalogue::gpus(&arguments),
         Command::Models(arguments) => catalogue::models(&arguments),

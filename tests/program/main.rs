@@ -16,5 +16,6 @@ mod plans;
 mod run_file;
 mod specs;
 mod support;
+mod sweep;
 mod usage;
 mod weights;

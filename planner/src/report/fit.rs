@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::json::SCHEMA;
-use super::table::{Align, table};
+use super::table::{Align, table, wrapped};
 use crate::bytes::{Bytes, GIB};
 use crate::fit::search::BEYOND;
 use crate::fit::{Axis, Found, Limit, Row, Stop};
@@ -11,9 +11,6 @@ use crate::read::model::Model;
 use crate::run::{Mode, Run};
 
 use Align::{Left, Right};
-
-/// Columns, where names allow it.
-const WIDTH: usize = 80;
 
 /// The answers for people.
 pub fn text(model: &Model, run: &Run, rows: &[Row]) -> String {
@@ -121,23 +118,6 @@ fn longest(row: &Row, run: &Run) -> u64 {
     let limits = row.found.iter().flat_map(|found| &found.limits).filter(|limit| limit.axis == Axis::Seq);
     let generated = if run.mode == Mode::Generate { run.new_tokens } else { 0 };
     limits.filter_map(|limit| Some(limit.largest?.0 + generated)).max().unwrap_or(0)
-}
-
-/// A remark in lines of the width, the later ones indented.
-fn wrapped(text: &str) -> String {
-    let (mut lines, mut line) = (String::new(), String::new());
-    for word in text.split_whitespace() {
-        if !line.trim().is_empty() && line.chars().count() + 1 + word.chars().count() > WIDTH {
-            lines.push_str(&line);
-            lines.push('\n');
-            line = " ".to_owned();
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    format!("{lines}{line}\n")
 }
 
 /// `memplan fit --format json`. Sizes of memory are bytes.

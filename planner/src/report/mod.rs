@@ -9,6 +9,7 @@ pub mod events;
 pub mod fit;
 pub mod json;
 mod siblings;
+pub mod sweep;
 mod table;
 pub mod text;
 
