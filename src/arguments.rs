@@ -1,5 +1,7 @@
 //! The command line: what can be written, and what each word means.
 
+mod sweep;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -15,6 +17,8 @@ use planner::run::{
     SavedOperators, ZeroGrad,
 };
 
+pub use sweep::{Rows, SweepArguments};
+
 use crate::failure::Failure;
 use crate::{BAD, FITS, output};
 
@@ -26,6 +30,7 @@ memplan predicts the GPU memory of a PyTorch run to the byte, before anything ru
   memplan plan llama-3.1-8b --mode generate --gpu rtx4090   does it fit?
   memplan plan path/to/model --batch 8 --seq 1024           a Hugging Face folder
   memplan checkpoint gpt2 --batch 8 --budget 6GiB           which modules to checkpoint
+  memplan fit gpt2 --seq 1024 --gpu all                     where does it fit, and up to which batch?
   memplan inspect path/to/model                             its parameters and bytes
   memplan models                                            the built-in models
   memplan gpus                                              the GPUs
@@ -67,6 +72,20 @@ Examples:
 
 Exit codes: 0 a choice fits, 1 none does, 2 bad usage or bad input";
 
+const FIT_EXAMPLES: &str = "\
+The largest batch (in generation: the requests at once) and the longest sequence (the prompt; of images: their rows and \
+columns) are searched one at a time, all else as given. Each answer was planned and fits; the next size was planned and does \
+not, nor does any of the 8 beyond the answer. Sizes still further on are not looked at. Where the next size is refused, as where \
+positions end, the limit is the model's, and the report says so. The search ends at 4294967296, or where a tensor has 2^50 bytes.
+
+Examples:
+  memplan fit gpt2 --batch 8 --seq 1024 --gpu all
+  memplan fit llama-3.1-8b --mode generate --seq 1000 --new-tokens 200 --gpu rtx4090,a100-80gb
+  memplan fit path/to/model --checkpoint full --gpu rtx3090 --format json
+  memplan fit bert-base --capacity 8GiB
+
+Exit codes: 0 the run as given fits on at least one of the GPUs, 1 it fits on none, 2 bad usage or bad input";
+
 const INSPECT_EXAMPLES: &str = "\
 Only headers are read, never tensors; any architecture will do.
 
@@ -102,6 +121,10 @@ pub enum Command {
     Plan(Box<PlanArguments>),
     /// Choose the modules to checkpoint so that a run fits, at the least recomputation.
     Checkpoint(Box<CheckpointArguments>),
+    /// Say where a run fits, and the largest batch and the longest sequence that would.
+    Fit(Box<FitArguments>),
+    /// Plan every combination of sizes and choices.
+    Sweep(Box<SweepArguments>),
     /// List a checkpoint's parameters and bytes, by type and by module.
     Inspect(InspectArguments),
     /// List the GPUs that are known.
@@ -280,6 +303,15 @@ pub struct CheckpointArguments {
     /// Write the code that applies the choice, or a file for `memplan plan --checkpoint @FILE`
     #[arg(long, value_parser = one_of(Form::ALL), help_heading = "Choice")]
     pub emit: Option<Form>,
+}
+
+/// `memplan fit`.
+#[derive(Debug, Args)]
+#[command(after_help = FIT_EXAMPLES)]
+#[command(mut_arg("gpu", |gpu| gpu.value_name("NAMES").help("The GPUs, with commas between, or all [default: h200]")))]
+pub struct FitArguments {
+    #[command(flatten)]
+    pub run: RunArguments,
 }
 
 /// `memplan inspect`.

@@ -1,17 +1,19 @@
 //! `memplan`: predicts the GPU memory of a PyTorch run, before anything runs.
 //!
 //! ```text
-//! arguments ──> plan | checkpoint | inspect | catalogue ──> output
-//!                              └─ failure: one line on stderr, a hint, an exit code
+//! arguments ──> plan | checkpoint | fit | sweep | inspect | catalogue ──> output
+//!                                            └─ failure: one line on stderr, a hint, an exit code
 //! ```
 
 mod arguments;
 mod catalogue;
 mod checkpoint;
 mod failure;
+mod fit;
 mod inspect;
 mod output;
 mod plan;
+mod sweep;
 
 use std::process::ExitCode;
 
@@ -28,6 +30,8 @@ fn main() -> ExitCode {
     let done = arguments::read().and_then(|command| match command {
         Command::Plan(arguments) => plan::run(*arguments),
         Command::Checkpoint(arguments) => checkpoint::run(*arguments),
+        Command::Fit(arguments) => fit::run(&arguments),
+        Command::Sweep(arguments) => sweep::run(*arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Gpus(arguments) => catalogue::gpus(&arguments),
         Command::Models(arguments) => catalogue::models(&arguments),

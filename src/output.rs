@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::Failure;
 
@@ -39,6 +40,13 @@ pub fn complain(line: &str, hint: Option<&str>) {
     if let Some(hint) = hint {
         let _ = writeln!(out, "{CARE}hint:{CARE:#} {hint}");
     }
+}
+
+/// A bar on stderr for work of so many parts; nothing where that is no terminal.
+pub fn progress(parts: usize) -> ProgressBar {
+    let bar = ProgressBar::new(parts as u64);
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {elapsed}");
+    style.map_or_else(|_| ProgressBar::hidden(), |style| bar.with_style(style))
 }
 
 /// Writes a file through a temporary one beside it: at the end it is there in full, or as it was.

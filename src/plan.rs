@@ -1,6 +1,6 @@
 //! `memplan plan`: wishes become a run, the run a plan, the plan a report.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use planner::graph::{Checkpointing, Region};
@@ -41,16 +41,52 @@ pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
 /// The model, the run and the GPU that the flags and the run file ask for.
 pub fn asked(arguments: &RunArguments) -> Result<(model::Model, Run, Gpu), Failure> {
     let wishes = wishes(arguments)?;
-    let run = wishes.run();
     let gpu = gpu(&wishes)?;
-    let shelf = Shelf { folder: wishes.specs.clone() };
-    let name = wishes.model.as_deref().ok_or_else(no_model)?;
-    let mut model = model::open(name, wishes.architecture.as_deref(), &shelf)?;
-    if let Some(path) = &wishes.weights {
-        model = model.with_weights(path)?;
-    }
+    let model = Source::of(&wishes)?.open()?;
     wishes.check_inputs(model.takes_images()).map_err(PlanError::from)?;
-    Ok((model, run, gpu))
+    Ok((model, wishes.run(), gpu))
+}
+
+/// Where a model comes from; unlike the model, threads can share it.
+pub struct Source {
+    name: String,
+    architecture: Option<String>,
+    weights: Option<PathBuf>,
+    shelf: Shelf,
+}
+
+impl Source {
+    /// The model that is wished for.
+    pub fn of(wishes: &Wishes) -> Result<Source, Failure> {
+        let name = wishes.model.clone().ok_or_else(no_model)?;
+        let shelf = Shelf { folder: wishes.specs.clone() };
+        Ok(Source { name, architecture: wishes.architecture.clone(), weights: wishes.weights.clone(), shelf })
+    }
+
+    /// Reads it.
+    pub fn open(&self) -> Result<model::Model, model::ModelError> {
+        let model = model::open(&self.name, self.architecture.as_deref(), &self.shelf)?;
+        if let Some(path) = &self.weights { model.with_weights(path) } else { Ok(model) }
+    }
+}
+
+/// The GPUs of a list with commas, in its order and each once, or all, those with the least memory first.
+pub fn gpus(wishes: &Wishes) -> Result<Vec<Gpu>, Failure> {
+    let catalogue = GpuCatalogue::load(wishes.specs.as_deref())?;
+    let names = wishes.gpu.as_deref().unwrap_or(DEFAULT_GPU);
+    if names.trim().eq_ignore_ascii_case("all") {
+        let mut all: Vec<Gpu> = catalogue.iter().cloned().collect();
+        all.sort_by_key(|gpu| gpu.memory.total);
+        return Ok(all);
+    }
+    let mut gpus: Vec<Gpu> = Vec::new();
+    for name in names.split(',') {
+        let gpu = catalogue.find(name.trim())?;
+        if !gpus.contains(gpu) {
+            gpus.push(gpu.clone());
+        }
+    }
+    Ok(gpus)
 }
 
 /// The table of levers; the exit code is that of the run as given.
@@ -79,7 +115,7 @@ fn checkpoint_file(wishes: &mut Wishes) -> Result<(), Failure> {
 }
 
 /// What the flags and the run file wish for.
-fn wishes(arguments: &RunArguments) -> Result<Wishes, Failure> {
+pub fn wishes(arguments: &RunArguments) -> Result<Wishes, Failure> {
     let flags = arguments.wishes();
     let file = match &arguments.run {
         Some(path) => run_file::read(path).map_err(|error| Failure::new(error, None))?,

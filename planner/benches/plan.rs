@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use planner::allocate::{AllocatorOptions, simulate};
+use planner::fit::fit;
+use planner::graph::Checkpointing;
 use planner::lower::context::Settings;
 use planner::lower::lower;
 use planner::plan::{Emulation, device, plan, program};
@@ -13,6 +15,7 @@ use planner::read::model::open;
 use planner::read::optimizers::choose;
 use planner::read::spec::Shelf;
 use planner::run::{Mode, Precision, Run};
+use planner::sweep::{Lists, sweep};
 
 fn plans(criterion: &mut Criterion) {
     let shelf = Shelf::default();
@@ -37,7 +40,29 @@ fn plans(criterion: &mut Criterion) {
     criterion.bench_function("open llama-3.1-405b: parse its family", |b| {
         b.iter(|| open(black_box("llama-3.1-405b"), None, &shelf).expect("built in"));
     });
+    sizes(criterion, &gpt2, &catalogue);
     stages(criterion, &giant, &roomy, h200);
+}
+
+/// Searches over the catalogue, and combinations.
+fn sizes(criterion: &mut Criterion, gpt2: &planner::read::model::Model, catalogue: &GpuCatalogue) {
+    let reopen = || open("gpt2", None, &Shelf::default());
+    let all: Vec<_> = catalogue.iter().cloned().collect();
+    let mut group = criterion.benchmark_group("many plans");
+    group.sample_size(10);
+    group.bench_function("fit gpt2 on all GPUs", |b| {
+        b.iter(|| fit((gpt2, &reopen), black_box(&Run::default()), &all, &|_| {}).expect("rows"));
+    });
+    let lists = Lists {
+        batch: (1..=64).collect(),
+        size: vec![512, 1024],
+        checkpoint: vec![Checkpointing::Off, Checkpointing::Full],
+        ..Lists::default()
+    };
+    let runs = lists.runs(gpt2, &Run::default());
+    group.bench_function("sweep gpt2, 256 combinations", |b| {
+        b.iter(|| sweep((gpt2, &reopen), black_box(&runs), &all[..1], &|_| {}).expect("rows"));
+    });
 }
 
 fn stages(criterion: &mut Criterion, model: &planner::read::model::Model, run: &Run, gpu: &planner::read::gpus::Gpu) {

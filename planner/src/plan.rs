@@ -2,6 +2,7 @@
 
 pub mod compare;
 mod figures;
+pub mod footprint;
 
 use std::borrow::Cow;
 use std::rc::Rc;

@@ -14,6 +14,11 @@ fn help_has_examples() {
     assert_snapshot("help_plan", run);
     assert_snapshot("help_plan_training", training);
     assert_snapshot("help_plan_examples", examples);
+    let fit = report(&["fit", "--help"]);
+    let (about, options) = fit.split_once("\nRun:").unwrap();
+    let gpu = options.lines().skip_while(|line| !line.trim_start().starts_with("--gpu")).take(2).collect::<Vec<_>>();
+    let (_, rule) = options.split_once("The largest batch").unwrap();
+    assert_snapshot("help_fit", &format!("{about}\n{}\n\nThe largest batch{rule}", gpu.join("\n")));
     for command in ["inspect", "gpus", "models"] {
         assert_snapshot(&format!("help_{command}"), &report(&[command, "--help"]));
     }

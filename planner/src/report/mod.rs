@@ -6,8 +6,10 @@ pub mod catalogue;
 pub mod checkpoint;
 pub mod compare;
 pub mod events;
+pub mod fit;
 pub mod json;
 mod siblings;
+pub mod sweep;
 mod table;
 pub mod text;
 

@@ -1,5 +1,8 @@
 //! Columns of text: cells to the left or to the right of their column, two spaces between.
 
+/// Columns, where names allow it.
+const WIDTH: usize = 80;
+
 /// Where a column's cells stand.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Align {
@@ -21,4 +24,21 @@ pub(super) fn table<const N: usize>(columns: [Align; N], rows: &[[String; N]]) -
         text.push('\n');
     }
     text
+}
+
+/// A remark in lines of the width, the later ones indented.
+pub(super) fn wrapped(text: &str) -> String {
+    let (mut lines, mut line) = (String::new(), String::new());
+    for word in text.split_whitespace() {
+        if !line.trim().is_empty() && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            lines.push_str(&line);
+            lines.push('\n');
+            line = " ".to_owned();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    format!("{lines}{line}\n")
 }

@@ -1,0 +1,221 @@
+//! What fits where: a run on each of many GPUs, and the largest sizes that fit there.
+//!
+//! GPUs with the same compute capability and as many multiprocessors run the same kernels, so a size is planned once for all of
+//! them and only the allocator's capacity differs. Classes of such GPUs and the sizes to search run side by side.
+//!
+//! ```text
+//! gpus ─ alike ─> classes x axes ─ (threads) ─> search ─ footprint of a size, kept ─> limits ─> rows, as given
+//! ```
+
+pub mod search;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use rustc_hash::FxHashMap;
+
+use crate::bytes::Bytes;
+use crate::plan::footprint::{Footprint, Peaks, alike, footprint};
+use crate::plan::{PlanError, capacity};
+use crate::read::gpus::Gpu;
+use crate::read::model::Model;
+use crate::run::{Precision, Run};
+use crate::threads::{Opener, each};
+
+/// A size that is searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Axis {
+    /// Sequences or images at once: requests that are served together.
+    Batch,
+    /// Tokens of each sequence; in generation those of the prompt.
+    Seq,
+    /// Rows and columns of each image.
+    Image,
+}
+
+impl Axis {
+    /// What a model's runs can grow in.
+    pub fn of(model: &Model) -> [Axis; 2] {
+        [Axis::Batch, if model.takes_images() { Axis::Image } else { Axis::Seq }]
+    }
+
+    /// Its name, which is its flag's.
+    pub fn word(self) -> &'static str {
+        match self {
+            Axis::Batch => "batch",
+            Axis::Seq => "seq",
+            Axis::Image => "image",
+        }
+    }
+
+    /// A run's size.
+    pub fn size(self, model: &Model, run: &Run) -> u64 {
+        match self {
+            Axis::Batch => run.batch,
+            Axis::Seq => run.seq,
+            Axis::Image => run.image.or(model.image_size()).unwrap_or(1),
+        }
+    }
+
+    /// The run with another size.
+    pub fn with(self, run: &Run, size: u64) -> Run {
+        let mut run = run.clone();
+        match self {
+            Axis::Batch => run.batch = size,
+            Axis::Seq => run.seq = size,
+            Axis::Image => run.image = Some(size),
+        }
+        run
+    }
+}
+
+impl fmt::Display for Axis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// The largest size that fits, all else as given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// What grew.
+    pub axis: Axis,
+    /// The size, with its peaks; None where none fits. None of the [`search::BEYOND`] sizes behind it fits.
+    pub largest: Option<(u64, Peaks)>,
+    /// The next size.
+    pub next: u64,
+    /// Why that is too much.
+    pub stop: Stop,
+}
+
+/// Why a size is too much.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It would reserve so much.
+    Memory(Bytes),
+    /// It cannot be planned, as where the model has no more positions: the message.
+    Refused(String),
+}
+
+/// A run on a GPU.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The GPU.
+    pub gpu: Gpu,
+    /// What the allocator may take of it.
+    pub capacity: Bytes,
+    /// What was found; why the run is refused where this GPU cannot run it.
+    pub found: Result<Found, String>,
+}
+
+/// What was found for a GPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The run as given.
+    pub given: Peaks,
+    /// The precision that it was planned in.
+    pub precision: Precision,
+    /// The largest sizes.
+    pub limits: Vec<Limit>,
+}
+
+impl Row {
+    /// Whether the run fits as given.
+    pub fn fits(&self) -> bool {
+        self.found.as_ref().is_ok_and(|found| found.given.fits)
+    }
+
+    /// What is left of the capacity at the peak of reserved memory; None where the run does not fit.
+    pub fn headroom(&self) -> Option<Bytes> {
+        let given = self.found.as_ref().ok()?.given;
+        given.fits.then(|| Bytes(self.capacity.0.saturating_sub(given.reserved.0)))
+    }
+}
+
+/// Says for each GPU whether the run fits and which sizes would. `open` opens the model that `model` is; `done` hears of searches
+/// that have ended, of which each GPU has one for each axis.
+///
+/// # Errors
+/// A run that cannot be planned with any of the GPUs.
+pub fn fit(
+    (model, open): (&Model, &Opener<'_>),
+    run: &Run,
+    gpus: &[Gpu],
+    done: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Row>, PlanError> {
+    let capacities = gpus.iter().map(|gpu| capacity(run, gpu)).collect::<Result<Vec<_>, _>>()?;
+    let classes = alike(model, gpus)?;
+    let tasks: Vec<(&Vec<usize>, Axis)> =
+        classes.iter().flat_map(|class| Axis::of(model).map(|axis| (class, axis))).collect();
+    let searched = each((model, open), &tasks, |model, (class, axis)| {
+        let within: Vec<Bytes> = class.iter().map(|place| capacities[*place]).collect();
+        let planned = FxHashMap::default();
+        let found = Sizes { model, run, gpu: &gpus[class[0]], axis: *axis, within, planned }.limits();
+        done(class.len());
+        found
+    });
+    let mut found: Vec<Option<Result<Found, String>>> = vec![None; gpus.len()];
+    for ((class, _), answers) in tasks.iter().zip(searched) {
+        for (place, answer) in class.iter().zip(answers) {
+            match (&mut found[*place], answer) {
+                (Some(Ok(found)), Ok(more)) => found.limits.extend(more.limits),
+                (place, answer) => *place = Some(answer),
+            }
+        }
+    }
+    let rows = gpus.iter().zip(capacities).zip(found);
+    let row =
+        |((gpu, capacity), found): ((&Gpu, Bytes), Option<_>)| Some(Row { gpu: gpu.clone(), capacity, found: found? });
+    let rows: Vec<Row> = rows.filter_map(row).collect();
+    if let Some(row) = rows.first().filter(|_| rows.iter().all(|row| row.found.is_err())) {
+        footprint(model, run, &row.gpu, &[])?;
+    }
+    Ok(rows)
+}
+
+/// Sizes on GPUs that run the same kernels, each planned at most once.
+struct Sizes<'a> {
+    model: &'a Model,
+    run: &'a Run,
+    gpu: &'a Gpu,
+    axis: Axis,
+    within: Vec<Bytes>,
+    planned: FxHashMap<u64, Result<Footprint, String>>,
+}
+
+impl Sizes<'_> {
+    fn footprint(&mut self, size: u64) -> &Result<Footprint, String> {
+        let Sizes { model, run, gpu, axis, within, planned } = self;
+        planned
+            .entry(size)
+            .or_insert_with(|| footprint(model, &axis.with(run, size), gpu, within).map_err(|error| error.to_string()))
+    }
+
+    /// What each of the GPUs is said.
+    fn limits(mut self) -> Vec<Result<Found, String>> {
+        let given = self.axis.size(self.model, self.run);
+        (0..self.within.len())
+            .map(|place| {
+                let Footprint { precision, within, .. } = self.footprint(given).clone()?;
+                let limit = self.limit(place, given);
+                Ok(Found { given: within[place], precision, limits: vec![limit] })
+            })
+            .collect()
+    }
+
+    fn limit(&mut self, place: usize, given: u64) -> Limit {
+        let capacity = self.within[place];
+        let answer = search::largest(given, capacity, |size| match self.footprint(size) {
+            Ok(planned) => search::Judged { fits: planned.within[place].fits, peak: Some(planned.unlimited) },
+            Err(_) => search::Judged { fits: false, peak: None },
+        });
+        let next = answer.map_or(1, |size| size + 1);
+        let stop = match self.footprint(next) {
+            Ok(planned) => Stop::Memory(planned.within[place].reserved),
+            Err(reason) => Stop::Refused(reason.clone()),
+        };
+        let largest = answer.and_then(|size| Some((size, self.footprint(size).as_ref().ok()?.within[place])));
+        Limit { axis: self.axis, largest, next, stop }
+    }
+}

@@ -1,0 +1,38 @@
+//! Rows against plans of their own.
+
+use super::*;
+use crate::plan::plan;
+use crate::read::gpus::GpuCatalogue;
+use crate::read::model::open;
+use crate::read::spec::Shelf;
+
+#[test]
+fn each_row_is_a_plan_and_rows_keep_their_order() {
+    let catalogue = GpuCatalogue::load(None).unwrap();
+    let gpus = ["a100-80gb", "t4", "a100-40gb"].map(|name| catalogue.find(name).unwrap().clone());
+    let model = open("distilgpt2", None, &Shelf::default()).unwrap();
+    let lists = Lists {
+        batch: vec![1, 40, 3],
+        size: vec![64, 1025],
+        precision: vec![Precision::Fp32, Precision::AmpBf16],
+        checkpoint: vec![Checkpointing::Off, Checkpointing::Full],
+    };
+    let runs = lists.runs(&model, &Run { steps: 2, ..Run::default() });
+    assert_eq!(runs.len(), lists.combinations());
+    let short: Vec<(u64, u64)> = runs.iter().map(|run| (run.seq, run.batch)).take(6).collect();
+    assert_eq!(short, [(64, 1), (64, 40), (64, 3), (1025, 1), (1025, 40), (1025, 3)]);
+    let rows = sweep((&model, &|| open("distilgpt2", None, &Shelf::default())), &runs, &gpus, &|_| {}).unwrap();
+    let order: Vec<(usize, usize)> = rows.iter().map(|row| (row.gpu, row.run)).collect();
+    assert_eq!(order, (0..3).flat_map(|gpu| (0..24).map(move |run| (gpu, run))).collect::<Vec<_>>());
+    for row in rows {
+        match (plan(&model, &runs[row.run], &gpus[row.gpu]), row.found) {
+            (Ok(plan), Ok((precision, peaks))) => {
+                let whole = plan.whole();
+                assert_eq!((plan.precision, plan.fits(), plan.capacity), (precision, peaks.fits, row.capacity));
+                assert_eq!((whole.peak_allocated, whole.peak_reserved), (peaks.allocated, peaks.reserved));
+            }
+            (Err(error), Err(reason)) => assert_eq!(error.to_string(), reason),
+            (plan, found) => panic!("{:?}: {found:?}", plan.map(|plan| plan.outcome.peak_reserved)),
+        }
+    }
+}

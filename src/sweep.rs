@@ -1,0 +1,48 @@
+//! `memplan sweep`: every combination of sizes and choices.
+
+use std::process::ExitCode;
+
+use planner::plan::PlanError;
+use planner::report::sweep as report;
+use planner::sweep::sweep;
+
+use crate::arguments::{Rows, SweepArguments};
+use crate::failure::Failure;
+use crate::plan::{Source, gpus, wishes};
+use crate::{DOES_NOT_FIT, FITS, output};
+
+/// The most rows: what they take is held in memory until the last is planned.
+const MOST: usize = 1_000_000;
+
+/// Plans all, reports, and gives the code of the best of them.
+pub fn run(arguments: SweepArguments) -> Result<ExitCode, Failure> {
+    let SweepArguments { run: shared, mut lists, images, rows: form } = arguments;
+    let mut wishes = wishes(&shared)?;
+    // As a plan of one of them would be refused.
+    wishes.seq = lists.size.first().copied().or(wishes.seq);
+    wishes.image = images.first().copied().or(wishes.image);
+    let gpus = gpus(&wishes)?;
+    let source = Source::of(&wishes)?;
+    let model = source.open()?;
+    wishes.check_inputs(model.takes_images()).map_err(PlanError::from)?;
+    if model.takes_images() {
+        lists.size = images;
+    }
+    let count = lists.combinations().saturating_mul(gpus.len());
+    if count > MOST {
+        let hint = "shorter lists, or ranges with a step: 512..4096..512";
+        return Err(Failure::new(format!("{count} rows: the most are {MOST}"), Some(hint.to_owned())));
+    }
+    let runs = lists.runs(&model, &wishes.run());
+    let bar = output::progress(count);
+    let rows = sweep((&model, &|| source.open()), &runs, &gpus, &|ready| bar.inc(ready as u64));
+    bar.finish_and_clear();
+    let swept = report::Swept { model: &model, runs: &runs, gpus: &gpus, rows: &rows? };
+    match form {
+        Rows::Table => output::print(&report::text(&swept)),
+        Rows::Csv => output::print(&report::csv(&swept)),
+        Rows::Json => output::print_json(&report::json(&swept)),
+    }?;
+    let fits = swept.rows.iter().any(|row| row.fits());
+    Ok(ExitCode::from(if fits { FITS } else { DOES_NOT_FIT }))
+}
