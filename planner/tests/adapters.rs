@@ -6,20 +6,12 @@ mod support;
 use planner::plan::plan;
 use planner::read::gpus::GpuCatalogue;
 use planner::run::{Mode, Run};
-use support::plans::{difference, gpu_of, model_of, phase_difference, planned};
-use support::{Trace, records, truth_case};
+use support::plans::{all_are_the_same, gpu_of, model_of};
+use support::{records, truth_case};
 
 #[test]
 fn adapters_and_quantised_weights_have_pytorchs_event_stream_and_figures() {
-    let records = records("adapters.jsonl");
-    assert!(records.len() >= 40, "only {} cases", records.len());
-    let found = records.iter().filter_map(|record| {
-        let plan = planned(record);
-        let found = difference(&plan, &Trace::load_from("adapters", &record.id));
-        Some(format!("{}: {}", record.id, found.or_else(|| phase_difference(&plan, record))?))
-    });
-    let wrong: Vec<String> = found.collect();
-    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), records.len(), wrong.join("\n"));
+    all_are_the_same("adapters", 40);
 }
 
 #[test]

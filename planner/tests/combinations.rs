@@ -5,21 +5,12 @@ mod support;
 
 use planner::plan::{Emulation, plan_with};
 use planner::run::parse_kernel;
-use support::plans::{difference, gpu_of, model_of, phase_difference, planned, run_of};
-use support::{Trace, TruthCase, records};
-
-fn wrong_in(record: &TruthCase) -> Option<String> {
-    let plan = planned(record);
-    difference(&plan, &Trace::load_from("combinations", &record.id)).or_else(|| phase_difference(&plan, record))
-}
+use support::plans::{all_are_the_same, gpu_of, model_of, planned, run_of};
+use support::{TruthCase, records};
 
 #[test]
 fn combined_choices_have_pytorchs_event_stream_and_figures() {
-    let records = records("combinations.jsonl");
-    assert!(records.len() >= 20, "only {} cases", records.len());
-    let found = records.iter().filter_map(|record| Some(format!("{}: {}", record.id, wrong_in(record)?)));
-    let wrong: Vec<String> = found.collect();
-    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), records.len(), wrong.join("\n"));
+    all_are_the_same("combinations", 20);
 }
 
 /// A kernel is chosen by a context manager around the forward (`torch.nn.attention.sdpa_kernel`), which the second run does

@@ -5,26 +5,12 @@ mod support;
 use planner::bytes::Bytes;
 use planner::read::optimizers::{choose, names};
 use planner::run::OptimizerChoice;
-use support::plans::{difference, phase_difference, planned};
-use support::{Trace, records};
+use support::plans::{all_are_the_same, planned};
+use support::records;
 
 #[test]
 fn every_recorded_optimizer_has_pytorchs_event_stream_and_figures() {
-    let cases = records("optimizers.jsonl");
-    assert!(cases.len() >= 70, "only {} cases", cases.len());
-    let mut wrong = Vec::new();
-    for record in &cases {
-        let plan = planned(record);
-        let trace = Trace::load_from("optimizers", &record.id);
-        if let Some(text) = difference(&plan, &trace).or_else(|| phase_difference(&plan, record)) {
-            wrong.push(format!("{}: {text}", record.id));
-        }
-        let peaks = (plan.outcome.peak_allocated, plan.outcome.peak_reserved);
-        if peaks != (record.max_allocated, record.max_reserved) {
-            wrong.push(format!("{}: peaks {peaks:?}", record.id));
-        }
-    }
-    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    all_are_the_same("optimizers", 70);
 }
 
 #[test]

@@ -5,26 +5,12 @@ mod support;
 use planner::bytes::Bytes;
 use planner::run::{Mode, Parallel, Run};
 use planner::schedule::Category;
-use support::plans::{difference, peaks, phase_difference, planned};
-use support::{Trace, records};
+use support::plans::{all_are_the_same, planned};
+use support::records;
 
 #[test]
 fn every_recorded_way_has_pytorchs_event_stream_and_figures() {
-    let cases = records("parallel.jsonl");
-    assert!(cases.len() >= 20, "only {} cases", cases.len());
-    let mut wrong = Vec::new();
-    for record in &cases {
-        let plan = planned(record);
-        let trace = Trace::load_from("parallel", &record.id);
-        if let Some(text) = difference(&plan, &trace).or_else(|| phase_difference(&plan, record)) {
-            wrong.push(format!("{}: {text}", record.id));
-        }
-        let peaks = peaks(&plan);
-        if peaks != (record.max_allocated, record.max_reserved) {
-            wrong.push(format!("{}: peaks {peaks:?}", record.id));
-        }
-    }
-    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    all_are_the_same("parallel", 20);
 }
 
 #[test]

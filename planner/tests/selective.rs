@@ -5,13 +5,8 @@ mod support;
 
 use planner::plan::{Emulation, plan_with};
 use planner::run::{Run, SavedOperators, parse_kernel};
-use support::plans::{difference, gpu_of, model_of, phase_difference, planned, run_of};
-use support::{Trace, TruthCase, records};
-
-fn wrong_in(record: &TruthCase) -> Option<String> {
-    let plan = planned(record);
-    difference(&plan, &Trace::load_from("selective", &record.id)).or_else(|| phase_difference(&plan, record))
-}
+use support::plans::{all_are_the_same, gpu_of, model_of, run_of};
+use support::{TruthCase, records};
 
 fn record(id: &str) -> TruthCase {
     records("selective.jsonl").into_iter().find(|record| record.id == id).expect("a record")
@@ -23,11 +18,7 @@ fn refusal(record: &TruthCase, run: &Run) -> Option<String> {
 
 #[test]
 fn saved_operators_have_pytorchs_event_stream_and_figures() {
-    let records = records("selective.jsonl");
-    assert!(records.len() >= 40, "only {} cases", records.len());
-    let found = records.iter().filter_map(|record| Some(format!("{}: {}", record.id, wrong_in(record)?)));
-    let wrong: Vec<String> = found.collect();
-    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), records.len(), wrong.join("\n"));
+    all_are_the_same("selective", 40);
 }
 
 #[test]

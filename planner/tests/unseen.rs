@@ -6,22 +6,7 @@
 
 mod support;
 
-use support::plans::{difference, phase_difference, planned};
-use support::{Trace, TruthCase, records};
-
-/// The first place where the plan differs from the record: an allocation, a free, or a figure.
-fn wrong_in(folder: &str, record: &TruthCase) -> Option<String> {
-    let plan = planned(record);
-    difference(&plan, &Trace::load_from(folder, &record.id)).or_else(|| phase_difference(&plan, record))
-}
-
-fn all_are_the_same(folder: &str, at_least: usize) {
-    let records = records(&format!("{folder}.jsonl"));
-    assert!(records.len() >= at_least, "only {} cases", records.len());
-    let found = records.iter().filter_map(|record| Some(format!("{}: {}", record.id, wrong_in(folder, record)?)));
-    let wrong: Vec<String> = found.collect();
-    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), records.len(), wrong.join("\n"));
-}
+use support::plans::all_are_the_same;
 
 #[test]
 fn odd_cases_have_pytorchs_event_stream_and_figures() {

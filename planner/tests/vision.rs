@@ -4,21 +4,11 @@ mod support;
 
 use planner::read::model;
 use planner::read::spec::Shelf;
-use support::plans::{difference, phase_difference, planned};
-use support::{Trace, TruthCase, records};
-
-fn wrong_in(record: &TruthCase) -> Option<String> {
-    let plan = planned(record);
-    difference(&plan, &Trace::load_from("vision", &record.id)).or_else(|| phase_difference(&plan, record))
-}
+use support::plans::{all_are_the_same, planned};
 
 #[test]
 fn image_models_have_pytorchs_event_stream_and_figures() {
-    let records = records("vision.jsonl");
-    assert!(records.len() >= 50, "only {} cases", records.len());
-    let found = records.iter().filter_map(|record| Some(format!("{}: {}", record.id, wrong_in(record)?)));
-    let wrong: Vec<String> = found.collect();
-    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), records.len(), wrong.join("\n"));
+    all_are_the_same("vision", 50);
 }
 
 /// Checkpoints of torchvision name their tensors as the specs do, and in no other shapes.

@@ -111,6 +111,27 @@ pub fn planned(record: &TruthCase) -> Plan {
     plan.unwrap_or_else(|error| panic!("{}: {error}", record.id))
 }
 
+/// Plans every record of a set, `tests/truth/SET.jsonl`: all are as PyTorch recorded them, and there are so many at least.
+pub fn all_are_the_same(set: &str, at_least: usize) {
+    all_planned_are_the_same(set, at_least, planned);
+}
+
+/// The same, with plans made in another way.
+pub fn all_planned_are_the_same(set: &str, at_least: usize, plan: impl Fn(&TruthCase) -> Plan) {
+    let records = super::records(&format!("{set}.jsonl"));
+    assert!(records.len() >= at_least, "only {} cases", records.len());
+    let wrong = records.iter().filter_map(|record| {
+        let plan = plan(record);
+        let text = difference(&plan, &Trace::load_from(set, &record.id)).or_else(|| phase_difference(&plan, record));
+        let peaks = peaks(&plan);
+        let differs = || format!("peaks {peaks:?}, PyTorch's {:?}", (record.max_allocated, record.max_reserved));
+        let text = text.or_else(|| (peaks != (record.max_allocated, record.max_reserved)).then(differs))?;
+        Some(format!("{}: {text}", record.id))
+    });
+    let wrong: Vec<String> = wrong.collect();
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), records.len(), wrong.join("\n"));
+}
+
 /// The first place where the plan's stream differs from the trace, in words.
 pub fn difference(plan: &Plan, trace: &Trace) -> Option<String> {
     let trace = trace.clone().without(super::recorders_own(&trace.id));
