@@ -63,6 +63,7 @@ Examples:
   memplan checkpoint gpt2-large --batch 8 --seq 1024 --gpu rtx4090 --headroom 5%
   memplan checkpoint gpt2 --batch 8 --seq 1024 --curve
   memplan checkpoint bert-base --batch 64 --budget 8GiB --granularity block --emit torch
+  memplan checkpoint gpt2 --batch 8 --seq 512 --budget 6GiB --granularity op --emit torch
 
 Exit codes: 0 a choice fits, 1 none does, 2 bad usage or bad input";
 
@@ -215,6 +216,9 @@ pub struct RunArguments {
     /// The architecture, in place of the one that the config names
     #[arg(long, value_name = "NAME", help_heading = "Run")]
     architecture: Option<String>,
+    /// Check these weights against the model, in place of its own: a .safetensors file, an index or a folder
+    #[arg(long, value_name = "FILE", help_heading = "Run")]
+    weights: Option<PathBuf>,
     /// The GPU, by its key or its name [default: h200]
     #[arg(long, value_name = "NAME", help_heading = "GPU")]
     gpu: Option<String>,
@@ -307,6 +311,7 @@ impl RunArguments {
         Wishes {
             model: self.model.clone(),
             architecture: self.architecture.clone(),
+            weights: self.weights.clone(),
             mode: self.mode,
             batch: self.batch,
             seq: self.seq,

@@ -46,8 +46,8 @@ pub fn run(arguments: CheckpointArguments) -> Result<ExitCode, Failure> {
     let asked = report::Asked { model: &model, run: &run, gpu: &gpu, wanted: &wanted };
     match (arguments.emit, &answer.choice, arguments.run.format) {
         (Some(form), Some(choice), _) => output::print(&report::emit(&asked, choice, form)),
-        // nothing that could be taken for code
-        (Some(_), None, _) => return Err(Failure::Unfit(report::verdict(&wanted, &answer))),
+        // a remark, in code and in lists of modules alike
+        (Some(_), None, _) => output::print(&format!("# {}", report::verdict(&wanted, &answer))),
         (_, _, Format::Json) => output::print_json(&report::json(&asked, &answer)),
         _ => output::print(&coloured(&report::text(&asked, &answer))),
     }?;

@@ -10,15 +10,13 @@ use planner::read::gpus::GpuError;
 use planner::read::model::ModelError;
 use planner::run::RunError;
 
-use crate::{BAD, DOES_NOT_FIT, output};
+use crate::{BAD, output};
 
 /// Why the program ends without a result.
 #[derive(Debug)]
 pub enum Failure {
     /// All has been said; the code tells the rest.
     Said(u8),
-    /// What was asked for does not fit.
-    Unfit(String),
     /// A line for people.
     Message {
         /// What is wrong.
@@ -38,10 +36,6 @@ impl Failure {
     pub fn report(self) -> ExitCode {
         match self {
             Failure::Said(code) => ExitCode::from(code),
-            Failure::Unfit(line) => {
-                output::complain(&one_line(&line), None);
-                ExitCode::from(DOES_NOT_FIT)
-            }
             Failure::Message { line, hint } => {
                 output::complain(&one_line(&line), hint.as_deref());
                 ExitCode::from(BAD)

@@ -45,7 +45,10 @@ pub fn asked(arguments: &RunArguments) -> Result<(model::Model, Run, Gpu), Failu
     let gpu = gpu(&wishes)?;
     let shelf = Shelf { folder: wishes.specs.clone() };
     let name = wishes.model.as_deref().ok_or_else(no_model)?;
-    let model = model::open(name, wishes.architecture.as_deref(), &shelf)?;
+    let mut model = model::open(name, wishes.architecture.as_deref(), &shelf)?;
+    if let Some(path) = &wishes.weights {
+        model = model.with_weights(path)?;
+    }
     wishes.check_inputs(model.takes_images()).map_err(PlanError::from)?;
     Ok((model, run, gpu))
 }

@@ -64,3 +64,13 @@ fn names_are_those_of_pytorch() {
         assert!(wrong.parse::<SavedOperators>().is_err(), "{wrong}");
     }
 }
+
+/// What `memplan checkpoint --granularity op` chose for four models and budgets: PyTorch's own peak is within each budget.
+#[test]
+fn chosen_operators_lie_within_their_budgets() {
+    let records = records("selective.jsonl");
+    let budget = |record: &TruthCase| record.case["budget"].as_u64();
+    let chosen = records.iter().filter_map(|record| Some((record, budget(record)?)));
+    let within = chosen.map(|(record, budget)| record.max_reserved.0 <= budget);
+    assert_eq!(within.collect::<Vec<_>>(), [true; 4]);
+}

@@ -1,5 +1,5 @@
-//! Plans of odd cases against what PyTorch recorded: `tests/truth/unseen.yaml`, `text.yaml` and `caches.yaml`, their records
-//! and traces.
+//! Plans of odd cases against what PyTorch recorded: `unseen.yaml`, `text.yaml`, `caches.yaml` and `experts.yaml` of
+//! `tests/truth`, their records and traces.
 //!
 //! The emulated device on which they were recorded reads zeros on every copy to the host, so that a program decides
 //! otherwise there: about packed sequences without a cache, about rotary frequencies. The plans do the same.
@@ -35,5 +35,10 @@ fn families_that_came_later_have_pytorchs_event_stream_and_figures() {
 
 #[test]
 fn static_caches_have_pytorchs_event_stream_and_figures() {
-    all_are_the_same("caches", 72);
+    all_are_the_same("caches", 77);
+}
+
+#[test]
+fn mixtures_of_experts_have_pytorchs_event_stream_and_figures() {
+    all_are_the_same("experts", 80);
 }

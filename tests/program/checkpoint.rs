@@ -27,6 +27,31 @@ fn code_that_applies_it() {
     }
 }
 
+const OPERATORS: [&str; 8] = ["checkpoint", "distilgpt2", "--batch", "16", "--seq", "256", "--granularity", "op"];
+
+#[test]
+fn operators_that_blocks_save() {
+    let within = |budget| [&OPERATORS[..], &["--budget", budget]].concat();
+    assert_snapshot("checkpoint_operators", &report(&within("4GiB")));
+    assert_snapshot("checkpoint_operators_torch", &report(&[&within("4GiB")[..], &["--emit", "torch"]].concat()));
+    let folder = Folder::new();
+    let choice = json_of(&[&within("4GiB")[..], &["--format", "json"]].concat());
+    let file = report(&[&within("4GiB")[..], &["--emit", "file"]].concat());
+    let (_, listed) = file.split_once('\n').unwrap();
+    folder.write("chosen.txt", listed.strip_suffix("exit code 0\n").unwrap());
+    let path = format!("@{}", folder.join("chosen.txt").display());
+    let run = ["plan", "distilgpt2", "--batch", "16", "--seq", "256", "--checkpoint", &path, "--format", "json"];
+    assert_eq!(json_of(&run)["peak_reserved"], choice["peak_reserved"]);
+    assert!(choice["details"].as_array().unwrap().iter().any(|region| region["save"][0].is_string()), "{choice}");
+}
+
+/// Where nothing fits there is no code: the verdict is a remark.
+#[test]
+fn no_code_without_a_choice() {
+    let run = ["checkpoint", "bert-base", "--batch", "64", "--budget", "2GiB", "--emit", "torch"];
+    assert_snapshot("checkpoint_no_code", &report(&run));
+}
+
 /// What is chosen, written to a file and planned, has the peaks that the choice said.
 #[test]
 fn a_file_is_read_back() {

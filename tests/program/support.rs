@@ -104,6 +104,14 @@ impl Folder {
         self.argument(name)
     }
 
+    /// Writes weights with the header's tensors laid out anew.
+    pub fn weights(&self, name: &str, header: &Map<String, Value>) -> String {
+        let (header, data) = laid_out(header);
+        let name = format!("{name}.safetensors");
+        self.safetensors(&name, &serde_json::to_string(&header).unwrap(), data);
+        self.argument(&name)
+    }
+
     /// A report with this folder's path replaced by `DIR`.
     pub fn report(&self, arguments: &[&str]) -> String {
         report(arguments).replace(self.0.path().to_str().unwrap(), "DIR")
@@ -136,7 +144,15 @@ fn laid_out(header: &Map<String, Value>) -> (Map<String, Value>, u64) {
 
 /// A recorded model: its config and its header.
 pub fn recorded(name: &str) -> (Map<String, Value>, Map<String, Value>) {
+    (recorded_file(name, "config.json"), header(name))
+}
+
+/// A recorded model's header.
+pub fn header(name: &str) -> Map<String, Value> {
+    recorded_file(name, "header.json")
+}
+
+fn recorded_file(name: &str, file: &str) -> Map<String, Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/truth/models").join(name);
-    let read = |file: &str| serde_json::from_str(&fs::read_to_string(folder.join(file)).unwrap()).unwrap();
-    (read("config.json"), read("header.json"))
+    serde_json::from_str(&fs::read_to_string(folder.join(file)).unwrap()).unwrap()
 }

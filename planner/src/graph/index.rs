@@ -18,7 +18,7 @@ impl Machine {
                         None => self.error(format!("a list of {} has no element {place}", values.len())),
                     }
                 }
-                [Subscript::Range(start, end)] => {
+                [Subscript::Range(start, end, None)] => {
                     let (start, end) = self.bounds(start, end, values.len() as u64)?;
                     Ok(Value::sequence(values[start as usize..end as usize].to_vec()))
                 }
@@ -60,13 +60,15 @@ impl Machine {
                     is_all = false;
                     dim += 1;
                 }
-                Subscript::Range(start, end) => {
+                Subscript::Range(start, end, step) => {
                     let Some(size) = shape.get(dim as usize).copied() else {
                         return self.error(format!("a tensor of {} dimensions has no dimension {dim}", shape.len()));
                     };
                     let (from, to) = self.bounds(&start, &end, size)?;
-                    if (from, to) != (0, size as i64) {
-                        let bounds = vec![result, Value::Int(dim), Value::Int(from), Value::Int(to)];
+                    let step = self.step(step)?;
+                    if (from, to, step) != (0, size as i64, 1) {
+                        let bounds = [dim, from, to, step].map(Value::Int);
+                        let bounds = std::iter::once(result).chain(bounds).collect();
                         result = self.emit_named("slice", bounds)?;
                         is_all = false;
                     }
@@ -78,6 +80,14 @@ impl Machine {
             }
         }
         if is_all { self.emit_named("alias", vec![result]) } else { Ok(result) }
+    }
+
+    fn step(&self, step: Option<Value>) -> Outcome<i64> {
+        match step {
+            None | Some(Value::None) => Ok(1),
+            Some(Value::Int(step)) if step > 0 => Ok(step),
+            Some(other) => self.error(format!("{} is no step of a range: a positive integer is", other.kind())),
+        }
     }
 
     /// Python's bounds of a range over `size` elements.

@@ -253,9 +253,10 @@ pub trait Interpreter: Semantics {
         let evaluated = subscripts.iter().map(|subscript| {
             Ok(match subscript {
                 Subscript::At(place) => Subscript::At(value(place)?),
-                Subscript::Range(start, end) => {
+                Subscript::Range(start, end, step) => {
                     let start = start.as_ref().map(&mut value).transpose()?;
-                    Subscript::Range(start, end.as_ref().map(&mut value).transpose()?)
+                    let end = end.as_ref().map(&mut value).transpose()?;
+                    Subscript::Range(start, end, step.as_ref().map(&mut value).transpose()?)
                 }
                 Subscript::Ellipsis => Subscript::Ellipsis,
             })

@@ -118,8 +118,8 @@ impl Drop for Storage {
 /// A tensor: a view of a storage, with its place in the autograd graph.
 #[derive(Debug)]
 pub struct TensorData {
-    /// The memory.
-    pub storage: Rc<Storage>,
+    // What goes first stands first: of a tensor that goes, autograd's part goes before its memory
+    // (c10/core/TensorImpl.cpp, `release_resources`).
     /// The elements' type.
     pub dtype: Dtype,
     /// Sizes, outermost first.
@@ -131,6 +131,8 @@ pub struct TensorData {
     pub base: Option<Tensor>,
     /// Where its gradient goes.
     pub gradient: RefCell<Edge>,
+    /// The memory.
+    pub storage: Rc<Storage>,
 }
 
 /// A counted reference to a tensor.

@@ -18,12 +18,25 @@ pub(super) const ROWS: &[Row] = &[
     row("empty_cache", "like", |_| one_shape(smallvec![0]), empty_cache),
     row("scalar_on_device", "like", |_| one_shape(Dims::new()), scalar_on_device),
     row("pad", "input, left, right", pad_shape, pad),
-    row("cumsum", "input, dim", first_shape, |context, a| {
-        let x = a.tensor(0)?.clone();
-        let output = context.empty("cumsum", &x.sizes, Dtype::I64);
+    row("cumsum", "input, dim, dtype=None", first_shape, |context, a| {
+        let (x, dtype) = (a.tensor(0)?.clone(), a.dtype(2).unwrap_or(Dtype::I64));
+        let output = context.empty("cumsum", &x.sizes, dtype);
         let length = x.sizes.last().copied().unwrap_or(1);
-        context.scratch("cumsum", &cumsum(x.dtype, Dtype::I64, x.count() / length.max(1), length));
+        context.scratch("cumsum", &cumsum(x.dtype, dtype, x.count() / length.max(1), length));
         one(output)
+    }),
+    row("zeros_like", "input", first_shape, |context, a| {
+        let like = a.tensor(0)?.clone();
+        one(context.empty_like("zeros_like", &like))
+    }),
+    row("new_empty", "input, *size", new_shape, |context, a| {
+        let sizes: Dims = a.ints(1)?.into_iter().map(size).collect::<Result<_, _>>()?;
+        let dtype = a.tensor(0)?.dtype;
+        one(context.empty("new_empty", &sizes, dtype))
+    }),
+    row("empty_like", "input", first_shape, |context, a| {
+        let like = a.tensor(0)?.clone();
+        one(context.empty_like("empty_like", &like))
     }),
     row("as_input", "input", first_shape, |_, a| {
         a.tensor(0)?.storage.becomes(Category::Inputs);
@@ -68,6 +81,10 @@ fn arange(context: &mut Context, operands: &Operands) -> Lowered {
 
 fn sizes_shape(call: &Call) -> Shapes {
     one_shape(call.ints(0)?.into_iter().map(size).collect::<Result<_, _>>()?)
+}
+
+fn new_shape(call: &Call) -> Shapes {
+    one_shape(call.ints(1)?.into_iter().map(size).collect::<Result<_, _>>()?)
 }
 
 fn filled(context: &mut Context, operands: &Operands, op: &'static str) -> Lowered {

@@ -19,6 +19,7 @@ pub(super) const ROWS: &[Row] = &[
     binary("div", |context, a| arithmetic(context, a, Arithmetic::Divide)),
     binary("bitwise_and", |context, a| compare(context, "bitwise_and", a, None)),
     binary("bitwise_or", |context, a| compare(context, "bitwise_or", a, None)),
+    binary("floor_divide", |context, a| compare(context, "floor_divide", a, None)),
     binary("minimum", |context, a| compare(context, "minimum", a, None)),
     binary("eq", |context, a| compare(context, "eq", a, Some(Dtype::Bool))),
     binary("ne", |context, a| compare(context, "ne", a, Some(Dtype::Bool))),
@@ -207,7 +208,7 @@ pub(crate) fn cast(context: &mut Context, tensor: &Tensor, dtype: Dtype) -> Tens
 // ---- arithmetic -----------------------------------------------------------------------------------------------------
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Arithmetic {
+pub(super) enum Arithmetic {
     Add,
     Subtract,
     Multiply,
@@ -258,7 +259,7 @@ pub(super) fn sum_of(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
 
 impl Arithmetic {
     /// What backward needs of the two operands (derivatives.yaml).
-    fn save(self, context: &mut Context, a: Option<&Tensor>, b: Option<&Tensor>) -> [Option<Saved>; 2] {
+    pub(super) fn save(self, context: &mut Context, a: Option<&Tensor>, b: Option<&Tensor>) -> [Option<Saved>; 2] {
         let needs = |tensor: Option<&Tensor>| tensor.is_some_and(|tensor| tensor.requires_grad());
         let (needs_a, needs_b) = (needs(a), needs(b));
         let (keeps_a, keeps_b) = match self {
@@ -272,7 +273,7 @@ impl Arithmetic {
 }
 
 /// A node computes its outputs in the order of their names: `other` before `self`.
-fn record_arithmetic(
+pub(super) fn record_arithmetic(
     context: &mut Context,
     kind: Arithmetic,
     (a, b): (Option<&Tensor>, Option<&Tensor>),
@@ -301,7 +302,7 @@ fn record_arithmetic(
             Arithmetic::Multiply => multiply(context, g, b.as_ref()),
             Arithmetic::Divide => {
                 let operands: smallvec::SmallVec<[&Tensor; 2]> = std::iter::once(g).chain(&b).collect();
-                elementwise(context, "div", &operands, g.dtype)
+                elementwise(context, "div", &operands, common_type(&operands))
             }
         });
         smallvec![this, other]
@@ -309,12 +310,12 @@ fn record_arithmetic(
     context.record(name, &[a, b], &[output], Box::new(apply));
 }
 
-/// FunctionsManual.cpp, `div_tensor_other_grad`: -grad * ((self / other) / other).
+/// FunctionsManual.cpp, `div_tensor_other_grad`: -grad * ((self / other) / other), an expression whose parts go at its end.
 fn divide_other(context: &mut Context, g: &Tensor, a: Option<&Tensor>, b: Option<&Tensor>) -> Tensor {
     let operands: smallvec::SmallVec<[&Tensor; 2]> = a.into_iter().chain(b).collect();
-    let once = elementwise(context, "div", &operands, g.dtype);
-    let twice = elementwise(context, "div", &[&once], g.dtype);
-    drop(once);
+    let once = elementwise(context, "div", &operands, common_type(&operands));
+    let operands: smallvec::SmallVec<[&Tensor; 2]> = std::iter::once(&once).chain(b).collect();
+    let twice = elementwise(context, "div", &operands, common_type(&operands));
     let negative = elementwise(context, "neg", &[g], g.dtype);
     multiply(context, &negative, Some(&twice))
 }

@@ -58,7 +58,7 @@ pub fn flops(op: &Op, shapes: &[Dims], needs_gradient: impl Fn(TensorId) -> bool
 fn factors_of(name: &str, tensors: &[TensorId]) -> Option<(TensorId, Option<TensorId>)> {
     let at = |place: usize| tensors.get(place).copied();
     match name {
-        "conv2d" | "linear" | "matmul" => Some((at(0)?, at(1))),
+        "conv2d" | "grouped_mm" | "linear" | "matmul" => Some((at(0)?, at(1))),
         "addmm" | "baddbmm" => Some((at(1)?, at(2))),
         "fp8_linear" | "matmul_4bit" | "matmul_8bit" | "packed_linear" => Some((at(0)?, None)),
         _ => None,

@@ -1,4 +1,6 @@
-//! Indexing with tensors of integers: `gather`, and `x[i, j]`; and `roll`.
+//! Indexing with tensors of integers: `gather`, and `x[i, j]`; `masked_fill`; `roll`.
+
+use smallvec::smallvec;
 
 use super::call::{broadcast, one as one_shape};
 use super::elementwise::{elementwise, first_shape};
@@ -6,7 +8,11 @@ use super::operands::one;
 use super::views::{contiguous, expanded};
 use super::{Call, Lowered, Operands, Returns, Row, Shapes};
 use crate::graph::Dims;
+use crate::lower::autograd::Gradients;
+use crate::lower::checkpoint::Saved;
 use crate::lower::context::Context;
+use crate::lower::kernels::cub::Architecture;
+use crate::lower::kernels::index_put::accumulate;
 use crate::lower::tensor::Tensor;
 
 pub(super) const ROWS: &[Row] = &[
@@ -16,10 +22,7 @@ pub(super) const ROWS: &[Row] = &[
         returns: Returns::One,
         source: "aten/src/ATen/native/TensorAdvancedIndexing.cpp, gather",
         shapes: |call| one_shape(call.shape(2)?.clone()),
-        lower: |context, a| {
-            let sizes = a.tensor(2)?.sizes.clone();
-            one(context.empty("gather", &sizes, a.tensor(0)?.dtype))
-        },
+        lower: gather,
     },
     Row {
         name: "roll",
@@ -44,7 +47,61 @@ pub(super) const ROWS: &[Row] = &[
         shapes: index_shape,
         lower: index,
     },
+    Row {
+        name: "masked_fill",
+        signature: "input, mask, value",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/TensorAdvancedIndexing.cpp, masked_fill; FunctionsManual.cpp, masked_fill_backward",
+        shapes: first_shape,
+        lower: |context, a| {
+            let (x, mask) = (a.tensor(0)?, a.tensor(1)?);
+            let saved = context.records(&[x]).then(|| context.save(mask));
+            let output = filled(context, x);
+            record_masked_fill(context, x, saved, &output);
+            one(output)
+        },
+    },
 ];
+
+/// A contiguous copy, filled in place.
+fn filled(context: &mut Context, x: &Tensor) -> Tensor {
+    context.aten("masked_fill", |context| context.empty("clone", &x.sizes, x.dtype))
+}
+
+/// The node of `masked_fill`, which fills the gradient in the same places.
+pub(super) fn record_masked_fill(context: &mut Context, x: &Tensor, saved: Option<Saved>, output: &Tensor) {
+    let Some(saved) = saved else { return };
+    context.record(
+        "MaskedFillBackward0",
+        &[Some(x)],
+        &[output],
+        Box::new(move |context, g| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            let _mask = saved.get(context);
+            smallvec![Some(filled(context, g))]
+        }),
+    );
+}
+
+/// `gather_backward` adds the gradient into zeros.
+fn gather(context: &mut Context, operands: &Operands) -> Lowered {
+    let (input, index) = (operands.tensor(0)?, operands.tensor(2)?);
+    let saved = context.records(&[input]).then(|| (context.save(input), context.save(index)));
+    let output = context.aten("gather", |context| context.empty("gather", &index.sizes, input.dtype));
+    if let Some((input_saved, index_saved)) = saved {
+        context.record(
+            "GatherBackward0",
+            &[Some(input)],
+            &[&output],
+            Box::new(move |context, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                let (input, _index) = (input_saved.get(context), index_saved.get(context));
+                smallvec![Some(context.empty("new_zeros", &input.sizes, g.dtype))]
+            }),
+        );
+    }
+    one(output)
+}
 
 /// The indices address the leading dimensions; they take on one shape, which stands for these in the result.
 fn index_shape(call: &Call) -> Shapes {
@@ -60,12 +117,14 @@ fn index_shape(call: &Call) -> Shapes {
     one_shape(shape)
 }
 
-/// Indices whose strides differ are made contiguous, one after the other, before the result; without autograd alone.
+/// Indices whose strides differ are made contiguous, one after the other, before the result; backward is known of one.
 fn index(context: &mut Context, operands: &Operands) -> Lowered {
     let (input, indices) = (operands.tensor(0)?, operands.tensors(1)?);
-    if context.records(&[input]) {
-        return Err("indexing a tensor that needs a gradient is not known".to_owned());
+    let recorded = context.records(&[input]);
+    if recorded && indices.len() > 1 {
+        return Err("indexing a tensor that needs a gradient by several others is not known".to_owned());
     }
+    let saved = recorded.then(|| context.save(indices[0]));
     let mut shape = Dims::new();
     for index in &indices {
         shape = broadcast(&shape, &index.sizes)?;
@@ -84,5 +143,27 @@ fn index(context: &mut Context, operands: &Operands) -> Lowered {
         let sizes: Dims = shape.iter().chain(rest).copied().collect();
         context.empty("index", &sizes, input.dtype)
     };
+    if let Some(saved) = saved {
+        record_index(context, input, saved, &output);
+    }
     one(output)
+}
+
+/// `index_backward`: the gradient is added up into zeros.
+fn record_index(context: &mut Context, input: &Tensor, saved: Saved, output: &Tensor) {
+    let sizes = input.sizes.clone();
+    context.record(
+        "IndexBackward0",
+        &[Some(input)],
+        &[output],
+        Box::new(move |context, g| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            let index = saved.get(context);
+            let zeros = context.empty("new_zeros", &sizes, g.dtype);
+            let architecture = context.settings.cub.unwrap_or_else(|| Architecture::of(&context.device));
+            let copied = if g.is_contiguous() { 0 } else { g.bytes() };
+            context.scratch("_index_put_impl_", &accumulate(architecture, index.count(), sizes[0], copied));
+            smallvec![Some(zeros)]
+        }),
+    );
 }

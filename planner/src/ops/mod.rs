@@ -13,6 +13,7 @@ mod create;
 mod elementwise;
 mod embedding;
 mod flops;
+mod grouped;
 mod in_place;
 mod indexing;
 mod loss;
@@ -23,6 +24,7 @@ mod pages;
 mod pooling;
 mod quantized;
 mod reduce;
+mod routing;
 mod run;
 mod stored;
 mod views;
@@ -122,7 +124,7 @@ pub struct Operator {
     pub lower: Lower,
 }
 
-const TABLE: [&[Row]; 19] = [
+const TABLE: [&[Row]; 21] = [
     activation::ROWS,
     attention::ROWS,
     batch_norm::ROWS,
@@ -130,6 +132,7 @@ const TABLE: [&[Row]; 19] = [
     create::ROWS,
     elementwise::ROWS,
     embedding::ROWS,
+    grouped::ROWS,
     in_place::ROWS,
     indexing::ROWS,
     loss::ROWS,
@@ -140,6 +143,7 @@ const TABLE: [&[Row]; 19] = [
     quantized::ROWS,
     stored::ROWS,
     reduce::ROWS,
+    routing::ROWS,
     run::ROWS,
     views::ROWS,
 ];

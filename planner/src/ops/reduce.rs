@@ -24,7 +24,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "sum",
-        signature: "input, dim, keepdim=False",
+        signature: "input, dim, keepdim=False, dtype=None",
         returns: Returns::One,
         source: "aten/src/ATen/native/ReduceOps.cpp, sum",
         shapes: reduced_shape,
@@ -161,21 +161,29 @@ pub(super) fn mean_of(context: &mut Context, x: &Tensor, dims: &[i64], keepdim: 
     Ok(output)
 }
 
+/// FunctionsManual.cpp, `sum_backward`: the gradient expanded over what was summed.
+fn spread(g: &Tensor, sizes: &Dims, marks: &[bool], keepdim: bool) -> Tensor {
+    let mut strides = g.strides.iter().copied();
+    let stride = |reduced: &bool| {
+        let kept = if *reduced && !keepdim { None } else { strides.next() };
+        kept.filter(|_| !*reduced).unwrap_or(0)
+    };
+    let strides = marks.iter().map(stride).collect();
+    TensorData::view(g, sizes.clone(), strides)
+}
+
 fn sum(context: &mut Context, operands: &Operands) -> Lowered {
     let x = operands.tensor(0)?;
     let marks = marks(x.sizes.len(), &operands.ints(1)?)?;
-    let dtype = if x.dtype.is_floating() { x.dtype } else { Dtype::I64 };
+    let dtype = operands.dtype(3).unwrap_or(if x.dtype.is_floating() { x.dtype } else { Dtype::I64 });
     let output = reduce(context, "sum", Reduction::Sum, x, &marks, operands.flag(2), dtype);
     if context.records(&[x]) {
-        let sizes = x.sizes.clone();
+        let (sizes, keepdim) = (x.sizes.clone(), operands.flag(2));
         context.record(
             "SumBackward1",
             &[Some(x)],
             &[&output],
-            Box::new(move |_, g| {
-                let expanded = |g: &Tensor| TensorData::view(g, sizes.clone(), sizes.iter().map(|_| 0).collect());
-                smallvec![g[0].as_ref().map(expanded)]
-            }),
+            Box::new(move |_, g| smallvec![g[0].as_ref().map(|g| spread(g, &sizes, &marks, keepdim))]),
         );
     }
     one(output)

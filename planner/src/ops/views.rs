@@ -31,7 +31,7 @@ pub(super) const ROWS: &[Row] = &[
     row("unsqueeze", "input, dim", unsqueeze_shape, unsqueeze),
     row("squeeze", "input, dim=None", squeeze_shape, squeeze),
     row("expand", "input, *size", expand_shape, |context, a| one(expand(context, a.tensor(0)?, &a.ints(1)?)?)),
-    row("slice", "input, dim, start, end", slice_shape, slice),
+    row("slice", "input, dim, start, end, step=1", slice_shape, slice),
     row("select", "input, dim, index", select_shape, select),
     Row { returns: Returns::Tuple, ..row("split", "input, split_size, dim=0", split_shape, split) },
     row("cat", "tensors, dim=0", cat_shape, cat),
@@ -116,8 +116,13 @@ fn slice_shape(call: &Call) -> Shapes {
     if start < 0 || end < start || end > shape[dim] as i64 {
         return Err(format!("{start}:{end} lies outside the {} elements of dimension {dim}", shape[dim]));
     }
-    shape[dim] = (end - start) as u64;
+    shape[dim] = stepped(start, end, call.int(4)?);
     one_shape(shape)
+}
+
+/// How many elements a range has.
+fn stepped(start: i64, end: i64, step: i64) -> u64 {
+    ((end - start).max(0) as u64).div_ceil(step.max(1) as u64)
 }
 
 fn select_shape(call: &Call) -> Shapes {
@@ -405,7 +410,11 @@ fn zeros_back(x: &Tensor) -> ViewBack {
 fn slice(context: &mut Context, operands: &Operands) -> Lowered {
     let x = operands.tensor(0)?;
     let dim = dimension(operands.int(1)?, x.sizes.len())?;
-    let output = narrowed(x, dim, (operands.int(3)? - operands.int(2)?).max(0) as u64);
+    let step = operands.int(4)?;
+    let (mut sizes, mut strides) = (x.sizes.clone(), x.strides.clone());
+    sizes[dim] = stepped(operands.int(2)?, operands.int(3)?, step);
+    strides[dim] *= step.max(1) as u64;
+    let output = TensorData::view(x, sizes, strides);
     record_view(context, "SliceBackward0", x, &output, zeros_back(x));
     one(output)
 }

@@ -39,6 +39,16 @@ pub struct Model {
 }
 
 impl Model {
+    /// The same model with the weights of a file, an index or a folder in place of its own.
+    ///
+    /// # Errors
+    /// A header that is not what it should be.
+    pub fn with_weights(self, path: &Path) -> Result<Model, ModelError> {
+        let weights = checkpoint::read(path)?;
+        let of_file = weights.tensors.values().find_map(|tensor| weights::floating(tensor.dtype));
+        Ok(Model { dtype: of_file.or(self.dtype), weights: Some(weights), ..self })
+    }
+
     /// How its weights are stored quantised, if they are. Whether scales are quantised too is as the file has it
     /// (bitsandbytes 0.50.2, functional.py, `QuantState.from_dict`).
     ///

@@ -36,6 +36,8 @@ pub struct Wishes {
     pub model: Option<String>,
     /// The architecture in place of the one that the config names.
     pub architecture: Option<String>,
+    /// Weights in place of the model's own: a safetensors file, an index or a folder.
+    pub weights: Option<PathBuf>,
     /// What the loop does.
     #[serde(deserialize_with = "word")]
     pub mode: Option<Mode>,
@@ -224,6 +226,7 @@ impl Wishes {
         Wishes {
             model: self.model.or(other.model),
             architecture: self.architecture.or(other.architecture),
+            weights: self.weights.or(other.weights),
             mode: self.mode.or(other.mode),
             batch: self.batch.or(other.batch),
             seq: self.seq.or(other.seq),

@@ -115,7 +115,8 @@ fn modules(choice: &Choice, step_flops: u64) -> String {
     let mut text = table([Align::Left, Align::Right, Align::Right, Align::Right, Align::Left], &rows);
     for (number, set) in sets.iter().enumerate() {
         let names = set.replace(',', ", ").replace("_scaled_dot_product", "\n    _scaled_dot_product");
-        text.push_str(&format!("({}) keeps what these give: {names}\n", number + 1));
+        text.push_str(format!("({}) keeps what these give: {names}", number + 1).replace(": \n", ":\n").trim_end());
+        text.push('\n');
     }
     text
 }

@@ -97,6 +97,11 @@ impl Planned<'_> {
                 "cuDNN computes attention here; its workspaces cannot be derived and count as 0 bytes".to_owned(),
             );
         }
+        if self.plan.graph.ops.iter().any(|op| op.operator.name == "grouped_mm") {
+            notes.push(
+                "all experts are computed at once: no size depends on how tokens are spread over them".to_owned(),
+            );
+        }
         let precision = self.plan.precision;
         let element = precision.autocast().unwrap_or(precision.dtype()).size();
         let workspace = convolution_workspace(&self.plan.graph, element);

@@ -23,7 +23,8 @@ use crate::run::SavedOperators;
 use crate::schedule::Category;
 
 /// The operators whose results can be saved, each with the overload that is called, in the order of their names.
-pub const SAVABLE: [(&str, &str); 38] = [
+pub const SAVABLE: [(&str, &str); 39] = [
+    ("_grouped_mm", "default"),
     ("_scaled_dot_product_cudnn_attention", "default"),
     ("_scaled_dot_product_efficient_attention", "default"),
     ("_scaled_dot_product_flash_attention", "default"),
@@ -65,7 +66,8 @@ pub const SAVABLE: [(&str, &str); 38] = [
 ];
 
 /// Operators that multiply with and add: what an operator of the program that calls one is counted for (`ops::flops`).
-const PRODUCTS: [&str; 7] = [
+const PRODUCTS: [&str; 8] = [
+    "_grouped_mm",
     "_scaled_dot_product_cudnn_attention",
     "_scaled_dot_product_efficient_attention",
     "_scaled_dot_product_flash_attention",

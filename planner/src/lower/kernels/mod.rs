@@ -6,6 +6,8 @@ pub mod embedding;
 pub mod facts;
 pub mod foreach;
 pub mod four_bit;
+pub mod grouped;
+pub mod index_put;
 pub mod layer_norm;
 pub mod layout;
 pub mod memory_format;

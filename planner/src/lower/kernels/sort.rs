@@ -33,7 +33,12 @@ const TOPK_LONG_ROWS: [(u64, u64); 7] =
 
 /// `sort` of `rows` rows of `length` elements. `None` where no formula is known (see `cub::sort_with_indices`).
 pub fn sort(device: &Device, dtype: Dtype, rows: u64, length: u64) -> Option<Vec<Step>> {
-    let (architecture, n, key) = (Architecture::of(device), rows * length, dtype.size());
+    sort_on(Architecture::of(device), dtype, rows, length)
+}
+
+/// As `sort`, with CUB's tile sizes of another architecture than the device's.
+pub fn sort_on(architecture: Architecture, dtype: Dtype, rows: u64, length: u64) -> Option<Vec<Step>> {
+    let (n, key) = (rows * length, dtype.size());
     let mut steps = Steps::default();
     if length <= LONGEST_SORTED_IN_PLACE {
         steps.hold(length * INDEX);

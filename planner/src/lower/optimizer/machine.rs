@@ -121,7 +121,7 @@ impl Semantics for Machine<'_> {
                 let at = place(at)?;
                 elements.get(at).cloned().ok_or_else(|| format!("a list of {} has no element {at}", elements.len()))
             }
-            [Subscript::Range(start, end)] => {
+            [Subscript::Range(start, end, None)] => {
                 let start = start.as_ref().map_or(Ok(0), place)?;
                 let end = end.as_ref().map_or(Ok(elements.len()), place)?.min(elements.len());
                 Ok(Value::list(elements[start.min(end)..end].to_vec()))

@@ -54,6 +54,36 @@ pub enum ModelError {
         /// The architecture.
         architecture: String,
     },
+    /// Parts of a parameter that do not make it up.
+    #[error(
+        "{}: {} and the other parts of {parameter} have {stored} elements, but it has {expected} in {architecture} with this config.json",
+        quote::path(.file), quote::quoted(.name)
+    )]
+    Parts {
+        /// The file that holds the first of them.
+        file: PathBuf,
+        /// The first of them.
+        name: String,
+        /// How many elements all have.
+        stored: u64,
+        /// The parameter.
+        parameter: String,
+        /// How many elements it has.
+        expected: u64,
+        /// The architecture.
+        architecture: String,
+    },
+    /// A quantised checkpoint whose tensors are merged as they are loaded.
+    #[error(
+        "quantised checkpoints ({method}) of {architecture} are not known: transformers merges the experts' stored tensors as it \
+         loads them; without \"quantization_config\" in config.json the model is planned as it runs in the type of its other weights"
+    )]
+    QuantizedParts {
+        /// The architecture.
+        architecture: String,
+        /// How the config says that weights are stored.
+        method: &'static str,
+    },
     /// Weights that have no parameter of the architecture.
     #[error(
         "the weights hold none of {architecture}'s {parameters} parameters: the first is `{first}`, the weights begin with {}",

@@ -80,6 +80,10 @@ pub fn loading(
     total: Bytes,
 ) -> Result<Option<Loaded>, ModelError> {
     let Some(checkpoint) = &model.weights else { return Ok(None) };
+    if !architecture.merged.is_empty() {
+        let (architecture, method) = (architecture.name.clone(), quantization.word());
+        return Err(ModelError::QuantizedParts { architecture, method });
+    }
     let expected = expected(parameters);
     let mut names: Vec<&String> = checkpoint.tensors.keys().collect();
     names.sort_by_cached_key(|name| natural_key(name));

@@ -1,11 +1,13 @@
 //! Whether a checkpoint holds what an architecture has, under the names that transformers looks for.
 //!
 //! A stored name may lack the base model's prefix (`h.0.attn.c_attn.weight`), or have one that the architecture lacks; old
-//! names (`LayerNorm.gamma`) are renamed; stored buffers that the model makes itself are passed over; a tied parameter may
-//! be absent or stored twice (transformers 5.17.0, core_model_loading.py and conversion_mapping.py).
+//! names (`LayerNorm.gamma`) are renamed; tensors that are parts of one parameter are merged; stored buffers that the model
+//! makes itself are passed over; a tied parameter may be absent or stored twice (transformers 5.17.0, core_model_loading.py and
+//! conversion_mapping.py).
 
 use std::path::PathBuf;
 
+use indexmap::IndexMap;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Model, ModelError, stored};
@@ -44,6 +46,7 @@ pub fn agree(model: &Model, architecture: &Architecture, parameters: &[Parameter
     let expected = expected(parameters);
     let mut found: FxHashSet<&str> = FxHashSet::default();
     let mut unexpected = Vec::new();
+    let mut parts = Parts::default();
     for (stored, tensor) in &weights.tensors {
         match meant(stored, architecture, &expected) {
             Some(Meant { parameter, .. }) => {
@@ -55,9 +58,15 @@ pub fn agree(model: &Model, architecture: &Architecture, parameters: &[Parameter
                 meant(weight, architecture, &expected).map(|meant| &parameters[meant.parameter])
             })
             .is_some() => {}
+            None if parts.add(stored, tensor, architecture, &expected) => {}
             None if architecture.ignored.iter().any(|pattern| pattern.is_match(stored)) => {}
             None => unexpected.push(stored.clone()),
         }
+    }
+    for (&parameter, part) in &parts.0 {
+        let parameter = &parameters[parameter];
+        found.insert(&parameter.name);
+        part.check(model, architecture, parameter)?;
     }
     let stored = parameters.iter().filter(|parameter| parameter.stored);
     let missing: Vec<String> = stored.filter(|p| !found.contains(p.name.as_str())).map(|p| p.name.clone()).collect();
@@ -102,6 +111,55 @@ pub(super) fn meant(stored: &str, architecture: &Architecture, expected: &Expect
     })
 }
 
+/// The tensors that are parts of parameters, by these.
+#[derive(Default)]
+struct Parts<'a>(IndexMap<usize, Part<'a>>);
+
+/// The parts of a parameter: the first, and what all hold.
+struct Part<'a> {
+    first: (&'a str, &'a StoredTensor),
+    elements: u64,
+}
+
+impl<'a> Parts<'a> {
+    /// Counts a stored tensor where it is a part.
+    fn add(
+        &mut self,
+        stored: &'a str,
+        tensor: &'a StoredTensor,
+        architecture: &Architecture,
+        expected: &Expected<'_>,
+    ) -> bool {
+        let whole = architecture.merged.iter().find_map(|(pattern, with)| {
+            let name = pattern.is_match(stored).then(|| pattern.replace(stored, with))?;
+            meant(&name, architecture, expected)
+        });
+        if let Some(Meant { parameter, .. }) = whole {
+            let part = self.0.entry(parameter).or_insert(Part { first: (stored, tensor), elements: 0 });
+            part.elements = part.elements.saturating_add(tensor.elements());
+        }
+        whole.is_some()
+    }
+}
+
+impl Part<'_> {
+    fn check(&self, model: &Model, architecture: &Architecture, parameter: &Parameter) -> Result<(), ModelError> {
+        let expected = parameter.shape.iter().product();
+        if self.elements == expected {
+            return Ok(());
+        }
+        let (name, first) = self.first;
+        Err(ModelError::Parts {
+            file: file_of(model, first),
+            name: name.to_owned(),
+            stored: self.elements,
+            parameter: parameter.name.clone(),
+            expected,
+            architecture: architecture.name.clone(),
+        })
+    }
+}
+
 /// The path of the file that holds a tensor.
 pub(super) fn file_of(model: &Model, stored: &StoredTensor) -> PathBuf {
     let files = model.weights.as_ref().map(|weights| &weights.files);
@@ -134,6 +192,11 @@ fn candidates(stored: &str, architecture: &Architecture) -> Vec<String> {
         if stored.contains(old) {
             names.push(stored.replace(old, new));
         }
+    }
+    let rename = |name: String, (pattern, with): &(regex::Regex, String)| pattern.replace(&name, with).into_owned();
+    let renamed = architecture.renamed.iter().fold(stored.to_owned(), rename);
+    if renamed != stored {
+        names.push(renamed);
     }
     let prefix = format!("{}.", architecture.base_prefix);
     if prefix.len() > 1 {

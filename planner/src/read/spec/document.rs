@@ -38,6 +38,10 @@ pub(super) struct ArchitectureText {
     #[serde(default)]
     pub ignored: Vec<String>,
     #[serde(default)]
+    pub renamed: IndexMap<String, String>,
+    #[serde(default)]
+    pub merged: IndexMap<String, String>,
+    #[serde(default)]
     pub generates: bool,
     #[serde(default)]
     pub takes_images: bool,

@@ -80,6 +80,10 @@ pub struct Architecture {
     pub tied: Vec<(String, String)>,
     /// Names in checkpoints that are passed over.
     pub ignored: Vec<regex::Regex>,
+    /// What of names in checkpoints is called otherwise in the model.
+    pub renamed: Vec<(regex::Regex, String)>,
+    /// Tensors in checkpoints that are parts of one parameter, and what of their names becomes its name.
+    pub merged: Vec<(regex::Regex, String)>,
     /// Whether it can generate.
     pub generates: bool,
     /// Whether it takes images, of the config's `image_size` where a run gives none.
@@ -304,18 +308,24 @@ pub(super) fn functions(
 }
 
 fn parse_architecture(name: &str, text: &ArchitectureText, file: &Rc<str>) -> Result<Architecture, SpecError> {
-    let ignored = text.ignored.iter().map(|pattern| {
+    let parsed = |key: &str, pattern: &String| {
         regex::Regex::new(pattern).map_err(|_| {
-            let message = format!("architectures: {name}: ignored: `{pattern}` is not a regular expression");
+            let message = format!("architectures: {name}: {key}: `{pattern}` is not a regular expression");
             SpecError::new(file, Position::default(), &message)
         })
-    });
+    };
+    let replaced = |key: &str, entries: &IndexMap<String, String>| {
+        let pair = |(pattern, with): (&String, &String)| Ok((parsed(key, pattern)?, with.clone()));
+        entries.iter().map(pair).collect::<Result<Vec<_>, SpecError>>()
+    };
     Ok(Architecture {
         name: name.to_owned(),
         inputs: text.inputs.as_str().into(),
         base_prefix: text.base_prefix.clone(),
         tied: text.tied.iter().map(|(name, other)| (name.clone(), other.clone())).collect(),
-        ignored: ignored.collect::<Result<_, _>>()?,
+        ignored: text.ignored.iter().map(|pattern| parsed("ignored", pattern)).collect::<Result<_, _>>()?,
+        renamed: replaced("renamed", &text.renamed)?,
+        merged: replaced("merged", &text.merged)?,
         generates: text.generates,
         takes_images: text.takes_images,
         trained_as: text.trained_as.clone(),

@@ -490,14 +490,16 @@ impl<'a> Parser<'a> {
     fn subscripts(&mut self) -> Parsed<Vec<Subscript>> {
         let mut items = Vec::new();
         loop {
-            let ends = |token: &Token| matches!(token, Token::Sign("]" | ","));
+            let ends = |token: &Token| matches!(token, Token::Sign("]" | "," | ":"));
             if self.sign("...") {
                 items.push(Subscript::Ellipsis);
             } else {
                 let start = if *self.peek() == Token::Sign(":") { None } else { Some(self.expression()?) };
                 if self.sign(":") {
                     let end = if ends(self.peek()) { None } else { Some(self.expression()?) };
-                    items.push(Subscript::Range(start, end));
+                    let has_step = self.sign(":") && !ends(self.peek());
+                    let step = if has_step { Some(self.expression()?) } else { None };
+                    items.push(Subscript::Range(start, end, step));
                 } else {
                     items.extend(start.map(Subscript::At));
                 }

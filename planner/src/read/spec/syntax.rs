@@ -112,8 +112,8 @@ pub enum Argument {
 pub enum Subscript<T = Expression> {
     /// `i`, or `None` for a new dimension.
     At(T),
-    /// `start:end`
-    Range(Option<T>, Option<T>),
+    /// `start:end` or `start:end:step`
+    Range(Option<T>, Option<T>, Option<T>),
     /// `...`
     Ellipsis,
 }
