@@ -1,8 +1,8 @@
 //! `memplan`: predicts the GPU memory of a PyTorch run, before anything runs.
 //!
 //! ```text
-//! arguments ──> plan | checkpoint | inspect | catalogue ──> output
-//!                              └─ failure: one line on stderr, a hint, an exit code
+//! arguments ──> plan | checkpoint | inspect | pack | catalogue ──> output
+//!                                  └─ failure: one line on stderr, a hint, an exit code
 //! ```
 
 mod arguments;
@@ -11,15 +11,16 @@ mod checkpoint;
 mod failure;
 mod inspect;
 mod output;
+mod pack;
 mod plan;
 
 use std::process::ExitCode;
 
 use arguments::Command;
 
-/// The run fits.
+/// The run fits; buffers do, or are packed rightly.
 const FITS: u8 = 0;
-/// The run does not fit.
+/// The run does not fit; buffers do not, or are packed wrongly.
 const DOES_NOT_FIT: u8 = 1;
 /// Bad usage, or bad input.
 const BAD: u8 = 2;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Plan(arguments) => plan::run(*arguments),
         Command::Checkpoint(arguments) => checkpoint::run(*arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Pack(arguments) => pack::run(&arguments),
         Command::Gpus(arguments) => catalogue::gpus(&arguments),
         Command::Models(arguments) => catalogue::models(&arguments),
     });

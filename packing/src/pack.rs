@@ -72,34 +72,35 @@ pub fn pack(buffers: &[Buffer], options: &Options) -> Result<Packing, BufferErro
     let deadline =
         begin.checked_add(options.time_limit).unwrap_or(begin + std::time::Duration::from_secs(u32::MAX.into()));
     let lower_bound = problem.parts.iter().map(|part| part.bound).max().unwrap_or(0);
+    let unit = problem.unit;
     let capacity = match options.goal {
         // More than everything would need is as good as that.
-        Goal::Capacity(bytes) => Some(bytes.min(4 * LARGEST) / problem.unit),
+        Goal::Capacity(bytes) => Some(bytes.min(4 * LARGEST)),
         Goal::Minimize => None,
     };
+    let units = capacity.map(|bytes| bytes / unit);
     let mut order: Vec<usize> = (0..problem.parts.len()).collect();
     order.sort_by_key(|part| Reverse(problem.parts[*part].bound));
     let mut offsets: Vec<u64> = buffers.iter().map(|buffer| buffer.offset.unwrap_or(0)).collect();
     let (mut peak, mut proved, mut late) = (0, lower_bound, false);
     for number in order {
         let part = &problem.parts[number];
-        let enough = capacity.unwrap_or(peak.max(proved));
-        let hopeless = capacity.is_some_and(|capacity| proved > capacity);
+        let enough = units.unwrap_or(peak.max(proved));
+        let hopeless = units.is_some_and(|units| proved > units);
         let search = options.search && !hopeless;
         let solved = solve(part, &Wanted { enough, only_enough: capacity.is_some(), deadline, search });
         for (item, offset) in part.items.iter().zip(&solved.offsets) {
-            offsets[item.buffer] = offset * problem.unit;
+            offsets[item.buffer] = offset * unit;
         }
         peak = peak.max(solved.peak);
         proved = proved.max(solved.bound);
         late |= solved.late && !good_enough(&solved, enough);
     }
-    let status = status(peak, lower_bound, proved, capacity, late);
-    let unit = problem.unit;
     // Buffers of no size may be fixed anywhere.
     let empty = buffers.iter().filter(|b| b.size == 0).filter_map(|b| b.offset).max().unwrap_or(0);
     let (peak, lower_bound, proved) =
         ((peak * unit).max(empty), (lower_bound * unit).max(empty), (proved * unit).max(empty));
+    let status = status(peak, lower_bound, proved, capacity, late);
     Ok(Packing { offsets, peak, lower_bound, proved, status })
 }
 
@@ -107,6 +108,7 @@ fn good_enough(solved: &Solved, enough: u64) -> bool {
     solved.peak <= enough.max(solved.bound)
 }
 
+/// From figures in bytes.
 fn status(peak: u64, lower_bound: u64, proved: u64, capacity: Option<u64>, late: bool) -> Status {
     match capacity {
         Some(capacity) if proved > capacity => Status::Infeasible,

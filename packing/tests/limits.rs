@@ -47,6 +47,9 @@ fn nothing_and_what_takes_nothing() {
     let buffers = [buffer(0, 0, 2, 0), buffer(1, 0, 2, LARGEST - 8)];
     let packing = pack(&buffers, &Options::default()).unwrap();
     assert_eq!((packing.peak, packing.offsets), (LARGEST - 8, vec![0, 0]));
+    let fixed = [Buffer { offset: Some(100), ..buffer(0, 0, 2, 0) }, buffer(1, 0, 2, 8)];
+    let within = |bytes| pack(&fixed, &Options { goal: Goal::Capacity(bytes), ..Options::default() }).unwrap();
+    assert_eq!((within(99).status, within(100).status), (Status::Infeasible, Status::OptimalBound));
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod experts;
 mod images;
 mod lists;
 mod models;
+mod pack;
 mod plans;
 mod run_file;
 mod specs;

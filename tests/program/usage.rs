@@ -14,7 +14,7 @@ fn help_has_examples() {
     assert_snapshot("help_plan", run);
     assert_snapshot("help_plan_training", training);
     assert_snapshot("help_plan_examples", examples);
-    for command in ["inspect", "gpus", "models"] {
+    for command in ["inspect", "pack", "gpus", "models"] {
         assert_snapshot(&format!("help_{command}"), &report(&[command, "--help"]));
     }
 }
