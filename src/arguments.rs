@@ -4,10 +4,11 @@ mod sweep;
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use planner::bytes::Bytes;
 use planner::checkpoint::{Form, Granularity, Measure};
 use planner::graph::{Checkpointing, Lora, QuantizedType};
@@ -32,6 +33,7 @@ memplan predicts the GPU memory of a PyTorch run to the byte, before anything ru
   memplan checkpoint gpt2 --batch 8 --budget 6GiB           which modules to checkpoint
   memplan fit gpt2 --seq 1024 --gpu all                     where does it fit, and up to which batch?
   memplan inspect path/to/model                             its parameters and bytes
+  memplan pack buffers.csv --minimize                       offsets for buffers in one arena
   memplan models                                            the built-in models
   memplan gpus                                              the GPUs
 
@@ -47,7 +49,7 @@ Examples:
 
 Exit codes:
   0  done; of a plan: the run fits
-  1  the run does not fit
+  1  the run does not fit; of buffers: they do not, or their packing is not valid
   2  bad usage or bad input";
 
 const PLAN_EXAMPLES: &str = "\
@@ -94,6 +96,26 @@ Examples:
   memplan inspect model-00001-of-00004.safetensors
   memplan inspect path/to/model --format json";
 
+const PACK_EXAMPLES: &str = "\
+The CSV is minimalloc's: id,lower,upper,size for lifetimes that end before `upper`, or
+id,start,end,size for those that end with `end`; optional are alignment and offset, a fixed place.
+
+Statuses:
+  optimal (= lower bound)     no packing is smaller: no less than that is alive together
+  optimal (search exhausted)  no packing is smaller: the search tried all
+  feasible                    a smaller packing may exist
+  infeasible (proved)         no packing is within the capacity
+  time limit                  the time ended: a smaller one, or one that fits, may exist
+  not found                   too many buffers to search: one that fits may exist
+
+Examples:
+  memplan pack buffers.csv --minimize -o out.csv
+  memplan pack buffers.csv --capacity 1MiB --align 512 --time-limit 2s
+  memplan pack buffers.csv --capacity 1048576 --format json
+  memplan pack --validate buffers.csv out.csv
+
+Exit codes: 0 packed, or valid; 1 does not fit, or not valid; 2 bad usage or bad input";
+
 const GPUS_EXAMPLES: &str = "\
 Examples:
   memplan gpus
@@ -127,6 +149,8 @@ pub enum Command {
     Sweep(Box<SweepArguments>),
     /// List a checkpoint's parameters and bytes, by type and by module.
     Inspect(InspectArguments),
+    /// Give buffers with lifetimes fixed offsets in one arena, or check offsets.
+    Pack(PackArguments),
     /// List the GPUs that are known.
     Gpus(ListArguments),
     /// List the models that are built in.
@@ -325,6 +349,39 @@ pub struct InspectArguments {
     pub format: Format,
 }
 
+/// `memplan pack`.
+#[derive(Debug, Args)]
+#[command(after_help = PACK_EXAMPLES)]
+#[command(group(ArgGroup::new("goal").args(["capacity", "minimize", "validate"]).required(true)))]
+pub struct PackArguments {
+    /// The buffers, in minimalloc's CSV
+    pub buffers: PathBuf,
+    /// The packing that --validate checks: the same buffers with their offsets
+    #[arg(requires = "validate", conflicts_with_all = ["capacity", "minimize"])]
+    pub packed: Option<PathBuf>,
+    /// Find an arena of at most this size: bytes, or 20GiB, 500MiB
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    pub capacity: Option<Bytes>,
+    /// Find the smallest arena
+    #[arg(long)]
+    pub minimize: bool,
+    /// Check a packing instead: every pair of buffers, without the code that packs
+    #[arg(long, requires = "packed")]
+    pub validate: bool,
+    /// How long to look for a better packing and for proofs: 10s, 500ms, 2min [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = duration, allow_hyphen_values = true, conflicts_with = "validate")]
+    pub time_limit: Option<Duration>,
+    /// The alignment of buffers that name none: bytes, or 4KiB [default: 1]
+    #[arg(long, value_name = "BYTES", value_parser = alignment, allow_negative_numbers = true)]
+    pub align: Option<u64>,
+    /// Write the buffers with their offsets to this file, where they fit
+    #[arg(short, long, value_name = "FILE", conflicts_with = "validate")]
+    pub output: Option<PathBuf>,
+    /// How the result is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
 /// `memplan gpus` and `memplan models`.
 #[derive(Debug, Args)]
 #[command(after_help = GPUS_EXAMPLES)]
@@ -423,6 +480,29 @@ fn share(text: &str) -> Result<f64, &'static str> {
     number.filter(|share| (0.0..100.0).contains(share)).ok_or("a share such as 5% is expected")
 }
 
+/// A time such as `10s`, `1.5s`, `500ms` or `2min`.
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    let text = text.trim();
+    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let seconds = match text[split..].trim_start() {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "min" => 60.0,
+        _ => f64::NAN, // without a unit too: nothing says which
+    };
+    let time = text[..split].parse().ok().and_then(|number: f64| Duration::try_from_secs_f64(number * seconds).ok());
+    time.ok_or("a time such as 10s, 500ms or 2min is expected")
+}
+
+/// Bytes of which offsets are multiples.
+fn alignment(text: &str) -> Result<u64, String> {
+    match text.parse::<Bytes>() {
+        Ok(Bytes(0)) => Err("an alignment is at least 1".to_owned()),
+        Ok(Bytes(bytes)) => Ok(bytes),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// A whole number that is not negative.
 fn whole(text: &str) -> Result<u64, &'static str> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -441,7 +521,16 @@ fn usage(error: &clap::Error) -> Failure {
     let hint = match (tips.first(), error.kind()) {
         (Some(tip), _) => Some(tip["tip: ".len()..].to_owned()),
         (None, ErrorKind::ValueValidation | ErrorKind::InvalidValue) => None,
-        (None, _) => Some("`memplan --help` lists the commands, `memplan plan --help` the options".to_owned()),
+        (None, _) => Some(match used(&text) {
+            Some(command) => format!("`memplan {command} --help` lists the options"),
+            None => "`memplan --help` lists the commands, `memplan plan --help` the options".to_owned(),
+        }),
     };
     Failure::new(line, hint)
+}
+
+/// The command whose usage a message of clap's shows.
+fn used(text: &str) -> Option<&str> {
+    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: memplan "))?;
+    usage.split_whitespace().next().filter(|word| !word.starts_with(['[', '<', '-']))
 }

@@ -1,7 +1,7 @@
 //! `memplan`: predicts the GPU memory of a PyTorch run, before anything runs.
 //!
 //! ```text
-//! arguments ──> plan | checkpoint | fit | sweep | inspect | catalogue ──> output
+//! arguments ──> plan | checkpoint | fit | sweep | inspect | pack | catalogue ──> output
 //!                                            └─ failure: one line on stderr, a hint, an exit code
 //! ```
 
@@ -12,6 +12,7 @@ mod failure;
 mod fit;
 mod inspect;
 mod output;
+mod pack;
 mod plan;
 mod sweep;
 
@@ -19,9 +20,9 @@ use std::process::ExitCode;
 
 use arguments::Command;
 
-/// The run fits.
+/// The run fits; buffers do, or are packed rightly.
 const FITS: u8 = 0;
-/// The run does not fit.
+/// The run does not fit; buffers do not, or are packed wrongly.
 const DOES_NOT_FIT: u8 = 1;
 /// Bad usage, or bad input.
 const BAD: u8 = 2;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Fit(arguments) => fit::run(&arguments),
         Command::Sweep(arguments) => sweep::run(*arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Pack(arguments) => pack::run(&arguments),
         Command::Gpus(arguments) => catalogue::gpus(&arguments),
         Command::Models(arguments) => catalogue::models(&arguments),
     });

@@ -152,6 +152,9 @@ pub fn coloured(text: &str) -> String {
     let styles = [
         ("fits:", GOOD),
         ("does not fit:", ALARM),
+        ("packed:", GOOD),
+        ("valid:", GOOD),
+        ("not valid:", ALARM),
         ("runs out", ALARM),
         ("only because", CARE),
         ("warning:", CARE),

@@ -14,6 +14,7 @@ mod fit;
 mod images;
 mod lists;
 mod models;
+mod pack;
 mod plans;
 mod run_file;
 mod specs;

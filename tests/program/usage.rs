@@ -19,7 +19,7 @@ fn help_has_examples() {
     let gpu = options.lines().skip_while(|line| !line.trim_start().starts_with("--gpu")).take(2).collect::<Vec<_>>();
     let (_, rule) = options.split_once("The largest batch").unwrap();
     assert_snapshot("help_fit", &format!("{about}\n{}\n\nThe largest batch{rule}", gpu.join("\n")));
-    for command in ["inspect", "gpus", "models"] {
+    for command in ["inspect", "pack", "gpus", "models"] {
         assert_snapshot(&format!("help_{command}"), &report(&[command, "--help"]));
     }
 }

@@ -1,0 +1,69 @@
+//! Whether a part can be packed within a capacity: a depth-first search that is complete, where it is not cut short.
+//!
+//! Look at the packing whose offsets have the smallest sum: every buffer in it lies on the floor or on another one. Taken in the
+//! order of offset, then of a fixed rank, each buffer's offset is the highest top of those before it that it is alive with: its
+//! *height*. The search places buffers in that order, each at its height, and never turns away from that packing:
+//!
+//! - A buffer whose height is at or above the lowest top that another could have is no next one: the other could fall below it.
+//! - Once all packings with a buffer at its height have failed, it is *held*: it must rise above the lowest top of what is yet
+//!   to be placed and meets it. So every buffer has a *bound*, which is at least its height; held ones have it above.
+//! - A section's *floor* is the lowest bound in it. Floor and what is left to be placed there must be within the capacity.
+//! - Buffers of one size and lifetime are placed by rank, and held together.
+//! - Where nothing that is left crosses a boundary of sections, both sides are searched apart, the smaller first.
+//! - States that have failed (what is left, with its bounds, and what is held) are remembered.
+//!
+//! Every cut compares some need with the capacity, or none at all; a search that is exhausted gives the least need above the
+//! capacity: no capacity below it does better.
+
+mod node;
+mod state;
+
+use std::time::Instant;
+
+use crate::problem::Part;
+use state::State;
+
+/// How far a search may go.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Placements that are tried.
+    pub nodes: u64,
+    /// When to stop.
+    pub deadline: Instant,
+    /// Whether subtrees have budgets that shrink with the cube of what is left in them: a bad choice near the root is then left
+    /// before its subtree is exhausted. What was left so proves nothing.
+    pub hurried: bool,
+}
+
+/// What a search found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// An offset in units for each item.
+    Found(Vec<u64>),
+    /// There is no packing within the capacity, nor within any below `next`.
+    Exhausted {
+        /// Units.
+        next: u64,
+    },
+    /// The limits were met first.
+    Cut,
+}
+
+/// Stack that the search may need for each buffer, in bytes.
+const STACK: usize = 4 << 10;
+
+/// Looks for a packing of `part` within `capacity` units, with the items ranked by `order`.
+pub fn search(part: &Part, order: &[u32], capacity: u64, limits: Limits) -> Verdict {
+    if part.bound > capacity {
+        return Verdict::Exhausted { next: part.bound };
+    }
+    // Placements nest as deep as there are buffers.
+    let stack = (1 << 20) + STACK * part.items.len();
+    std::thread::scope(|scope| {
+        let run = || State::new(part, order, capacity, limits).run(part, order);
+        match std::thread::Builder::new().stack_size(stack).spawn_scoped(scope, run) {
+            Ok(thread) => thread.join().unwrap_or(Verdict::Cut),
+            Err(_) => Verdict::Cut,
+        }
+    })
+}

@@ -1,0 +1,209 @@
+//! `memplan pack`: buffers of a CSV file get offsets in one arena, or those that they have are checked.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use packing::{Buffer, Goal, Options, Packing, Status, csv, pack};
+use planner::bytes::Bytes;
+use rustc_hash::FxHashMap;
+use serde::Serialize;
+
+use crate::arguments::{Format, PackArguments};
+use crate::failure::Failure;
+use crate::plan::coloured;
+use crate::{DOES_NOT_FIT, FITS, output};
+
+/// Packs or checks, reports, and gives the verdict's exit code.
+pub fn run(arguments: &PackArguments) -> Result<ExitCode, Failure> {
+    let buffers = read(&arguments.buffers)?;
+    let (good, report) = match &arguments.packed {
+        Some(packed) => checked(arguments, buffers, packed)?,
+        None => packed(arguments, &buffers)?,
+    };
+    output::print(&report)?;
+    Ok(ExitCode::from(if good { FITS } else { DOES_NOT_FIT }))
+}
+
+fn read(path: &Path) -> Result<Vec<Buffer>, Failure> {
+    let text = fs::read(path).map_err(|error| about(path, error))?;
+    csv::read(&text).map_err(|error| about(path, error))
+}
+
+fn about(path: &Path, error: impl std::fmt::Display) -> Failure {
+    Failure::new(format!("{}: {error}", path.display()), None)
+}
+
+/// Packs the buffers; whether they fit, and the report.
+fn packed(arguments: &PackArguments, buffers: &[Buffer]) -> Result<(bool, String), Failure> {
+    let mut options = Options { alignment: arguments.align.unwrap_or(1), ..Options::default() };
+    if let Some(Bytes(capacity)) = arguments.capacity {
+        options.goal = Goal::Capacity(capacity);
+    }
+    if let Some(time_limit) = arguments.time_limit {
+        options.time_limit = time_limit;
+    }
+    let packing = pack(buffers, &options).map_err(|error| about(&arguments.buffers, error))?;
+    let result = Packed { buffers, capacity: arguments.capacity, packing: &packing };
+    if let Some(path) = arguments.output.as_deref().filter(|_| result.fits()) {
+        output::write_whole(path, |file| file.write_all(csv::write(buffers, &packing.offsets).as_bytes()))?;
+    }
+    let report = match arguments.format {
+        Format::Text => coloured(&result.text()),
+        Format::Json => output::json(&result.report())?,
+    };
+    Ok((result.fits(), report))
+}
+
+/// A packing with what was asked of it.
+struct Packed<'a> {
+    buffers: &'a [Buffer],
+    capacity: Option<Bytes>,
+    packing: &'a Packing,
+}
+
+/// A packing in JSON; sizes are bytes.
+#[derive(Serialize)]
+struct PackedReport<'a> {
+    status: &'static str,
+    fits: bool,
+    buffers: usize,
+    capacity: Option<Bytes>,
+    lower_bound: u64,
+    proved_bound: u64,
+    peak: u64,
+    gap: u64,
+    /// Only where the buffers fit.
+    layout: Option<Vec<Place<'a>>>,
+}
+
+/// A buffer in its place.
+#[derive(Serialize)]
+struct Place<'a> {
+    id: &'a str,
+    lower: i64,
+    upper: i64,
+    size: u64,
+    offset: u64,
+}
+
+impl Packed<'_> {
+    fn fits(&self) -> bool {
+        self.capacity.is_none_or(|capacity| self.packing.peak <= capacity.0)
+    }
+
+    fn gap(&self) -> u64 {
+        self.packing.peak.saturating_sub(self.packing.lower_bound)
+    }
+
+    fn verdict(&self) -> String {
+        let Packing { peak, proved, status, .. } = *self.packing;
+        match (self.capacity, status) {
+            (None, _) => format!("packed: {}", Bytes(peak)),
+            (Some(capacity), _) if self.fits() => format!("fits: {} of {capacity}", Bytes(peak)),
+            (Some(_), Status::Infeasible) => format!("does not fit: every packing takes at least {proved} bytes"),
+            (Some(_), _) => format!("does not fit: the smallest packing that was found takes {peak} bytes"),
+        }
+    }
+
+    fn text(&self) -> String {
+        let packing = self.packing;
+        let mut rows = vec![("lower bound", packing.lower_bound, Bytes(packing.lower_bound).to_string())];
+        if packing.proved > packing.lower_bound {
+            rows.push(("proved bound", packing.proved, Bytes(packing.proved).to_string()));
+        }
+        rows.push(("peak", packing.peak, Bytes(packing.peak).to_string()));
+        rows.push(("gap", self.gap(), format!("{:.2} %", percent(self.gap(), packing.lower_bound))));
+        if let Some(capacity) = self.capacity {
+            rows.insert(0, ("capacity", capacity.0, capacity.to_string()));
+        }
+        let width = rows.iter().map(|row| row.1.to_string().len()).max().unwrap_or(0);
+        let mut text = format!("{}\n\n{:<12}  {}\n", self.verdict(), "buffers", self.buffers.len());
+        for (name, bytes, people) in rows {
+            text.push_str(&format!("{name:<12}  {bytes:>width$}  {people}\n"));
+        }
+        text.push_str(&format!("{:<12}  {}\n", "status", packing.status));
+        text
+    }
+
+    fn report(&self) -> PackedReport<'_> {
+        let places = self.buffers.iter().zip(&self.packing.offsets);
+        let places = places.map(|(Buffer { id, lower, upper, size, .. }, &offset)| Place {
+            id,
+            lower: *lower,
+            upper: *upper,
+            size: *size,
+            offset,
+        });
+        PackedReport {
+            status: self.packing.status.name(),
+            fits: self.fits(),
+            buffers: self.buffers.len(),
+            capacity: self.capacity,
+            lower_bound: self.packing.lower_bound,
+            proved_bound: self.packing.proved,
+            peak: self.packing.peak,
+            gap: self.gap(),
+            layout: self.fits().then(|| places.collect()),
+        }
+    }
+}
+
+fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 }
+}
+
+/// A check in JSON.
+#[derive(Serialize)]
+struct CheckReport {
+    valid: bool,
+    fault: Option<String>,
+    buffers: usize,
+    /// Bytes, of a packing that is valid.
+    peak: Option<u64>,
+}
+
+/// Checks the packing of a file; whether it is valid, and the report.
+fn checked(arguments: &PackArguments, mut buffers: Vec<Buffer>, path: &Path) -> Result<(bool, String), Failure> {
+    for buffer in &mut buffers {
+        buffer.alignment = buffer.alignment.or(arguments.align);
+    }
+    let outcome = offsets(&buffers, &read(path)?).and_then(|offsets| {
+        packing::validate(&buffers, &offsets).map_err(|fault| fault.to_string())?;
+        let ends = buffers.iter().zip(&offsets).map(|(buffer, offset)| offset.saturating_add(buffer.size));
+        Ok(ends.max().unwrap_or(0))
+    });
+    let report = match arguments.format {
+        Format::Json => output::json(&CheckReport {
+            valid: outcome.is_ok(),
+            fault: outcome.as_ref().err().cloned(),
+            buffers: buffers.len(),
+            peak: outcome.as_ref().ok().copied(),
+        })?,
+        Format::Text => coloured(&match &outcome {
+            Ok(peak) => format!("valid: {} buffers, peak {peak} bytes ({})\n", buffers.len(), Bytes(*peak)),
+            Err(fault) => format!("not valid: {fault}\n"),
+        }),
+    };
+    Ok((outcome.is_ok(), report))
+}
+
+/// The offset that `packed` gives each buffer, or why it is no packing of these buffers.
+fn offsets(buffers: &[Buffer], packed: &[Buffer]) -> Result<Vec<u64>, String> {
+    let mut places: FxHashMap<&str, &Buffer> = packed.iter().map(|place| (place.id.as_str(), place)).collect();
+    let mut offsets = Vec::with_capacity(buffers.len());
+    for buffer in buffers {
+        let id = buffer.id.escape_debug();
+        let place = places.remove(buffer.id.as_str()).ok_or_else(|| format!("buffer `{id}` is not in the packing"))?;
+        if (place.lower, place.upper, place.size) != (buffer.lower, buffer.upper, buffer.size) {
+            return Err(format!("buffer `{id}` has another size or lifetime in the packing"));
+        }
+        offsets.push(place.offset.ok_or_else(|| format!("buffer `{id}` has no offset"))?);
+    }
+    // The first of the file, since the order of a map is nobody's.
+    match packed.iter().find(|place| places.contains_key(place.id.as_str())) {
+        Some(place) => Err(format!("buffer `{}` is only in the packing", place.id.escape_debug())),
+        None => Ok(offsets),
+    }
+}
