@@ -95,8 +95,8 @@ pub enum CsvFault {
     },
 }
 
-/// What the columns say; `end` is one more, of its own kind.
-const COLUMNS: [(&str, Column); 10] = [
+/// What the columns say; where `end` is one, it still lives.
+const COLUMNS: [(&str, Column); 11] = [
     ("id", Column::Id),
     ("buffer", Column::Id),
     ("buffer_id", Column::Id),
@@ -104,6 +104,7 @@ const COLUMNS: [(&str, Column); 10] = [
     ("start", Column::Lower),
     ("begin", Column::Lower),
     ("upper", Column::Upper),
+    ("end", Column::Upper),
     ("size", Column::Size),
     ("alignment", Column::Alignment),
     ("offset", Column::Offset),
@@ -178,14 +179,10 @@ fn header_of(line: &str) -> Result<Header, CsvError> {
     }
     let mut header = Header { fields: [None; 6], count: 0, end_lives: false };
     for name in line.split(',').map(str::trim) {
-        let (known, column) = match COLUMNS.iter().find(|(known, _)| *known == name) {
-            Some(found) => *found,
-            None if name == "end" => {
-                header.end_lives = true;
-                ("end", Column::Upper)
-            }
-            None => return Err(error(1, None, CsvFault::UnknownColumn { name: name.to_owned() })),
+        let Some(&(known, column)) = COLUMNS.iter().find(|(known, _)| *known == name) else {
+            return Err(error(1, None, CsvFault::UnknownColumn { name: name.to_owned() }));
         };
+        header.end_lives |= known == "end";
         if header.fields[column as usize].replace(header.count).is_some() {
             return Err(error(1, Some(known), CsvFault::ColumnTwice));
         }

@@ -44,7 +44,8 @@ pub struct Solved {
 }
 
 impl Solved {
-    fn done(&self, wanted: &Wanted) -> bool {
+    /// Whether nothing better is wanted.
+    pub fn done(&self, wanted: &Wanted) -> bool {
         self.peak <= wanted.enough.max(self.bound) || wanted.only_enough && self.bound > wanted.enough
     }
 

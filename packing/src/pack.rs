@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::fmt;
 use std::time::Instant;
 
-use crate::buffer::{Buffer, BufferError, LARGEST, check};
-use crate::minimize::{Solved, Wanted, solve};
+use crate::buffer::{Buffer, BufferError, check};
+use crate::minimize::{Wanted, solve};
 use crate::options::{Goal, Options};
 use crate::problem::Problem;
 
@@ -74,8 +74,7 @@ pub fn pack(buffers: &[Buffer], options: &Options) -> Result<Packing, BufferErro
     let lower_bound = problem.parts.iter().map(|part| part.bound).max().unwrap_or(0);
     let unit = problem.unit;
     let capacity = match options.goal {
-        // More than everything would need is as good as that.
-        Goal::Capacity(bytes) => Some(bytes.min(4 * LARGEST)),
+        Goal::Capacity(bytes) => Some(bytes),
         Goal::Minimize => None,
     };
     let units = capacity.map(|bytes| bytes / unit);
@@ -88,13 +87,14 @@ pub fn pack(buffers: &[Buffer], options: &Options) -> Result<Packing, BufferErro
         let enough = units.unwrap_or(peak.max(proved));
         let hopeless = units.is_some_and(|units| proved > units);
         let search = options.search && !hopeless;
-        let solved = solve(part, &Wanted { enough, only_enough: capacity.is_some(), deadline, search });
+        let wanted = Wanted { enough, only_enough: capacity.is_some(), deadline, search };
+        let solved = solve(part, &wanted);
         for (item, offset) in part.items.iter().zip(&solved.offsets) {
             offsets[item.buffer] = offset * unit;
         }
         peak = peak.max(solved.peak);
         proved = proved.max(solved.bound);
-        late |= solved.late && !good_enough(&solved, enough);
+        late |= solved.late && !solved.done(&wanted);
     }
     // Buffers of no size may be fixed anywhere.
     let empty = buffers.iter().filter(|b| b.size == 0).filter_map(|b| b.offset).max().unwrap_or(0);
@@ -102,10 +102,6 @@ pub fn pack(buffers: &[Buffer], options: &Options) -> Result<Packing, BufferErro
         ((peak * unit).max(empty), (lower_bound * unit).max(empty), (proved * unit).max(empty));
     let status = status(peak, lower_bound, proved, capacity, late);
     Ok(Packing { offsets, peak, lower_bound, proved, status })
-}
-
-fn good_enough(solved: &Solved, enough: u64) -> bool {
-    solved.peak <= enough.max(solved.bound)
 }
 
 /// From figures in bytes.

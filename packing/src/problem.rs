@@ -87,7 +87,7 @@ impl Problem {
     }
 }
 
-/// The largest unit in which all sizes, and all offsets of packings pushed down, are whole.
+/// A unit in which all sizes, and all offsets of packings pushed down, are whole.
 fn unit(buffers: &[Buffer], default_alignment: u64) -> u64 {
     let sizes = buffers.iter().fold(0, |unit, b| gcd(gcd(unit, b.size), b.offset.unwrap_or(0)));
     let alignments = || buffers.iter().map(|b| b.alignment.unwrap_or(default_alignment));

@@ -92,8 +92,8 @@ impl State {
     }
 
     fn attempt(&mut self, list: Range<usize>, last: u64, from: usize) -> Outcome {
-        let key = self.key(list.clone(), last);
-        if list.len() >= WORTH_REMEMBERING && self.failed.contains(&key) {
+        let key = (list.len() >= WORTH_REMEMBERING).then(|| self.key(list.clone(), last));
+        if key.is_some_and(|key| self.failed.contains(&key)) {
             return Outcome::Fails;
         }
         let (began, abandoned) = (self.nodes, self.abandoned);
@@ -110,10 +110,8 @@ impl State {
                 break;
             }
         }
-        let known = outcome == Outcome::Fails && self.abandoned == abandoned;
-        if known && list.len() >= WORTH_REMEMBERING && self.failed.len() < REMEMBERED {
-            self.failed.insert(key);
-        }
+        let known = outcome == Outcome::Fails && self.abandoned == abandoned && self.failed.len() < REMEMBERED;
+        self.failed.extend(key.filter(|_| known));
         outcome
     }
 

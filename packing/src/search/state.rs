@@ -130,7 +130,7 @@ impl State {
 
     /// Sets all floors for the first time.
     pub fn settle(&mut self) -> Result<(), Failed> {
-        (0..self.left.len()).try_for_each(|section| self.lower_floor(section))
+        (0..self.left.len()).try_for_each(|section| self.find_floor(section))
     }
 
     /// The lowest place at or above `at` that the item may have.
@@ -192,14 +192,14 @@ impl State {
         let item = &self.items[rank as usize];
         for section in item.first as usize..item.end as usize {
             if self.witness[section] == rank {
-                self.lower_floor(section)?;
+                self.find_floor(section)?;
             }
         }
         Ok(())
     }
 
     /// Finds the floor of a section, which has not fallen.
-    fn lower_floor(&mut self, section: usize) -> Result<(), Failed> {
+    fn find_floor(&mut self, section: usize) -> Result<(), Failed> {
         let was = self.floor[section];
         let (mut floor, mut witness) = (u64::MAX, NONE);
         for &rank in &self.alive[self.alive_from[section] as usize..self.alive_from[section + 1] as usize] {
