@@ -42,9 +42,16 @@ pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
 pub fn asked(arguments: &RunArguments) -> Result<(model::Model, Run, Gpu), Failure> {
     let wishes = wishes(arguments)?;
     let gpu = gpu(&wishes)?;
-    let model = Source::of(&wishes)?.open()?;
-    wishes.check_inputs(model.takes_images()).map_err(PlanError::from)?;
+    let (_, model) = opened(&wishes)?;
     Ok((model, wishes.run(), gpu))
+}
+
+/// The model that is wished for, with where it comes from.
+pub fn opened(wishes: &Wishes) -> Result<(Source, model::Model), Failure> {
+    let source = Source::of(wishes)?;
+    let model = source.open()?;
+    wishes.check_inputs(model.takes_images()).map_err(PlanError::from)?;
+    Ok((source, model))
 }
 
 /// Where a model comes from; unlike the model, threads can share it.
@@ -57,7 +64,7 @@ pub struct Source {
 
 impl Source {
     /// The model that is wished for.
-    pub fn of(wishes: &Wishes) -> Result<Source, Failure> {
+    fn of(wishes: &Wishes) -> Result<Source, Failure> {
         let name = wishes.model.clone().ok_or_else(no_model)?;
         let shelf = Shelf { folder: wishes.specs.clone() };
         Ok(Source { name, architecture: wishes.architecture.clone(), weights: wishes.weights.clone(), shelf })

@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use planner::plan::PlanError;
 use planner::report::sweep as report;
 use planner::sweep::sweep;
 
 use crate::arguments::{Rows, SweepArguments};
 use crate::failure::Failure;
-use crate::plan::{Source, gpus, wishes};
+use crate::plan::{gpus, opened, wishes};
 use crate::{DOES_NOT_FIT, FITS, output};
 
 /// The most rows: what they take is held in memory until the last is planned.
@@ -22,9 +21,7 @@ pub fn run(arguments: SweepArguments) -> Result<ExitCode, Failure> {
     wishes.seq = lists.size.first().copied().or(wishes.seq);
     wishes.image = images.first().copied().or(wishes.image);
     let gpus = gpus(&wishes)?;
-    let source = Source::of(&wishes)?;
-    let model = source.open()?;
-    wishes.check_inputs(model.takes_images()).map_err(PlanError::from)?;
+    let (source, model) = opened(&wishes)?;
     if model.takes_images() {
         lists.size = images;
     }

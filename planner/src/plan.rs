@@ -295,7 +295,7 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
         integers: vec![
             ("batch", run.batch),
             ("seq", run.seq),
-            ("image", run.image.or(model.image_size()).unwrap_or(0)),
+            ("image", model.image_of(run).unwrap_or(0)),
             ("new_tokens", run.new_tokens),
             ("steps", run.steps),
             ("accumulate", run.accumulate),

@@ -86,8 +86,7 @@ impl<'a> Evaluator<'a> {
 
     /// Whether the model hands a cache to its layers in training.
     fn hands_cache(&self) -> bool {
-        let of_config = || self.model.config.get("use_cache").or(self.model.family.defaults.get("use_cache"));
-        self.run.use_cache.or_else(|| of_config()?.as_bool()).unwrap_or(false)
+        self.run.use_cache.or_else(|| self.model.entry("use_cache")?.as_bool()).unwrap_or(false)
     }
 
     /// How many steps the run has.

@@ -116,37 +116,18 @@ pub(super) fn measure(
         levels[call.depth].push(call);
     }
     let (mut found, mut workspace) = (Vec::new(), 0);
+    let setting = Setting { evaluator: uncached, candidates: &candidates, given: &given, plain: &plain };
     for level in &mut levels {
-        let mut regions: Vec<Region> = level.iter().map(|call| Region::new(&call.path)).collect();
-        let lowered = lower_regions(uncached, &mut regions)?;
-        level.retain(|call| regions.iter().any(|region| region.path == call.path));
-        let with = profile(&lowered.stream, &lowered.timeline, &candidates);
+        let (lowered, with, regions) = setting.with(level.iter().map(|call| Region::new(&call.path)).collect())?;
+        level.retain(|call| regions.contains_key(&call.path));
         // it is there for all of a pass if there was a pass before
         if plain.windows.len() > 1 {
             workspace = workspace.max(with.outside as i64 - plain.outside as i64);
         }
         let again = second_runs(&lowered);
-        let measured = |call: &Call, again: &SecondRuns, with: &Profile| {
-            let (flops, takes_workspace) = again.get(&call.module).copied().unwrap_or_default();
-            candidate(call, flops / evaluator.steps(), takes_workspace, [&given, &plain, with])
-        };
-        let mut of_level: Vec<Candidate> = level.iter().map(|call| measured(call, &again, &with)).collect();
+        let mut of_level: Vec<Candidate> = level.iter().map(|call| setting.candidate(call, &again, &with)).collect();
         if granularity == Granularity::Op {
-            for op in lowered.timeline.savable.iter().map(|(_, op)| *op).collect::<FxIndexSet<_>>() {
-                let saving = |call: &Call| lowered.timeline.savable.contains(&(call.module, op));
-                let region = |call: &Call| Region {
-                    save: SavedOperators::of([op]).ok().flatten().filter(|_| saving(call)),
-                    ..Region::new(&call.path)
-                };
-                let mut regions = level.iter().map(region).collect();
-                let lowered = lower_regions(uncached, &mut regions)?;
-                let (with, again) = (profile(&lowered.stream, &lowered.timeline, &candidates), second_runs(&lowered));
-                for (call, candidate) in level.iter().zip(&mut of_level) {
-                    if regions.iter().any(|region| region.path == call.path && region.save.is_some()) {
-                        candidate.can_save(op, &measured(call, &again, &with));
-                    }
-                }
-            }
+            setting.kinds(level, &lowered.timeline.savable, &mut of_level)?;
         }
         found.extend(of_level);
     }
@@ -156,21 +137,66 @@ pub(super) fn measure(
     Ok(Measured { model: Model { workspace, ..model(found, &given) }, without, step_flops, outermost })
 }
 
-/// Lowers with these regions. Of what PyTorch refuses, because the second run saves or calls other than the first, the set
-/// of what is saved goes; where that is refused as well, the region.
-fn lower_regions(evaluator: &Evaluator, regions: &mut Vec<Region>) -> Result<Lowered, PlanError> {
-    loop {
-        match evaluator.lower(Checkpointing::Modules(regions.clone())) {
-            Err(PlanError::Lower { module, error }) => {
-                let Some(place) = regions.iter().position(|region| lies_in(&module, &region.path)) else {
-                    return Err(PlanError::Lower { module, error });
-                };
-                if regions[place].save.take().is_none() {
-                    regions.remove(place);
+/// What candidates are measured against.
+struct Setting<'a> {
+    evaluator: &'a Evaluator<'a>,
+    candidates: &'a FxHashSet<ModuleId>,
+    /// Without checkpoints, as the run is given.
+    given: &'a Profile,
+    /// The same without a cache.
+    plain: &'a Profile,
+}
+
+impl Setting<'_> {
+    /// Lowers with these regions. Of what PyTorch refuses, because the second run saves or calls other than the first, the
+    /// set of what is saved goes; where that is refused as well, the region. Gives those that are left, by path, with
+    /// whether they save anything.
+    fn with(&self, mut regions: Vec<Region>) -> Result<(Lowered, Profile, FxHashMap<String, bool>), PlanError> {
+        let lowered = loop {
+            match self.evaluator.lower(Checkpointing::Modules(regions.clone())) {
+                Err(PlanError::Lower { module, error }) => {
+                    let Some(place) = regions.iter().position(|region| lies_in(&module, &region.path)) else {
+                        return Err(PlanError::Lower { module, error });
+                    };
+                    if regions[place].save.take().is_none() {
+                        regions.remove(place);
+                    }
+                }
+                lowered => break lowered?,
+            }
+        };
+        let with = profile(&lowered.stream, &lowered.timeline, self.candidates);
+        let left = regions.into_iter().map(|region| (region.path, region.save.is_some())).collect();
+        Ok((lowered, with, left))
+    }
+
+    /// A call's figures where it is checkpointed.
+    fn candidate(&self, call: &Call, again: &SecondRuns, with: &Profile) -> Candidate {
+        let (flops, takes_workspace) = again.get(&call.module).copied().unwrap_or_default();
+        candidate(call, flops / self.evaluator.steps(), takes_workspace, [self.given, self.plain, with])
+    }
+
+    /// Adds to each candidate of a level the kinds of operators whose results it can save.
+    fn kinds(
+        &self,
+        level: &[Call],
+        savable: &FxIndexSet<(ModuleId, &'static str)>,
+        candidates: &mut [Candidate],
+    ) -> Result<(), PlanError> {
+        for op in savable.iter().map(|(_, op)| *op).collect::<FxIndexSet<_>>() {
+            let region = |call: &Call| Region {
+                save: SavedOperators::of([op]).ok().flatten().filter(|_| savable.contains(&(call.module, op))),
+                ..Region::new(&call.path)
+            };
+            let (lowered, with, regions) = self.with(level.iter().map(region).collect())?;
+            let again = second_runs(&lowered);
+            for (call, candidate) in level.iter().zip(candidates.iter_mut()) {
+                if regions.get(&call.path) == Some(&true) {
+                    candidate.can_save(op, &self.candidate(call, &again, &with));
                 }
             }
-            lowered => return lowered,
         }
+        Ok(())
     }
 }
 

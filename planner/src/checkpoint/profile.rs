@@ -76,16 +76,7 @@ pub(super) fn profile(stream: &Stream, timeline: &Timeline, candidates: &FxHashS
 
 /// The most that is alive in a stream, in the same sizes.
 pub(super) fn peak(stream: &Stream) -> u64 {
-    let (mut live, mut most) = (0, 0);
-    for event in &stream.events {
-        match event {
-            Event::Allocate(id) => live += rounded(stream.allocations[id.index()].bytes.0),
-            Event::Free(id) => live -= rounded(stream.allocations[id.index()].bytes.0),
-            Event::Becomes(..) | Event::Phase(_) => {}
-        }
-        most = most.max(live);
-    }
-    most
+    stream.most_alive(|bytes| rounded(bytes.0))
 }
 
 fn rounded(bytes: u64) -> u64 {

@@ -54,7 +54,7 @@ impl Axis {
         match self {
             Axis::Batch => run.batch,
             Axis::Seq => run.seq,
-            Axis::Image => run.image.or(model.image_size()).unwrap_or(1),
+            Axis::Image => model.image_of(run).unwrap_or(1),
         }
     }
 
@@ -128,8 +128,7 @@ impl Row {
 
     /// What is left of the capacity at the peak of reserved memory; None where the run does not fit.
     pub fn headroom(&self) -> Option<Bytes> {
-        let given = self.found.as_ref().ok()?.given;
-        given.fits.then(|| Bytes(self.capacity.0.saturating_sub(given.reserved.0)))
+        self.found.as_ref().ok()?.given.headroom(self.capacity)
     }
 }
 

@@ -175,6 +175,12 @@ impl Context {
         self.log.allocate(allocation)
     }
 
+    /// The architecture for which CUB's kernels were built.
+    pub(crate) fn cub(&self) -> super::kernels::cub::Architecture {
+        let own = || super::kernels::cub::Architecture::of(&self.device);
+        self.settings.cub.unwrap_or_else(own)
+    }
+
     /// Whether a region that runs again has all it needs, so that nothing runs any more.
     fn is_stopped(&self) -> bool {
         self.recomputation.as_ref().is_some_and(|again| again.stopped)
@@ -363,10 +369,10 @@ impl Context {
     pub(super) fn count(&mut self, op: &crate::graph::Op) {
         let needs = |id: TensorId| self.values[id.index()].as_ref().is_some_and(|tensor| tensor.requires_grad());
         let flops = crate::ops::flops(op, &self.graph.shapes, needs);
+        let stopped = self.is_stopped();
         let Some(timeline) = &mut self.timeline else { return };
         if let Some(id) = self.runs_again {
             // an operator that the second run stops at before it computes has no memory for its result
-            let stopped = self.recomputation.as_ref().is_some_and(|again| again.stopped);
             let result = op.outputs.first().and_then(|id| self.values[id.index()].as_ref());
             let spared =
                 self.recomputation.as_mut().and_then(|again| again.spared.take()).is_some_and(|spared| spared.all);

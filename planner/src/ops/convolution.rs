@@ -41,11 +41,13 @@ fn convolution_shape(call: &Call) -> Shapes {
     if !fits {
         return Err(format!("an input of shape {input:?} does not fit {groups} groups of weight {weight:?}"));
     }
-    let mut shape: Dims = smallvec![input[0], weight[0]];
-    for dim in 2..4 {
-        shape.push(places(input[dim], weight[dim], [call.int(3)?, call.int(4)?, call.int(5)?])?);
-    }
-    one_shape(shape)
+    one_shape(sizes(input, weight, [call.int(3)?, call.int(4)?, call.int(5)?])?)
+}
+
+/// The sizes of what it gives.
+fn sizes(input: &[u64], weight: &[u64], steps: [i64; 3]) -> Result<Dims, String> {
+    let along = |dim: usize| places(input[dim], weight[dim], steps);
+    Ok(smallvec![input[0], weight[0], along(2)?, along(3)?])
 }
 
 /// How many places a window of that length has (Convolution.h, `conv_output_size`; Pool.h, `pooling_output_shape`).
@@ -124,11 +126,7 @@ fn convolution(context: &mut Context, operands: &Operands) -> Result<Tensor, Str
     };
     let inputs: smallvec::SmallVec<[&Tensor; 3]> = [input, weight].into_iter().chain(bias).collect();
     let saved = context.records(&inputs).then(|| [input, weight].map(|tensor| context.save(tensor)));
-    let mut sizes: Dims = smallvec![input.sizes[0], weight.sizes[0]];
-    for dim in 2..4 {
-        let steps = [window.stride, window.padding, window.dilation];
-        sizes.push(places(input.sizes[dim], weight.sizes[dim], steps)?);
-    }
+    let sizes = sizes(&input.sizes, &weight.sizes, [window.stride, window.padding, window.dilation])?;
     let output = forward(context, input, weight, window, &sizes);
     if let Some(saved) = saved {
         let needs = |tensor: Option<&Tensor>| tensor.is_some_and(|tensor| tensor.requires_grad());

@@ -9,7 +9,6 @@ use super::{Call, Lowered, Operands, Returns, Row, Shapes};
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
-use crate::lower::kernels::cub::Architecture;
 use crate::lower::kernels::embedding::{Gradient, backward_on};
 use crate::lower::tensor::{TensorData, contiguous_strides};
 
@@ -55,7 +54,7 @@ fn embedding(context: &mut Context, operands: &Operands) -> Lowered {
                     indices_are_contiguous: saved.is_contiguous(),
                     ..Gradient::new(saved.count(), width, rows, g.dtype)
                 };
-                let architecture = context.settings.cub.unwrap_or_else(|| Architecture::of(&context.device));
+                let architecture = context.cub();
                 let steps = backward_on(architecture, &context.device, &call);
                 let kept = context.scratch("embedding_dense_backward", &steps);
                 let sizes: Dims = smallvec![rows, width];

@@ -199,13 +199,7 @@ fn divide(context: &mut Context, operands: &Operands) -> Lowered {
 fn add(context: &mut Context, operands: &Operands) -> Lowered {
     let (x, other) = (operands.tensor(0)?, operands.tensor(1)?);
     if context.records(&[x, other]) {
-        let needs = [x.requires_grad(), other.requires_grad()];
-        context.record(
-            "AddBackward0",
-            &[Some(x), Some(other)],
-            &[x],
-            Box::new(move |_, g| needs.iter().map(|needed| g[0].clone().filter(|_| *needed)).collect()),
-        );
+        record_arithmetic(context, Arithmetic::Add, (Some(x), Some(other)), [None, None], x);
     }
     one(x.clone())
 }

@@ -11,7 +11,6 @@ use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
 use crate::lower::checkpoint::Saved;
 use crate::lower::context::Context;
-use crate::lower::kernels::cub::Architecture;
 use crate::lower::kernels::index_put::accumulate;
 use crate::lower::tensor::Tensor;
 
@@ -160,7 +159,7 @@ fn record_index(context: &mut Context, input: &Tensor, saved: Saved, output: &Te
             let Some(g) = &g[0] else { return Gradients::new() };
             let index = saved.get(context);
             let zeros = context.empty("new_zeros", &sizes, g.dtype);
-            let architecture = context.settings.cub.unwrap_or_else(|| Architecture::of(&context.device));
+            let architecture = context.cub();
             let copied = if g.is_contiguous() { 0 } else { g.bytes() };
             context.scratch("_index_put_impl_", &accumulate(architecture, index.count(), sizes[0], copied));
             smallvec![Some(zeros)]

@@ -3,7 +3,7 @@
 use smallvec::smallvec;
 
 use super::call::{broadcast, one as one_shape};
-use super::elementwise::sum_of;
+use super::elementwise::{Arithmetic, record_arithmetic, sum_of};
 use super::operands::one;
 use super::views::{expand, reshape, transpose, transposed, unsafe_view, view};
 use super::{Call, Lowered, Operands, Returns, Row, Shapes};
@@ -364,13 +364,7 @@ pub(super) fn linear_of(
 fn add_in_place(context: &mut Context, x: &Tensor, bias: &Tensor) -> Tensor {
     let output = TensorData::new(x.storage.clone(), x.dtype, x.sizes.clone(), x.strides.clone());
     if context.records(&[x, bias]) {
-        let needs = [x.requires_grad(), bias.requires_grad()];
-        context.record(
-            "AddBackward0",
-            &[Some(x), Some(bias)],
-            &[&output],
-            Box::new(move |_, g| needs.iter().map(|needed| g[0].clone().filter(|_| *needed)).collect()),
-        );
+        record_arithmetic(context, Arithmetic::Add, (Some(x), Some(bias)), [None, None], &output);
     }
     output
 }

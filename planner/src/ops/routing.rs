@@ -9,7 +9,6 @@ use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
-use crate::lower::kernels::cub::Architecture;
 use crate::lower::kernels::sort;
 use crate::lower::tensor::Tensor;
 
@@ -103,7 +102,7 @@ fn sort_last(context: &mut Context, operands: &Operands) -> Lowered {
         return Err("sorting is known of contiguous tensors without a gradient alone".to_owned());
     }
     let length = x.sizes.last().copied().unwrap_or(1);
-    let architecture = context.settings.cub.unwrap_or_else(|| Architecture::of(&context.device));
+    let architecture = context.cub();
     let steps = sort::sort_on(architecture, x.dtype, x.count() / length.max(1), length);
     let steps = steps.ok_or_else(|| format!("the sort of {length} elements of {} is not known", x.dtype))?;
     let values = context.empty("sort", &x.sizes, x.dtype);

@@ -7,7 +7,6 @@ use crate::lower::lower;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::run::{Precision, Run};
-use crate::schedule::{Event, Stream};
 
 /// What a plan says of a run within a capacity; peaks are those without a limit where it does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +19,13 @@ pub struct Peaks {
     pub reserved: Bytes,
     /// What the allocator gave back to the driver, so that the run fits.
     pub given_back: Bytes,
+}
+
+impl Peaks {
+    /// What is left of a capacity at the peak of reserved memory; None where the run does not fit.
+    pub fn headroom(self, capacity: Bytes) -> Option<Bytes> {
+        self.fits.then(|| Bytes(capacity.0.saturating_sub(self.reserved.0)))
+    }
 }
 
 /// The peaks of a run.
@@ -43,7 +49,7 @@ pub fn footprint(model: &Model, run: &Run, gpu: &Gpu, capacities: &[Bytes]) -> R
     let stream = lower(&graph, &device(gpu), prepared.settings).map_err(|error| named(error, &graph))?;
     let options = &prepared.options;
     let whole = simulate(&stream, options, Some(UNLIMITED));
-    let least = most_asked(&stream);
+    let least = Bytes(stream.most_alive(|bytes| bytes.0));
     let within = |capacity: &Bytes| {
         // No allocator serves more than there is, and none is refused anything before all is taken.
         if least > *capacity {
@@ -68,20 +74,6 @@ fn peaks(outcome: &Outcome, fits: bool) -> Peaks {
 /// segments in whole pages of the driver, so that what is reserved is what is taken.
 fn only_fills(options: &AllocatorOptions) -> bool {
     options.memory_fraction() >= 1.0 && options.large_segment_size().0.is_multiple_of(2 * MIB)
-}
-
-/// The most bytes asked for that are alive at once.
-fn most_asked(stream: &Stream) -> Bytes {
-    let (mut now, mut most) = (0_u64, 0_u64);
-    for event in &stream.events {
-        match event {
-            Event::Allocate(id) => now += stream.allocations[id.index()].bytes.0,
-            Event::Free(id) => now -= stream.allocations[id.index()].bytes.0,
-            Event::Becomes(..) | Event::Phase(_) => {}
-        }
-        most = most.max(now);
-    }
-    Bytes(most)
 }
 
 /// GPUs for which every run has the same event stream, by their places in the list; in the order of their first.

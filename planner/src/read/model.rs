@@ -20,6 +20,7 @@ use super::quantization::{Method, Quantization, QuantizationError};
 use super::spec::{Architecture, Family, Shelf};
 use crate::dtype::Dtype;
 use crate::graph::StoredLayers;
+use crate::run::Run;
 
 /// A model that can be planned.
 #[derive(Debug)]
@@ -84,10 +85,19 @@ impl Model {
         self.family.architectures.get(&self.architecture).is_some_and(|architecture| architecture.takes_images)
     }
 
+    /// An entry of its config, or its family's default.
+    pub fn entry(&self, key: &str) -> Option<&Value> {
+        self.config.get(key).or_else(|| self.family.defaults.get(key))
+    }
+
     /// The rows of its images where a run gives none: its config's, or its family's.
     pub fn image_size(&self) -> Option<u64> {
-        let size = self.config.get("image_size").or_else(|| self.family.defaults.get("image_size"));
-        size.filter(|_| self.takes_images()).and_then(Value::as_u64)
+        self.entry("image_size").filter(|_| self.takes_images()).and_then(Value::as_u64)
+    }
+
+    /// The rows of the images of a run; None where there are no images.
+    pub fn image_of(&self, run: &Run) -> Option<u64> {
+        run.image.or(self.image_size())
     }
 
     /// The architecture that runs: the model's own, or, where a loss is needed and a base model has none, the one that

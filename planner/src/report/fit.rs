@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::json::SCHEMA;
-use super::table::{Align, table, wrapped};
+use super::table::{Align, below, table};
 use crate::bytes::{Bytes, GIB};
 use crate::fit::search::BEYOND;
 use crate::fit::{Axis, Found, Limit, Row, Stop};
@@ -20,13 +20,8 @@ pub fn text(model: &Model, run: &Run, rows: &[Row]) -> String {
     lines.push(["gpu", "GiB", "GiB", "GiB", "share", "up to", "GiB", "up to", "GiB"].map(str::to_owned));
     lines.extend(rows.iter().map(line));
     let columns = [Left, Right, Right, Right, Right, Right, Right, Right, Right];
-    let mut text = format!("{}\n\n{}", subject(model, run, rows), table(columns, &lines));
-    let remarks = remarks(model, run, rows);
-    for (number, remark) in remarks.iter().enumerate() {
-        text.push_str(if number == 0 { "\n" } else { "" });
-        text.push_str(&wrapped(remark));
-    }
-    text
+    let remarks = below(remarks(model, run, rows));
+    format!("{}\n\n{}{remarks}", subject(model, run, rows), table(columns, &lines))
 }
 
 /// What the largest sizes are of.
@@ -109,8 +104,7 @@ fn remarks(model: &Model, run: &Run, rows: &[Row]) -> Vec<String> {
 
 /// How many tokens a model was made for.
 fn positions(model: &Model) -> Option<u64> {
-    let key = "max_position_embeddings";
-    model.config.get(key).or_else(|| model.family.defaults.get(key))?.as_u64()
+    model.entry("max_position_embeddings")?.as_u64()
 }
 
 /// The longest sequence that a row tells of, with what is generated.

@@ -247,7 +247,7 @@ pub fn report(planned: &Planned<'_>) -> Report {
 
 fn run(planned: &Planned<'_>) -> RunReport {
     let run = planned.run;
-    let image = run.image.or(planned.model.image_size());
+    let image = planned.model.image_of(run);
     RunReport {
         mode: run.mode.word(),
         batch: run.batch,
@@ -277,13 +277,15 @@ fn run(planned: &Planned<'_>) -> RunReport {
 }
 
 fn kv_cache(planned: &Planned<'_>) -> Option<CacheReport> {
+    if !matches!(planned.run.mode, Mode::Generate | Mode::Infer) {
+        return None;
+    }
     let choice = &planned.run.cache;
     let paged = choice.kind() == CacheKind::Paged;
     let cached = planned.plan.most_cached();
     let bytes = cached.total();
     let held = choice.dtype.map_or(planned.plan.precision.dtype(), |dtype| dtype.0);
-    let keeps = matches!(planned.run.mode, Mode::Generate | Mode::Infer);
-    (keeps && bytes > Bytes(0)).then(|| CacheReport {
+    (bytes > Bytes(0)).then(|| CacheReport {
         kind: choice.kind().word(),
         bytes,
         full_attention: cached.full,

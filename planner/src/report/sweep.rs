@@ -4,7 +4,7 @@ use indexmap::IndexSet;
 use serde::Serialize;
 
 use super::json::SCHEMA;
-use super::table::{Align, table, wrapped};
+use super::table::{Align, below, table};
 use crate::bytes::Bytes;
 use crate::fit::Axis;
 use crate::read::gpus::Gpu;
@@ -68,8 +68,7 @@ pub fn json(swept: &Swept<'_>) -> SweepReport {
 
 fn line(swept: &Swept<'_>, row: &Row) -> SweepRow {
     let run = &swept.runs[row.run];
-    let peaks = row.found.as_ref().ok().map(|(_, peaks)| *peaks);
-    let planned = row.found.as_ref().ok().map(|(precision, _)| *precision);
+    let (planned, peaks) = row.found.as_ref().ok().copied().unzip();
     let images = swept.model.takes_images();
     SweepRow {
         gpu: swept.gpus[row.gpu].key.clone(),
@@ -82,7 +81,7 @@ fn line(swept: &Swept<'_>, row: &Row) -> SweepRow {
         peak_allocated: peaks.map(|peaks| peaks.allocated),
         peak_reserved: peaks.map(|peaks| peaks.reserved),
         capacity: row.capacity,
-        headroom: peaks.filter(|peaks| peaks.fits).map(|peaks| Bytes(row.capacity.0.saturating_sub(peaks.reserved.0))),
+        headroom: peaks.and_then(|peaks| peaks.headroom(row.capacity)),
         refused: row.found.as_ref().err().cloned(),
     }
 }
@@ -147,10 +146,6 @@ pub fn text(swept: &Swept<'_>) -> String {
             verdict,
         ]
     }));
-    let mut text = table([Left, Left, Left, Right, Right, Right, Right, Left], &lines);
-    for (number, reason) in reasons.iter().enumerate() {
-        text.push_str(if number == 0 { "\n" } else { "" });
-        text.push_str(&wrapped(&format!("({}) {reason}", number + 1)));
-    }
-    text
+    let remarks = reasons.iter().enumerate().map(|(number, reason)| format!("({}) {reason}", number + 1));
+    table([Left, Left, Left, Right, Right, Right, Right, Left], &lines) + &below(remarks)
 }

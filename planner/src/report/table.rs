@@ -26,19 +26,26 @@ pub(super) fn table<const N: usize>(columns: [Align; N], rows: &[[String; N]]) -
     text
 }
 
-/// A remark in lines of the width, the later ones indented.
-pub(super) fn wrapped(text: &str) -> String {
-    let (mut lines, mut line) = (String::new(), String::new());
-    for word in text.split_whitespace() {
+/// Words in lines of the width, behind what the first line and the others begin with; a word of its own length stays whole.
+pub(super) fn wrapped(words: &str, first: &str, others: &str) -> String {
+    let (mut text, mut line) = (String::new(), first.to_owned());
+    for word in words.split_whitespace() {
         if !line.trim().is_empty() && line.chars().count() + 1 + word.chars().count() > WIDTH {
-            lines.push_str(&line);
-            lines.push('\n');
-            line = " ".to_owned();
+            text.push_str(&line);
+            text.push('\n');
+            line = others.to_owned();
         }
-        if !line.is_empty() {
+        if !line.trim().is_empty() {
             line.push(' ');
         }
         line.push_str(word);
     }
-    format!("{lines}{line}\n")
+    format!("{text}{line}\n")
+}
+
+/// Remarks below a table, after an empty line.
+pub(super) fn below(remarks: impl IntoIterator<Item = String>) -> String {
+    let lines = remarks.into_iter().map(|remark| wrapped(&remark, "", "  "));
+    let text: String = lines.collect();
+    if text.is_empty() { text } else { format!("\n{text}") }
 }

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use super::siblings::at_peak;
-use super::table::{Align, table};
+use super::table::{Align, table, wrapped};
 use super::{LARGEST, Planned};
 use crate::allocate::PhaseFigures;
 use crate::bytes::Bytes;
@@ -15,9 +15,6 @@ use crate::run::{Attention, CacheKind, Mode, Run, kernel_word};
 use crate::schedule::Phase;
 
 use Align::{Left, Right};
-
-/// Columns, where names allow it.
-const WIDTH: usize = 80;
 
 /// Renders a plan; its first line is the verdict.
 pub fn text(planned: &Planned<'_>) -> String {
@@ -69,7 +66,7 @@ fn subject(planned: &Planned<'_>) -> String {
     let Planned { model, run, gpu, plan } = planned;
     let parameters = plan.parameters();
     let mut words = vec![run.mode.to_string(), plan.precision.to_string(), format!("batch {}", run.batch)];
-    words.push(match run.image.or(model.image_size()) {
+    words.push(match model.image_of(run) {
         Some(size) => format!("image {size}"),
         None => format!("seq {}", run.seq),
     });
@@ -152,7 +149,7 @@ fn peaks(planned: &Planned<'_>) -> String {
     rows.push(row("free", plan.capacity, given.to_owned()));
     let Some(outside) = &plan.outside else { return table([Left, Right, Right, Left], &rows) };
     rows.push(row("outside allocator", outside.most, "the CUDA context".to_owned()));
-    let source = wrapped(&format!("({})", outside.source), "  ");
+    let source = wrapped(&format!("({})", outside.source), "  ", "  ");
     format!("{}{source}", table([Left, Right, Right, Left], &rows))
 }
 
@@ -212,27 +209,7 @@ fn largest(planned: &Planned<'_>) -> String {
 fn remarks(planned: &Planned<'_>) -> String {
     let warnings = planned.warnings().into_iter().map(|warning| format!("warning: {warning}"));
     let notes = planned.notes().into_iter().map(|note| format!("note: {note}"));
-    warnings.chain(notes).map(|remark| wrapped(&remark, "  ").trim_start().to_owned()).collect()
-}
-
-/// Words in lines of at most 80 columns, each behind the indent; a word of its own length stays whole.
-fn wrapped(words: &str, indent: &str) -> String {
-    let (mut text, mut line) = (String::new(), String::from(indent));
-    for word in words.split(' ') {
-        let width = line.chars().count() + 1 + word.chars().count();
-        if width > WIDTH && line.trim() != "" {
-            text.push_str(line.trim_end());
-            text.push('\n');
-            line = indent.to_owned();
-        }
-        if line.trim() != "" {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    text.push_str(&line);
-    text.push('\n');
-    text
+    warnings.chain(notes).map(|remark| wrapped(&remark, "  ", "  ").trim_start().to_owned()).collect()
 }
 
 fn phase_name(phase: &Phase) -> String {

@@ -151,6 +151,20 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// The most that is alive at once, where an allocation of so many bytes counts as `size` says.
+    pub(crate) fn most_alive(&self, size: impl Fn(Bytes) -> u64) -> u64 {
+        let (mut live, mut most) = (0, 0);
+        for event in &self.events {
+            match event {
+                Event::Allocate(id) => live += size(self.allocations[id.index()].bytes),
+                Event::Free(id) => live -= size(self.allocations[id.index()].bytes),
+                Event::Becomes(..) | Event::Phase(_) => {}
+            }
+            most = most.max(live);
+        }
+        most
+    }
+
     /// Writes an allocation.
     pub(crate) fn allocate(&mut self, allocation: Allocation) -> AllocationId {
         let id = AllocationId(self.allocations.len() as u32);
