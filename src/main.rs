@@ -14,6 +14,7 @@ mod inspect;
 mod output;
 mod pack;
 mod plan;
+mod profiles;
 mod sweep;
 
 use std::process::ExitCode;
