@@ -18,6 +18,7 @@ use crate::graph::{AUTOCAST, CacheLayout, Graph, GraphError, Loop, Lora, Paramet
 use crate::lower::context::Settings;
 use crate::lower::device::Device;
 use crate::lower::kernels::cub::Architecture;
+use crate::lower::measured::CudnnCalls;
 use crate::lower::{LowerError, lower, lower_with_timeline};
 use crate::read::gpus::Gpu;
 use crate::read::model::{Agreement, Model, ModelError, agree, loading};
@@ -90,6 +91,8 @@ pub struct Plan {
     pub outside: Option<OutsideAllocator>,
     /// What a step computes, and how long that takes.
     pub step: Step,
+    /// The calls of cuDNN, whose workspaces only it knows.
+    pub cudnn: CudnnCalls,
 }
 
 /// What a step of a run costs.
@@ -211,6 +214,7 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         without_grad,
         outside,
         step,
+        cudnn: timeline.cudnn,
     })
 }
 
@@ -263,6 +267,7 @@ pub(crate) fn prepare(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation)
         weights: precision.dtype(),
         autocast: precision.autocast(),
         cub: emulation.cub,
+        profile: gpu.profile.clone().filter(|_| emulation == Emulation::default()),
         parallel: run.parallel.clone(),
         attention_kernel: run.sdpa.filter(|_| run.attention == Attention::Sdpa),
         optimizer: optimizer.clone(),

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod caches;
+mod calibrate;
 mod checkpoint;
 mod choices;
 mod configs;
