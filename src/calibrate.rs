@@ -71,6 +71,8 @@ pub fn run(arguments: CalibrateArguments) -> Result<ExitCode, Failure> {
 fn tell(profile: &mut Profile, path: PathBuf, format: Format) -> Result<ExitCode, Failure> {
     profile.name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let text = profile.write()?;
+    // what no plan would read is not written
+    Profile::parse(&path.display().to_string(), &text)?;
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)
             .map_err(|error| Failure::new(format!("{}: {error}", folder.display()), None))?;

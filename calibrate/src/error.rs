@@ -18,9 +18,9 @@ pub enum CalibrateError {
     #[error("no GPU: the NVIDIA driver finds none (CUDA_VISIBLE_DEVICES may hide it)")]
     NoGpu,
     /// The driver is older than what is called.
-    #[error("the NVIDIA driver supports CUDA {found}, and {needed} is needed: install driver 570 or later")]
+    #[error("the NVIDIA driver is too old: it {found}, and CUDA {needed} is needed: install driver 570 or later")]
     OldDriver {
-        /// What it supports.
+        /// What it supports, or lacks.
         found: String,
         /// What is needed.
         needed: &'static str,
@@ -71,7 +71,7 @@ pub enum CalibrateError {
     #[error("{0}")]
     Replay(String),
     /// The roofline cannot be fitted.
-    #[error("too few kernels were timed for a roofline: {0}")]
+    #[error("the kernels that were timed give no roofline: {0}")]
     Fit(String),
 }
 

@@ -34,6 +34,11 @@ pub fn fit(kernels: &[Kernel], launch: Option<Figure>) -> Result<Fitted, Calibra
     if !kernels.iter().any(|kernel| kernel.bytes > 0 && kernel.flops == 0) {
         return Err(CalibrateError::Fit("none that moves memory alone".to_owned()));
     }
+    if let Some(kernel) =
+        kernels.iter().find(|kernel| !(kernel.seconds.median.is_finite() && kernel.seconds.median > 0.0))
+    {
+        return Err(CalibrateError::Fit(format!("{} of {:?} took no time", kernel.kernel, kernel.shape)));
+    }
     let mut parameters = Parameters::first(kernels);
     let mut last = parameters.distance(kernels);
     for _ in 0..ROUNDS {
@@ -201,5 +206,8 @@ mod tests {
         let kernels = timed(&Speeds { overhead: 1e-6, bandwidth: 1e12, rates }, |_| 1.0);
         let products: Vec<Kernel> = kernels.into_iter().filter(|kernel| kernel.flops > 0).collect();
         assert!(fit(&products, None).is_err());
+        let mut timeless = timed(&Speeds { overhead: 0.0, bandwidth: 1e12, rates: Rates::default() }, |_| 1.0);
+        timeless[0].seconds.median = 0.0;
+        assert!(fit(&timeless, None).is_err());
     }
 }

@@ -16,6 +16,40 @@ use crate::products::{Element, Product};
 
 /// What the driver has to support: the oldest whose functions cudarc calls.
 const CUDA: (i32, &str) = (12_080, "12.8");
+/// The driver's functions that are called, here and by cudarc.
+const FUNCTIONS: [&str; 31] = [
+    "cuCtxGetCurrent",
+    "cuCtxSetCurrent",
+    "cuDeviceGet",
+    "cuDeviceGetAttribute",
+    "cuDeviceGetCount",
+    "cuDeviceGetName",
+    "cuDevicePrimaryCtxRelease_v2",
+    "cuDevicePrimaryCtxRetain",
+    "cuDriverGetVersion",
+    "cuEventCreate",
+    "cuEventDestroy_v2",
+    "cuEventElapsedTime_v2",
+    "cuEventRecord",
+    "cuEventSynchronize",
+    "cuGetErrorName",
+    "cuGetErrorString",
+    "cuInit",
+    "cuLaunchKernel",
+    "cuMemAlloc_v2",
+    "cuMemFreeHost",
+    "cuMemFree_v2",
+    "cuMemGetInfo_v2",
+    "cuMemHostAlloc",
+    "cuMemcpyDtoHAsync_v2",
+    "cuMemcpyHtoDAsync_v2",
+    "cuModuleGetFunction",
+    "cuModuleLoadData",
+    "cuModuleUnload",
+    "cuStreamCreate",
+    "cuStreamDestroy_v2",
+    "cuStreamSynchronize",
+];
 const KERNELS: &str = include_str!("../kernels/kernels.cu");
 const THREADS: u32 = 256;
 
@@ -94,9 +128,13 @@ impl Gpu {
         if !unsafe { sys::is_culib_present() } {
             return Err(CalibrateError::NoDriver { library: "libcuda.so.1" });
         }
+        check_functions()?;
         let version = cuda_version()?;
         if version < CUDA.0 {
-            return Err(CalibrateError::OldDriver { found: spell(version), needed: CUDA.1 });
+            return Err(CalibrateError::OldDriver {
+                found: format!("supports CUDA {}", spell(version)),
+                needed: CUDA.1,
+            });
         }
         let count = match result::init().and_then(|()| CudaContext::device_count()) {
             Err(error) if error.0 == sys::CUresult::CUDA_ERROR_NO_DEVICE => return Err(CalibrateError::NoGpu),
@@ -383,6 +421,16 @@ fn types(element: Element) -> Types {
         Element::Int8 => {
             Types { factor: Data::CUDA_R_8I, result: Data::CUDA_R_32I, compute: Compute::CUBLAS_COMPUTE_32I }
         }
+    }
+}
+
+/// cudarc panics where the driver lacks a function that is called: so each is looked for before.
+fn check_functions() -> Result<(), CalibrateError> {
+    // SAFETY: the library is there, and nothing is called
+    let lacks = |name: &&&str| unsafe { sys::culib().get::<*const ()>(name.as_bytes()).is_err() };
+    match FUNCTIONS.iter().find(lacks) {
+        Some(name) => Err(CalibrateError::OldDriver { found: format!("lacks {name}"), needed: CUDA.1 }),
+        None => Ok(()),
     }
 }
 

@@ -20,9 +20,11 @@ pub enum Element {
     Int8,
 }
 
-/// Every type with its name in profiles, the bytes of a factor's element and of a result's, the unit it runs on, and the
-/// oldest compute capability that has it (cuBLAS's documentation, cublasGemmEx: bfloat16 and TensorFloat-32 are Ampere's).
-const ELEMENTS: [(Element, &str, u64, u64, Unit, (i32, i32)); 6] = [
+/// A type: its name in profiles, the bytes of a factor's element and of a result's, the unit it runs on, and the oldest
+/// compute capability that has it (cuBLAS's documentation, cublasGemmEx: bfloat16 and TensorFloat-32 are Ampere's).
+type Row = (Element, &'static str, u64, u64, Unit, (i32, i32));
+
+const ELEMENTS: [Row; 6] = [
     (Element::Fp64, "fp64", 8, 8, Unit::Product(Dtype::F64), (0, 0)),
     (Element::Fp32, "fp32", 4, 4, Unit::Product(Dtype::F32), (0, 0)),
     (Element::Tf32, "tf32", 4, 4, Unit::TensorFloat, (8, 0)),
@@ -45,7 +47,7 @@ const SHAPES: [[u64; 3]; 9] = [
 ];
 
 impl Element {
-    fn row(self) -> (Element, &'static str, u64, u64, Unit, (i32, i32)) {
+    fn row(self) -> Row {
         ELEMENTS[self as usize]
     }
 

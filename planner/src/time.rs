@@ -35,7 +35,7 @@ pub struct Work {
 }
 
 /// What something costs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Cost {
     /// Operations.
     pub flops: u64,
@@ -107,6 +107,12 @@ impl Cost {
             flops: self.flops.saturating_sub(other.flops),
             nanoseconds: self.nanoseconds.saturating_sub(other.nanoseconds),
         }
+    }
+
+    /// So many of it.
+    pub fn times(self, count: u64) -> Cost {
+        let Cost { flops, nanoseconds } = self;
+        Cost { flops: flops.saturating_mul(count), nanoseconds: nanoseconds.saturating_mul(count) }
     }
 
     /// A part of it: one of so many.

@@ -1,6 +1,12 @@
 //! `memplan calibrate` where there is no GPU, and profiles in plans.
 
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::support::{Folder, assert_snapshot, json_of, memplan, report};
 
@@ -29,6 +35,200 @@ fn profile() -> String {
     let is_version = |word: &&str| word.contains('.') && word.split('.').all(|part| part.parse::<u32>().is_ok());
     let driver = module.lines().next().and_then(|line| line.split_whitespace().find(is_version));
     TEXT.replace("DRIVER", driver.unwrap_or("570.86.15"))
+}
+
+/// CUDA without a GPU (tests/fake_cuda/fake.c): the folder that its libraries lie in, which are built once.
+fn fake_cuda() -> &'static Path {
+    static BUILT: OnceLock<TempDir> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, driver) =
+            (concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake_cuda/fake.c"), folder.path().join("libcuda.so.1"));
+        let flags = ["-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-fvisibility=hidden", "-o"];
+        let status =
+            Command::new("cc").args(flags).arg(&driver).arg(source).status().expect("cc, which links Rust programs");
+        assert!(status.success());
+        for library in ["libcublas.so.13", "libnvrtc.so.13"] {
+            std::fs::copy(&driver, folder.path().join(library)).unwrap();
+        }
+        folder
+    });
+    built.path()
+}
+
+/// A call on a fake GPU, whose processes share a table of their own.
+fn on_fake(folder: &Folder, arguments: &[&str]) -> Command {
+    let mut command = memplan(arguments);
+    command.env("LD_LIBRARY_PATH", fake_cuda()).env("FAKE_CUDA", folder.join("table"));
+    command.env("XDG_CONFIG_HOME", folder.join("config"));
+    command
+}
+
+fn ended(mut command: Command, code: i32) -> String {
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    if code < 2 { String::from_utf8(output.stdout).unwrap() } else { stderr }
+}
+
+fn close(found: &Value, wanted: f64) -> bool {
+    (found.as_f64().unwrap() / wanted - 1.0).abs() < 0.001
+}
+
+/// What fake.c says of memory and takes for kernels is found again, and plans read it from then on.
+#[test]
+fn a_fake_gpu_is_measured() {
+    let folder = Folder::new();
+    let text = ended(on_fake(&folder, &["calibrate", "--no-pytorch", "--format", "json"]), 0);
+    let profile: Value = serde_json::from_str(&text).unwrap();
+    let (memory, speeds) = (&profile["memory"], &profile["speeds"]);
+    assert_eq!((&memory["total"], &memory["others"]), (&(4096u64 << 20).into(), &0.into()));
+    assert_eq!(memory["granularity"], 2 << 20);
+    assert_eq!(
+        (&memory["context"], &memory["kernel"], &memory["blas"]),
+        (&(500 << 20).into(), &(502 << 20).into(), &(602 << 20).into())
+    );
+    assert!(close(&speeds["overhead"], 3e-6) && close(&speeds["bandwidth"], 2e12), "{speeds}");
+    for (rate, wanted) in
+        [("fp64", 30e12), ("fp32", 60e12), ("tf32", 400e12), ("fp16", 800e12), ("bf16", 800e12), ("int8", 1500e12)]
+    {
+        assert!(close(&speeds["rates"][rate], wanted), "{rate}: {speeds}");
+    }
+    let planned: Value =
+        serde_json::from_str(&ended(on_fake(&folder, &["plan", "gpt2", "--format", "json"]), 0)).unwrap();
+    assert_eq!(planned["gpu"]["memory"], 4096u64 << 20);
+    assert_eq!(planned["step"]["profile"], "nvidia-h200");
+    assert_eq!(planned["outside_allocator"]["least"], 602 << 20);
+}
+
+/// Memory of another process on the GPU is noticed.
+#[test]
+fn other_processes_are_noticed() {
+    let folder = Folder::new();
+    let mut other =
+        on_fake(&folder, &["calibrate", "--hold"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut told = String::new();
+    BufReader::new(other.stdout.as_mut().unwrap()).read_line(&mut told).unwrap();
+    assert_eq!(told, "{\"stage\":\"context\"}\n");
+    let text = ended(on_fake(&folder, &["calibrate", "--no-pytorch", "--format", "json"]), 0);
+    let profile: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(profile["memory"]["others"], 500 << 20);
+    assert_eq!(profile["memory"]["context"], 500 << 20);
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
+
+/// A stand-in for Python answers as calibrate/pytorch/ does: what it says is in the profile, and in plans.
+#[test]
+fn what_pytorch_tells_is_kept() {
+    let folder = Folder::new();
+    let python = folder.write(
+        "python",
+        r#"#!/bin/sh
+case "$2" in
+    *is_available*) exit 0 ;;
+    *memory_reserved*)
+        for stage in tensor product convolution attention; do
+            echo "{\"stage\": \"$stage\", \"reserved\": 0, \"version\": \"2.11.0\"}"
+            read line
+        done ;;
+    *) cat >/dev/null
+       echo '{"blas": 33554432, "convolutions": [], "attention": []}' ;;
+esac
+"#,
+    );
+    std::fs::set_permissions(&python, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let text = ended(
+        on_fake(
+            &folder,
+            &[
+                "calibrate",
+                "--python",
+                python.to_str().unwrap(),
+                "--for",
+                "resnet18",
+                "--batch",
+                "4",
+                "--format",
+                "json",
+            ],
+        ),
+        0,
+    );
+    let profile: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(profile["measured"]["pytorch"], "2.11.0");
+    assert_eq!(profile["workspaces"]["blas"], 33_554_432);
+    assert_eq!(profile["memory"]["pytorch"]["attention"], 0);
+}
+
+/// cuDNN's workspaces of a profile are part of the plan: each is there while its convolution runs.
+#[test]
+fn measured_workspaces_are_planned() {
+    let folder = Folder::new();
+    let of = |direction: &str| {
+        format!(
+            "  - of: {{direction: {direction}, input: [4, 3, 224, 224], weight: [64, 3, 7, 7], stride: 2, padding: 3, dilation: 1, \
+             dtype: float32, channels_last: false}}\n    heuristic: 3000000000\n    benchmark: 1\n    trying: 2\n"
+        )
+    };
+    folder.write("mine.yaml", profile() + "workspaces:\n  convolutions:\n" + &of("forward"));
+    let asked = ["plan", "resnet18", "--batch", "4", "--mode", "infer", "--format", "json"];
+    let (plain, measured) =
+        (json_of(&asked), json_of(&[&asked[..], &["--profile", &folder.argument("mine.yaml")]].concat()));
+    let peak = |report: &Value| report["peak_allocated"].as_u64().unwrap();
+    assert!(peak(&measured) > 3_000_000_000 && peak(&plain) < 500_000_000, "{} {}", peak(&plain), peak(&measured));
+    assert!(measured["at_peak"]["workspace"].as_u64().unwrap() >= 3_000_000_000);
+    let notes = |report: &Value| report["notes"].to_string();
+    assert!(notes(&measured).contains("cuDNN workspace not known"), "others were not measured: {}", notes(&measured));
+}
+
+#[test]
+fn a_replay_says_whether_the_device_does_as_planned() {
+    let folder = Folder::new();
+    let replay = ["calibrate", "--replay", "gpt2", "--seq", "512", "--precision", "bf16", "--steps", "2"];
+    assert_snapshot("replay", &ended(on_fake(&folder, &replay), 0));
+    folder.report(&["plan", "gpt2", "--seq", "512", "--events", &folder.argument("events.json")]);
+    let events =
+        ended(on_fake(&folder, &["calibrate", "--replay", &folder.argument("events.json"), "--format", "json"]), 0);
+    let report: Value = serde_json::from_str(&events).unwrap();
+    assert_eq!((&report["as_planned"], &report["limits"]), (&true.into(), &serde_json::json!([])));
+    let expandable = [&replay[..], &["--allocator", "expandable_segments:True"]].concat();
+    assert!(ended(on_fake(&folder, &expandable), 2).contains("replay a plan without them"));
+}
+
+#[test]
+fn what_the_machine_lacks_is_said() {
+    let folder = Folder::new();
+    let without = |library: &str| {
+        let alone = Folder::new();
+        for name in
+            ["libcuda.so.1", "libcublas.so.13", "libnvrtc.so.13"].iter().filter(|name| !name.starts_with(library))
+        {
+            std::fs::copy(fake_cuda().join(name), alone.join(name)).unwrap();
+        }
+        let mut command = on_fake(&folder, &["calibrate", "--no-pytorch", "--replay", "gpt2"]);
+        command.env("LD_LIBRARY_PATH", alone.join(""));
+        ended(command, 3)
+    };
+    let with = |name: &str, value: &str| {
+        let mut command = on_fake(&folder, &["calibrate"]);
+        command.env(name, value);
+        ended(command, 3)
+    };
+    let lines = [
+        without("libcublas"),
+        without("libnvrtc"),
+        with("FAKE_CUDA_VERSION", "11080"),
+        with("FAKE_CUDA_NO_DEVICE", "1"),
+    ];
+    assert_snapshot("errors_calibrate", &lines.concat());
+}
+
+#[test]
+fn the_agenda_measures_nothing() {
+    let folder = Folder::new();
+    assert_snapshot("calibrate_dry_run", &ended(on_fake(&folder, &["calibrate", "--dry-run", "--no-pytorch"]), 0));
+    assert!(!folder.join("config").exists());
 }
 
 /// Whatever is asked, a machine without a GPU says in one line what it lacks. A GPU that is there is hidden.
@@ -75,7 +275,7 @@ fn a_plan_names_the_profile() {
     let folder = Folder::new();
     folder.write("mine.yaml", profile());
     let path = folder.argument("mine.yaml");
-    assert_snapshot("plan_profile", &report(&["plan", "gpt2", "--mode", "infer", "--profile", &path]));
+    assert_snapshot("plan_profile", &folder.report(&["plan", "gpt2", "--mode", "infer", "--profile", &path]));
 }
 
 /// A profile in the user's folder is found by itself, and one that is named comes before it.

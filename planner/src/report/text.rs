@@ -131,7 +131,7 @@ fn step(planned: &Planned<'_>) -> String {
         Some((profile, fitted)) => {
             let error = 100.0 * fitted.error.median;
             format!(
-                "step   about {time} on the GPU, by the profile {} (kernels within {error:.0} %, half of them)\n",
+                "step   about {time} on the GPU, by the profile {} (half of its kernels within {error:.0} %)\n",
                 profile.name
             )
         }
