@@ -27,8 +27,8 @@ use crate::read::quantization::{Quantization, QuantizationError};
 use crate::read::spec::SpecError;
 use crate::read::specs;
 use crate::run::{Attention, Mode, Precision, Run, RunError, ZeroGrad};
-use crate::schedule::{Live, Stream, live_after};
-use crate::time::{Cost, Speeds};
+use crate::schedule::{Category, Live, Stream, live_after};
+use crate::time::{Cost, Link, Speeds};
 
 /// More than any machine has, and less than what sums in 64 bits could not hold.
 pub(crate) const UNLIMITED: Bytes = Bytes(1 << 60);
@@ -96,7 +96,7 @@ pub struct Plan {
 }
 
 /// What a step of a run costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
     /// Operations, second runs counted in, and their time on the GPU.
     pub cost: Cost,
@@ -104,6 +104,9 @@ pub struct Step {
     pub timed: bool,
     /// Whether these were measured: the time is an estimate then, and else the least that the work can take.
     pub measured: bool,
+    /// Seconds of copies to and from the host, of a run that keeps its parameters there: at least its shard in and its
+    /// gradients out, once. None without such a run, or where nothing is known of the link.
+    pub copies: Option<f64>,
 }
 
 impl Step {
@@ -185,7 +188,12 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
     let (stream, timeline) =
         lower_with_timeline(&graph, &device(gpu), settings, Speeds::of(gpu)).map_err(|error| named(error, &graph))?;
     let measured = gpu.has_measured_speeds();
-    let step = Step { cost: timeline.whole().shared(run.steps), timed: timeline.speeds.is_some(), measured };
+    let step = Step {
+        cost: timeline.whole().shared(run.steps),
+        timed: timeline.speeds.is_some(),
+        measured,
+        copies: copies(&stream, gpu),
+    };
     let outcome = simulate(&stream, &options, Some(capacity));
     let without_grad = match run.mode {
         Mode::EvalWithGrad => lower(&graph, &device(gpu), without).ok().map(|stream| {
@@ -391,6 +399,15 @@ fn precision(model: &Model, run: &Run, stored: Option<&Quantization>) -> Result<
         (None, None) => Ok(Precision::Fp32),
         (None, Some(dtype)) => Precision::of(dtype).ok_or(PlanError::Precision { found: dtype }),
     }
+}
+
+/// What FSDP's offload copies in a step (torch/distributed/fsdp/_fully_shard/_fsdp_param.py, `all_gather_inputs`;
+/// _fsdp_collectives.py, `foreach_reduce`).
+fn copies(stream: &Stream, gpu: &Gpu) -> Option<f64> {
+    let held =
+        |wanted: Category| stream.host.iter().find(|(category, _)| *category == wanted).map(|(_, bytes)| bytes.0);
+    let parameters = held(Category::Parameters)?;
+    Some(Link::of(gpu)?.seconds(parameters, held(Category::Gradients).unwrap_or(0)))
 }
 
 /// What kernels ask of the GPU.
