@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use planner::bytes::Bytes;
 use planner::checkpoint::{Currency, Form, Granularity, Measure};
 use planner::graph::{Checkpointing, Lora, QuantizedType};
@@ -128,6 +128,10 @@ Examples:
   memplan pack buffers.csv --capacity 1048576 --format json
   memplan pack --validate buffers.csv out.csv
 
+Of a model the last step is packed: parameters, buffers and optimizer states lie first, all else above them.
+  memplan pack gpt2 --batch 8 --seq 1024 -o layout.json
+  memplan pack resnet50 --batch 32 --capacity 8GiB --align 256
+
 Exit codes: 0 packed, or valid; 1 does not fit, or not valid; 2 bad usage or bad input";
 
 const GPUS_EXAMPLES: &str = "\
@@ -163,7 +167,7 @@ pub enum Command {
     Sweep(Box<SweepArguments>),
     /// List a checkpoint's parameters and bytes, by type and by module.
     Inspect(InspectArguments),
-    /// Give buffers with lifetimes fixed offsets in one arena, or check offsets.
+    /// Give a model's buffers, or any with lifetimes, fixed offsets in one arena, or check offsets.
     Pack(PackArguments),
     /// Measure on this machine's GPU what cannot be derived, or replay a plan there.
     Calibrate(Box<CalibrateArguments>),
@@ -407,34 +411,31 @@ pub struct InspectArguments {
 /// `memplan pack`.
 #[derive(Debug, Args)]
 #[command(after_help = PACK_EXAMPLES)]
-#[command(group(ArgGroup::new("goal").args(["capacity", "minimize", "validate"]).required(true)))]
+#[command(mut_arg("model", |model| {
+    model.index(1).value_name("MODEL|BUFFERS.csv").help("A model, whose last step is packed, or buffers in minimalloc's CSV")
+}))]
+#[command(mut_arg("capacity", |capacity| capacity.help("Find an arena of at most this size: bytes, or 20GiB, 500MiB")))]
 pub struct PackArguments {
-    /// The buffers, in minimalloc's CSV
-    pub buffers: PathBuf,
+    #[command(flatten)]
+    pub run: RunArguments,
     /// The packing that --validate checks: the same buffers with their offsets
-    #[arg(requires = "validate", conflicts_with_all = ["capacity", "minimize"])]
+    #[arg(index = 2, requires = "validate", conflicts_with_all = ["capacity", "minimize"])]
     pub packed: Option<PathBuf>,
-    /// Find an arena of at most this size: bytes, or 20GiB, 500MiB
-    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
-    pub capacity: Option<Bytes>,
-    /// Find the smallest arena
-    #[arg(long)]
+    /// Find the smallest arena; a model's is found without it
+    #[arg(long, conflicts_with = "capacity", help_heading = "Packing")]
     pub minimize: bool,
     /// Check a packing instead: every pair of buffers, without the code that packs
-    #[arg(long, requires = "packed")]
+    #[arg(long, requires = "packed", help_heading = "Packing")]
     pub validate: bool,
     /// How long to look for a better packing and for proofs: 10s, 500ms, 2min [default: 10s]
-    #[arg(long, value_name = "TIME", value_parser = duration, allow_hyphen_values = true, conflicts_with = "validate")]
+    #[arg(long, value_name = "TIME", value_parser = duration, allow_hyphen_values = true, conflicts_with = "validate", help_heading = "Packing")]
     pub time_limit: Option<Duration>,
-    /// The alignment of buffers that name none: bytes, or 4KiB [default: 1]
-    #[arg(long, value_name = "BYTES", value_parser = alignment, allow_negative_numbers = true)]
+    /// The alignment of buffers that name none: bytes, or 4KiB [default: 1; of a model's 512]
+    #[arg(long, value_name = "BYTES", value_parser = alignment, allow_negative_numbers = true, help_heading = "Packing")]
     pub align: Option<u64>,
-    /// Write the buffers with their offsets to this file, where they fit
-    #[arg(short, long, value_name = "FILE", conflicts_with = "validate")]
+    /// Write the buffers with their offsets to this file, where they fit; a model's as .csv or .json
+    #[arg(short, long, value_name = "FILE", conflicts_with = "validate", help_heading = "Packing")]
     pub output: Option<PathBuf>,
-    /// How the result is written
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
 }
 
 /// `memplan gpus` and `memplan models`.
@@ -450,6 +451,11 @@ pub struct ListArguments {
 }
 
 impl RunArguments {
+    /// The model, as it was written.
+    pub fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
     /// What the flags wish for.
     pub fn wishes(&self) -> Wishes {
         Wishes {

@@ -1,4 +1,6 @@
-//! `memplan pack`: buffers of a CSV file get offsets in one arena, or those that they have are checked.
+//! `memplan pack`: a model's buffers, or those of a CSV file, get offsets in one arena, or those that they have are checked.
+
+mod model;
 
 use std::fs;
 use std::io::Write;
@@ -17,13 +19,25 @@ use crate::{DOES_NOT_FIT, FITS, output};
 
 /// Packs or checks, reports, and gives the verdict's exit code.
 pub fn run(arguments: &PackArguments) -> Result<ExitCode, Failure> {
-    let buffers = read(&arguments.buffers)?;
+    let Some(path) = arguments.run.model().map(Path::new).filter(|path| is_csv(path)) else {
+        return model::run(arguments);
+    };
+    let capacity = arguments.run.wishes().capacity;
+    if capacity.is_none() && !arguments.minimize && !arguments.validate {
+        let hint = "give --minimize, --capacity BYTES, or --validate and the packing".to_owned();
+        return Err(Failure::new("what is to be done with the buffers is not said", Some(hint)));
+    }
+    let buffers = read(path)?;
     let (good, report) = match &arguments.packed {
         Some(packed) => checked(arguments, buffers, packed)?,
-        None => packed(arguments, &buffers)?,
+        None => packed(arguments, path, capacity, &buffers)?,
     };
     output::print(&report)?;
     Ok(ExitCode::from(if good { FITS } else { DOES_NOT_FIT }))
+}
+
+fn is_csv(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
 }
 
 fn read(path: &Path) -> Result<Vec<Buffer>, Failure> {
@@ -36,20 +50,25 @@ fn about(path: &Path, error: impl std::fmt::Display) -> Failure {
 }
 
 /// Packs the buffers; whether they fit, and the report.
-fn packed(arguments: &PackArguments, buffers: &[Buffer]) -> Result<(bool, String), Failure> {
+fn packed(
+    arguments: &PackArguments,
+    path: &Path,
+    capacity: Option<Bytes>,
+    buffers: &[Buffer],
+) -> Result<(bool, String), Failure> {
     let mut options = Options { alignment: arguments.align.unwrap_or(1), ..Options::default() };
-    if let Some(Bytes(capacity)) = arguments.capacity {
+    if let Some(Bytes(capacity)) = capacity {
         options.goal = Goal::Capacity(capacity);
     }
     if let Some(time_limit) = arguments.time_limit {
         options.time_limit = time_limit;
     }
-    let packing = pack(buffers, &options).map_err(|error| about(&arguments.buffers, error))?;
-    let result = Packed { buffers, capacity: arguments.capacity, packing: &packing };
+    let packing = pack(buffers, &options).map_err(|error| about(path, error))?;
+    let result = Packed { buffers, capacity, packing: &packing };
     if let Some(path) = arguments.output.as_deref().filter(|_| result.fits()) {
         output::write_whole(path, |file| file.write_all(csv::write(buffers, &packing.offsets).as_bytes()))?;
     }
-    let report = match arguments.format {
+    let report = match arguments.run.format {
         Format::Text => coloured(&result.text()),
         Format::Json => output::json(&result.report())?,
     };
@@ -174,7 +193,7 @@ fn checked(arguments: &PackArguments, mut buffers: Vec<Buffer>, path: &Path) -> 
         let ends = buffers.iter().zip(&offsets).map(|(buffer, offset)| offset.saturating_add(buffer.size));
         Ok(ends.max().unwrap_or(0))
     });
-    let report = match arguments.format {
+    let report = match arguments.run.format {
         Format::Json => output::json(&CheckReport {
             valid: outcome.is_ok(),
             fault: outcome.as_ref().err().cloned(),

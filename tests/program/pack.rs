@@ -157,3 +157,47 @@ fn mistakes_in_buffers_and_flags() {
     assert_snapshot("errors_pack_buffers", &errors[..half].concat());
     assert_snapshot("errors_pack_flags", &errors[half..].concat());
 }
+
+/// The last step of a plan in one arena: what stays lies first, and the checker, which shares no code, finds no overlap.
+#[test]
+fn models_in_one_arena() {
+    let folder = Folder::new();
+    let out = folder.argument("layout.csv");
+    let reports: Vec<String> = [
+        &["pack", "gpt2", "--batch", "4", "--seq", "256"][..],
+        &["pack", "resnet50", "--batch", "8"],
+        &["pack", "llama-3.2-1b", "--mode", "generate", "--new-tokens", "4"],
+        &["pack", "bert-base", "--batch", "2", "--capacity", "1GiB"],
+    ]
+    .into_iter()
+    .map(|arguments| {
+        fs::remove_file(folder.join("layout.csv")).ok();
+        let report = folder.report(&[arguments, &["-o", &out]].concat());
+        if folder.join("layout.csv").exists() {
+            let checked = folder.report(&["pack", "--validate", &out, &out]);
+            assert!(checked.contains("\nvalid: "), "{checked}");
+        }
+        report
+    })
+    .collect();
+    assert_snapshot("pack_models", &reports.join("\n"));
+}
+
+#[test]
+fn a_model_s_layout_in_json() {
+    let report = json_of(&["pack", "gpt2", "--mode", "infer", "--format", "json"]);
+    let layout = report["layout"].as_array().unwrap();
+    assert_eq!(report["buffers"], layout.len());
+    let number = |place: &serde_json::Value, name: &str| place[name].as_u64().unwrap();
+    assert!(layout.iter().all(|place| number(place, "offset").is_multiple_of(512)));
+    let end = layout.iter().map(|place| number(place, "offset") + number(place, "bytes").next_multiple_of(512)).max();
+    assert_eq!(end, report["arena"].as_u64());
+    let stays = layout.iter().filter(|place| number(place, "offset") < number(&report, "stays"));
+    assert!(stays.clone().all(|place| place["category"] == "parameters" || place["category"] == "buffers"));
+    let first = &layout[0];
+    assert_eq!(
+        (&first["tensor"], &first["offset"], &first["lower"]),
+        (&json!("transformer.wte.weight"), &json!(0), &json!(0))
+    );
+    assert!(report["arena"].as_u64() < report["reserved"].as_u64());
+}

@@ -90,7 +90,7 @@ fn asked<'a>(planned: &'a Planned<'a>, allocation: &'a Allocation) -> Asked<'a> 
 }
 
 /// A name for what has none in PyTorch: the parameter's, or the module's with what the operator gives.
-fn tensor(planned: &Planned<'_>, allocation: &Allocation) -> String {
+pub(super) fn tensor(planned: &Planned<'_>, allocation: &Allocation) -> String {
     let module = planned.module(allocation);
     match (planned.parameter(allocation), allocation.category) {
         (Some(parameter), Category::Parameters | Category::Buffers) => parameter.to_owned(),

@@ -2,6 +2,7 @@
 //!
 //! Nothing is computed here but layout: what is shown, [`Plan`] says.
 
+pub mod arena;
 pub mod calibrate;
 pub mod catalogue;
 pub mod checkpoint;

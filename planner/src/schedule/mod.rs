@@ -6,11 +6,13 @@
 
 mod compare;
 mod kept;
+mod lifetimes;
 mod live;
 
 use std::rc::Rc;
 
 pub use compare::{Difference, first_difference};
+pub use lifetimes::{Lifetime, last_step};
 pub use live::{Live, live_after};
 
 use crate::bytes::Bytes;

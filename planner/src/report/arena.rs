@@ -1,0 +1,151 @@
+//! A step's buffers in one arena: its size against the bound and the caching allocator, and the layout.
+
+use serde::Serialize;
+
+use super::table::{Align, table};
+use super::{Planned, events::tensor, key};
+use crate::bytes::Bytes;
+use crate::schedule::Lifetime;
+
+use Align::{Left, Right};
+
+/// A buffer with its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The buffer.
+    pub life: Lifetime,
+    /// Where it begins in the arena.
+    pub offset: Bytes,
+}
+
+/// The last step of a plan in one arena.
+#[derive(Clone, Copy, Debug)]
+pub struct Arena<'a> {
+    /// The plan.
+    pub planned: Planned<'a>,
+    /// Its buffers; those that stay lie first.
+    pub places: &'a [Placed],
+    /// The arena's size.
+    pub size: Bytes,
+    /// What of it is for those that stay.
+    pub stays: Bytes,
+    /// No arena is smaller.
+    pub lower_bound: Bytes,
+    /// What is known of the packing.
+    pub status: &'static str,
+    /// What offsets are multiples of.
+    pub alignment: Bytes,
+    /// The size that is enough, where one was given.
+    pub capacity: Option<Bytes>,
+    /// The caching allocator's peak allocated in that step.
+    pub allocated: Bytes,
+    /// Its peak reserved.
+    pub reserved: Bytes,
+    /// The same with expandable segments.
+    pub expandable: Bytes,
+}
+
+impl Arena<'_> {
+    /// Whether it is small enough.
+    pub fn fits(&self) -> bool {
+        self.capacity.is_none_or(|capacity| self.size <= capacity)
+    }
+}
+
+/// An arena for people.
+pub fn text(arena: &Arena<'_>) -> String {
+    let Arena { planned, places, size, stays, lower_bound, .. } = arena;
+    let verdict = match arena.capacity {
+        None => format!("packed: {size} in one arena"),
+        Some(capacity) if arena.fits() => format!("fits: {size} of {capacity} in one arena"),
+        Some(capacity) => format!("does not fit: {size} in one arena, {capacity} are given"),
+    };
+    let more = |bytes: Bytes| {
+        let share = 100.0 * (bytes.0 as f64 / lower_bound.0.max(1) as f64 - 1.0);
+        format!("{share:+.2} %")
+    };
+    let row =
+        |name: &str, bytes: Bytes, remark: String| [name.to_owned(), bytes.0.to_string(), bytes.to_string(), remark];
+    let rows = [
+        row("lower bound", *lower_bound, "the most that is alive at once, in such multiples".to_owned()),
+        row("arena", *size, format!("{} above it, {}", more(*size), arena.status)),
+        row("  of which stays", *stays, "parameters, buffers and optimizer states, laid out first".to_owned()),
+        row(
+            "caching allocator",
+            arena.reserved,
+            format!("{} reserved, of which {} allocated", more(arena.reserved), arena.allocated),
+        ),
+        row("  expandable segments", arena.expandable, format!("{} reserved", more(arena.expandable))),
+    ];
+    format!(
+        "{verdict}\n\nmodel  {}: {}\nstep   the last of {}: {} buffers, offsets in multiples of {} bytes\n\n{}",
+        planned.model.name,
+        planned.plan.architecture,
+        planned.run.steps,
+        places.len(),
+        arena.alignment.0,
+        table([Left, Right, Right, Left], &rows)
+    )
+}
+
+/// An arena in JSON; sizes and offsets are bytes, times are events of the step.
+#[derive(Debug, Serialize)]
+pub struct JsonArena {
+    status: &'static str,
+    fits: bool,
+    capacity: Option<Bytes>,
+    lower_bound: Bytes,
+    arena: Bytes,
+    stays: Bytes,
+    allocated: Bytes,
+    reserved: Bytes,
+    reserved_expandable: Bytes,
+    alignment: Bytes,
+    buffers: usize,
+    layout: Vec<JsonPlace>,
+}
+
+/// A buffer in its place.
+#[derive(Debug, Serialize)]
+struct JsonPlace {
+    tensor: String,
+    module: String,
+    op: &'static str,
+    category: String,
+    bytes: Bytes,
+    offset: Bytes,
+    lower: u64,
+    upper: u64,
+}
+
+/// The arena for programs.
+pub fn json(arena: &Arena<'_>) -> JsonArena {
+    let planned = &arena.planned;
+    let place = |placed: &Placed| {
+        let allocation = &planned.plan.stream.allocations[placed.life.id.index()];
+        JsonPlace {
+            tensor: tensor(planned, allocation),
+            module: planned.module(allocation).to_owned(),
+            op: allocation.op,
+            category: key(placed.life.category),
+            bytes: allocation.bytes,
+            offset: placed.offset,
+            lower: placed.life.from,
+            upper: placed.life.until,
+        }
+    };
+    JsonArena {
+        status: arena.status,
+        fits: arena.fits(),
+        capacity: arena.capacity,
+        lower_bound: arena.lower_bound,
+        arena: arena.size,
+        stays: arena.stays,
+        allocated: arena.allocated,
+        reserved: arena.reserved,
+        reserved_expandable: arena.expandable,
+        alignment: arena.alignment,
+        buffers: arena.places.len(),
+        layout: arena.places.iter().map(place).collect(),
+    }
+}

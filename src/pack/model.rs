@@ -1,0 +1,126 @@
+//! `memplan pack MODEL`: the last step of a plan in one arena.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use packing::{Buffer, Goal, Options, csv, pack};
+use planner::allocate::{AllocatorOptions, simulate};
+use planner::bytes::Bytes;
+use planner::plan::{Plan, PlanError, plan};
+use planner::report::{Planned, arena as report};
+use planner::run::Run;
+use planner::schedule::{Lifetime, last_step};
+
+use crate::arguments::{Format, PackArguments};
+use crate::failure::Failure;
+use crate::plan::{asked, coloured};
+use crate::{DOES_NOT_FIT, FITS, output};
+
+/// What PyTorch's allocator rounds sizes to.
+const ALIGNMENT: u64 = 512;
+
+/// Plans, packs the last step, reports.
+pub fn run(arguments: &PackArguments) -> Result<ExitCode, Failure> {
+    let (model, run, gpu) = asked(&arguments.run)?;
+    let capacity = run.capacity;
+    let run = Run { capacity: None, ..run };
+    let plan = plan(&model, &run, &gpu)?;
+    let planned = Planned { model: &model, run: &run, gpu: &gpu, plan: &plan };
+    let alignment = arguments.align.unwrap_or(ALIGNMENT);
+    let (lives, _) = last_step(&plan.stream);
+    let (stays, passes): (Vec<Lifetime>, Vec<Lifetime>) = lives.into_iter().partition(|life| life.stays);
+    let (mut places, base) = laid_out(&plan, &stays, alignment);
+    let options = Options {
+        alignment,
+        goal: capacity.map_or(Goal::Minimize, |capacity| Goal::Capacity(capacity.0.saturating_sub(base))),
+        time_limit: arguments.time_limit.unwrap_or(Options::default().time_limit),
+        ..Options::default()
+    };
+    let buffers: Vec<Buffer> = passes.iter().map(|life| buffer(&plan, life, alignment)).collect();
+    let packing = pack(&buffers, &options).map_err(|error| Failure::new(error, None))?;
+    let placed = |(life, offset): (&Lifetime, &u64)| report::Placed { life: *life, offset: Bytes(base + offset) };
+    places.extend(passes.iter().zip(&packing.offsets).map(placed));
+    let phases = last_phases(&plan);
+    let arena = report::Arena {
+        planned,
+        places: &places,
+        size: Bytes(base + packing.peak),
+        stays: Bytes(base),
+        lower_bound: Bytes(base + packing.lower_bound),
+        status: packing.status.name(),
+        alignment: Bytes(alignment),
+        capacity,
+        allocated: phases.0,
+        reserved: phases.1,
+        expandable: expandable(&plan, &run)?,
+    };
+    if let Some(path) = arguments.output.as_deref().filter(|_| arena.fits()) {
+        write(path, &arena, &plan)?;
+    }
+    match arguments.run.format {
+        Format::Text => output::print(&coloured(&report::text(&arena))),
+        Format::Json => output::print_json(&report::json(&arena)),
+    }?;
+    Ok(ExitCode::from(if arena.fits() { FITS } else { DOES_NOT_FIT }))
+}
+
+/// In whole multiples of the alignment: what is left of the last one is of no use to others that begin at one.
+fn buffer(plan: &Plan, life: &Lifetime, alignment: u64) -> Buffer {
+    let size = plan.stream.allocations[life.id.index()].bytes.0.next_multiple_of(alignment);
+    let (lower, upper) = (life.from as i64, life.until.max(life.from + 1) as i64);
+    Buffer { id: life.id.index().to_string(), lower, upper, size, ..Buffer::default() }
+}
+
+/// Those that stay, one behind another, and where the last ends.
+fn laid_out(plan: &Plan, stays: &[Lifetime], alignment: u64) -> (Vec<report::Placed>, u64) {
+    let mut end = 0;
+    let place = |life: &Lifetime| {
+        let offset = end;
+        end = (end + plan.stream.allocations[life.id.index()].bytes.0).next_multiple_of(alignment);
+        report::Placed { life: *life, offset: Bytes(offset) }
+    };
+    (stays.iter().map(place).collect(), end)
+}
+
+/// The most that the caching allocator has allocated and reserved in the last step.
+fn last_phases(plan: &Plan) -> (Bytes, Bytes) {
+    figures(&plan.whole().phases, plan)
+}
+
+fn figures(phases: &[planner::allocate::PhaseFigures], plan: &Plan) -> (Bytes, Bytes) {
+    let last = plan.stream.phases.last().map_or(0, |phase| phase.step);
+    let of_last = |number: u32| {
+        let phase = &plan.stream.phases[number as usize];
+        phase.step == last && !matches!(&*phase.name, "load" | "pages")
+    };
+    phases
+        .iter()
+        .filter(|figures| of_last(figures.phase))
+        .fold((Bytes(0), Bytes(0)), |(allocated, reserved), figures| {
+            (allocated.max(figures.peak_allocated), reserved.max(figures.peak_reserved))
+        })
+}
+
+fn expandable(plan: &Plan, run: &Run) -> Result<Bytes, Failure> {
+    let given = if run.allocator.is_empty() { String::new() } else { format!("{},", run.allocator) };
+    let options: AllocatorOptions = format!("{given}expandable_segments:True").parse().map_err(PlanError::from)?;
+    Ok(figures(&simulate(&plan.stream, &options, None).phases, plan).1)
+}
+
+/// The layout as a file: buffers with offsets in minimalloc's CSV, or JSON.
+fn write(path: &Path, arena: &report::Arena<'_>, plan: &Plan) -> Result<(), Failure> {
+    let text = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("json") => output::json(&report::json(arena))?,
+        Some("csv") => {
+            let buffers: Vec<Buffer> =
+                arena.places.iter().map(|place| buffer(plan, &place.life, arena.alignment.0)).collect();
+            let offsets: Vec<u64> = arena.places.iter().map(|place| place.offset.0).collect();
+            csv::write(&buffers, &offsets)
+        }
+        _ => {
+            let hint = "name it .csv or .json".to_owned();
+            return Err(Failure::new(format!("{}: no form of a layout", path.display()), Some(hint)));
+        }
+    };
+    output::write_whole(path, |file| std::io::Write::write_all(file, text.as_bytes()))
+}
