@@ -1,5 +1,6 @@
 //! The command line: what can be written, and what each word means.
 
+mod snapshot;
 mod sweep;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use planner::run::{
     SavedOperators, ZeroGrad,
 };
 
+pub use snapshot::{CheckArguments, CheckForm, DiffArguments, SnapshotArguments};
 pub use sweep::{Rows, SweepArguments};
 
 use crate::failure::Failure;
@@ -147,6 +149,12 @@ pub enum Command {
     Fit(Box<FitArguments>),
     /// Plan every combination of sizes and choices.
     Sweep(Box<SweepArguments>),
+    /// Keep a plan as a small text, for `memplan check`.
+    Snapshot(Box<SnapshotArguments>),
+    /// Plan kept runs again, and fail where a peak grew.
+    Check(CheckArguments),
+    /// Say what differs between two models, runs or snapshots, and why.
+    Diff(Box<DiffArguments>),
     /// List a checkpoint's parameters and bytes, by type and by module.
     Inspect(InspectArguments),
     /// Give buffers with lifetimes fixed offsets in one arena, or check offsets.

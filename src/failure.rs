@@ -8,6 +8,7 @@ use planner::plan::PlanError;
 use planner::read::checkpoint::CheckpointError;
 use planner::read::gpus::GpuError;
 use planner::read::model::ModelError;
+use planner::read::wanted::WantedError;
 use planner::run::RunError;
 
 use crate::{BAD, output};
@@ -71,6 +72,19 @@ impl From<PlanError> for Failure {
             _ => None,
         };
         Failure::new(error, hint)
+    }
+}
+
+impl From<WantedError> for Failure {
+    fn from(error: WantedError) -> Failure {
+        let hint = "give a model folder or a built-in name: `memplan plan gpt2`; `memplan models` lists them";
+        match error {
+            WantedError::NoModel => Failure::new(error, Some(hint.to_owned())),
+            WantedError::Model(error) => error.into(),
+            WantedError::Gpu(error) => error.into(),
+            WantedError::Run(error) => PlanError::from(error).into(),
+            error => Failure::new(error, None),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `memplan`: predicts the GPU memory of a PyTorch run, before anything runs.
 //!
 //! ```text
-//! arguments ──> plan | checkpoint | fit | sweep | inspect | pack | catalogue ──> output
+//! arguments ──> plan | checkpoint | fit | sweep | snapshot | inspect | pack | catalogue ──> output
 //!                                            └─ failure: one line on stderr, a hint, an exit code
 //! ```
 
@@ -14,6 +14,7 @@ mod inspect;
 mod output;
 mod pack;
 mod plan;
+mod snapshot;
 mod sweep;
 
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ use arguments::Command;
 
 /// The run fits; buffers do, or are packed rightly.
 const FITS: u8 = 0;
-/// The run does not fit; buffers do not, or are packed wrongly.
+/// The run does not fit; buffers do not, or are packed wrongly; a kept plan grew.
 const DOES_NOT_FIT: u8 = 1;
 /// Bad usage, or bad input.
 const BAD: u8 = 2;
@@ -33,6 +34,9 @@ fn main() -> ExitCode {
         Command::Checkpoint(arguments) => checkpoint::run(*arguments),
         Command::Fit(arguments) => fit::run(&arguments),
         Command::Sweep(arguments) => sweep::run(*arguments),
+        Command::Snapshot(arguments) => snapshot::keep(&arguments),
+        Command::Check(arguments) => snapshot::check(&arguments),
+        Command::Diff(arguments) => snapshot::diff(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Pack(arguments) => pack::run(&arguments),
         Command::Gpus(arguments) => catalogue::gpus(&arguments),

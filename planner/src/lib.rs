@@ -21,5 +21,6 @@ pub mod read;
 pub mod report;
 pub mod run;
 pub mod schedule;
+pub mod snapshot;
 pub mod sweep;
 pub mod threads;

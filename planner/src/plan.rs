@@ -3,6 +3,7 @@
 pub mod compare;
 mod figures;
 pub mod footprint;
+mod siblings;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -10,6 +11,8 @@ use std::rc::Rc;
 use serde::Deserialize;
 
 pub use figures::{CacheBytes, Failure, ParameterTotals};
+pub use siblings::Siblings;
+pub(crate) use siblings::{ranges, split};
 
 use crate::allocate::{AllocatorOptions, OptionsError, Outcome, simulate};
 use crate::bytes::Bytes;
@@ -73,6 +76,8 @@ pub struct Plan {
     pub graph: Rc<Graph>,
     /// Its event stream.
     pub stream: Stream,
+    /// The allocator's options.
+    pub options: AllocatorOptions,
     /// What the allocator makes of it.
     pub outcome: Outcome,
     /// What it would make of it without a limit; only where the run does not fit.
@@ -178,6 +183,7 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         optimizer,
         graph,
         stream,
+        options,
         outcome,
         unlimited,
         at_peak,

@@ -13,3 +13,4 @@ pub mod quote;
 pub mod run_file;
 pub mod spec;
 pub mod specs;
+pub mod wanted;

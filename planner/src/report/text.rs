@@ -4,7 +4,6 @@
 
 use std::fmt::Write;
 
-use super::siblings::at_peak;
 use super::table::{Align, table, wrapped};
 use super::{LARGEST, Planned};
 use crate::allocate::PhaseFigures;
@@ -35,13 +34,13 @@ fn verdict(planned: &Planned<'_>) -> String {
     let plan = planned.plan;
     let (peak, capacity) = (plan.whole().peak_reserved, plan.capacity);
     if let Some(failure) = plan.failure() {
-        let (error, place) = (failure.error, planned.module(failure.allocation));
+        let (error, place) = (failure.error, planned.plan.module(failure.allocation));
         let place = if place.is_empty() { "the model" } else { place };
         return format!(
             "does not fit: {peak} needed, {capacity} free\n\
              runs out in {}, at {} in {place}:\n  {} asked for, {} allocated, {} reserved\n",
-            failure.phase.map_or_else(|| "the end".to_owned(), phase_name),
-            super::asked_by(failure.allocation),
+            failure.phase.map_or_else(|| "the end".to_owned(), Phase::to_string),
+            failure.allocation.asked_by(),
             failure.allocation.bytes,
             error.allocated,
             error.reserved,
@@ -51,7 +50,7 @@ fn verdict(planned: &Planned<'_>) -> String {
     let mut line = format!("fits: {peak} of {capacity} free, {headroom} to spare\n");
     if plan.given_back().0 > 0 {
         let times = plan.outcome.given_back.len();
-        let first = plan.phase_at(plan.outcome.given_back[0].event).map_or_else(String::new, phase_name);
+        let first = plan.phase_at(plan.outcome.given_back[0].event).map_or_else(String::new, Phase::to_string);
         let often = if times == 1 { String::new() } else { format!(", {times} times, first") };
         let _ = writeln!(
             line,
@@ -140,7 +139,7 @@ fn peaks(planned: &Planned<'_>) -> String {
     let whole = plan.whole();
     let reserved = whole.phases.iter().find(|phase| phase.peak_reserved == whole.peak_reserved);
     let reserved = reserved.and_then(|figures| plan.stream.phases.get(figures.phase as usize));
-    let place = |phase: Option<&Phase>| phase.map_or_else(String::new, phase_name);
+    let place = |phase: Option<&Phase>| phase.map_or_else(String::new, Phase::to_string);
     let mut rows = vec![
         row("peak allocated", whole.peak_allocated, place(plan.peak_phase())),
         row("peak reserved", whole.peak_reserved, place(reserved)),
@@ -175,7 +174,7 @@ fn phases(planned: &Planned<'_>) -> String {
 fn phase_row(phase: &Phase, figures: &PhaseFigures) -> [String; 5] {
     let PhaseFigures { allocated, peak_allocated, reserved, peak_reserved, .. } = figures;
     let [a, b, c, d] = [allocated, peak_allocated, reserved, peak_reserved].map(|bytes| bytes.0.to_string());
-    [phase_name(phase), a, b, c, d]
+    [phase.to_string(), a, b, c, d]
 }
 
 fn categories(planned: &Planned<'_>) -> String {
@@ -187,12 +186,14 @@ fn categories(planned: &Planned<'_>) -> String {
         plan.categories_at_peak().into_iter().map(|(category, bytes)| row(category.name(), bytes)).collect();
     rows.push(row("allocator slack", plan.slack_at_peak()));
     rows.push(row("total", total));
-    let place = plan.peak_phase().map_or_else(String::new, |phase| format!(", in {}", phase_name(phase)));
+    let place = plan.peak_phase().map_or_else(String::new, |phase| format!(", in {}", phase.to_string()));
     format!("at the peak{place}\n{}", table([Left, Right, Right, Right], &rows))
 }
 
 fn largest(planned: &Planned<'_>) -> String {
-    let rows: Vec<[String; 4]> = at_peak(planned)
+    let rows: Vec<[String; 4]> = planned
+        .plan
+        .siblings_at_peak()
         .into_iter()
         .take(LARGEST)
         .map(|siblings| {
@@ -210,8 +211,4 @@ fn remarks(planned: &Planned<'_>) -> String {
     let warnings = planned.warnings().into_iter().map(|warning| format!("warning: {warning}"));
     let notes = planned.notes().into_iter().map(|note| format!("note: {note}"));
     warnings.chain(notes).map(|remark| wrapped(&remark, "  ", "  ").trim_start().to_owned()).collect()
-}
-
-fn phase_name(phase: &Phase) -> String {
-    format!("step {} {}", phase.step, phase.name)
 }

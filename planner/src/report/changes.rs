@@ -1,0 +1,153 @@
+//! What differs between two snapshots, for people and for programs.
+
+use serde::Serialize;
+
+use super::table::{Align, table};
+use crate::bytes::Bytes;
+use crate::snapshot::{Comparison, Fact, Held, Kind, Moved, Snapshot};
+
+use Align::{Left, Right};
+
+/// How many modules, and how many tensors, people are shown.
+const SHOWN: usize = 5;
+
+/// `memplan diff`: what differs and why.
+pub fn text((before, after): (&Snapshot, &Snapshot), comparison: &Comparison) -> String {
+    let [_, reserved] = &comparison.peaks;
+    let name = |snapshot: &Snapshot| snapshot.run.model.clone().unwrap_or_default();
+    let verdict = match reserved.change() {
+        0 => format!("the same: {} reserved", reserved.after.bytes()),
+        change => {
+            let more = if change > 0 { "more" } else { "less" };
+            format!(
+                "{} reserved, {} {more} than {}{}",
+                reserved.after.bytes(),
+                size(change),
+                reserved.before.bytes(),
+                share(reserved)
+            )
+        }
+    };
+    let mut text = format!("{} -> {}\n{verdict}\n", name(before), name(after));
+    for part in [facts(comparison, ["before", "after"], ""), moves(comparison, ["before", "after"], "")] {
+        if !part.is_empty() {
+            text.push('\n');
+            text.push_str(&part);
+        }
+    }
+    text
+}
+
+/// The facts that differ, a line each.
+pub(super) fn facts(comparison: &Comparison, columns: [&str; 2], indent: &str) -> String {
+    let facts: Vec<&Fact> = comparison.run.iter().chain(&comparison.facts).collect();
+    if facts.is_empty() {
+        return String::new();
+    }
+    let shown = |value: &str| if value.is_empty() { "-".to_owned() } else { crate::read::quote::cut(value) };
+    let row = |fact: &Fact| [format!("{indent}{}", fact.what), shown(&fact.before), shown(&fact.after)];
+    let head = [String::new(), columns[0].to_owned(), columns[1].to_owned()];
+    let rows: Vec<[String; 3]> = std::iter::once(head).chain(facts.into_iter().map(row)).collect();
+    table([Left, Left, Left], &rows)
+}
+
+/// The peaks, and the bytes that differ, a line each.
+pub(super) fn moves(comparison: &Comparison, columns: [&str; 2], indent: &str) -> String {
+    let head = ["", "", columns[0], columns[1], "change"].map(str::to_owned);
+    let mut rows = vec![head];
+    let mut left_out = 0;
+    let mut number = (Kind::Peak, 0);
+    for moved in comparison.peaks.iter().chain(&comparison.moved) {
+        number = if number.0 == moved.kind { (moved.kind, number.1 + 1) } else { (moved.kind, 1) };
+        if number.1 > SHOWN && matches!(moved.kind, Kind::Module | Kind::Tensor) {
+            left_out += 1;
+            continue;
+        }
+        rows.push(row(moved, indent));
+    }
+    let more = if left_out > 0 {
+        format!("{indent}and {left_out} smaller changes of modules and tensors\n")
+    } else {
+        String::new()
+    };
+    format!("{}{more}", table([Left, Left, Right, Right, Right], &rows))
+}
+
+fn row(moved: &Moved, indent: &str) -> [String; 5] {
+    let held = |held: Held| match held {
+        Held::Exactly(bytes) => bytes.0.to_string(),
+        Held::AtMost(bytes) => format!("<= {}", bytes.0),
+    };
+    let least = match (moved.before, moved.after) {
+        (Held::Exactly(_), Held::Exactly(_)) => "",
+        _ => ">= ",
+    };
+    let change = match moved.change() {
+        0 => "0 B".to_owned(),
+        change => format!("{least}{}{}", if change > 0 { "+" } else { "-" }, size(change)),
+    };
+    let kind = format!("{indent}{}", moved.kind.word());
+    [kind, crate::read::quote::cut(&moved.name), held(moved.before), held(moved.after), change]
+}
+
+/// The size of a change.
+pub(super) fn size(change: i128) -> Bytes {
+    Bytes(u64::try_from(change.unsigned_abs()).unwrap_or(u64::MAX))
+}
+
+/// ` (+6.9 %)`
+pub(super) fn share(moved: &Moved) -> String {
+    let percent = 100.0 * moved.change() as f64 / moved.before.bytes().0.max(1) as f64;
+    format!(" ({percent:+.1} %)")
+}
+
+/// A comparison for programs.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "as in the comparison")]
+pub struct ComparisonReport {
+    pub run: Vec<FactReport>,
+    pub facts: Vec<FactReport>,
+    pub peaks: Vec<MovedReport>,
+    pub moved: Vec<MovedReport>,
+}
+
+/// Something in words that differs.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "as in the comparison")]
+pub struct FactReport {
+    pub what: String,
+    pub before: String,
+    pub after: String,
+}
+
+/// Bytes that differ; `before_is_bound` and `after_is_bound` where a snapshot does not list them: so many at most.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "as in the comparison")]
+pub struct MovedReport {
+    pub kind: &'static str,
+    pub name: String,
+    pub before: Bytes,
+    pub after: Bytes,
+    pub before_is_bound: bool,
+    pub after_is_bound: bool,
+}
+
+/// A comparison in the form that is written out.
+pub fn report(comparison: &Comparison) -> ComparisonReport {
+    let fact =
+        |fact: &Fact| FactReport { what: fact.what.clone(), before: fact.before.clone(), after: fact.after.clone() };
+    let moved = |moved: &Moved| MovedReport {
+        kind: moved.kind.word(),
+        name: moved.name.clone(),
+        before: moved.before.bytes(),
+        after: moved.after.bytes(),
+        before_is_bound: matches!(moved.before, Held::AtMost(_)),
+        after_is_bound: matches!(moved.after, Held::AtMost(_)),
+    };
+    ComparisonReport {
+        run: comparison.run.iter().map(fact).collect(),
+        facts: comparison.facts.iter().map(fact).collect(),
+        peaks: comparison.peaks.iter().map(moved).collect(),
+        moved: comparison.moved.iter().map(moved).collect(),
+    }
+}
