@@ -1,7 +1,7 @@
 //! `memplan`: predicts the GPU memory of a PyTorch run, before anything runs.
 //!
 //! ```text
-//! arguments ──> plan | checkpoint | fit | sweep | snapshot | inspect | pack | catalogue ──> output
+//! arguments ──> plan | checkpoint | fit | sweep | snapshot | report | inspect | pack | catalogue ──> output
 //!                                            └─ failure: one line on stderr, a hint, an exit code
 //! ```
 
@@ -14,6 +14,7 @@ mod inspect;
 mod output;
 mod pack;
 mod plan;
+mod report;
 mod snapshot;
 mod sweep;
 
@@ -37,10 +38,13 @@ fn main() -> ExitCode {
         Command::Snapshot(arguments) => snapshot::keep(&arguments),
         Command::Check(arguments) => snapshot::check(&arguments),
         Command::Diff(arguments) => snapshot::diff(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Pack(arguments) => pack::run(&arguments),
         Command::Gpus(arguments) => catalogue::gpus(&arguments),
         Command::Models(arguments) => catalogue::models(&arguments),
+        Command::Completions(arguments) => arguments::completions(&arguments),
+        Command::Man(arguments) => arguments::man(&arguments),
     });
     done.unwrap_or_else(|failure| failure.report())
 }

@@ -13,6 +13,7 @@ pub mod choices;
 pub mod dtype;
 pub mod fit;
 pub mod graph;
+pub mod history;
 mod interpret;
 pub mod lower;
 pub mod ops;

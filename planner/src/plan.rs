@@ -21,7 +21,8 @@ use crate::graph::{AUTOCAST, CacheLayout, Graph, GraphError, Loop, Lora, Paramet
 use crate::lower::context::Settings;
 use crate::lower::device::Device;
 use crate::lower::kernels::cub::Architecture;
-use crate::lower::{LowerError, lower};
+use crate::lower::timeline::Timeline;
+use crate::lower::{LowerError, lower, lower_with_timeline};
 use crate::read::gpus::Gpu;
 use crate::read::model::{Agreement, Model, ModelError, agree, loading};
 use crate::read::optimizers::{self, Optimizer, OptimizerError};
@@ -192,6 +193,16 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         without_grad,
         outside,
     })
+}
+
+/// Where in the stream of a run the calls of modules and the nodes of autograd lie.
+///
+/// # Errors
+/// As `plan`.
+pub fn timeline(model: &Model, run: &Run, gpu: &Gpu) -> Result<Timeline, PlanError> {
+    let Prepared { graph, settings, .. } = prepare(model, run, gpu, Emulation::default())?;
+    let lowered = lower_with_timeline(&graph, &device(gpu), settings).map_err(|error| named(error, &graph))?;
+    Ok(lowered.1)
 }
 
 /// A run that can be lowered.

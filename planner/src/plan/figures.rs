@@ -83,6 +83,14 @@ impl Plan {
         self.parameter(allocation).unwrap_or_else(|| self.module(allocation))
     }
 
+    /// The module that holds memory, and what it is there: the name of a parameter that it has, or an operator.
+    pub fn place<'a>(&'a self, allocation: &'a Allocation) -> (&'a str, &'a str) {
+        match self.parameter(allocation) {
+            Some(parameter) => parameter.rsplit_once('.').unwrap_or(("", parameter)),
+            None => (self.module(allocation), allocation.op),
+        }
+    }
+
     /// The phase that an event falls into; None behind the last one.
     pub fn phase_at(&self, event: usize) -> Option<&Phase> {
         let rest = self.stream.events.get(event..)?;

@@ -8,8 +8,10 @@ use crate::snapshot::{Comparison, Fact, Held, Kind, Moved, Snapshot};
 
 use Align::{Left, Right};
 
-/// How many modules, and how many tensors, people are shown.
+/// How many changes of each kind people are shown.
 const SHOWN: usize = 5;
+/// The characters that a name has before it goes on below.
+const NAME: usize = 38;
 
 /// `memplan diff`: what differs and why.
 pub fn text((before, after): (&Snapshot, &Snapshot), comparison: &Comparison) -> String {
@@ -51,32 +53,33 @@ pub(super) fn facts(comparison: &Comparison, columns: [&str; 2], indent: &str) -
     table([Left, Left, Left], &rows)
 }
 
-/// The peaks, and the bytes that differ, a line each.
+/// The peaks, and the bytes that differ, a line each; the longest names go on below.
 pub(super) fn moves(comparison: &Comparison, columns: [&str; 2], indent: &str) -> String {
-    let head = ["", "", columns[0], columns[1], "change"].map(str::to_owned);
+    let head = ["change", columns[0], columns[1], ""].map(str::to_owned);
     let mut rows = vec![head];
     let mut left_out = 0;
     let mut number = (Kind::Peak, 0);
     for moved in comparison.peaks.iter().chain(&comparison.moved) {
         number = if number.0 == moved.kind { (moved.kind, number.1 + 1) } else { (moved.kind, 1) };
-        if number.1 > SHOWN && matches!(moved.kind, Kind::Module | Kind::Tensor) {
+        if number.1 > SHOWN {
             left_out += 1;
             continue;
         }
-        rows.push(row(moved, indent));
+        rows.extend(row(moved));
     }
-    let more = if left_out > 0 {
-        format!("{indent}and {left_out} smaller changes of modules and tensors\n")
-    } else {
-        String::new()
-    };
-    format!("{}{more}", table([Left, Left, Right, Right, Right], &rows))
+    let lines = table([Right, Right, Right, Left], &rows);
+    let lines: String = lines.lines().map(|line| format!("{indent}{line}\n")).collect();
+    match left_out {
+        0 => lines,
+        1 => format!("{lines}{indent}and one smaller change\n"),
+        _ => format!("{lines}{indent}and {left_out} smaller changes\n"),
+    }
 }
 
-fn row(moved: &Moved, indent: &str) -> [String; 5] {
+fn row(moved: &Moved) -> Vec<[String; 4]> {
     let held = |held: Held| match held {
-        Held::Exactly(bytes) => bytes.0.to_string(),
-        Held::AtMost(bytes) => format!("<= {}", bytes.0),
+        Held::Exactly(bytes) => bytes.to_string(),
+        Held::AtMost(bytes) => format!("<= {bytes}"),
     };
     let least = match (moved.before, moved.after) {
         (Held::Exactly(_), Held::Exactly(_)) => "",
@@ -86,8 +89,14 @@ fn row(moved: &Moved, indent: &str) -> [String; 5] {
         0 => "0 B".to_owned(),
         change => format!("{least}{}{}", if change > 0 { "+" } else { "-" }, size(change)),
     };
-    let kind = format!("{indent}{}", moved.kind.word());
-    [kind, crate::read::quote::cut(&moved.name), held(moved.before), held(moved.after), change]
+    let name = format!("{} {}", moved.kind.word(), crate::read::quote::cut(&moved.name));
+    let (name, rest) = match name.split_once(": ") {
+        Some((module, tensor)) if name.chars().count() > NAME => (format!("{module}:"), Some(format!("  {tensor}"))),
+        _ => (name, None),
+    };
+    let first = [change, held(moved.before), held(moved.after), name];
+    let empty = String::new;
+    std::iter::once(first).chain(rest.map(|rest| [empty(), empty(), empty(), rest])).collect()
 }
 
 /// The size of a change.

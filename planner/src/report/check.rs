@@ -74,9 +74,14 @@ fn counts(checked: &[Checked]) -> String {
     counts.iter().map(|(words, count)| format!("{count} {words}")).collect::<Vec<_>>().join("; ")
 }
 
-/// What grew most, by kind: `category saved activations, module transformer.h.[0-11].mlp`.
+/// What grew most, by kind: `category saved activations, module transformer.h.[0-11].mlp`. Where the peak of allocated memory
+/// is as it was, what was alive then says nothing: the most at any one time does.
 fn culprits(found: &Found) -> String {
-    let kinds = [Kind::Category, Kind::Module, Kind::Tensor, Kind::Phase];
+    let [allocated, _] = &found.comparison.peaks;
+    let kinds = match allocated.change() > 0 {
+        true => &[Kind::Category, Kind::Module, Kind::Tensor, Kind::Phase][..],
+        false => &[Kind::MostOfCategory, Kind::MostOfModule, Kind::Phase],
+    };
     let most = kinds.iter().filter_map(|kind| {
         let grown = found.comparison.moved.iter().filter(|moved| moved.kind == *kind && moved.change() > 0);
         grown.max_by_key(|moved| moved.change())

@@ -2,17 +2,22 @@
 //!
 //! Nothing is computed here but layout: what is shown, [`Plan`] says.
 
+mod blocks;
 pub mod catalogue;
 pub mod changes;
 pub mod check;
 pub mod checkpoint;
+mod colours;
 pub mod compare;
 pub mod events;
 pub mod fit;
 pub mod json;
+pub mod page;
+pub mod picture;
 pub mod sweep;
 mod table;
 pub mod text;
+pub mod trace;
 
 use crate::bytes::Bytes;
 use crate::ops::{KERNEL, PAGES_KERNEL, convolution_workspace, other_kernels};

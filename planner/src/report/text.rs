@@ -1,9 +1,10 @@
-//! A plan as text for people: the verdict, what was planned, the peaks, the phases, what the memory at the peak is for.
+//! A plan as text for people: the verdict, what was planned, the peaks, the timeline, the phases, what the memory at the peak is for.
 //!
 //! At most 60 lines; figures are exact bytes with the human form beside.
 
 use std::fmt::Write;
 
+use super::blocks::timeline;
 use super::table::{Align, table, wrapped};
 use super::{LARGEST, Planned};
 use crate::allocate::PhaseFigures;
@@ -21,6 +22,7 @@ pub fn text(planned: &Planned<'_>) -> String {
         verdict(planned),
         subject(planned),
         peaks(planned),
+        timeline(planned),
         phases(planned),
         categories(planned),
         largest(planned),
@@ -30,7 +32,8 @@ pub fn text(planned: &Planned<'_>) -> String {
     shown.join("\n")
 }
 
-fn verdict(planned: &Planned<'_>) -> String {
+/// Whether it fits, and how.
+pub fn verdict(planned: &Planned<'_>) -> String {
     let plan = planned.plan;
     let (peak, capacity) = (plan.whole().peak_reserved, plan.capacity);
     if let Some(failure) = plan.failure() {

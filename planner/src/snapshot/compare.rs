@@ -5,6 +5,7 @@
 
 use indexmap::IndexMap;
 
+use super::document::HOLDERS;
 use super::{HeldTensor, Holder, Snapshot};
 use crate::bytes::Bytes;
 
@@ -32,6 +33,10 @@ pub enum Kind {
     Module,
     /// Tensors of a module at the peak.
     Tensor,
+    /// The most of a category at any one time.
+    MostOfCategory,
+    /// The most of a module at any one time.
+    MostOfModule,
 }
 
 impl Kind {
@@ -43,6 +48,8 @@ impl Kind {
             Kind::Category => "category",
             Kind::Module => "module",
             Kind::Tensor => "tensor",
+            Kind::MostOfCategory => "most of category",
+            Kind::MostOfModule => "most of module",
         }
     }
 }
@@ -115,6 +122,8 @@ pub fn compare(before: &Snapshot, after: &Snapshot) -> Comparison {
     moved.extend(categories(before, after));
     moved.extend(modules(before, after));
     moved.extend(tensors(before, after));
+    moved.extend(complete(Kind::MostOfCategory, before.most.categories.clone(), after.most.categories.clone()));
+    moved.extend(most_of_modules(before, after));
     moved.retain(Moved::differs);
     moved.sort_by_key(|moved| (moved.kind, std::cmp::Reverse(moved.change().unsigned_abs())));
     Comparison {
@@ -214,6 +223,24 @@ fn modules(before: &Snapshot, after: &Snapshot) -> Vec<Moved> {
         Some(Moved { kind: Kind::Module, name, before: held(old, before), after: held(new, after) })
     };
     pairs(before, after).into_iter().filter_map(moved).collect()
+}
+
+fn most_of_modules(before: &Snapshot, after: &Snapshot) -> Vec<Moved> {
+    let mut both: IndexMap<String, (Option<&(String, Bytes)>, Option<&(String, Bytes)>)> = IndexMap::new();
+    before.most.modules.iter().for_each(|entry| both.entry(alike(&entry.0)).or_default().0 = Some(entry));
+    after.most.modules.iter().for_each(|entry| both.entry(alike(&entry.0)).or_default().1 = Some(entry));
+    let held =
+        |entry: Option<&(String, Bytes)>, snapshot: &Snapshot| match (entry, snapshot.most.modules.get(HOLDERS - 1)) {
+            (Some((_, bytes)), _) => Held::Exactly(*bytes),
+            // a list that is full says no more of what is not on it
+            (None, Some((_, least))) if snapshot.most.modules.len() == HOLDERS => Held::AtMost(*least),
+            _ => Held::Exactly(Bytes(0)),
+        };
+    let moved = |(was, is): (Option<&(String, Bytes)>, Option<&(String, Bytes)>)| {
+        let name = is.or(was)?.0.clone();
+        Some(Moved { kind: Kind::MostOfModule, name, before: held(was, before), after: held(is, after) })
+    };
+    both.into_values().filter_map(moved).collect()
 }
 
 fn tensors(before: &Snapshot, after: &Snapshot) -> Vec<Moved> {

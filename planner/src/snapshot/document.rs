@@ -6,14 +6,14 @@ use std::path::Path;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{HeldTensor, Holder, Peaks, Snapshot, SnapshotError, SpecVersion};
+use super::{HeldTensor, Holder, Most, Peaks, Snapshot, SnapshotError, SpecVersion};
 use crate::bytes::Bytes;
 use crate::read::run_file::{self, RunFileError, Wishes};
 
 /// The version of the text: another number means that a key changed its name or meaning.
 pub(super) const FORMAT: u64 = 1;
 /// How many holders are listed.
-const HOLDERS: usize = 10;
+pub(super) const HOLDERS: usize = 10;
 /// How many tensors of each.
 const TENSORS: usize = 3;
 /// The key of all that a holder holds.
@@ -39,6 +39,8 @@ struct Document {
     holders: IndexMap<String, IndexMap<String, Bytes>>,
     #[serde(default, skip_serializing_if = "is_zero")]
     other_holders: Bytes,
+    most_of_categories: IndexMap<String, Bytes>,
+    most_of_modules: IndexMap<String, Bytes>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -103,6 +105,8 @@ fn document(snapshot: &Snapshot) -> Document {
         categories: snapshot.categories.iter().cloned().collect(),
         holders: snapshot.holders.iter().take(HOLDERS).map(|holder| (holder.module.clone(), listed(holder))).collect(),
         other_holders: snapshot.others + rest,
+        most_of_categories: snapshot.most.categories.iter().cloned().collect(),
+        most_of_modules: snapshot.most.modules.iter().take(HOLDERS).cloned().collect(),
     }
 }
 
@@ -159,6 +163,10 @@ pub fn parse(path: &Path, text: &str) -> Result<Snapshot, SnapshotError> {
         categories: document.categories.into_iter().collect(),
         holders: holders.collect::<Result<_, _>>()?,
         others: document.other_holders,
+        most: Most {
+            categories: document.most_of_categories.into_iter().collect(),
+            modules: document.most_of_modules.into_iter().collect(),
+        },
     })
 }
 

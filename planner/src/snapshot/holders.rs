@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 
 use crate::bytes::Bytes;
 use crate::plan::{Plan, ranges, split};
-use crate::schedule::{Allocation, Category};
+use crate::schedule::Category;
 
 /// A module, or several that differ by a layer's number alone: `transformer.h.[0-11].mlp`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct HeldTensor {
 }
 
 /// The model's own path.
-const ROOT: &str = "the model";
+pub(super) const ROOT: &str = "the model";
 
 type Tensors = IndexMap<(Category, String), HeldTensor>;
 
@@ -38,7 +38,7 @@ pub(super) fn holders(plan: &Plan) -> Vec<Holder> {
     let mut modules: IndexMap<(&str, &str), (Vec<u64>, Tensors)> = IndexMap::new();
     for live in &plan.at_peak {
         let allocation = &plan.stream.allocations[live.id.index()];
-        let (module, what) = place(plan, allocation);
+        let (module, what) = plan.place(allocation);
         let (before, number, after) = split(module);
         let (numbers, tensors) = modules.entry((before, after)).or_default();
         numbers.extend(number);
@@ -60,12 +60,4 @@ fn holder((before, after): (&str, &str), numbers: Vec<u64>, tensors: Tensors) ->
     tensors.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
     let bytes = tensors.iter().map(|tensor| tensor.bytes).sum();
     Holder { module: if path.is_empty() { ROOT.to_owned() } else { path }, bytes, tensors }
-}
-
-/// The module that holds memory, and what it is there: a parameter's name, or an operator.
-fn place<'a>(plan: &'a Plan, allocation: &'a Allocation) -> (&'a str, &'a str) {
-    match plan.parameter(allocation) {
-        Some(parameter) => parameter.rsplit_once('.').unwrap_or(("", parameter)),
-        None => (plan.module(allocation), allocation.op),
-    }
 }

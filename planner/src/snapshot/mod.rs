@@ -16,6 +16,7 @@ mod check;
 mod compare;
 mod document;
 mod holders;
+mod most;
 
 use crate::bytes::Bytes;
 use crate::plan::{Plan, PlanError, plan};
@@ -30,6 +31,7 @@ pub use check::{Checked, Found, Refusal, Tolerance, ToleranceError, Verdict, che
 pub use compare::{Comparison, Fact, Held, Kind, Moved, compare};
 pub use document::{is_snapshot, parse, read};
 pub use holders::{HeldTensor, Holder};
+pub use most::Most;
 
 /// What is kept of a plan.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +60,8 @@ pub struct Snapshot {
     pub holders: Vec<Holder>,
     /// What holders that are not listed hold.
     pub others: Bytes,
+    /// The most of each category and of each module at any one time.
+    pub most: Most,
 }
 
 /// Which specs a plan was made with.
@@ -143,6 +147,7 @@ pub fn of((model, gpu): (&Model, &Gpu), wishes: &Wishes, plan: &Plan) -> Snapsho
         categories: plan.categories_at_peak().into_iter().map(named).chain(slack).collect(),
         holders: holders::holders(plan),
         others: Bytes(0),
+        most: most::most(plan),
     }
 }
 
