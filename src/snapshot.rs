@@ -11,8 +11,9 @@ use planner::snapshot::{self, Checked, Found, Snapshot, SnapshotError, Verdict};
 
 use crate::arguments::{CheckArguments, CheckForm, DiffArguments, Format, SnapshotArguments};
 use crate::failure::Failure;
-use crate::plan::{coloured, wishes};
-use crate::{DOES_NOT_FIT, FITS, output};
+use crate::output::{self, ALARM, GOOD};
+use crate::plan::wishes;
+use crate::{DOES_NOT_FIT, FITS};
 
 /// Where snapshots lie if nobody says otherwise.
 const FOLDER: &str = "memplan";
@@ -39,7 +40,7 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
     let checked: Vec<Checked> = planned.collect();
     bar.finish_and_clear();
     match arguments.format {
-        CheckForm::Text => output::print(&coloured(&report::text(&checked))),
+        CheckForm::Text => output::print(&coloured(&checked)),
         CheckForm::Json => output::print_json(&report::json(&checked)),
         CheckForm::Junit => output::print(&report::junit(&checked)),
         CheckForm::Github => output::print(&report::github(&checked)),
@@ -57,6 +58,16 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
     }
     let passes = arguments.update || checked.iter().all(Checked::passes);
     Ok(ExitCode::from(if passes { FITS } else { DOES_NOT_FIT }))
+}
+
+/// The report with verdicts in colour.
+fn coloured(checked: &[Checked]) -> String {
+    checked.iter().fold(report::text(checked), |text, file| {
+        let head = format!("{}: ", file.path.display());
+        let style = if file.passes() { GOOD } else { ALARM };
+        let words = file.words();
+        text.replacen(&format!("{head}{words}"), &format!("{head}{style}{words}{style:#}"), 1)
+    })
 }
 
 /// Compares two models, runs or snapshots.

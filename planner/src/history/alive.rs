@@ -27,31 +27,46 @@ pub struct Alive {
     pub bytes: Bytes,
 }
 
-/// The groups of a plan's allocations: what they are, and the group of each allocation.
-pub(crate) fn groups(plan: &Plan) -> (Vec<Group>, Vec<usize>) {
-    let mut known: IndexMap<(&str, &str, &str), Vec<u64>> = IndexMap::new();
+/// The groups of a plan's allocations.
+pub(crate) struct Groups {
+    /// The modules, folded.
+    pub modules: Vec<String>,
+    /// The groups, with their modules by number.
+    pub groups: Vec<(usize, String)>,
+    /// The group of each allocation.
+    pub of: Vec<usize>,
+}
+
+/// Sorts a plan's allocations by module and by what they are there.
+pub(crate) fn groups(plan: &Plan) -> Groups {
+    let mut modules: IndexMap<(&str, &str), Vec<u64>> = IndexMap::new();
+    let mut groups: IndexMap<(usize, &str), ()> = IndexMap::new();
     let mut of = Vec::with_capacity(plan.stream.allocations.len());
     for allocation in &plan.stream.allocations {
         let (module, what) = plan.place(allocation);
         let (before, number, after) = split(module);
-        let entry = known.entry((before, after, what));
-        of.push(entry.index());
+        let entry = modules.entry((before, after));
+        let module = entry.index();
         let numbers = entry.or_default();
         // a layer's allocations come together: this keeps the lists short
         if let Some(number) = number.filter(|number| numbers.last() != Some(number)) {
             numbers.push(number);
         }
+        let group = groups.entry((module, what));
+        of.push(group.index());
+        group.or_default();
     }
-    let group = |((before, after, what), numbers): ((&str, &str, &str), Vec<u64>)| Group {
-        module: format!("{before}{}{after}", ranges(numbers)),
-        what: what.to_owned(),
-    };
-    (known.into_iter().map(group).collect(), of)
+    let name = |((before, after), numbers): ((&str, &str), Vec<u64>)| format!("{before}{}{after}", ranges(numbers));
+    Groups {
+        modules: modules.into_iter().map(name).collect(),
+        groups: groups.into_keys().map(|(module, what)| (module, what.to_owned())).collect(),
+        of,
+    }
 }
 
 /// The largest groups that are alive at each sample of a history, largest first.
 pub fn alive(plan: &Plan, history: &History, most: usize) -> (Vec<Group>, Vec<Vec<Alive>>) {
-    let (groups, of) = groups(plan);
+    let Groups { modules, groups, of } = groups(plan);
     let mut now: Vec<(u64, Bytes)> = vec![(0, Bytes(0)); groups.len()];
     let mut largest = Vec::with_capacity(history.samples.len());
     let mut samples = history.samples.iter().peekable();
@@ -73,7 +88,8 @@ pub fn alive(plan: &Plan, history: &History, most: usize) -> (Vec<Group>, Vec<Ve
             largest.push(at_most(&now, most));
         }
     }
-    (groups, largest)
+    let named = groups.into_iter().map(|(module, what)| Group { module: modules[module].clone(), what });
+    (named.collect(), largest)
 }
 
 fn at_most(now: &[(u64, Bytes)], most: usize) -> Vec<Alive> {

@@ -12,8 +12,8 @@ mod alive;
 
 use rustc_hash::FxHashMap;
 
-pub(crate) use alive::groups;
 pub use alive::{Alive, Group, ModuleBytes, alive, modules_at_peak};
+pub(crate) use alive::{Groups, groups};
 
 use crate::allocate::{BlockId, SegmentView, observe};
 use crate::bytes::Bytes;

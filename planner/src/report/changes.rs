@@ -11,7 +11,7 @@ use Align::{Left, Right};
 /// How many changes of each kind people are shown.
 const SHOWN: usize = 5;
 /// The characters that a name has before it goes on below.
-const NAME: usize = 38;
+const NAME: usize = 34;
 
 /// `memplan diff`: what differs and why.
 pub fn text((before, after): (&Snapshot, &Snapshot), comparison: &Comparison) -> String {
@@ -91,8 +91,9 @@ fn row(moved: &Moved) -> Vec<[String; 4]> {
     };
     let name = format!("{} {}", moved.kind.word(), crate::read::quote::cut(&moved.name));
     let (name, rest) = match name.split_once(": ") {
-        Some((module, tensor)) if name.chars().count() > NAME => (format!("{module}:"), Some(format!("  {tensor}"))),
-        _ => (name, None),
+        _ if name.chars().count() <= NAME => (name, None),
+        Some((module, tensor)) => (format!("{module}:"), Some(format!("  {tensor}"))),
+        None => (moved.kind.word().to_owned(), Some(format!("  {}", crate::read::quote::cut(&moved.name)))),
     };
     let first = [change, held(moved.before), held(moved.after), name];
     let empty = String::new;

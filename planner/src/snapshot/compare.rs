@@ -191,13 +191,13 @@ fn complete(kind: Kind, before: Vec<(String, Bytes)>, after: Vec<(String, Bytes)
     both.into_iter().map(|(name, (before, after))| exact(kind, &name, before, after)).collect()
 }
 
-/// A path without layers' numbers, by which modules of two plans are the same.
+/// A path without its layers' number, the first in it, by which modules of two plans are the same.
 fn alike(module: &str) -> String {
-    let parts = module.split('.').map(|part| {
-        let number = part.starts_with('[') || part.bytes().all(|byte| byte.is_ascii_digit());
-        if number { "*" } else { part }
-    });
-    parts.collect::<Vec<_>>().join(".")
+    let is_number = |part: &&str| part.starts_with('[') || part.parse::<u64>().is_ok();
+    match module.split('.').find(is_number) {
+        Some(number) => module.replacen(number, "*", 1),
+        None => module.to_owned(),
+    }
 }
 
 /// The holders of two snapshots that are the same module's.

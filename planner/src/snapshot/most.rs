@@ -1,12 +1,10 @@
 //! The most that each category and each module has at any one time: growth shows here also where it is not at the peak.
 
-use rustc_hash::FxHashMap;
-
 use super::holders::ROOT;
 use crate::bytes::Bytes;
-use crate::history::groups;
+use crate::history::{Groups, groups};
 use crate::plan::Plan;
-use crate::schedule::{Category, Event};
+use crate::schedule::{AllocationId, Category, Event};
 
 /// The most at any one time, each at its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,7 +31,8 @@ impl Sum {
 
 /// Reads it off a plan.
 pub(super) fn most(plan: &Plan) -> Most {
-    let (names, module_of) = modules(plan);
+    let Groups { modules: names, groups, of } = groups(plan);
+    let module_of = |id: &AllocationId| groups[of[id.index()]].0;
     let mut modules = vec![Sum::default(); names.len()];
     let mut categories = [Sum::default(); Category::ALL.len()];
     let mut category_of: Vec<Category> = plan.stream.allocations.iter().map(|allocation| allocation.category).collect();
@@ -41,12 +40,12 @@ pub(super) fn most(plan: &Plan) -> Most {
         match event {
             Event::Allocate(id) => {
                 let bytes = plan.stream.allocations[id.index()].bytes;
-                modules[module_of[id.index()]].add(bytes);
+                modules[module_of(id)].add(bytes);
                 categories[category_of[id.index()] as usize].add(bytes);
             }
             Event::Free(id) => {
                 let bytes = plan.stream.allocations[id.index()].bytes;
-                modules[module_of[id.index()]].now -= bytes;
+                modules[module_of(id)].now -= bytes;
                 categories[category_of[id.index()] as usize].now -= bytes;
             }
             Event::Becomes(id, category) => {
@@ -59,25 +58,9 @@ pub(super) fn most(plan: &Plan) -> Most {
         }
     }
     let named = Category::ALL.iter().zip(categories).map(|(category, sum)| (category.name().to_owned(), sum.most));
-    let mut modules: Vec<(String, Bytes)> =
-        names.into_iter().zip(modules).map(|(name, sum)| (name, sum.most)).collect();
+    let name = |name: String| if name.is_empty() { ROOT.to_owned() } else { name };
+    let modules = names.into_iter().zip(modules).map(|(path, sum)| (name(path), sum.most));
+    let mut modules: Vec<(String, Bytes)> = modules.filter(|(_, bytes)| bytes.0 > 0).collect();
     modules.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     Most { categories: named.filter(|(_, bytes)| bytes.0 > 0).collect(), modules }
-}
-
-/// The modules' names, and the module of each allocation.
-fn modules(plan: &Plan) -> (Vec<String>, Vec<usize>) {
-    let (groups, of) = groups(plan);
-    let mut numbers: FxHashMap<&str, usize> = FxHashMap::default();
-    let mut names = Vec::new();
-    let module_of_group: Vec<usize> = groups
-        .iter()
-        .map(|group| {
-            *numbers.entry(&group.module).or_insert_with(|| {
-                names.push(if group.module.is_empty() { ROOT.to_owned() } else { group.module.clone() });
-                names.len() - 1
-            })
-        })
-        .collect();
-    (names, of.into_iter().map(|group| module_of_group[group]).collect())
 }

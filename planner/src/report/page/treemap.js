@@ -20,7 +20,15 @@ function tree(plan) {
     return node.bytes;
   };
   sum(root);
-  return root;
+  return joined(root);
+}
+
+/** The tree without modules that have nothing but one child: `transformer.h` is one box. */
+function joined(node) {
+  const children = [...node.children.values()].map(joined);
+  const [only] = children;
+  if (node.path !== "" && children.length === 1 && only.bytes === node.bytes) return { ...only, name: `${node.name}.${only.name}` };
+  return { ...node, children: new Map(children.map((child) => [child.name, child])) };
 }
 
 /** Squarified rows (Bruls, Huizing, van Wijk): items with their boxes. */
@@ -58,14 +66,14 @@ function squarified(items, box) {
 /** Draws a node in its box; boxes of modules are noted for the pointer, inner ones last. */
 function drawNode(context, plan, node, box, noted) {
   noted.push([node, box]);
-  const titled = box.h > 30 && box.w > 60 && node.path !== "";
+  const titled = box.h > 36 && box.w > 72 && node.path !== "";
   const inner = titled ? { x: box.x + 1, y: box.y + 15, w: box.w - 2, h: box.h - 16 } : { x: box.x + .5, y: box.y + .5, w: box.w - 1, h: box.h - 1 };
   if (titled) {
     context.fillStyle = colour("text");
     context.textAlign = "left";
     context.save();
     context.beginPath();
-    context.rect(box.x, box.y, box.w - 2, 15);
+    context.rect(box.x, box.y, box.w - 4, 15);
     context.clip();
     context.fillText(`${node.name}  ${human(node.bytes)}`, box.x + 3, box.y + 12);
     context.restore();
