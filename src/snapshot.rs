@@ -88,7 +88,7 @@ pub fn diff(arguments: &DiffArguments) -> Result<ExitCode, Failure> {
 fn side(word: &str, flags: &Wishes) -> Result<Snapshot, Failure> {
     if let Some(text) = kept(word)? {
         if *flags != Wishes::default() {
-            let hint = "`--run FILE` plans a run again with flags, `memplan check` as it is kept";
+            let hint = "to plan its run with flags, copy what is under `run:` to a run file";
             return Err(Failure::new(
                 format!("{word}: a snapshot is compared as it is, without flags"),
                 Some(hint.to_owned()),

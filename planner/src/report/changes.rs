@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use super::table::{Align, table};
+use super::table::{Align, table, wrapped};
 use crate::bytes::Bytes;
+use crate::read::quote;
 use crate::snapshot::{Comparison, Fact, Held, Kind, Moved, Snapshot};
 
 use Align::{Left, Right};
@@ -31,7 +32,7 @@ pub fn text((before, after): (&Snapshot, &Snapshot), comparison: &Comparison) ->
         }
     };
     let mut text = format!("{} -> {}\n{verdict}\n", name(before), name(after));
-    for part in [facts(comparison, ["before", "after"], ""), moves(comparison, ["before", "after"], "")] {
+    for part in [facts(comparison, ""), moves(comparison, ["before", "after"], "")] {
         if !part.is_empty() {
             text.push('\n');
             text.push_str(&part);
@@ -40,17 +41,16 @@ pub fn text((before, after): (&Snapshot, &Snapshot), comparison: &Comparison) ->
     text
 }
 
-/// The facts that differ, a line each.
-pub(super) fn facts(comparison: &Comparison, columns: [&str; 2], indent: &str) -> String {
-    let facts: Vec<&Fact> = comparison.run.iter().chain(&comparison.facts).collect();
-    if facts.is_empty() {
-        return String::new();
-    }
-    let shown = |value: &str| if value.is_empty() { "-".to_owned() } else { crate::read::quote::cut(value) };
-    let row = |fact: &Fact| [format!("{indent}{}", fact.what), shown(&fact.before), shown(&fact.after)];
-    let head = [String::new(), columns[0].to_owned(), columns[1].to_owned()];
-    let rows: Vec<[String; 3]> = std::iter::once(head).chain(facts.into_iter().map(row)).collect();
-    table([Left, Left, Left], &rows)
+/// The facts that differ: `batch: 2 -> 4`.
+pub(super) fn facts(comparison: &Comparison, indent: &str) -> String {
+    let shown = |value: &str| if value.is_empty() { "-".to_owned() } else { quote::cut(value) };
+    let line = |fact: &Fact| {
+        let words = format!("{}: {} -> {}", fact.what, shown(&fact.before), shown(&fact.after));
+        wrapped(&words, indent, &format!("{indent}  "))
+    };
+    let lines = comparison.run.iter().chain(&comparison.facts).map(line);
+    // what stands before the first word is the indent alone
+    lines.map(|line| format!("{indent}{}", line.trim_start())).collect()
 }
 
 /// The peaks, and the bytes that differ, a line each; the longest names go on below.
@@ -89,11 +89,11 @@ fn row(moved: &Moved) -> Vec<[String; 4]> {
         0 => "0 B".to_owned(),
         change => format!("{least}{}{}", if change > 0 { "+" } else { "-" }, size(change)),
     };
-    let name = format!("{} {}", moved.kind.word(), crate::read::quote::cut(&moved.name));
+    let name = format!("{} {}", moved.kind.word(), quote::cut(&moved.name));
     let (name, rest) = match name.split_once(": ") {
         _ if name.chars().count() <= NAME => (name, None),
-        Some((module, tensor)) => (format!("{module}:"), Some(format!("  {tensor}"))),
-        None => (moved.kind.word().to_owned(), Some(format!("  {}", crate::read::quote::cut(&moved.name)))),
+        Some((module, tensor)) => (format!("{module}:"), Some(tensor.to_owned())),
+        None => (moved.kind.word().to_owned(), Some(quote::cut(&moved.name))),
     };
     let first = [change, held(moved.before), held(moved.after), name];
     let empty = String::new;

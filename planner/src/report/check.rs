@@ -57,7 +57,7 @@ fn details(found: &Found) -> String {
     if found.is_other_version() {
         text.push_str("  planned by another version, see program and spec: what differs may come from there\n");
     }
-    text.push_str(&changes::facts(&found.comparison, ["kept", "now"], "  "));
+    text.push_str(&changes::facts(&found.comparison, "  "));
     text.push_str(&changes::moves(&found.comparison, ["kept", "now"], "  "));
     text
 }

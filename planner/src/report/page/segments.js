@@ -39,15 +39,11 @@ function drawSegments(plan, canvas) {
 
 /** The strips of rows that a stretch of bytes covers: the row, and the shares of it where it begins and ends. */
 function strips(first, size, row, draw) {
-  let [at, rest] = [first, size];
-  while (rest > 0) {
-    const number = Math.min(Math.floor(at / row), ROWS - 1);
-    const begin = at - number * row;
-    const piece = Math.min(rest, row - begin);
-    if (!(piece > 0)) return;
-    draw(number, begin / row, (begin + piece) / row);
-    at += piece;
-    rest -= piece;
+  const last = Math.min(Math.floor((first + size) / row), ROWS - 1);
+  for (let number = Math.floor(first / row); number <= last; number += 1) {
+    const begin = Math.max(first - number * row, 0);
+    const end = Math.min(first + size - number * row, row);
+    if (end > begin) draw(number, begin / row, end / row);
   }
 }
 
