@@ -17,7 +17,7 @@ use crate::arguments::ReportArguments;
 use crate::failure::Failure;
 use crate::output::{self, write_whole};
 use crate::plan::{coloured, wishes};
-use crate::snapshot::named;
+use crate::snapshot::other;
 use crate::{DOES_NOT_FIT, FITS};
 
 /// Letters of a picture that is read in a browser.
@@ -70,8 +70,8 @@ fn made(wishes: Wishes) -> Result<Made, Failure> {
 }
 
 fn html(made: &Made, arguments: &ReportArguments) -> Result<(), Failure> {
-    let flags = Wishes { model: None, ..arguments.run.wishes() };
-    let other = arguments.against.as_ref().map(|word| self::made(named(word, &flags)?.complete()?)).transpose()?;
+    let flags = Wishes { model: None, architecture: None, weights: None, ..made.wishes.clone() };
+    let other = arguments.against.as_ref().map(|word| self::made(other(word, &flags)?.complete()?)).transpose()?;
     let kept = |made: &Made| of((&made.wanted.model, &made.wanted.gpu), &made.wishes, &made.plan);
     let comparison = other.as_ref().map(|other| compare(&kept(other), &kept(made)));
     let beside = other.as_ref().map(Made::planned);

@@ -109,16 +109,22 @@ fn kept(word: &str) -> Result<Option<String>, Failure> {
     Ok(Some(text).filter(|text| snapshot::is_snapshot(text)))
 }
 
-/// The run that a word names, with flags: that of a run file, that of a snapshot, or a model's.
-pub fn named(word: &str, flags: &Wishes) -> Result<Wishes, Failure> {
-    if let Some(text) = kept(word)? {
-        return Ok(flags.clone().or(snapshot::parse(Path::new(word), &text)?.run));
-    }
+/// The run that a word names: that of a run file, or a model's, with flags.
+fn named(word: &str, flags: &Wishes) -> Result<Wishes, Failure> {
     if is_yaml(Path::new(word)) {
         let file = run_file::read(Path::new(word)).map_err(|error| Failure::new(error, None))?;
         return Ok(flags.clone().or(file));
     }
     Ok(Wishes { model: Some(word.to_owned()), ..flags.clone() })
+}
+
+/// The run that stands beside another: that of a snapshot or of a run file as it is, or another model's with the same flags.
+pub fn other(word: &str, flags: &Wishes) -> Result<Wishes, Failure> {
+    match kept(word)? {
+        Some(text) => Ok(snapshot::parse(Path::new(word), &text)?.run),
+        None if is_yaml(Path::new(word)) => named(word, &Wishes::default()),
+        None => named(word, flags),
+    }
 }
 
 /// Files below the working directory are named from there: a snapshot holds no machine's own path.

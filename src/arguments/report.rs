@@ -28,7 +28,7 @@ pub struct ReportArguments {
     /// Write the report to this file: .html, .svg, .png or .json
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Show another plan beside it: a model, a run file or a snapshot, planned with the same flags
+    /// Show another plan beside it: a run file's or a snapshot's as it is, or another model's with the same flags
     #[arg(long, value_name = "OTHER")]
     pub against: Option<String>,
 }

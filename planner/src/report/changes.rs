@@ -79,11 +79,11 @@ pub(super) fn moves(comparison: &Comparison, columns: [&str; 2], indent: &str) -
 fn row(moved: &Moved) -> Vec<[String; 4]> {
     let held = |held: Held| match held {
         Held::Exactly(bytes) => bytes.to_string(),
-        Held::AtMost(bytes) => format!("<= {bytes}"),
+        Held::AtMost(bytes) => format!("<={bytes}"),
     };
     let least = match (moved.before, moved.after) {
         (Held::Exactly(_), Held::Exactly(_)) => "",
-        _ => ">= ",
+        _ => ">=",
     };
     let change = match moved.change() {
         0 => "0 B".to_owned(),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::changes::{self, ComparisonReport};
 use super::colours::{COLOURS, NAMES};
-use super::{Planned, json};
+use super::{Planned, json, text};
 use crate::allocate::{BlockState, PoolKind, SegmentView};
 use crate::bytes::Bytes;
 use crate::history::{ByCategory, Group, History, Sample, alive, history, modules_at_peak};
@@ -86,12 +86,8 @@ pub fn page(planned: &Planned<'_>, against: Option<(&Planned<'_>, &Comparison)>)
     };
     // Within a script's element nothing may look like its end.
     let data = serde_json::to_string(&data)?.replace('<', "\\u003c");
-    let title = match against {
-        Some((other, _)) => format!("{} beside {}", title(planned), title(other)),
-        None => title(planned),
-    };
     let parts = [
-        ("{{title}}", quick_xml::escape::escape(&title).into_owned()),
+        ("{{title}}", quick_xml::escape::escape(&title(planned)).into_owned()),
         ("{{style}}", STYLE.to_owned()),
         ("{{script}}", SCRIPTS.join("\n")),
         ("{{data}}", data),
@@ -99,14 +95,9 @@ pub fn page(planned: &Planned<'_>, against: Option<(&Planned<'_>, &Comparison)>)
     Ok(parts.iter().fold(HTML.to_owned(), |page, (place, text)| page.replace(place, text)))
 }
 
-/// `memplan: gpt2, train, batch 4`
+/// `gpt2: train, fp32, batch 4, ... on NVIDIA H200`
 pub(super) fn title(planned: &Planned<'_>) -> String {
-    let Planned { model, run, plan, gpu } = planned;
-    let size = match model.image_of(run) {
-        Some(image) => format!("image {image}"),
-        None => format!("seq {}", run.seq),
-    };
-    format!("{}: {}, {}, batch {}, {size}, on {}", model.name, run.mode, plan.precision, run.batch, gpu.name)
+    format!("{}: {}, on {}", planned.model.name, text::words(planned).join(", "), planned.gpu.name)
 }
 
 fn plan_data(planned: &Planned<'_>) -> PlanData {

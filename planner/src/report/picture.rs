@@ -8,6 +8,7 @@ use super::colours::{COLOURS, NAMES};
 use super::{Planned, page};
 use crate::bytes::Bytes;
 use crate::history::{History, Sample, history};
+use crate::read::quote;
 use crate::schedule::Event;
 
 const WIDTH: f64 = 1000.0;
@@ -38,6 +39,7 @@ pub fn svg(planned: &Planned<'_>, font: &str) -> String {
     let plan = planned.plan;
     let history = history(plan, (WIDTH - LEFT - RIGHT) as usize, 0);
     let whole = plan.whole();
+    let title = quote::cut(&page::title(planned));
     let frame = Frame {
         events: history.events.max(1) as f64,
         most: whole.peak_reserved.0.max(whole.peak_allocated.0).max(1) as f64 * 1.04,
@@ -46,14 +48,10 @@ pub fn svg(planned: &Planned<'_>, font: &str) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
          font-family=\"{font}\" font-size=\"13\" role=\"img\">\n<title>{}</title>\n\
          <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#ffffff\"/>\n",
-        xml(&page::title(planned))
+        xml(&title)
     );
     let verdict = if plan.fits() { "fits" } else { "does not fit" };
-    let _ = writeln!(
-        svg,
-        "<text x=\"{LEFT}\" y=\"24\" font-size=\"16\" fill=\"#1d2125\">{}</text>",
-        xml(&page::title(planned))
-    );
+    let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"24\" font-size=\"15\" fill=\"#1d2125\">{}</text>", xml(&title));
     let _ = writeln!(
         svg,
         "<text x=\"{LEFT}\" y=\"46\" fill=\"#5b6570\">{verdict}: peak {} allocated, {} reserved, {} free</text>",

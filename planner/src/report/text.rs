@@ -67,6 +67,26 @@ pub fn verdict(planned: &Planned<'_>) -> String {
 fn subject(planned: &Planned<'_>) -> String {
     let Planned { model, run, gpu, plan } = planned;
     let parameters = plan.parameters();
+    let mut text = format!(
+        "model  {}: {}, {} parameters, {} bytes ({})\nrun    {}\n",
+        model.name,
+        plan.architecture,
+        parameters.count,
+        parameters.bytes.0,
+        parameters.bytes,
+        words(planned).join(", ")
+    );
+    if !run.allocator.is_empty() {
+        let _ = writeln!(text, "       {}", run.allocator);
+    }
+    let memory = gpu.memory.total;
+    let _ = writeln!(text, "gpu    {}: {} bytes ({memory}), source: {}", gpu.name, memory.0, gpu.memory.source);
+    text
+}
+
+/// What the run is, in words: `train`, `fp32`, `batch 4`, ...
+pub(super) fn words(planned: &Planned<'_>) -> Vec<String> {
+    let Planned { model, run, plan, .. } = planned;
     let mut words = vec![run.mode.to_string(), plan.precision.to_string(), format!("batch {}", run.batch)];
     words.push(match model.image_of(run) {
         Some(size) => format!("image {size}"),
@@ -105,21 +125,7 @@ fn subject(planned: &Planned<'_>) -> String {
     }));
     words.extend(planned.quantization().map(|stored| format!("{} weights as stored", stored.word())));
     words.extend(run.hold_outputs.then(|| "outputs held".to_owned()));
-    let mut text = format!(
-        "model  {}: {}, {} parameters, {} bytes ({})\nrun    {}\n",
-        model.name,
-        plan.architecture,
-        parameters.count,
-        parameters.bytes.0,
-        parameters.bytes,
-        words.join(", ")
-    );
-    if !run.allocator.is_empty() {
-        let _ = writeln!(text, "       {}", run.allocator);
-    }
-    let memory = gpu.memory.total;
-    let _ = writeln!(text, "gpu    {}: {} bytes ({memory}), source: {}", gpu.name, memory.0, gpu.memory.source);
-    text
+    words
 }
 
 /// The cache that was chosen.
