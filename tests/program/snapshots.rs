@@ -128,6 +128,9 @@ fn a_spec_that_is_edited_to_cost_memory_fails_and_the_module_is_named() {
     let digest = |line: &&str| line.starts_with("  digest of the specs: ");
     let digests = text.lines().find(digest).unwrap().to_owned();
     assert_snapshot("check_spec", &text.replace(&digests, "  digest of the specs: DIGEST -> DIGEST"));
+    let (annotation, _) = repository.call(&["check", "--format", "github"]);
+    assert!(annotation.contains("module transformer.h.[0-11].mlp.act"), "{annotation}");
+    assert!(annotation.contains("another version"), "{annotation}");
     let checked = &repository.json(&["check", "--format", "json"])[0];
     assert_eq!((&checked["status"], &checked["other_version"]), (&"grew".into(), &true.into()));
     let moved = checked["comparison"]["moved"].as_array().unwrap();

@@ -59,7 +59,7 @@ pub(super) fn moves(comparison: &Comparison, columns: [&str; 2], indent: &str) -
     let mut rows = vec![head];
     let mut left_out = 0;
     let mut number = (Kind::Peak, 0);
-    for moved in comparison.peaks.iter().chain(&comparison.moved) {
+    for moved in comparison.peaks.iter().chain(told(comparison)) {
         number = if number.0 == moved.kind { (moved.kind, number.1 + 1) } else { (moved.kind, 1) };
         if number.1 > SHOWN {
             left_out += 1;
@@ -74,6 +74,15 @@ pub(super) fn moves(comparison: &Comparison, columns: [&str; 2], indent: &str) -
         1 => format!("{lines}{indent}and one smaller change\n"),
         _ => format!("{lines}{indent}and {left_out} smaller changes\n"),
     }
+}
+
+/// The changes that people are told of: the most at any one time where what was alive at the peak does not say enough, because
+/// the peak of allocated memory went another way than that of reserved memory.
+fn told(comparison: &Comparison) -> impl Iterator<Item = &Moved> {
+    let [allocated, reserved] = comparison.peaks.each_ref().map(|peak| peak.change().signum());
+    let enough = allocated == reserved && allocated != 0;
+    let is_most = |moved: &Moved| matches!(moved.kind, Kind::MostOfCategory | Kind::MostOfModule);
+    comparison.moved.iter().filter(move |moved| !(enough && is_most(moved)))
 }
 
 fn row(moved: &Moved) -> Vec<[String; 4]> {

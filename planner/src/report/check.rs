@@ -96,7 +96,12 @@ fn message(file: &Checked) -> String {
             let peak = headline_peak(found).map_or_else(String::new, |peak| format!(": {}", sentence(peak)));
             let culprits = if found.verdict.passes() { String::new() } else { culprits(found) };
             let most = if culprits.is_empty() { String::new() } else { format!("; most in {culprits}") };
-            format!("{}{peak}{most}", file.words())
+            let other = if found.is_other_version() {
+                "; planned by another version of the program or of its specs"
+            } else {
+                ""
+            };
+            format!("{}{peak}{most}{other}", file.words())
         }
         Err((_, error)) => format!("{}: {}", file.words(), error.replace('\n', " ")),
     }

@@ -86,13 +86,22 @@ pub fn page(planned: &Planned<'_>, against: Option<(&Planned<'_>, &Comparison)>)
     };
     // Within a script's element nothing may look like its end.
     let data = serde_json::to_string(&data)?.replace('<', "\\u003c");
-    let parts = [
-        ("{{title}}", quick_xml::escape::escape(&title(planned)).into_owned()),
-        ("{{style}}", STYLE.to_owned()),
-        ("{{script}}", SCRIPTS.join("\n")),
-        ("{{data}}", data),
-    ];
-    Ok(parts.iter().fold(HTML.to_owned(), |page, (place, text)| page.replace(place, text)))
+    let title = quick_xml::escape::escape(title(planned));
+    let scripts = SCRIPTS.join("\n");
+    Ok(filled(&[("title", &title), ("style", STYLE), ("script", &scripts), ("data", &data)]))
+}
+
+/// The page's HTML with texts in their places, `{{title}}`; what looks like a place within a text is none.
+fn filled(texts: &[(&str, &str)]) -> String {
+    let mut pieces = HTML.split("{{");
+    let mut page = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (place, rest) = piece.split_once("}}").unwrap_or(("", piece));
+        let text = texts.iter().find(|(name, _)| *name == place);
+        page.push_str(text.map_or("", |(_, text)| text));
+        page.push_str(rest);
+    }
+    page
 }
 
 /// `gpt2: train, fp32, batch 4, ... on NVIDIA H200`

@@ -195,7 +195,7 @@ fn categories(planned: &Planned<'_>) -> String {
         plan.categories_at_peak().into_iter().map(|(category, bytes)| row(category.name(), bytes)).collect();
     rows.push(row("allocator slack", plan.slack_at_peak()));
     rows.push(row("total", total));
-    let place = plan.peak_phase().map_or_else(String::new, |phase| format!(", in {}", phase.to_string()));
+    let place = plan.peak_phase().map_or_else(String::new, |phase| format!(", in {phase}"));
     format!("at the peak{place}\n{}", table([Left, Right, Right, Right], &rows))
 }
 

@@ -16,6 +16,7 @@ mod check;
 mod compare;
 mod document;
 mod holders;
+mod listed;
 mod most;
 
 use crate::bytes::Bytes;
