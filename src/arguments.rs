@@ -13,7 +13,7 @@ use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use planner::bytes::Bytes;
-use planner::checkpoint::{Form, Granularity, Measure};
+use planner::checkpoint::{Currency, Form, Granularity, Measure};
 use planner::graph::{Checkpointing, Lora, QuantizedType};
 use planner::read::run_file::{Kernel, Wishes};
 use planner::run::{
@@ -43,6 +43,7 @@ memplan predicts the GPU memory of a PyTorch run to the byte, before anything ru
   memplan diff gpt2 distilgpt2                              what differs, and why
   memplan inspect path/to/model                             its parameters and bytes
   memplan pack buffers.csv --minimize                       offsets for buffers in one arena
+  memplan calibrate                                         measures this machine's GPU
   memplan models                                            the built-in models
   memplan gpus                                              the GPUs
 
@@ -59,7 +60,8 @@ Examples:
 Exit codes:
   0  done; of a plan: the run fits
   1  the run does not fit; of buffers: they do not, or their packing is not valid
-  2  bad usage or bad input";
+  2  bad usage or bad input
+  3  calibrate finds no GPU, no driver or no library of CUDA";
 
 const PLAN_EXAMPLES: &str = "\
 Examples:
@@ -96,6 +98,18 @@ Examples:
   memplan fit bert-base --capacity 8GiB
 
 Exit codes: 0 the run as given fits on at least one of the GPUs, 1 it fits on none, 2 bad usage or bad input";
+
+const CALIBRATE_EXAMPLES: &str = "\
+The profile holds what the driver says of memory, what a process holds outside PyTorch's allocator, cuDNN's workspaces (from \
+PyTorch, if it is there) and the GPU's speeds; every later plan for that GPU reads it.
+
+Examples:
+  memplan calibrate --dry-run
+  memplan calibrate
+  memplan calibrate --for resnet50 --batch 64 --precision amp-bf16 -o h200.yaml
+  memplan calibrate --replay gpt2 --batch 8 --seq 1024
+
+Exit codes: 0 done; of a replay: the device did as planned, 1 it did not, 2 bad usage or bad input, 3 no GPU, driver or library";
 
 const INSPECT_EXAMPLES: &str = "\
 Only headers are read, never tensors; any architecture will do.
@@ -168,6 +182,8 @@ pub enum Command {
     Inspect(InspectArguments),
     /// Give buffers with lifetimes fixed offsets in one arena, or check offsets.
     Pack(PackArguments),
+    /// Measure on this machine's GPU what cannot be derived, or replay a plan there.
+    Calibrate(Box<CalibrateArguments>),
     /// List the GPUs that are known.
     Gpus(ListArguments),
     /// List the models that are built in.
@@ -290,6 +306,9 @@ pub struct RunArguments {
     /// The GPU, by its key or its name [default: h200]
     #[arg(long, value_name = "NAME", help_heading = "GPU")]
     gpu: Option<String>,
+    /// What `memplan calibrate` measured on the GPU [default: of your own profiles the GPU's, else the shipped one]
+    #[arg(long, value_name = "FILE", help_heading = "GPU")]
+    profile: Option<PathBuf>,
     /// What the allocator may take: bytes, or 20GiB, 500MiB [default: the GPU's memory less the CUDA context]
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true, help_heading = "GPU")]
     capacity: Option<Bytes>,
@@ -339,6 +358,9 @@ pub struct CheckpointArguments {
     /// Whole blocks, or any module within them too
     #[arg(long, value_parser = one_of(Granularity::ALL), default_value_t = Granularity::Module, help_heading = "Choice")]
     pub granularity: Granularity,
+    /// What is to be least: operations, or time by the GPU's profile or datasheet
+    #[arg(long, value_parser = one_of(Currency::ALL), default_value_t = Currency::Flops, help_heading = "Choice")]
+    pub cost: Currency,
     /// Choose only among modules whose paths this regular expression matches
     #[arg(long, value_name = "REGEX", help_heading = "Choice")]
     pub only: Option<Pattern>,
@@ -357,6 +379,39 @@ pub struct CheckpointArguments {
 pub struct FitArguments {
     #[command(flatten)]
     pub run: RunArguments,
+}
+
+/// `memplan calibrate`.
+#[derive(Debug, Args)]
+#[command(after_help = CALIBRATE_EXAMPLES)]
+#[command(mut_arg("model", |model| model.hide(true)))]
+pub struct CalibrateArguments {
+    #[command(flatten)]
+    pub run: RunArguments,
+    /// Say what would be measured and how long that takes at most, and measure nothing
+    #[arg(long, conflicts_with = "replay", help_heading = "Calibration")]
+    pub dry_run: bool,
+    /// Replay a plan with real cudaMalloc calls: a model with a plan's flags, or an event file of `memplan plan --events`
+    #[arg(long, value_name = "MODEL|FILE.json", conflicts_with_all = ["model", "for_model"], help_heading = "Calibration")]
+    pub replay: Option<String>,
+    /// Whose calls cuDNN's workspaces are measured for, with a plan's flags [default: the built-in models of images]
+    #[arg(long = "for", value_name = "MODEL", conflicts_with = "model", help_heading = "Calibration")]
+    pub for_model: Option<String>,
+    /// The Python that has PyTorch
+    #[arg(long, value_name = "PROGRAM", default_value = "python3", help_heading = "Calibration")]
+    pub python: String,
+    /// Ask PyTorch nothing
+    #[arg(long, conflicts_with_all = ["python", "for_model"], help_heading = "Calibration")]
+    pub no_pytorch: bool,
+    /// How often each kernel is timed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000), default_value_t = 20, help_heading = "Calibration")]
+    pub repetitions: u32,
+    /// Write the profile to this file [default: the user's folder of profiles, where every plan finds it]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "replay", help_heading = "Calibration")]
+    pub output: Option<PathBuf>,
+    /// Hold memory in stages for the process that measures it
+    #[arg(long, hide = true)]
+    pub hold: bool,
 }
 
 /// `memplan inspect`.
@@ -453,6 +508,7 @@ impl RunArguments {
             page_tokens: self.page_tokens,
             cache_dtype: self.cache_dtype,
             gpu: self.gpu.clone(),
+            profile: self.profile.clone(),
             capacity: self.capacity,
             allocator: self.allocator.clone(),
             hold_outputs: self.hold_outputs.then_some(true),

@@ -6,14 +6,14 @@ use planner::plan::compare;
 use planner::read::gpus::{Gpu, GpuCatalogue};
 use planner::read::model;
 use planner::read::run_file::{self, Wishes};
-use planner::read::wanted::{DEFAULT_GPU, Wanted};
+use planner::read::wanted::{DEFAULT_GPU, Source};
 use planner::report::{Planned, events, json, text};
 use planner::run::Run;
 
 use crate::arguments::{Format, PlanArguments, RunArguments};
 use crate::failure::Failure;
 use crate::output::{self, ALARM, CARE, GOOD};
-use crate::{DOES_NOT_FIT, FITS};
+use crate::{DOES_NOT_FIT, FITS, profiles};
 
 /// Plans, reports, and gives the verdict's exit code.
 pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
@@ -36,14 +36,37 @@ pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
 
 /// The model, the run and the GPU that the flags and the run file ask for.
 pub fn asked(arguments: &RunArguments) -> Result<(model::Model, Run, Gpu), Failure> {
-    let Wanted { model, run, gpu } = wishes(arguments)?.open()?;
-    Ok((model, run, gpu))
+    let wishes = wishes(arguments)?;
+    let gpu = gpu(&wishes)?;
+    let (_, model) = wishes.model()?;
+    Ok((model, wishes.run(), gpu))
+}
+
+/// The run of another model than the flags name, or of theirs, on this GPU unless they name one.
+pub fn asked_of(
+    arguments: &RunArguments,
+    model: Option<&str>,
+    gpu_here: &str,
+) -> Result<(Source, model::Model, Run, Gpu), Failure> {
+    let mut wishes = wishes(arguments)?;
+    wishes.model = model.map(str::to_owned).or(wishes.model);
+    wishes.gpu = wishes.gpu.or(Some(gpu_here.to_owned()).filter(|_| wishes.profile.is_none()));
+    let gpu = gpu(&wishes)?;
+    let (source, model) = wishes.model()?;
+    Ok((source, model, wishes.run(), gpu))
 }
 
 /// The GPUs of a list with commas, in its order and each once, or all, those with the least memory first.
 pub fn gpus(wishes: &Wishes) -> Result<Vec<Gpu>, Failure> {
-    let catalogue = GpuCatalogue::load(wishes.specs.as_deref())?;
-    let names = wishes.gpu.as_deref().unwrap_or(DEFAULT_GPU);
+    let (catalogue, profiled) = profiles::catalogue(wishes)?;
+    let names = wishes.gpu.as_deref().or(profiled.as_deref()).unwrap_or(DEFAULT_GPU);
+    let chosen = listed(&catalogue, names)?;
+    let keys: Vec<&str> = chosen.iter().map(|gpu| gpu.key.as_str()).collect();
+    profiles::check(&catalogue, profiled.as_deref(), &keys)?;
+    Ok(chosen)
+}
+
+fn listed(catalogue: &GpuCatalogue, names: &str) -> Result<Vec<Gpu>, Failure> {
     if names.trim().eq_ignore_ascii_case("all") {
         let mut all: Vec<Gpu> = catalogue.iter().cloned().collect();
         all.sort_by_key(|gpu| gpu.memory.total);
@@ -78,6 +101,15 @@ pub fn wishes(arguments: &RunArguments) -> Result<Wishes, Failure> {
         None => Wishes::default(),
     };
     Ok(flags.or(file).complete()?)
+}
+
+/// The GPU that is wished for, with what was measured on it.
+pub fn gpu(wishes: &Wishes) -> Result<Gpu, Failure> {
+    let (catalogue, profiled) = profiles::catalogue(wishes)?;
+    let name = wishes.gpu.as_deref().or(profiled.as_deref()).unwrap_or(DEFAULT_GPU);
+    let gpu = catalogue.find(name)?;
+    profiles::check(&catalogue, profiled.as_deref(), &[&gpu.key])?;
+    Ok(gpu.clone())
 }
 
 /// The verdict, warnings and notes in colour.

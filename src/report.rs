@@ -16,7 +16,7 @@ use resvg::{tiny_skia, usvg};
 use crate::arguments::ReportArguments;
 use crate::failure::Failure;
 use crate::output::{self, write_whole};
-use crate::plan::{coloured, wishes};
+use crate::plan::{coloured, gpu, wishes};
 use crate::snapshot::other;
 use crate::{DOES_NOT_FIT, FITS};
 
@@ -64,7 +64,9 @@ pub fn run(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
 }
 
 fn made(wishes: Wishes) -> Result<Made, Failure> {
-    let wanted = wishes.open()?;
+    let gpu = gpu(&wishes)?;
+    let (_, model) = wishes.model()?;
+    let wanted = Wanted { model, run: wishes.run(), gpu };
     let plan = plan(&wanted.model, &wanted.run, &wanted.gpu)?;
     Ok(Made { wanted, wishes, plan })
 }

@@ -25,3 +25,4 @@ pub mod schedule;
 pub mod snapshot;
 pub mod sweep;
 pub mod threads;
+pub mod time;

@@ -21,6 +21,7 @@ use crate::graph::{AUTOCAST, CacheLayout, Graph, GraphError, Loop, Lora, Paramet
 use crate::lower::context::Settings;
 use crate::lower::device::Device;
 use crate::lower::kernels::cub::Architecture;
+use crate::lower::measured::CudnnCalls;
 use crate::lower::timeline::Timeline;
 use crate::lower::{LowerError, lower, lower_with_timeline};
 use crate::read::gpus::Gpu;
@@ -30,7 +31,8 @@ use crate::read::quantization::{Quantization, QuantizationError};
 use crate::read::spec::SpecError;
 use crate::read::specs;
 use crate::run::{Attention, Mode, Precision, Run, RunError, ZeroGrad};
-use crate::schedule::{Live, Stream, live_after};
+use crate::schedule::{Category, Live, Stream, live_after};
+use crate::time::{Cost, Link, Speeds};
 
 /// More than any machine has, and less than what sums in 64 bits could not hold.
 pub(crate) const UNLIMITED: Bytes = Bytes(1 << 60);
@@ -93,6 +95,32 @@ pub struct Plan {
     pub without_grad: Option<(Bytes, Bytes)>,
     /// What lies outside the allocator; None where the capacity was given.
     pub outside: Option<OutsideAllocator>,
+    /// What a step computes, and how long that takes.
+    pub step: Step,
+    /// The calls of cuDNN, whose workspaces only it knows.
+    pub cudnn: CudnnCalls,
+}
+
+/// What a step of a run costs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// Operations, second runs counted in, and their time on the GPU.
+    pub cost: Cost,
+    /// Whether something is known of the GPU's speeds; without it there is no time.
+    pub timed: bool,
+    /// Whether these were measured: the time is an estimate then, and else the least that the work can take.
+    pub measured: bool,
+    /// Seconds of copies to and from the host, of a run that keeps its parameters there: at least its shard in and its
+    /// gradients out, once. None without such a run, or where nothing is known of the link.
+    pub copies: Option<f64>,
+}
+
+impl Step {
+    /// Its time, where something is known of the GPU's speeds: an estimate where they were measured, else the least that the
+    /// work can take. Communication and the host are not part of it.
+    pub fn seconds(&self) -> Option<f64> {
+        self.timed.then(|| self.cost.seconds())
+    }
 }
 
 /// Why there is no plan.
@@ -163,7 +191,15 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
     let prepared = prepare(model, run, gpu, emulation)?;
     let without = Settings { training: false, ..prepared.settings.clone() };
     let Prepared { graph, settings, options, precision, optimizer, agreement, capacity, outside } = prepared;
-    let stream = lower(&graph, &device(gpu), settings).map_err(|error| named(error, &graph))?;
+    let (stream, timeline) =
+        lower_with_timeline(&graph, &device(gpu), settings, Speeds::of(gpu)).map_err(|error| named(error, &graph))?;
+    let measured = gpu.has_measured_speeds();
+    let step = Step {
+        cost: timeline.whole().shared(run.steps),
+        timed: timeline.speeds.is_some(),
+        measured,
+        copies: copies(&stream, gpu),
+    };
     let outcome = simulate(&stream, &options, Some(capacity));
     let without_grad = match run.mode {
         Mode::EvalWithGrad => lower(&graph, &device(gpu), without).ok().map(|stream| {
@@ -192,6 +228,8 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         capacity,
         without_grad,
         outside,
+        step,
+        cudnn: timeline.cudnn,
     })
 }
 
@@ -201,7 +239,8 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
 /// As `plan`.
 pub fn timeline(model: &Model, run: &Run, gpu: &Gpu) -> Result<Timeline, PlanError> {
     let Prepared { graph, settings, .. } = prepare(model, run, gpu, Emulation::default())?;
-    let lowered = lower_with_timeline(&graph, &device(gpu), settings).map_err(|error| named(error, &graph))?;
+    let lowered =
+        lower_with_timeline(&graph, &device(gpu), settings, Speeds::of(gpu)).map_err(|error| named(error, &graph))?;
     Ok(lowered.1)
 }
 
@@ -254,6 +293,7 @@ pub(crate) fn prepare(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation)
         weights: precision.dtype(),
         autocast: precision.autocast(),
         cub: emulation.cub,
+        profile: gpu.profile.clone().filter(|_| emulation == Emulation::default()),
         parallel: run.parallel.clone(),
         attention_kernel: run.sdpa.filter(|_| run.attention == Attention::Sdpa),
         optimizer: optimizer.clone(),
@@ -267,7 +307,7 @@ fn free(run: &Run, gpu: &Gpu) -> Result<(Bytes, Option<OutsideAllocator>), SpecE
     if let Some(capacity) = run.capacity {
         return Ok((capacity, None));
     }
-    let outside = outside()?;
+    let outside = outside(gpu)?;
     Ok((Bytes(gpu.memory.total.0.saturating_sub(outside.most.0)), Some(outside)))
 }
 
@@ -379,6 +419,15 @@ fn precision(model: &Model, run: &Run, stored: Option<&Quantization>) -> Result<
     }
 }
 
+/// What FSDP's offload copies in a step (torch/distributed/fsdp/_fully_shard/_fsdp_param.py, `all_gather_inputs`;
+/// _fsdp_collectives.py, `foreach_reduce`).
+fn copies(stream: &Stream, gpu: &Gpu) -> Option<f64> {
+    let held =
+        |wanted: Category| stream.host.iter().find(|(category, _)| *category == wanted).map(|(_, bytes)| bytes.0);
+    let parameters = held(Category::Parameters)?;
+    Some(Link::of(gpu)?.seconds(parameters, held(Category::Gradients).unwrap_or(0)))
+}
+
 /// What kernels ask of the GPU.
 pub fn device(gpu: &Gpu) -> Device {
     let capability = &gpu.compute_capability;
@@ -390,7 +439,23 @@ pub fn device(gpu: &Gpu) -> Device {
     }
 }
 
-fn outside() -> Result<OutsideAllocator, SpecError> {
+/// What the profile measured of a process of PyTorch's, else the bound of the specs, no less than what was measured without
+/// PyTorch.
+fn outside(gpu: &Gpu) -> Result<OutsideAllocator, SpecError> {
+    let profile = gpu.profile.as_ref();
+    if let Some((profile, bytes)) = profile.and_then(|profile| Some((profile, profile.outside()?))) {
+        let source = format!(
+            "measured on {} by {}: the profile {}",
+            profile.measured.date, profile.measured.command, profile.name
+        );
+        return Ok(OutsideAllocator { least: bytes, most: bytes, source });
+    }
+    let bound = bound_outside()?;
+    let measured = profile.and_then(|profile| Some(profile.memory.as_ref()?.blas)).unwrap_or_default();
+    Ok(OutsideAllocator { least: bound.least.max(measured), most: bound.most.max(measured), ..bound })
+}
+
+fn bound_outside() -> Result<OutsideAllocator, SpecError> {
     let file = "context.yaml";
     let error = |message: &str| SpecError::new(&format!("specs/{file}").into(), Default::default(), message);
     let text = specs::embedded(file).ok_or_else(|| error("the spec is missing"))?;

@@ -6,6 +6,7 @@
 
 mod browser;
 mod caches;
+mod calibrate;
 mod checkpoint;
 mod choices;
 mod configs;

@@ -2,12 +2,14 @@
 
 pub mod checkpoint;
 pub mod config;
+pub mod events;
 pub mod gpus;
 pub mod header;
 pub mod inspect;
 pub mod model;
 pub(crate) mod nearest;
 pub mod optimizers;
+pub mod profiles;
 pub mod quantization;
 pub mod quote;
 pub mod run_file;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::gpus::{Gpu, GpuCatalogue, GpuError};
 use super::model::{self, Model, ModelError};
+use super::profiles::{Profile, ProfileError};
 use super::run_file::Wishes;
 use super::spec::Shelf;
 use crate::graph::{Checkpointing, Region};
@@ -42,6 +43,17 @@ pub enum WantedError {
     /// The run does not go with the model.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The profile cannot be used.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// The profile is of a GPU that is not known.
+    #[error("{}: measured on {measured}, which no GPU of the catalogue is called", path.display())]
+    Measured {
+        /// The profile.
+        path: PathBuf,
+        /// What it was measured on.
+        measured: String,
+    },
     /// No folder of specs.
     #[error("{}: no such folder of specs", folder.display())]
     Specs {
@@ -127,13 +139,38 @@ impl Wishes {
         Ok((source, model))
     }
 
-    /// All that a plan is made of.
+    /// The GPUs with what was measured on them, in shipped profiles and in those of a folder, and the key of the one whose
+    /// profile the run names.
     ///
     /// # Errors
-    /// As `model`; a GPU that is not known.
+    /// A profile that cannot be used.
+    pub fn catalogue(&self, profiles: Option<&Path>) -> Result<(GpuCatalogue, Option<String>), WantedError> {
+        let mut catalogue = GpuCatalogue::load(self.specs.as_deref())?;
+        if let Some(folder) = profiles {
+            catalogue.add_profiles(folder)?;
+        }
+        let Some(path) = &self.profile else { return Ok((catalogue, None)) };
+        let profile = Profile::read(path)?;
+        let measured = profile.measured.gpu.clone();
+        match catalogue.measured(profile) {
+            Some(key) => Ok((catalogue, Some(key))),
+            None => Err(WantedError::Measured { path: path.clone(), measured }),
+        }
+    }
+
+    /// All that a plan is made of. What was measured is taken from shipped profiles and from the one that the run names, and so
+    /// is the same on every machine.
+    ///
+    /// # Errors
+    /// As `model`; a GPU that is not known, or a profile of another one.
     pub fn open(&self) -> Result<Wanted, WantedError> {
-        let catalogue = GpuCatalogue::load(self.specs.as_deref())?;
-        let gpu = catalogue.find(self.gpu.as_deref().unwrap_or(DEFAULT_GPU))?.clone();
+        let (catalogue, profiled) = self.catalogue(None)?;
+        let name = self.gpu.as_deref().or(profiled.as_deref()).unwrap_or(DEFAULT_GPU);
+        let gpu = catalogue.find(name)?.clone();
+        if let Some(measured) = profiled.filter(|key| *key != gpu.key) {
+            let profile = self.profile.as_deref().map_or_else(String::new, |path| path.display().to_string());
+            return Err(ProfileError::OtherGpu { profile, measured, planned: gpu.key }.into());
+        }
         let (_, model) = self.model()?;
         Ok(Wanted { model, run: self.run(), gpu })
     }
@@ -146,7 +183,7 @@ impl Wishes {
         {
             *model = path.display().to_string();
         }
-        for path in [&mut self.specs, &mut self.weights].into_iter().flatten() {
+        for path in [&mut self.specs, &mut self.weights, &mut self.profile].into_iter().flatten() {
             if let Some(shorter) = within(path) {
                 *path = shorter;
             }

@@ -32,6 +32,7 @@ pub struct Report {
     pub outside_allocator: Option<OutsideReport>,
     /// What the run keeps in the host's memory, at most.
     pub host: Bytes,
+    pub step: StepReport,
     pub parameters: ParametersReport,
     pub phases: Vec<PhaseReport>,
     /// By category; with `allocator_slack` they add up to `peak_allocated`.
@@ -166,6 +167,21 @@ pub struct OutsideReport {
     pub source: String,
 }
 
+/// What a step costs.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepReport {
+    /// Operations, second runs counted in.
+    pub flops: u64,
+    /// On the GPU, without communication and the host.
+    pub seconds: Option<f64>,
+    /// Of copies to and from the host, of a run that keeps its parameters there.
+    pub copy_seconds: Option<f64>,
+    /// Whether the speeds were measured; else the time is the least that the work can take.
+    pub measured: bool,
+    /// The profile of the GPU, if it has one.
+    pub profile: Option<String>,
+}
+
 /// Parameters; what is shared counts once.
 #[derive(Clone, Debug, Serialize)]
 #[expect(missing_docs, reason = "as in the report")]
@@ -228,6 +244,13 @@ pub fn report(planned: &Planned<'_>) -> Report {
             most: outside.most,
             source: outside.source,
         }),
+        step: StepReport {
+            flops: plan.step.cost.flops,
+            seconds: plan.step.seconds(),
+            copy_seconds: plan.step.copies,
+            measured: plan.step.measured,
+            profile: planned.gpu.profile.as_ref().map(|profile| profile.name.clone()),
+        },
         parameters: ParametersReport {
             count: totals.count,
             trainable: totals.trainable,

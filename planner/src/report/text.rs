@@ -81,6 +81,7 @@ fn subject(planned: &Planned<'_>) -> String {
     }
     let memory = gpu.memory.total;
     let _ = writeln!(text, "gpu    {}: {} bytes ({memory}), source: {}", gpu.name, memory.0, gpu.memory.source);
+    text.push_str(&step(planned));
     text
 }
 
@@ -126,6 +127,26 @@ pub(super) fn words(planned: &Planned<'_>) -> Vec<String> {
     words.extend(planned.quantization().map(|stored| format!("{} weights as stored", stored.word())));
     words.extend(run.hold_outputs.then(|| "outputs held".to_owned()));
     words
+}
+
+/// How long a step takes.
+fn step(planned: &Planned<'_>) -> String {
+    let (gpu, step) = (planned.gpu, planned.plan.step);
+    let Some(seconds) = step.seconds() else { return String::new() };
+    let time = super::seconds(seconds);
+    let fitted = gpu.profile.as_ref().and_then(|profile| Some((profile, profile.speeds.as_ref()?)));
+    let copies = step.copies.map(|copies| format!("; copies to and from the host {} more", super::seconds(copies)));
+    let copies = copies.unwrap_or_default();
+    match fitted {
+        Some((profile, fitted)) => {
+            let error = 100.0 * fitted.error.median;
+            format!(
+                "step   about {time} on the GPU, by the profile {} (half of its kernels within {error:.0} %){copies}\n",
+                profile.name
+            )
+        }
+        None => format!("step   at least {time} on the GPU: by its datasheet, not measured{copies}\n"),
+    }
 }
 
 /// The cache that was chosen.

@@ -99,6 +99,7 @@ capacity: 1.5GiB
 allocator: expandable_segments:True
 hold-outputs: true
 specs: my-specs
+profile: my-profile.yaml
 ";
         let (wishes, written) = again(all);
         assert_eq!(wishes, written);
