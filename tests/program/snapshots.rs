@@ -156,7 +156,7 @@ fn what_is_not_growth_is_told_apart() {
     repository.keep("refused", &GPT2);
     repository.edit("memplan/refused.yaml", "  seq: 256", "  seq: 5000");
     repository.keep("typing", &GPT2);
-    repository.edit("memplan/typing.yaml", "  batch: 2", "  bacth: 2");
+    repository.edit("memplan/typing.yaml", "  batch: 2\n", "  batch: many\n");
     repository.0.write("memplan/notes.yaml", "not: a snapshot\n");
     let text = repository.report(&["check"]).replace(env!("CARGO_PKG_VERSION"), "VERSION");
     assert_snapshot("check_told_apart", &text);
