@@ -1,5 +1,8 @@
 //! The command line: what can be written, and what each word means.
 
+mod report;
+mod shell;
+mod snapshot;
 mod sweep;
 
 use std::path::PathBuf;
@@ -18,6 +21,9 @@ use planner::run::{
     SavedOperators, ZeroGrad,
 };
 
+pub use report::ReportArguments;
+pub use shell::{CompletionsArguments, ManArguments, completions, man};
+pub use snapshot::{CheckArguments, CheckForm, DiffArguments, SnapshotArguments};
 pub use sweep::{Rows, SweepArguments};
 
 use crate::failure::Failure;
@@ -32,6 +38,9 @@ memplan predicts the GPU memory of a PyTorch run to the byte, before anything ru
   memplan plan path/to/model --batch 8 --seq 1024           a Hugging Face folder
   memplan checkpoint gpt2 --batch 8 --budget 6GiB           which modules to checkpoint
   memplan fit gpt2 --seq 1024 --gpu all                     where does it fit, and up to which batch?
+  memplan report gpt2 -o plan.html                          the plan as a page to look at
+  memplan snapshot gpt2 -o memplan/gpt2.yaml                keep it: `memplan check` fails when it grows
+  memplan diff gpt2 distilgpt2                              what differs, and why
   memplan inspect path/to/model                             its parameters and bytes
   memplan pack buffers.csv --minimize                       offsets for buffers in one arena
   memplan calibrate                                         measures this machine's GPU
@@ -165,6 +174,14 @@ pub enum Command {
     Fit(Box<FitArguments>),
     /// Plan every combination of sizes and choices.
     Sweep(Box<SweepArguments>),
+    /// Keep a plan as a small text, for `memplan check`.
+    Snapshot(Box<SnapshotArguments>),
+    /// Plan kept runs again, and fail where a peak grew.
+    Check(CheckArguments),
+    /// Say what differs between two models, runs or snapshots, and why.
+    Diff(Box<DiffArguments>),
+    /// Draw a plan: a page to look at, a picture, a trace.
+    Report(Box<ReportArguments>),
     /// List a checkpoint's parameters and bytes, by type and by module.
     Inspect(InspectArguments),
     /// Give a model's buffers, or any with lifetimes, fixed offsets in one arena, or check offsets.
@@ -176,6 +193,10 @@ pub enum Command {
     /// List the models that are built in.
     #[command(after_help = MODELS_EXAMPLES)]
     Models(ListArguments),
+    /// Print what makes a shell complete memplan's commands.
+    Completions(CompletionsArguments),
+    /// Print the manual's page, or write all of them.
+    Man(ManArguments),
 }
 
 /// How the result is written.

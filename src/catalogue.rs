@@ -8,8 +8,8 @@ use planner::report::catalogue;
 
 use crate::arguments::{Format, ListArguments};
 use crate::failure::Failure;
-use crate::plan::check_folder;
 use crate::{FITS, output};
+use planner::read::wanted::check_folder;
 
 /// Lists the GPUs.
 pub fn gpus(arguments: &ListArguments) -> Result<ExitCode, Failure> {

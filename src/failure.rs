@@ -11,6 +11,7 @@ use planner::read::events::EventsError;
 use planner::read::gpus::GpuError;
 use planner::read::model::ModelError;
 use planner::read::profiles::ProfileError;
+use planner::read::wanted::WantedError;
 use planner::run::RunError;
 
 use crate::{BAD, NO_GPU, output};
@@ -80,6 +81,24 @@ impl From<PlanError> for Failure {
             _ => None,
         };
         Failure::new(error, hint)
+    }
+}
+
+impl From<WantedError> for Failure {
+    fn from(error: WantedError) -> Failure {
+        let hint = "give a model folder or a built-in name: `memplan plan gpt2`; `memplan models` lists them";
+        match error {
+            WantedError::NoModel => Failure::new(error, Some(hint.to_owned())),
+            WantedError::Model(error) => error.into(),
+            WantedError::Gpu(error) => error.into(),
+            WantedError::Run(error) => PlanError::from(error).into(),
+            WantedError::Profile(error) => error.into(),
+            error @ WantedError::Measured { .. } => {
+                let hint = "an entry in a file of gpus/ in a folder of your own specs (--specs DIR) adds it";
+                Failure::new(error, Some(hint.to_owned()))
+            }
+            error => Failure::new(error, None),
+        }
     }
 }
 

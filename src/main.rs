@@ -1,8 +1,8 @@
 //! `memplan`: predicts the GPU memory of a PyTorch run, before anything runs.
 //!
 //! ```text
-//! arguments ──> plan | checkpoint | fit | sweep | inspect | pack | calibrate | catalogue ──> output
-//!                     └─ failure: one line on stderr, a hint, an exit code
+//! arguments ──> plan | checkpoint | fit | sweep | snapshot | report | inspect | pack | calibrate | catalogue ──> output
+//!                                            └─ failure: one line on stderr, a hint, an exit code
 //! ```
 
 mod arguments;
@@ -16,6 +16,8 @@ mod output;
 mod pack;
 mod plan;
 mod profiles;
+mod report;
+mod snapshot;
 mod sweep;
 
 use std::process::ExitCode;
@@ -24,7 +26,7 @@ use arguments::Command;
 
 /// The run fits; buffers do, or are packed rightly.
 const FITS: u8 = 0;
-/// The run does not fit; buffers do not, or are packed wrongly.
+/// The run does not fit; buffers do not, or are packed wrongly; a kept plan grew.
 const DOES_NOT_FIT: u8 = 1;
 /// Bad usage, or bad input.
 const BAD: u8 = 2;
@@ -37,11 +39,17 @@ fn main() -> ExitCode {
         Command::Checkpoint(arguments) => checkpoint::run(*arguments),
         Command::Fit(arguments) => fit::run(&arguments),
         Command::Sweep(arguments) => sweep::run(*arguments),
+        Command::Snapshot(arguments) => snapshot::keep(&arguments),
+        Command::Check(arguments) => snapshot::check(&arguments),
+        Command::Diff(arguments) => snapshot::diff(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Pack(arguments) => pack::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(*arguments),
         Command::Gpus(arguments) => catalogue::gpus(&arguments),
         Command::Models(arguments) => catalogue::models(&arguments),
+        Command::Completions(arguments) => arguments::completions(&arguments),
+        Command::Man(arguments) => arguments::man(&arguments),
     });
     done.unwrap_or_else(|failure| failure.report())
 }

@@ -1,23 +1,19 @@
 //! `memplan plan`: wishes become a run, the run a plan, the plan a report.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use planner::graph::{Checkpointing, Region};
-use planner::plan::{PlanError, compare};
+use planner::plan::compare;
 use planner::read::gpus::{Gpu, GpuCatalogue};
+use planner::read::model;
 use planner::read::run_file::{self, Wishes};
-use planner::read::{model, spec::Shelf};
+use planner::read::wanted::{DEFAULT_GPU, Source};
 use planner::report::{Planned, events, json, text};
-use planner::run::{Run, UnknownOperator};
+use planner::run::Run;
 
 use crate::arguments::{Format, PlanArguments, RunArguments};
 use crate::failure::Failure;
 use crate::output::{self, ALARM, CARE, GOOD};
 use crate::{DOES_NOT_FIT, FITS, profiles};
-
-/// The GPU where none is named.
-const DEFAULT_GPU: &str = "h200";
 
 /// Plans, reports, and gives the verdict's exit code.
 pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
@@ -42,7 +38,7 @@ pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
 pub fn asked(arguments: &RunArguments) -> Result<(model::Model, Run, Gpu), Failure> {
     let wishes = wishes(arguments)?;
     let gpu = gpu(&wishes)?;
-    let (_, model) = opened(&wishes)?;
+    let (_, model) = wishes.model()?;
     Ok((model, wishes.run(), gpu))
 }
 
@@ -56,39 +52,8 @@ pub fn asked_of(
     wishes.model = model.map(str::to_owned).or(wishes.model);
     wishes.gpu = wishes.gpu.or(Some(gpu_here.to_owned()).filter(|_| wishes.profile.is_none()));
     let gpu = gpu(&wishes)?;
-    let (source, model) = opened(&wishes)?;
+    let (source, model) = wishes.model()?;
     Ok((source, model, wishes.run(), gpu))
-}
-
-/// The model that is wished for, with where it comes from.
-pub fn opened(wishes: &Wishes) -> Result<(Source, model::Model), Failure> {
-    let source = Source::of(wishes)?;
-    let model = source.open()?;
-    wishes.check_inputs(model.takes_images()).map_err(PlanError::from)?;
-    Ok((source, model))
-}
-
-/// Where a model comes from; unlike the model, threads can share it.
-pub struct Source {
-    name: String,
-    architecture: Option<String>,
-    weights: Option<PathBuf>,
-    shelf: Shelf,
-}
-
-impl Source {
-    /// The model that is wished for.
-    fn of(wishes: &Wishes) -> Result<Source, Failure> {
-        let name = wishes.model.clone().ok_or_else(no_model)?;
-        let shelf = Shelf { folder: wishes.specs.clone() };
-        Ok(Source { name, architecture: wishes.architecture.clone(), weights: wishes.weights.clone(), shelf })
-    }
-
-    /// Reads it.
-    pub fn open(&self) -> Result<model::Model, model::ModelError> {
-        let model = model::open(&self.name, self.architecture.as_deref(), &self.shelf)?;
-        if let Some(path) = &self.weights { model.with_weights(path) } else { Ok(model) }
-    }
 }
 
 /// The GPUs of a list with commas, in its order and each once, or all, those with the least memory first.
@@ -128,20 +93,6 @@ fn compared(model: &model::Model, run: &Run, gpu: &Gpu, format: Format) -> Resul
     Ok(ExitCode::from(if fits { FITS } else { DOES_NOT_FIT }))
 }
 
-/// The modules that a file lists, a line each or with commas between: `--checkpoint @FILE`.
-fn checkpoint_file(wishes: &mut Wishes) -> Result<(), Failure> {
-    let Some(Checkpointing::Modules(regions)) = &wishes.checkpoint else { return Ok(()) };
-    let [Region { path, save: None }] = &regions[..] else { return Ok(()) };
-    let Some(path) = path.strip_prefix('@') else { return Ok(()) };
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::new(format!("{path}: {error}"), None))?;
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    let listed = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|region| !region.is_empty());
-    let regions = listed.map(str::parse).collect::<Result<_, _>>();
-    let regions = regions.map_err(|error: UnknownOperator| Failure::new(format!("{path}: {error}"), None))?;
-    wishes.checkpoint = Some(Checkpointing::Modules(regions));
-    Ok(())
-}
-
 /// What the flags and the run file wish for.
 pub fn wishes(arguments: &RunArguments) -> Result<Wishes, Failure> {
     let flags = arguments.wishes();
@@ -149,33 +100,16 @@ pub fn wishes(arguments: &RunArguments) -> Result<Wishes, Failure> {
         Some(path) => run_file::read(path).map_err(|error| Failure::new(error, None))?,
         None => Wishes::default(),
     };
-    let mut wishes = flags.or(file);
-    checkpoint_file(&mut wishes)?;
-    check_folder(wishes.specs.as_deref())?;
-    Ok(wishes)
+    Ok(flags.or(file).complete()?)
 }
 
-/// A user's folder of specs that is not there is a mistake, not an empty one.
-pub fn check_folder(specs: Option<&Path>) -> Result<(), Failure> {
-    match specs {
-        Some(folder) if !folder.is_dir() => {
-            Err(Failure::new(format!("{}: no such folder of specs", folder.display()), None))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn gpu(wishes: &Wishes) -> Result<Gpu, Failure> {
+/// The GPU that is wished for, with what was measured on it.
+pub fn gpu(wishes: &Wishes) -> Result<Gpu, Failure> {
     let (catalogue, profiled) = profiles::catalogue(wishes)?;
     let name = wishes.gpu.as_deref().or(profiled.as_deref()).unwrap_or(DEFAULT_GPU);
     let gpu = catalogue.find(name)?;
     profiles::check(&catalogue, profiled.as_deref(), &[&gpu.key])?;
     Ok(gpu.clone())
-}
-
-fn no_model() -> Failure {
-    let hint = "give a model folder or a built-in name: `memplan plan gpt2`; `memplan models` lists them";
-    Failure::new("no model to plan", Some(hint.to_owned()))
 }
 
 /// The verdict, warnings and notes in colour.

@@ -23,19 +23,7 @@ pub fn folder() -> Option<PathBuf> {
 
 /// The GPUs, and the key of the one whose profile the run names.
 pub fn catalogue(wishes: &Wishes) -> Result<(GpuCatalogue, Option<String>), Failure> {
-    let mut catalogue = GpuCatalogue::load(wishes.specs.as_deref())?;
-    if let Some(folder) = folder() {
-        catalogue.add_profiles(&folder)?;
-    }
-    let Some(path) = &wishes.profile else { return Ok((catalogue, None)) };
-    let profile = Profile::read(path)?;
-    let measured = profile.measured.gpu.clone();
-    let Some(key) = catalogue.measured(profile) else {
-        let hint = "an entry in a file of gpus/ in a folder of your own specs (--specs DIR) adds it";
-        let line = format!("{}: measured on {measured}, which no GPU of the catalogue is called", path.display());
-        return Err(Failure::new(line, Some(hint.to_owned())));
-    };
-    Ok((catalogue, Some(key)))
+    Ok(wishes.catalogue(folder().as_deref())?)
 }
 
 /// Refuses a profile of a GPU that is not planned for; warns of one that may no longer hold.

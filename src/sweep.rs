@@ -7,7 +7,7 @@ use planner::sweep::sweep;
 
 use crate::arguments::{Rows, SweepArguments};
 use crate::failure::Failure;
-use crate::plan::{gpus, opened, wishes};
+use crate::plan::{gpus, wishes};
 use crate::{DOES_NOT_FIT, FITS, output};
 
 /// The most rows: what they take is held in memory until the last is planned.
@@ -21,7 +21,7 @@ pub fn run(arguments: SweepArguments) -> Result<ExitCode, Failure> {
     wishes.seq = lists.size.first().copied().or(wishes.seq);
     wishes.image = images.first().copied().or(wishes.image);
     let gpus = gpus(&wishes)?;
-    let (source, model) = opened(&wishes)?;
+    let (source, model) = wishes.model()?;
     if model.takes_images() {
         lists.size = images;
     }

@@ -3,6 +3,7 @@
 pub mod compare;
 mod figures;
 pub mod footprint;
+mod siblings;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -10,6 +11,8 @@ use std::rc::Rc;
 use serde::Deserialize;
 
 pub use figures::{CacheBytes, Failure, ParameterTotals};
+pub use siblings::Siblings;
+pub(crate) use siblings::{ranges, split};
 
 use crate::allocate::{AllocatorOptions, OptionsError, Outcome, simulate};
 use crate::bytes::Bytes;
@@ -19,6 +22,7 @@ use crate::lower::context::Settings;
 use crate::lower::device::Device;
 use crate::lower::kernels::cub::Architecture;
 use crate::lower::measured::CudnnCalls;
+use crate::lower::timeline::Timeline;
 use crate::lower::{LowerError, lower, lower_with_timeline};
 use crate::read::gpus::Gpu;
 use crate::read::model::{Agreement, Model, ModelError, agree, loading};
@@ -75,6 +79,8 @@ pub struct Plan {
     pub graph: Rc<Graph>,
     /// Its event stream.
     pub stream: Stream,
+    /// The allocator's options.
+    pub options: AllocatorOptions,
     /// What the allocator makes of it.
     pub outcome: Outcome,
     /// What it would make of it without a limit; only where the run does not fit.
@@ -214,6 +220,7 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         optimizer,
         graph,
         stream,
+        options,
         outcome,
         unlimited,
         at_peak,
@@ -224,6 +231,17 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         step,
         cudnn: timeline.cudnn,
     })
+}
+
+/// Where in the stream of a run the calls of modules and the nodes of autograd lie.
+///
+/// # Errors
+/// As `plan`.
+pub fn timeline(model: &Model, run: &Run, gpu: &Gpu) -> Result<Timeline, PlanError> {
+    let Prepared { graph, settings, .. } = prepare(model, run, gpu, Emulation::default())?;
+    let lowered =
+        lower_with_timeline(&graph, &device(gpu), settings, Speeds::of(gpu)).map_err(|error| named(error, &graph))?;
+    Ok(lowered.1)
 }
 
 /// A run that can be lowered.

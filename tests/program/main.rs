@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod browser;
 mod caches;
 mod calibrate;
 mod checkpoint;
@@ -17,7 +18,10 @@ mod lists;
 mod models;
 mod pack;
 mod plans;
+mod reports;
 mod run_file;
+mod shell;
+mod snapshots;
 mod specs;
 mod support;
 mod sweep;

@@ -55,7 +55,7 @@ pub use block::BlockId;
 pub use options::{AllocatorOptions, OptionsError};
 pub use pool::{PoolKind, StreamId};
 pub use release::Retry;
-pub use simulate::{GivenBack, Outcome, PhaseFigures, simulate};
+pub use simulate::{GivenBack, Outcome, PhaseFigures, observe, simulate};
 pub use snapshot::{BlockState, BlockView, SegmentView};
 pub use stats::Stats;
 pub use streams::Events;

@@ -49,6 +49,17 @@ pub struct Outcome {
 
 /// Runs a stream through an allocator with these options that may take so many bytes.
 pub fn simulate(stream: &Stream, options: &AllocatorOptions, capacity: Option<Bytes>) -> Outcome {
+    observe(stream, options, capacity, |_, _, _| {})
+}
+
+/// The same, with a look at the allocator after each event that was served: its number, the allocator, and the block of each
+/// allocation.
+pub fn observe(
+    stream: &Stream,
+    options: &AllocatorOptions,
+    capacity: Option<Bytes>,
+    mut look: impl FnMut(usize, &Allocator, &[BlockId]),
+) -> Outcome {
     let mut allocator = Allocator::new(options.clone(), capacity);
     let mut blocks = vec![BlockId::EMPTY; stream.allocations.len()];
     let mut outcome = Outcome {
@@ -97,6 +108,7 @@ pub fn simulate(stream: &Stream, options: &AllocatorOptions, capacity: Option<By
                 allocator.reset_peaks();
             }
         }
+        look(number, &allocator, &blocks);
     }
     outcome.peak_reserved = outcome.peak_reserved.max(allocator.stats().peak_reserved);
     outcome.segments = allocator.snapshot();

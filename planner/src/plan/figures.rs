@@ -68,6 +68,29 @@ impl Plan {
         self.outcome.given_back.iter().map(|given| given.released).sum()
     }
 
+    /// The path of the module that asked for memory; empty for the model itself.
+    pub fn module(&self, allocation: &Allocation) -> &str {
+        self.graph.modules.get(allocation.module.index()).map_or("", |module| &module.path)
+    }
+
+    /// The parameter that memory belongs to.
+    pub fn parameter(&self, allocation: &Allocation) -> Option<&str> {
+        Some(&self.graph.parameters.get(allocation.parameter? as usize)?.name)
+    }
+
+    /// Whose memory it is: the parameter's, or else the module's.
+    pub fn owner(&self, allocation: &Allocation) -> &str {
+        self.parameter(allocation).unwrap_or_else(|| self.module(allocation))
+    }
+
+    /// The module that holds memory, and what it is there: the name of a parameter that it has, or an operator.
+    pub fn place<'a>(&'a self, allocation: &'a Allocation) -> (&'a str, &'a str) {
+        match self.parameter(allocation) {
+            Some(parameter) => parameter.rsplit_once('.').unwrap_or(("", parameter)),
+            None => (self.module(allocation), allocation.op),
+        }
+    }
+
     /// The phase that an event falls into; None behind the last one.
     pub fn phase_at(&self, event: usize) -> Option<&Phase> {
         let rest = self.stream.events.get(event..)?;

@@ -15,3 +15,4 @@ pub mod quote;
 pub mod run_file;
 pub mod spec;
 pub mod specs;
+pub mod wanted;

@@ -38,6 +38,8 @@ pub struct Optimizer {
     pub name: String,
     /// What it was read from.
     pub source: String,
+    /// A digest (CRC-32) of its file's text.
+    pub digest: u32,
     /// What a user should know who steps it over FSDP2's shards.
     pub when_sharded: Option<String>,
     /// What its code finds in `group`.
@@ -224,6 +226,7 @@ fn ready(
     Ok(Optimizer {
         name: name.to_owned(),
         source: parsed.source.clone(),
+        digest: crc32fast::hash(text.as_bytes()),
         when_sharded: parsed.when_sharded.clone(),
         settings,
         init,

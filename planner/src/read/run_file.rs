@@ -7,6 +7,7 @@
 //! ```
 
 mod parallel;
+mod write;
 
 use std::fmt::{self, Display};
 use std::fs;
@@ -15,21 +16,21 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::de::{Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::bytes::Bytes;
 use crate::graph::{Checkpointing, Lora, QuantizedType};
 use crate::lower::kernels::attention::Backend;
 use crate::run::{
     Attention, CacheChoice, CacheDtype, CacheKind, Mode, OptimizerChoice, Parallel, Pattern, Precision, Run, RunError,
-    SavedOperators, ZeroGrad, parse_kernel,
+    SavedOperators, ZeroGrad, kernel_word, parse_kernel,
 };
 
 /// The longest run file that is read, in bytes.
 const LARGEST_RUN_FILE: u64 = 1 << 20;
 
 /// What is wished for; what is not said is None.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case", expecting = "a run, key by key: `batch: 4`")]
 pub struct Wishes {
     /// A folder or a built-in name.
@@ -39,7 +40,7 @@ pub struct Wishes {
     /// Weights in place of the model's own: a safetensors file, an index or a folder.
     pub weights: Option<PathBuf>,
     /// What the loop does.
-    #[serde(deserialize_with = "word")]
+    #[serde(deserialize_with = "word", serialize_with = "write::word")]
     pub mode: Option<Mode>,
     /// Sequences at once.
     pub batch: Option<u64>,
@@ -51,20 +52,20 @@ pub struct Wishes {
     #[serde(alias = "new_tokens")]
     pub new_tokens: Option<u64>,
     /// The weights' type.
-    #[serde(deserialize_with = "word")]
+    #[serde(deserialize_with = "word", serialize_with = "write::word")]
     pub precision: Option<Precision>,
     /// Whether losses are scaled, as amp-fp16 has it.
     #[serde(alias = "grad_scaler")]
     pub grad_scaler: Option<bool>,
     /// The optimizer.
-    #[serde(deserialize_with = "optimizer")]
+    #[serde(deserialize_with = "optimizer", serialize_with = "write::word")]
     pub optimizer: Option<OptimizerChoice>,
     /// The norm to which gradients are clipped.
     pub clip: Option<f64>,
     /// Micro-batches of each optimizer step.
     pub accumulate: Option<u64>,
     /// Which modules' calls are checkpointed: none, full, or a list of paths.
-    #[serde(deserialize_with = "checkpoint")]
+    #[serde(deserialize_with = "checkpoint", serialize_with = "write::checkpoint")]
     pub checkpoint: Option<Checkpointing>,
     /// Whether checkpoints are as `use_reentrant=True` does it.
     pub reentrant: Option<bool>,
@@ -72,31 +73,31 @@ pub struct Wishes {
     #[serde(alias = "use_cache")]
     pub use_cache: Option<bool>,
     /// The operators whose results checkpointed regions save: a list, or a text with commas.
-    #[serde(deserialize_with = "saved_operators", alias = "checkpoint_save")]
+    #[serde(deserialize_with = "saved_operators", serialize_with = "write::word", alias = "checkpoint_save")]
     pub checkpoint_save: Option<SavedOperators>,
     /// When gradients are let go: after-step, before-forward or before-backward.
-    #[serde(deserialize_with = "word", alias = "zero_grad")]
+    #[serde(deserialize_with = "word", serialize_with = "write::word", alias = "zero_grad")]
     pub zero_grad: Option<ZeroGrad>,
     /// How many steps' losses are kept with their graphs.
     #[serde(alias = "keep_losses")]
     pub keep_losses: Option<u64>,
     /// Data parallel with whole parameters: `8`, or `8,gradient_as_bucket_view=true`.
-    #[serde(deserialize_with = "parallel::ddp")]
+    #[serde(deserialize_with = "parallel::ddp", serialize_with = "write::parallel")]
     pub ddp: Option<Parallel>,
     /// Data parallel with sharded parameters.
-    #[serde(deserialize_with = "parallel::fsdp")]
+    #[serde(deserialize_with = "parallel::fsdp", serialize_with = "write::parallel")]
     pub fsdp: Option<Parallel>,
     /// Either, as a mapping: `{ddp: 8}`.
-    #[serde(deserialize_with = "parallel::either")]
+    #[serde(deserialize_with = "parallel::either", serialize_with = "write::either")]
     pub parallel: Option<Parallel>,
     /// The parameters that need gradients.
-    #[serde(deserialize_with = "word")]
+    #[serde(deserialize_with = "word", serialize_with = "write::word")]
     pub trainable: Option<Pattern>,
     /// The adapters: the flag's text, or a mapping with its keys.
-    #[serde(deserialize_with = "adapters")]
+    #[serde(deserialize_with = "adapters", serialize_with = "write::word")]
     pub lora: Option<Lora>,
     /// How linear layers are quantised.
-    #[serde(deserialize_with = "word")]
+    #[serde(deserialize_with = "word", serialize_with = "write::word")]
     pub quantize: Option<QuantizedType>,
     /// Whether the scales of 4-bit weights are quantised as well.
     #[serde(alias = "double_quant")]
@@ -104,13 +105,13 @@ pub struct Wishes {
     /// How often the loop goes round.
     pub steps: Option<u64>,
     /// How the model computes attention.
-    #[serde(deserialize_with = "word")]
+    #[serde(deserialize_with = "word", serialize_with = "write::word")]
     pub attention: Option<Attention>,
     /// The attention kernel.
-    #[serde(deserialize_with = "word")]
+    #[serde(deserialize_with = "word", serialize_with = "write::word")]
     pub sdpa: Option<Kernel>,
     /// How keys and values of past tokens are kept: dynamic, static or paged.
-    #[serde(deserialize_with = "word")]
+    #[serde(deserialize_with = "word", serialize_with = "write::word")]
     pub cache: Option<CacheKind>,
     /// The tokens of a sequence that a static cache or pages hold.
     #[serde(alias = "cache_tokens")]
@@ -119,7 +120,7 @@ pub struct Wishes {
     #[serde(alias = "page_tokens")]
     pub page_tokens: Option<u64>,
     /// The type of what pages hold.
-    #[serde(deserialize_with = "word", alias = "cache_dtype")]
+    #[serde(deserialize_with = "word", serialize_with = "write::word", alias = "cache_dtype")]
     pub cache_dtype: Option<CacheDtype>,
     /// The GPU's name.
     pub gpu: Option<String>,
@@ -140,6 +141,12 @@ pub struct Wishes {
 /// An attention kernel, or `auto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel(pub Option<Backend>);
+
+impl Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(kernel_word(self.0))
+    }
+}
 
 impl FromStr for Kernel {
     type Err = crate::choices::UnknownChoice;
@@ -187,12 +194,17 @@ pub enum RunFileError {
 /// # Errors
 /// A file that cannot be read, is no YAML, has an unknown key or a value that its key cannot have.
 pub fn read(path: &Path) -> Result<Wishes, RunFileError> {
+    parse(path, &text(path)?)
+}
+
+/// The text of a file that is no longer than a run needs.
+pub(crate) fn text(path: &Path) -> Result<String, RunFileError> {
     let unreadable = |source| RunFileError::Io { path: path.to_owned(), source };
     let length = fs::metadata(path).map_err(unreadable)?.len();
     if length > LARGEST_RUN_FILE {
         return Err(RunFileError::TooLarge { path: path.to_owned(), length });
     }
-    parse(path, &fs::read_to_string(path).map_err(unreadable)?)
+    fs::read_to_string(path).map_err(unreadable)
 }
 
 /// Reads the text of a run file; `path` is for errors.
@@ -200,24 +212,35 @@ pub fn read(path: &Path) -> Result<Wishes, RunFileError> {
 /// # Errors
 /// As `read`.
 pub fn parse(path: &Path, text: &str) -> Result<Wishes, RunFileError> {
-    let wishes: Option<Wishes> = serde_yaml::from_str(text).map_err(|error| {
+    let wishes: Option<Wishes> = yaml(path, text)?;
+    let wishes = wishes.unwrap_or_default();
+    wishes.check_ways(path)?;
+    Ok(wishes)
+}
+
+/// YAML of any form; `path` is for errors.
+pub(crate) fn yaml<T: for<'de> Deserialize<'de>>(path: &Path, text: &str) -> Result<T, RunFileError> {
+    serde_yaml::from_str(text).map_err(|error| {
         let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
         let message = error.to_string();
         let message = message.split(" at line ").next().unwrap_or(&message).replace('\n', " ");
         RunFileError::Parse { path: path.to_owned(), line, column, message }
-    })?;
-    let wishes = wishes.unwrap_or_default();
-    if wishes.ways() > 1 {
-        let message = "`ddp`, `fsdp` and `parallel` say the same thing: one of them is enough".to_owned();
-        return Err(RunFileError::Parse { path: path.to_owned(), line: 1, column: 1, message });
-    }
-    Ok(wishes)
+    })
 }
 
 impl Wishes {
     /// How many ways of spreading the run over GPUs are wished for.
     fn ways(&self) -> usize {
         [&self.ddp, &self.fsdp, &self.parallel].into_iter().flatten().count()
+    }
+
+    /// Refuses several ways of spreading the run over GPUs; `path` is for errors.
+    pub(crate) fn check_ways(&self, path: &Path) -> Result<(), RunFileError> {
+        if self.ways() < 2 {
+            return Ok(());
+        }
+        let message = "`ddp`, `fsdp` and `parallel` say the same thing: one of them is enough".to_owned();
+        Err(RunFileError::Parse { path: path.to_owned(), line: 1, column: 1, message })
     }
 
     /// These, and where they say nothing, those.

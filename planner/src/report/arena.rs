@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use super::Planned;
+use super::events::tensor;
 use super::table::{Align, table};
-use super::{Planned, events::tensor, key};
 use crate::bytes::Bytes;
 use crate::schedule::Lifetime;
 
@@ -125,9 +126,9 @@ pub fn json(arena: &Arena<'_>) -> JsonArena {
         let allocation = &planned.plan.stream.allocations[placed.life.id.index()];
         JsonPlace {
             tensor: tensor(planned, allocation),
-            module: planned.module(allocation).to_owned(),
+            module: planned.plan.module(allocation).to_owned(),
             op: allocation.op,
-            category: key(placed.life.category),
+            category: placed.life.category.key(),
             bytes: allocation.bytes,
             offset: placed.offset,
             lower: placed.life.from,

@@ -3,11 +3,11 @@
 use indexmap::{IndexMap, IndexSet};
 use serde::Serialize;
 
-use super::siblings::{ranges, split};
 use super::table::{Align, table};
 use crate::bytes::Bytes;
 use crate::checkpoint::{Answer, Choice, Currency, Form, Measure, Peaks, Wanted};
 use crate::graph::Region;
+use crate::plan::{ranges, split};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::run::Run;

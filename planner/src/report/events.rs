@@ -9,7 +9,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Planned, asked_by, json, key};
+use super::{Planned, json};
 use crate::bytes::Bytes;
 use crate::schedule::{Allocation, Category, Event};
 
@@ -81,18 +81,18 @@ fn asked<'a>(planned: &'a Planned<'a>, allocation: &'a Allocation) -> Asked<'a> 
     Asked {
         alloc: allocation.bytes,
         stream: allocation.stream,
-        by: asked_by(allocation),
+        by: allocation.asked_by(),
         tensor: tensor(planned, allocation),
         op: allocation.op,
-        module: planned.module(allocation),
-        category: key(allocation.category),
+        module: planned.plan.module(allocation),
+        category: allocation.category.key(),
     }
 }
 
 /// A name for what has none in PyTorch: the parameter's, or the module's with what the operator gives.
 pub(super) fn tensor(planned: &Planned<'_>, allocation: &Allocation) -> String {
-    let module = planned.module(allocation);
-    match (planned.parameter(allocation), allocation.category) {
+    let module = planned.plan.module(allocation);
+    match (planned.plan.parameter(allocation), allocation.category) {
         (Some(parameter), Category::Parameters | Category::Buffers) => parameter.to_owned(),
         (Some(parameter), _) => format!("{} of {parameter}", allocation.op),
         (None, _) if module.is_empty() => allocation.op.to_owned(),

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use super::{LARGEST, Planned, key};
+use super::{LARGEST, Planned};
 use crate::bytes::Bytes;
 use crate::graph::QuantizedType;
 use crate::run::{CacheKind, Mode, kernel_word};
@@ -339,7 +339,7 @@ fn out_of_memory(planned: &Planned<'_>) -> Option<OutOfMemoryReport> {
         phase: failure.phase.map(|phase| phase.name.to_string()),
         op: failure.allocation.op,
         node: failure.allocation.node,
-        module: planned.module(failure.allocation).to_owned(),
+        module: planned.plan.module(failure.allocation).to_owned(),
         requested: failure.allocation.bytes,
         allocated: failure.error.allocated,
         reserved: failure.error.reserved,
@@ -377,7 +377,7 @@ pub(super) fn phases(planned: &Planned<'_>) -> Vec<PhaseReport> {
 }
 
 fn categories(planned: &Planned<'_>) -> IndexMap<String, Bytes> {
-    let named = planned.plan.categories_at_peak().into_iter().map(|(category, bytes)| (key(category), bytes));
+    let named = planned.plan.categories_at_peak().into_iter().map(|(category, bytes)| (category.key(), bytes));
     named.chain([("allocator_slack".to_owned(), planned.plan.slack_at_peak())]).collect()
 }
 
@@ -387,11 +387,11 @@ fn largest(planned: &Planned<'_>) -> Vec<TensorReport> {
         let allocation = &planned.plan.stream.allocations[live.id.index()];
         TensorReport {
             bytes: allocation.bytes,
-            category: key(live.category),
-            module: planned.module(allocation).to_owned(),
+            category: live.category.key(),
+            module: planned.plan.module(allocation).to_owned(),
             op: allocation.op,
             node: allocation.node,
-            parameter: planned.parameter(allocation).map(str::to_owned),
+            parameter: planned.plan.parameter(allocation).map(str::to_owned),
         }
     })
     .collect()

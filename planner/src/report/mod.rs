@@ -3,17 +3,23 @@
 //! Nothing is computed here but layout: what is shown, [`Plan`] says.
 
 pub mod arena;
+mod blocks;
 pub mod calibrate;
 pub mod catalogue;
+pub mod changes;
+pub mod check;
 pub mod checkpoint;
+mod colours;
 pub mod compare;
 pub mod events;
 pub mod fit;
 pub mod json;
-mod siblings;
+pub mod page;
+pub mod picture;
 pub mod sweep;
 mod table;
 pub mod text;
+pub mod trace;
 
 use std::sync::Arc;
 
@@ -26,7 +32,6 @@ use crate::read::profiles::Profile;
 use crate::read::quantization::{Method, Quantization};
 use crate::read::quote;
 use crate::run::{CacheKind, Parallel, Run};
-use crate::schedule::{Allocation, Category};
 
 /// How many of the largest tensors are shown.
 const LARGEST: usize = 10;
@@ -58,17 +63,6 @@ fn seconds(seconds: f64) -> String {
 }
 
 impl Planned<'_> {
-    /// The module that asked for memory.
-    fn module(&self, allocation: &Allocation) -> &str {
-        self.plan.graph.modules.get(allocation.module.index()).map_or("", |module| &module.path)
-    }
-
-    /// The parameter that memory belongs to.
-    fn parameter(&self, allocation: &Allocation) -> Option<&str> {
-        let parameter = self.plan.graph.parameters.get(allocation.parameter? as usize)?;
-        Some(&parameter.name)
-    }
-
     /// How the checkpoint stores its weights quantised, if it does.
     fn quantization(&self) -> Option<Quantization> {
         self.model.quantization().ok().flatten()
@@ -232,17 +226,4 @@ fn parallel_note(parallel: &Parallel) -> String {
         "one GPU of {ranks} is planned, the first{meant}; NCCL's own buffers lie outside the allocator and are not in these \
          figures"
     )
-}
-
-/// `addmm`, or `mm < AddmmBackward0` in a backward pass.
-fn asked_by(allocation: &Allocation) -> String {
-    match allocation.node {
-        Some(node) => format!("{} < {node}", allocation.op),
-        None => allocation.op.to_owned(),
-    }
-}
-
-/// A category as a key: `kv_cache`.
-fn key(category: Category) -> String {
-    category.name().to_ascii_lowercase().replace(' ', "_")
 }

@@ -1,10 +1,10 @@
-//! A plan as text for people: the verdict, what was planned, the peaks, the phases, what the memory at the peak is for.
+//! A plan as text for people: the verdict, what was planned, the peaks, the timeline, the phases, what the memory at the peak is for.
 //!
 //! At most 60 lines; figures are exact bytes with the human form beside.
 
 use std::fmt::Write;
 
-use super::siblings::at_peak;
+use super::blocks::timeline;
 use super::table::{Align, table, wrapped};
 use super::{LARGEST, Planned};
 use crate::allocate::PhaseFigures;
@@ -22,6 +22,7 @@ pub fn text(planned: &Planned<'_>) -> String {
         verdict(planned),
         subject(planned),
         peaks(planned),
+        timeline(planned),
         phases(planned),
         categories(planned),
         largest(planned),
@@ -31,17 +32,18 @@ pub fn text(planned: &Planned<'_>) -> String {
     shown.join("\n")
 }
 
-fn verdict(planned: &Planned<'_>) -> String {
+/// Whether it fits, and how.
+pub fn verdict(planned: &Planned<'_>) -> String {
     let plan = planned.plan;
     let (peak, capacity) = (plan.whole().peak_reserved, plan.capacity);
     if let Some(failure) = plan.failure() {
-        let (error, place) = (failure.error, planned.module(failure.allocation));
+        let (error, place) = (failure.error, planned.plan.module(failure.allocation));
         let place = if place.is_empty() { "the model" } else { place };
         return format!(
             "does not fit: {peak} needed, {capacity} free\n\
              runs out in {}, at {} in {place}:\n  {} asked for, {} allocated, {} reserved\n",
-            failure.phase.map_or_else(|| "the end".to_owned(), phase_name),
-            super::asked_by(failure.allocation),
+            failure.phase.map_or_else(|| "the end".to_owned(), Phase::to_string),
+            failure.allocation.asked_by(),
             failure.allocation.bytes,
             error.allocated,
             error.reserved,
@@ -51,7 +53,7 @@ fn verdict(planned: &Planned<'_>) -> String {
     let mut line = format!("fits: {peak} of {capacity} free, {headroom} to spare\n");
     if plan.given_back().0 > 0 {
         let times = plan.outcome.given_back.len();
-        let first = plan.phase_at(plan.outcome.given_back[0].event).map_or_else(String::new, phase_name);
+        let first = plan.phase_at(plan.outcome.given_back[0].event).map_or_else(String::new, Phase::to_string);
         let often = if times == 1 { String::new() } else { format!(", {times} times, first") };
         let _ = writeln!(
             line,
@@ -65,6 +67,27 @@ fn verdict(planned: &Planned<'_>) -> String {
 fn subject(planned: &Planned<'_>) -> String {
     let Planned { model, run, gpu, plan } = planned;
     let parameters = plan.parameters();
+    let mut text = format!(
+        "model  {}: {}, {} parameters, {} bytes ({})\nrun    {}\n",
+        model.name,
+        plan.architecture,
+        parameters.count,
+        parameters.bytes.0,
+        parameters.bytes,
+        words(planned).join(", ")
+    );
+    if !run.allocator.is_empty() {
+        let _ = writeln!(text, "       {}", run.allocator);
+    }
+    let memory = gpu.memory.total;
+    let _ = writeln!(text, "gpu    {}: {} bytes ({memory}), source: {}", gpu.name, memory.0, gpu.memory.source);
+    text.push_str(&step(planned));
+    text
+}
+
+/// What the run is, in words: `train`, `fp32`, `batch 4`, ...
+pub(super) fn words(planned: &Planned<'_>) -> Vec<String> {
+    let Planned { model, run, plan, .. } = planned;
     let mut words = vec![run.mode.to_string(), plan.precision.to_string(), format!("batch {}", run.batch)];
     words.push(match model.image_of(run) {
         Some(size) => format!("image {size}"),
@@ -103,22 +126,7 @@ fn subject(planned: &Planned<'_>) -> String {
     }));
     words.extend(planned.quantization().map(|stored| format!("{} weights as stored", stored.word())));
     words.extend(run.hold_outputs.then(|| "outputs held".to_owned()));
-    let mut text = format!(
-        "model  {}: {}, {} parameters, {} bytes ({})\nrun    {}\n",
-        model.name,
-        plan.architecture,
-        parameters.count,
-        parameters.bytes.0,
-        parameters.bytes,
-        words.join(", ")
-    );
-    if !run.allocator.is_empty() {
-        let _ = writeln!(text, "       {}", run.allocator);
-    }
-    let memory = gpu.memory.total;
-    let _ = writeln!(text, "gpu    {}: {} bytes ({memory}), source: {}", gpu.name, memory.0, gpu.memory.source);
-    text.push_str(&step(planned));
-    text
+    words
 }
 
 /// How long a step takes.
@@ -161,7 +169,7 @@ fn peaks(planned: &Planned<'_>) -> String {
     let whole = plan.whole();
     let reserved = whole.phases.iter().find(|phase| phase.peak_reserved == whole.peak_reserved);
     let reserved = reserved.and_then(|figures| plan.stream.phases.get(figures.phase as usize));
-    let place = |phase: Option<&Phase>| phase.map_or_else(String::new, phase_name);
+    let place = |phase: Option<&Phase>| phase.map_or_else(String::new, Phase::to_string);
     let mut rows = vec![
         row("peak allocated", whole.peak_allocated, place(plan.peak_phase())),
         row("peak reserved", whole.peak_reserved, place(reserved)),
@@ -196,7 +204,7 @@ fn phases(planned: &Planned<'_>) -> String {
 fn phase_row(phase: &Phase, figures: &PhaseFigures) -> [String; 5] {
     let PhaseFigures { allocated, peak_allocated, reserved, peak_reserved, .. } = figures;
     let [a, b, c, d] = [allocated, peak_allocated, reserved, peak_reserved].map(|bytes| bytes.0.to_string());
-    [phase_name(phase), a, b, c, d]
+    [phase.to_string(), a, b, c, d]
 }
 
 fn categories(planned: &Planned<'_>) -> String {
@@ -208,12 +216,14 @@ fn categories(planned: &Planned<'_>) -> String {
         plan.categories_at_peak().into_iter().map(|(category, bytes)| row(category.name(), bytes)).collect();
     rows.push(row("allocator slack", plan.slack_at_peak()));
     rows.push(row("total", total));
-    let place = plan.peak_phase().map_or_else(String::new, |phase| format!(", in {}", phase_name(phase)));
+    let place = plan.peak_phase().map_or_else(String::new, |phase| format!(", in {phase}"));
     format!("at the peak{place}\n{}", table([Left, Right, Right, Right], &rows))
 }
 
 fn largest(planned: &Planned<'_>) -> String {
-    let rows: Vec<[String; 4]> = at_peak(planned)
+    let rows: Vec<[String; 4]> = planned
+        .plan
+        .siblings_at_peak()
         .into_iter()
         .take(LARGEST)
         .map(|siblings| {
@@ -231,8 +241,4 @@ fn remarks(planned: &Planned<'_>) -> String {
     let warnings = planned.warnings().into_iter().map(|warning| format!("warning: {warning}"));
     let notes = planned.notes().into_iter().map(|note| format!("note: {note}"));
     warnings.chain(notes).map(|remark| wrapped(&remark, "  ", "  ").trim_start().to_owned()).collect()
-}
-
-fn phase_name(phase: &Phase) -> String {
-    format!("step {} {}", phase.step, phase.name)
 }

@@ -42,6 +42,9 @@ pub struct Fsdp {
     pub offload: bool,
 }
 
+/// The types that a policy may name.
+const TYPES: [(&str, Dtype); 3] = [("fp32", Dtype::F32), ("bf16", Dtype::BF16), ("fp16", Dtype::F16)];
+
 /// The most GPUs that are planned for.
 const MOST_RANKS: u64 = 1 << 20;
 
@@ -116,11 +119,9 @@ impl Entry<'_> {
     }
 
     fn dtype(&self) -> Result<Dtype, ParallelError> {
-        match self.value {
-            "fp32" => Ok(Dtype::F32),
-            "bf16" => Ok(Dtype::BF16),
-            "fp16" => Ok(Dtype::F16),
-            _ => self.wrong("fp32, bf16 or fp16"),
+        match TYPES.iter().find(|(word, _)| *word == self.value) {
+            Some((_, dtype)) => Ok(*dtype),
+            None => self.wrong("fp32, bf16 or fp16"),
         }
     }
 }
@@ -194,6 +195,37 @@ impl Parallel {
             Parallel::Ddp(ddp) => ddp.ranks,
             Parallel::Fsdp(fsdp) => fsdp.ranks,
         }
+    }
+
+    /// What is written behind its flag: `8,gradient_as_bucket_view=true`; `ddp` and `fsdp` read it.
+    pub fn choice(&self) -> String {
+        let said = |key: &str, value: Option<String>| value.map(|value| format!("{key}={value}"));
+        let on = |key: &str, flag: bool| said(key, flag.then(|| "true".to_owned()));
+        let dtype = |key: &str, dtype: Option<Dtype>| {
+            said(
+                key,
+                dtype
+                    .and_then(|dtype| TYPES.iter().find(|(_, known)| *known == dtype))
+                    .map(|(word, _)| (*word).to_owned()),
+            )
+        };
+        let words = match self {
+            Parallel::Ddp(ddp) => vec![
+                Some(ddp.ranks.to_string()),
+                said("bucket_cap_mb", ddp.bucket_cap_mb.map(|size| size.to_string())),
+                on("init_sync", ddp.init_sync),
+                on("gradient_as_bucket_view", ddp.gradient_as_bucket_view),
+                on("static_graph", ddp.static_graph),
+            ],
+            Parallel::Fsdp(fsdp) => vec![
+                Some(fsdp.ranks.to_string()),
+                said("reshard", fsdp.reshard.map(|reshard| reshard.to_string())),
+                dtype("param_dtype", fsdp.param_dtype),
+                dtype("reduce_dtype", fsdp.reduce_dtype),
+                on("offload", fsdp.offload),
+            ],
+        };
+        words.into_iter().flatten().collect::<Vec<_>>().join(",")
     }
 
     /// The words that say it: `ddp 8, gradient_as_bucket_view`.

@@ -9,6 +9,7 @@ mod kept;
 mod lifetimes;
 mod live;
 
+use std::fmt;
 use std::rc::Rc;
 
 pub use compare::{Difference, first_difference};
@@ -69,6 +70,11 @@ impl Category {
         Category::Communication,
     ];
 
+    /// The name as a key: `kv_cache`.
+    pub fn key(self) -> String {
+        self.name().to_ascii_lowercase().replace(' ', "_")
+    }
+
     /// The name that people read.
     pub fn name(self) -> &'static str {
         match self {
@@ -114,6 +120,16 @@ pub struct Allocation {
     pub parameter: Option<u32>,
 }
 
+impl Allocation {
+    /// `addmm`, or `mm < AddmmBackward0` in a backward pass.
+    pub fn asked_by(&self) -> String {
+        match self.node {
+            Some(node) => format!("{} < {node}", self.op),
+            None => self.op.to_owned(),
+        }
+    }
+}
+
 /// A phase's end: where the records look at the allocator's counters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Phase {
@@ -121,6 +137,13 @@ pub struct Phase {
     pub step: u64,
     /// `load`, `pages`, `forward`, `backward`, `clip`, `optimizer`, `prefill`, `decode` or `end`.
     pub name: Rc<str>,
+}
+
+impl fmt::Display for Phase {
+    /// `step 0 forward`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step {} {}", self.step, self.name)
+    }
 }
 
 /// One event.

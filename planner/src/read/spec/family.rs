@@ -114,6 +114,8 @@ pub struct Family {
     pub source: String,
     /// Its file.
     pub file: Rc<str>,
+    /// A digest (CRC-32) of its text and of the libraries that it uses: another one says that something was edited.
+    pub digest: u32,
     /// Global names: its own and those of the libraries that it uses.
     pub definitions: FxHashMap<Rc<str>, Definition>,
     /// Architectures by name.
@@ -196,7 +198,9 @@ impl Shelf {
             let (file, text) = self.library(&name, file)?;
             let document: Document = read(&file, &text)?;
             waiting.extend(document.uses.clone());
-            family.definitions.extend(parse(&document, &file, &text)?.definitions);
+            let library = parse(&document, &file, &text)?;
+            family.digest = crc32fast::hash([family.digest.to_le_bytes(), library.digest.to_le_bytes()].as_flattened());
+            family.definitions.extend(library.definitions);
             used.push(name);
         }
         family.definitions.extend(own);
@@ -266,6 +270,7 @@ pub(super) fn parse(document: &Document, file: &Rc<str>, text: &str) -> Result<F
         name: document.name.clone(),
         source: document.source.clone(),
         file: file.clone(),
+        digest: crc32fast::hash(text.as_bytes()),
         definitions,
         architectures: document
             .architectures

@@ -2,12 +2,13 @@
 
 use indexmap::IndexMap;
 
-use super::{Planned, asked_by};
+use super::Plan;
 use crate::bytes::Bytes;
 use crate::schedule::Category;
 
 /// Live tensors that are alike.
-pub(super) struct Siblings {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Siblings {
     /// Whose they are: a parameter's or a module's path.
     pub place: String,
     /// What asked for them.
@@ -31,34 +32,35 @@ struct Kind<'a> {
     bytes: Bytes,
 }
 
-/// The tensors that are alive at the peak, folded, those with the most bytes together first.
-pub(super) fn at_peak(planned: &Planned<'_>) -> Vec<Siblings> {
-    let mut kinds: IndexMap<Kind<'_>, (Vec<u64>, Siblings)> = IndexMap::new();
-    for live in &planned.plan.at_peak {
-        let allocation = &planned.plan.stream.allocations[live.id.index()];
-        let place = planned.parameter(allocation).unwrap_or_else(|| planned.module(allocation));
-        let (before, number, after) = split(place);
-        let (op, node, category, bytes) = (allocation.op, allocation.node, live.category, allocation.bytes);
-        let (numbers, siblings) =
-            kinds.entry(Kind { path: (before, after), op, node, category, bytes }).or_insert_with(|| {
-                let by = asked_by(allocation);
-                (Vec::new(), Siblings { place: String::new(), by, category, count: 0, bytes: Bytes(0) })
-            });
-        numbers.extend(number);
-        siblings.count += 1;
-        siblings.bytes += bytes;
+impl Plan {
+    /// The tensors that are alive at the peak, folded, those with the most bytes together first.
+    pub fn siblings_at_peak(&self) -> Vec<Siblings> {
+        let mut kinds: IndexMap<Kind<'_>, (Vec<u64>, Siblings)> = IndexMap::new();
+        for live in &self.at_peak {
+            let allocation = &self.stream.allocations[live.id.index()];
+            let (before, number, after) = split(self.owner(allocation));
+            let (op, node, category, bytes) = (allocation.op, allocation.node, live.category, allocation.bytes);
+            let (numbers, siblings) =
+                kinds.entry(Kind { path: (before, after), op, node, category, bytes }).or_insert_with(|| {
+                    let by = allocation.asked_by();
+                    (Vec::new(), Siblings { place: String::new(), by, category, count: 0, bytes: Bytes(0) })
+                });
+            numbers.extend(number);
+            siblings.count += 1;
+            siblings.bytes += bytes;
+        }
+        let named = kinds.into_iter().map(|(kind, (numbers, siblings))| {
+            let place = format!("{}{}{}", kind.path.0, ranges(numbers), kind.path.1);
+            Siblings { place, ..siblings }
+        });
+        let mut folded: Vec<Siblings> = named.collect();
+        folded.sort_by_key(|siblings| std::cmp::Reverse(siblings.bytes));
+        folded
     }
-    let named = kinds.into_iter().map(|(kind, (numbers, siblings))| {
-        let place = format!("{}{}{}", kind.path.0, ranges(numbers), kind.path.1);
-        Siblings { place, ..siblings }
-    });
-    let mut folded: Vec<Siblings> = named.collect();
-    folded.sort_by_key(|siblings| std::cmp::Reverse(siblings.bytes));
-    folded
 }
 
 /// A path around its first whole number: `h.`, 3, `.mlp`.
-pub(super) fn split(path: &str) -> (&str, Option<u64>, &str) {
+pub(crate) fn split(path: &str) -> (&str, Option<u64>, &str) {
     let mut start = 0;
     for segment in path.split('.') {
         if let Ok(number) = segment.parse() {
@@ -70,7 +72,7 @@ pub(super) fn split(path: &str) -> (&str, Option<u64>, &str) {
 }
 
 /// `3` for a single number, `[0-11]` or `[0-3,7]` for several.
-pub(super) fn ranges(mut numbers: Vec<u64>) -> String {
+pub(crate) fn ranges(mut numbers: Vec<u64>) -> String {
     numbers.sort_unstable();
     numbers.dedup();
     let mut runs: Vec<(u64, u64)> = Vec::new();

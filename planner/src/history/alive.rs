@@ -1,0 +1,123 @@
+//! Who holds what is alive: groups of tensors that are alike at each sample, and modules at the peak.
+
+use indexmap::IndexMap;
+
+use super::{ByCategory, History};
+use crate::bytes::Bytes;
+use crate::plan::{Plan, ranges, split};
+use crate::schedule::Event;
+
+/// Tensors that are alike but for a layer's number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The module: `transformer.h.[0-11].mlp.c_fc`; empty for the model itself.
+    pub module: String,
+    /// The parameter's name within it, or the operator.
+    pub what: String,
+}
+
+/// What of a group is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alive {
+    /// The group, by its number.
+    pub group: usize,
+    /// How many of its tensors.
+    pub count: u64,
+    /// Their bytes together.
+    pub bytes: Bytes,
+}
+
+/// The groups of a plan's allocations.
+pub(crate) struct Groups {
+    /// The modules, folded.
+    pub modules: Vec<String>,
+    /// The groups, with their modules by number.
+    pub groups: Vec<(usize, String)>,
+    /// The group of each allocation.
+    pub of: Vec<usize>,
+}
+
+/// Sorts a plan's allocations by module and by what they are there.
+pub(crate) fn groups(plan: &Plan) -> Groups {
+    let mut modules: IndexMap<(&str, &str), Vec<u64>> = IndexMap::new();
+    let mut groups: IndexMap<(usize, &str), ()> = IndexMap::new();
+    let mut of = Vec::with_capacity(plan.stream.allocations.len());
+    for allocation in &plan.stream.allocations {
+        let (module, what) = plan.place(allocation);
+        let (before, number, after) = split(module);
+        let entry = modules.entry((before, after));
+        let module = entry.index();
+        let numbers = entry.or_default();
+        // a layer's allocations come together: this keeps the lists short
+        if let Some(number) = number.filter(|number| numbers.last() != Some(number)) {
+            numbers.push(number);
+        }
+        let group = groups.entry((module, what));
+        of.push(group.index());
+        group.or_default();
+    }
+    let name = |((before, after), numbers): ((&str, &str), Vec<u64>)| format!("{before}{}{after}", ranges(numbers));
+    Groups {
+        modules: modules.into_iter().map(name).collect(),
+        groups: groups.into_keys().map(|(module, what)| (module, what.to_owned())).collect(),
+        of,
+    }
+}
+
+/// The largest groups that are alive at each sample of a history, largest first.
+pub fn alive(plan: &Plan, history: &History, most: usize) -> (Vec<Group>, Vec<Vec<Alive>>) {
+    let Groups { modules, groups, of } = groups(plan);
+    let mut now: Vec<(u64, Bytes)> = vec![(0, Bytes(0)); groups.len()];
+    let mut largest = Vec::with_capacity(history.samples.len());
+    let mut samples = history.samples.iter().peekable();
+    for (number, event) in plan.stream.events.iter().enumerate() {
+        match event {
+            Event::Allocate(id) => {
+                let (count, bytes) = &mut now[of[id.index()]];
+                *count += 1;
+                *bytes += plan.stream.allocations[id.index()].bytes;
+            }
+            Event::Free(id) => {
+                let (count, bytes) = &mut now[of[id.index()]];
+                *count -= 1;
+                *bytes -= plan.stream.allocations[id.index()].bytes;
+            }
+            Event::Becomes(..) | Event::Phase(_) => {}
+        }
+        if samples.next_if(|sample| sample.event == number).is_some() {
+            largest.push(at_most(&now, most));
+        }
+    }
+    let named = groups.into_iter().map(|(module, what)| Group { module: modules[module].clone(), what });
+    (named.collect(), largest)
+}
+
+fn at_most(now: &[(u64, Bytes)], most: usize) -> Vec<Alive> {
+    let held = now.iter().enumerate().filter(|(_, (_, bytes))| bytes.0 > 0);
+    let mut all: Vec<Alive> =
+        held.map(|(group, (count, bytes))| Alive { group, count: *count, bytes: *bytes }).collect();
+    all.sort_unstable_by_key(|alive| (std::cmp::Reverse(alive.bytes), alive.group));
+    all.truncate(most);
+    all
+}
+
+/// What a module holds at the peak.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModuleBytes {
+    /// Its path; empty for the model itself.
+    pub module: String,
+    /// What that is for, without its children.
+    pub categories: ByCategory,
+}
+
+/// The modules that hold something at the peak, in the order in which the first of it was asked for.
+pub fn modules_at_peak(plan: &Plan) -> Vec<ModuleBytes> {
+    let mut modules: IndexMap<&str, ByCategory> = IndexMap::new();
+    let mut live: Vec<_> = plan.at_peak.iter().collect();
+    live.sort_by_key(|live| live.id);
+    for live in live {
+        let allocation = &plan.stream.allocations[live.id.index()];
+        modules.entry(plan.place(allocation).0).or_default()[live.category as usize] += allocation.bytes;
+    }
+    modules.into_iter().map(|(module, categories)| ModuleBytes { module: module.to_owned(), categories }).collect()
+}

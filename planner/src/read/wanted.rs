@@ -1,0 +1,204 @@
+//! What wishes ask for: the model, opened; the run; the GPU.
+//!
+//! ```text
+//! Wishes ── complete() ──> Wishes without files ── open() ──> Wanted {model, run, gpu} ──> plan
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use super::gpus::{Gpu, GpuCatalogue, GpuError};
+use super::model::{self, Model, ModelError};
+use super::profiles::{Profile, ProfileError};
+use super::run_file::Wishes;
+use super::spec::Shelf;
+use crate::graph::{Checkpointing, Region};
+use crate::run::{Run, RunError, UnknownOperator};
+
+/// The GPU where none is named.
+pub const DEFAULT_GPU: &str = "h200";
+
+/// What a plan is made of.
+#[derive(Debug)]
+pub struct Wanted {
+    /// The model.
+    pub model: Model,
+    /// The run.
+    pub run: Run,
+    /// The GPU.
+    pub gpu: Gpu,
+}
+
+/// Why there is nothing to plan.
+#[derive(Debug, thiserror::Error)]
+pub enum WantedError {
+    /// Nobody says which model.
+    #[error("no model to plan")]
+    NoModel,
+    /// The model cannot be read.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The GPU is not known.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+    /// The run does not go with the model.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The profile cannot be used.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// The profile is of a GPU that is not known.
+    #[error("{}: measured on {measured}, which no GPU of the catalogue is called", path.display())]
+    Measured {
+        /// The profile.
+        path: PathBuf,
+        /// What it was measured on.
+        measured: String,
+    },
+    /// No folder of specs.
+    #[error("{}: no such folder of specs", folder.display())]
+    Specs {
+        /// What was given.
+        folder: PathBuf,
+    },
+    /// A file of modules to checkpoint that cannot be read.
+    #[error("{path}: {source}")]
+    Regions {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file of modules to checkpoint with an operator that is not known.
+    #[error("{path}: {source}")]
+    Operator {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        source: UnknownOperator,
+    },
+}
+
+/// Where a model comes from; unlike the model, threads can share it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    name: String,
+    architecture: Option<String>,
+    weights: Option<PathBuf>,
+    shelf: Shelf,
+}
+
+impl Source {
+    /// The model that is wished for.
+    ///
+    /// # Errors
+    /// No model is named.
+    pub fn of(wishes: &Wishes) -> Result<Source, WantedError> {
+        let name = wishes.model.clone().ok_or(WantedError::NoModel)?;
+        let shelf = Shelf { folder: wishes.specs.clone() };
+        Ok(Source { name, architecture: wishes.architecture.clone(), weights: wishes.weights.clone(), shelf })
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// A model that cannot be read.
+    pub fn open(&self) -> Result<Model, ModelError> {
+        let model = model::open(&self.name, self.architecture.as_deref(), &self.shelf)?;
+        if let Some(path) = &self.weights { model.with_weights(path) } else { Ok(model) }
+    }
+}
+
+impl Wishes {
+    /// These with the modules that a file lists, a line each or with commas between, in place of its name: `checkpoint: '@FILE'`.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or a folder of specs that is not there: a mistake, not an empty one.
+    pub fn complete(mut self) -> Result<Wishes, WantedError> {
+        check_folder(self.specs.as_deref())?;
+        let Some(Checkpointing::Modules(regions)) = &self.checkpoint else { return Ok(self) };
+        let [Region { path, save: None }] = &regions[..] else { return Ok(self) };
+        let Some(path) = path.strip_prefix('@').map(str::to_owned) else { return Ok(self) };
+        let text =
+            std::fs::read_to_string(&path).map_err(|source| WantedError::Regions { path: path.clone(), source })?;
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+        let listed = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|region| !region.is_empty());
+        let regions = listed.map(str::parse).collect::<Result<_, _>>();
+        let regions = regions.map_err(|source| WantedError::Operator { path, source })?;
+        self.checkpoint = Some(Checkpointing::Modules(regions));
+        Ok(self)
+    }
+
+    /// Opens the model that is wished for, with where it comes from.
+    ///
+    /// # Errors
+    /// A model that cannot be read, or sizes of inputs that it does not take.
+    pub fn model(&self) -> Result<(Source, Model), WantedError> {
+        let source = Source::of(self)?;
+        let model = source.open()?;
+        self.check_inputs(model.takes_images())?;
+        Ok((source, model))
+    }
+
+    /// The GPUs with what was measured on them, in shipped profiles and in those of a folder, and the key of the one whose
+    /// profile the run names.
+    ///
+    /// # Errors
+    /// A profile that cannot be used.
+    pub fn catalogue(&self, profiles: Option<&Path>) -> Result<(GpuCatalogue, Option<String>), WantedError> {
+        let mut catalogue = GpuCatalogue::load(self.specs.as_deref())?;
+        if let Some(folder) = profiles {
+            catalogue.add_profiles(folder)?;
+        }
+        let Some(path) = &self.profile else { return Ok((catalogue, None)) };
+        let profile = Profile::read(path)?;
+        let measured = profile.measured.gpu.clone();
+        match catalogue.measured(profile) {
+            Some(key) => Ok((catalogue, Some(key))),
+            None => Err(WantedError::Measured { path: path.clone(), measured }),
+        }
+    }
+
+    /// All that a plan is made of. What was measured is taken from shipped profiles and from the one that the run names, and so
+    /// is the same on every machine.
+    ///
+    /// # Errors
+    /// As `model`; a GPU that is not known, or a profile of another one.
+    pub fn open(&self) -> Result<Wanted, WantedError> {
+        let (catalogue, profiled) = self.catalogue(None)?;
+        let name = self.gpu.as_deref().or(profiled.as_deref()).unwrap_or(DEFAULT_GPU);
+        let gpu = catalogue.find(name)?.clone();
+        if let Some(measured) = profiled.filter(|key| *key != gpu.key) {
+            let profile = self.profile.as_deref().map_or_else(String::new, |path| path.display().to_string());
+            return Err(ProfileError::OtherGpu { profile, measured, planned: gpu.key }.into());
+        }
+        let (_, model) = self.model()?;
+        Ok(Wanted { model, run: self.run(), gpu })
+    }
+
+    /// These with files of the folder named from there, so that no machine's own path is kept.
+    pub fn relative_to(mut self, folder: &Path) -> Wishes {
+        let within = |path: &Path| path.strip_prefix(folder).ok().map(Path::to_owned);
+        if let Some(model) = &mut self.model
+            && let Some(path) = within(Path::new(&*model))
+        {
+            *model = path.display().to_string();
+        }
+        for path in [&mut self.specs, &mut self.weights, &mut self.profile].into_iter().flatten() {
+            if let Some(shorter) = within(path) {
+                *path = shorter;
+            }
+        }
+        self
+    }
+}
+
+/// A user's folder of specs has to be there.
+///
+/// # Errors
+/// It is not.
+pub fn check_folder(specs: Option<&Path>) -> Result<(), WantedError> {
+    match specs {
+        Some(folder) if !folder.is_dir() => Err(WantedError::Specs { folder: folder.to_owned() }),
+        _ => Ok(()),
+    }
+}

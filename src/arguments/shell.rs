@@ -1,0 +1,80 @@
+//! What can be written behind `completions` and `man`, and what they write: both are read off the command line itself.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use super::CommandLine;
+use crate::failure::Failure;
+use crate::{FITS, output};
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  memplan completions bash > ~/.local/share/bash-completion/completions/memplan
+  memplan completions zsh > ~/.zfunc/_memplan
+  memplan completions fish > ~/.config/fish/completions/memplan.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  memplan man | man -l -                       read it
+  memplan man plan | man -l -                  that of a command
+  memplan man -o ~/.local/share/man/man1       all pages, memplan.1, memplan-plan.1, ...";
+
+/// `memplan completions`.
+#[derive(Debug, Args)]
+#[command(after_help = COMPLETIONS_EXAMPLES)]
+pub struct CompletionsArguments {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// `memplan man`.
+#[derive(Debug, Args)]
+#[command(after_help = MAN_EXAMPLES)]
+pub struct ManArguments {
+    /// The command whose page is printed [default: memplan's own]
+    #[arg(conflicts_with = "output")]
+    command: Option<String>,
+    /// Write all pages to this folder
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+}
+
+/// Prints the completions for a shell.
+pub fn completions(arguments: &CompletionsArguments) -> Result<ExitCode, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut CommandLine::command(), "memplan", &mut script);
+    output::print(&String::from_utf8_lossy(&script))?;
+    Ok(ExitCode::from(FITS))
+}
+
+/// Prints a page of the manual, or writes all.
+pub fn man(arguments: &ManArguments) -> Result<ExitCode, Failure> {
+    let mut program = CommandLine::command();
+    program.build();
+    if let Some(folder) = &arguments.output {
+        let failed = |error| Failure::new(format!("{}: cannot be written: {error}", folder.display()), None);
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        clap_mangen::generate_to(program, folder).map_err(failed)?;
+        return Ok(ExitCode::from(FITS));
+    }
+    let page = match &arguments.command {
+        None => program,
+        Some(name) => {
+            let unknown = || {
+                Failure::new(
+                    format!("there is no command `{name}`"),
+                    Some("`memplan --help` lists the commands".to_owned()),
+                )
+            };
+            program.find_subcommand(name).cloned().ok_or_else(unknown)?
+        }
+    };
+    let mut text = Vec::new();
+    clap_mangen::Man::new(page).render(&mut text).map_err(|error| Failure::new(error, None))?;
+    output::print(&String::from_utf8_lossy(&text))?;
+    Ok(ExitCode::from(FITS))
+}

@@ -1,0 +1,116 @@
+//! `memplan report`: a plan as a page, a picture or a trace; the file's name says which.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use epaint_default_fonts::UBUNTU_LIGHT;
+use planner::plan::{Plan, plan, timeline};
+use planner::read::run_file::Wishes;
+use planner::read::wanted::Wanted;
+use planner::report::{Planned, page, picture, text, trace};
+use planner::snapshot::{compare, of};
+use resvg::{tiny_skia, usvg};
+
+use crate::arguments::ReportArguments;
+use crate::failure::Failure;
+use crate::output::{self, write_whole};
+use crate::plan::{coloured, gpu, wishes};
+use crate::snapshot::other;
+use crate::{DOES_NOT_FIT, FITS};
+
+/// Letters of a picture that is read in a browser.
+const LETTERS: &str = "system-ui, 'DejaVu Sans', sans-serif";
+/// How many pixels a unit of the picture has as PNG.
+const SCALE: f32 = 2.0;
+
+/// A plan with all that it is made of.
+struct Made {
+    wanted: Wanted,
+    wishes: Wishes,
+    plan: Plan,
+}
+
+impl Made {
+    fn planned(&self) -> Planned<'_> {
+        let Wanted { model, run, gpu } = &self.wanted;
+        Planned { model, run, gpu, plan: &self.plan }
+    }
+}
+
+/// Plans, and writes what the file's name asks for.
+pub fn run(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
+    let path = &arguments.output;
+    let form = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
+    if arguments.against.is_some() && form.as_deref() != Some("html") {
+        return Err(Failure::new("--against is for a page: -o FILE.html", None));
+    }
+    let write = match form.as_deref() {
+        Some("html") => html,
+        Some("svg") => svg,
+        Some("png") => png,
+        Some("json") => perfetto,
+        _ => {
+            let hint =
+                "the name says what is written: .html a page, .svg or .png a picture, .json a trace for Perfetto";
+            return Err(Failure::new(format!("{}: no report has such a name", path.display()), Some(hint.to_owned())));
+        }
+    };
+    let made = made(wishes(&arguments.run)?)?;
+    write(&made, arguments)?;
+    output::print(&coloured(&format!("{}{}: written\n", text::verdict(&made.planned()), path.display())))?;
+    Ok(ExitCode::from(if made.plan.fits() { FITS } else { DOES_NOT_FIT }))
+}
+
+fn made(wishes: Wishes) -> Result<Made, Failure> {
+    let gpu = gpu(&wishes)?;
+    let (_, model) = wishes.model()?;
+    let wanted = Wanted { model, run: wishes.run(), gpu };
+    let plan = plan(&wanted.model, &wanted.run, &wanted.gpu)?;
+    Ok(Made { wanted, wishes, plan })
+}
+
+fn html(made: &Made, arguments: &ReportArguments) -> Result<(), Failure> {
+    let flags = Wishes { model: None, architecture: None, weights: None, ..made.wishes.clone() };
+    let other = arguments.against.as_ref().map(|word| self::made(other(word, &flags)?.complete()?)).transpose()?;
+    let kept = |made: &Made| of((&made.wanted.model, &made.wanted.gpu), &made.wishes, &made.plan);
+    let comparison = other.as_ref().map(|other| compare(&kept(other), &kept(made)));
+    let beside = other.as_ref().map(Made::planned);
+    let page = page::page(&made.planned(), beside.as_ref().zip(comparison.as_ref()));
+    let page = page.map_err(|error| Failure::new(error, None))?;
+    write_whole(&arguments.output, |file| file.write_all(page.as_bytes()))
+}
+
+fn svg(made: &Made, arguments: &ReportArguments) -> Result<(), Failure> {
+    let picture = picture::svg(&made.planned(), LETTERS);
+    write_whole(&arguments.output, |file| file.write_all(picture.as_bytes()))
+}
+
+fn perfetto(made: &Made, arguments: &ReportArguments) -> Result<(), Failure> {
+    let Wanted { model, run, gpu } = &made.wanted;
+    let calls = timeline(model, run, gpu)?;
+    write_whole(&arguments.output, |file| trace::write(&made.planned(), &calls, file))
+}
+
+fn png(made: &Made, arguments: &ReportArguments) -> Result<(), Failure> {
+    let mut options = usvg::Options::default();
+    options.fontdb_mut().load_font_data(UBUNTU_LIGHT.to_vec());
+    let family = options.fontdb.faces().next().and_then(|face| Some(face.families.first()?.0.clone()));
+    let picture = picture::svg(&made.planned(), &family.unwrap_or_default());
+    let image = drawn(&picture, &options).ok_or_else(|| failed(&arguments.output, "the picture is too large"))?;
+    let bytes = image.encode_png().map_err(|error| failed(&arguments.output, &error.to_string()))?;
+    write_whole(&arguments.output, |file| file.write_all(&bytes))
+}
+
+fn drawn(picture: &str, options: &usvg::Options<'_>) -> Option<tiny_skia::Pixmap> {
+    let tree = usvg::Tree::from_str(picture, options).ok()?;
+    let size = tree.size().to_int_size().scale_by(SCALE)?;
+    let mut image = tiny_skia::Pixmap::new(size.width(), size.height())?;
+    resvg::render(&tree, tiny_skia::Transform::from_scale(SCALE, SCALE), &mut image.as_mut());
+    Some(image)
+}
+
+fn failed(path: &Path, why: &str) -> Failure {
+    Failure::new(format!("{}: cannot be drawn: {why}", path.display()), None)
+}

@@ -1,0 +1,204 @@
+//! `memplan snapshot`, `check` and `diff`: plans to keep, and what became of them.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use planner::read::run_file::{self, Wishes};
+use planner::report::{changes, check as report};
+use planner::snapshot::{self, Checked, Found, Snapshot, SnapshotError, Verdict};
+
+use crate::arguments::{CheckArguments, CheckForm, DiffArguments, Format, SnapshotArguments};
+use crate::failure::Failure;
+use crate::output::{self, ALARM, GOOD};
+use crate::plan::wishes;
+use crate::{DOES_NOT_FIT, FITS};
+
+/// Where snapshots lie if nobody says otherwise.
+const FOLDER: &str = "memplan";
+
+/// Plans and keeps.
+pub fn keep(arguments: &SnapshotArguments) -> Result<ExitCode, Failure> {
+    let taken = snapshot::take(local(wishes(&arguments.run)?))?;
+    match &arguments.output {
+        Some(path) => write(path, &taken)?,
+        None => output::print(&taken.to_string())?,
+    }
+    Ok(ExitCode::from(FITS))
+}
+
+/// Plans kept runs again; the code says whether one of them grew.
+pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
+    let files = files(&arguments.paths)?;
+    let bar = output::progress(files.len());
+    let planned = files.iter().map(|file| {
+        let checked = snapshot::check(file, arguments.tolerance);
+        bar.inc(1);
+        checked
+    });
+    let checked: Vec<Checked> = planned.collect();
+    bar.finish_and_clear();
+    match arguments.format {
+        CheckForm::Text => output::print(&coloured(&checked)),
+        CheckForm::Json => output::print_json(&report::json(&checked)),
+        CheckForm::Junit => output::print(&report::junit(&checked)),
+        CheckForm::Github => output::print(&report::github(&checked)),
+    }?;
+    if arguments.update {
+        accept(&checked)?;
+    }
+    let refused = checked.iter().filter(|file| file.found.is_err()).count();
+    if refused > 0 {
+        let hint = "the report says why; a snapshot of a model that is gone is deleted by hand";
+        return Err(Failure::new(
+            format!("{refused} of {} snapshots cannot be compared", checked.len()),
+            Some(hint.to_owned()),
+        ));
+    }
+    let passes = arguments.update || checked.iter().all(Checked::passes);
+    Ok(ExitCode::from(if passes { FITS } else { DOES_NOT_FIT }))
+}
+
+/// The report with verdicts in colour.
+fn coloured(checked: &[Checked]) -> String {
+    checked.iter().fold(report::text(checked), |text, file| {
+        let head = format!("{}: ", file.path.display());
+        let style = if file.passes() { GOOD } else { ALARM };
+        let words = file.words();
+        text.replacen(&format!("{head}{words}"), &format!("{head}{style}{words}{style:#}"), 1)
+    })
+}
+
+/// Compares two models, runs or snapshots.
+pub fn diff(arguments: &DiffArguments) -> Result<ExitCode, Failure> {
+    let flags = arguments.run.wishes();
+    let before = flags.model.clone().unwrap_or_default();
+    let flags = Wishes { model: None, ..flags };
+    let (before, after) = (side(&before, &flags)?, side(&arguments.other, &flags)?);
+    let comparison = snapshot::compare(&before, &after);
+    match arguments.run.format {
+        Format::Text => output::print(&changes::text((&before, &after), &comparison)),
+        Format::Json => output::print_json(&changes::report(&comparison)),
+    }?;
+    Ok(ExitCode::from(FITS))
+}
+
+/// One side of a comparison: a snapshot as it is, or the plan of a run file or of a model.
+fn side(word: &str, flags: &Wishes) -> Result<Snapshot, Failure> {
+    if let Some(text) = kept(word)? {
+        if *flags != Wishes::default() {
+            let hint = "to plan its run with flags, copy what is under `run:` to a run file";
+            return Err(Failure::new(
+                format!("{word}: a snapshot is compared as it is, without flags"),
+                Some(hint.to_owned()),
+            ));
+        }
+        return Ok(snapshot::parse(Path::new(word), &text)?);
+    }
+    Ok(snapshot::take(named(word, flags)?)?)
+}
+
+/// The text of a snapshot, if the word names one.
+fn kept(word: &str) -> Result<Option<String>, Failure> {
+    if !is_yaml(Path::new(word)) {
+        return Ok(None);
+    }
+    let text =
+        fs::read_to_string(word).map_err(|error| Failure::new(format!("{word}: cannot be read: {error}"), None))?;
+    Ok(Some(text).filter(|text| snapshot::is_snapshot(text)))
+}
+
+/// The run that a word names: that of a run file, or a model's, with flags.
+fn named(word: &str, flags: &Wishes) -> Result<Wishes, Failure> {
+    if is_yaml(Path::new(word)) {
+        let file = run_file::read(Path::new(word)).map_err(|error| Failure::new(error, None))?;
+        return Ok(flags.clone().or(file));
+    }
+    Ok(Wishes { model: Some(word.to_owned()), ..flags.clone() })
+}
+
+/// The run that stands beside another: that of a snapshot or of a run file as it is, or another model's with the same flags.
+pub fn other(word: &str, flags: &Wishes) -> Result<Wishes, Failure> {
+    match kept(word)? {
+        Some(text) => Ok(snapshot::parse(Path::new(word), &text)?.run),
+        None if is_yaml(Path::new(word)) => named(word, &Wishes::default()),
+        None => named(word, flags),
+    }
+}
+
+/// Files below the working directory are named from there: a snapshot holds no machine's own path.
+fn local(wishes: Wishes) -> Wishes {
+    match std::env::current_dir() {
+        Ok(folder) => wishes.relative_to(&folder),
+        Err(_) => wishes,
+    }
+}
+
+fn accept(checked: &[Checked]) -> Result<(), Failure> {
+    let found = checked.iter().filter_map(|file| Some((&file.path, file.found.as_ref().ok()?)));
+    for (path, Found { now, .. }) in
+        found.filter(|(_, found)| found.verdict != Verdict::Same).map(|(path, found)| (path, &**found))
+    {
+        write(path, now)?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, taken: &Snapshot) -> Result<(), Failure> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        let failed = |error| Failure::new(format!("{}: cannot be made: {error}", folder.display()), None);
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    output::write_whole(path, |file| file.write_all(taken.to_string().as_bytes()))
+}
+
+/// The snapshots that are meant: files as they are given; of folders every snapshot in them, by name.
+fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let default = [PathBuf::from(FOLDER)];
+    let paths = if paths.is_empty() { &default[..] } else { paths };
+    let mut files = Vec::new();
+    for path in paths {
+        let before = files.len();
+        if path.is_dir() {
+            below(path, &mut files)?;
+        } else if path.exists() {
+            files.push(path.clone());
+        }
+        if files.len() == before {
+            let hint = format!("`memplan snapshot MODEL -o {FOLDER}/NAME.yaml` keeps one");
+            return Err(Failure::new(format!("{}: no snapshots there", path.display()), Some(hint)));
+        }
+    }
+    Ok(files)
+}
+
+fn below(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    let failed = |error| Failure::new(format!("{}: cannot be read: {error}", folder.display()), None);
+    let entries = fs::read_dir(folder).map_err(failed)?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    paths.sort();
+    for path in paths {
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if path.is_dir() && !hidden && !path.is_symlink() {
+            below(&path, files)?;
+        } else if is_yaml(&path) && fs::read_to_string(&path).is_ok_and(|text| snapshot::is_snapshot(&text)) {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.is_file() && path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
+}
+
+impl From<SnapshotError> for Failure {
+    fn from(error: SnapshotError) -> Failure {
+        match error {
+            SnapshotError::Wanted(error) => error.into(),
+            SnapshotError::Plan(error) => error.into(),
+            error => Failure::new(error, None),
+        }
+    }
+}
