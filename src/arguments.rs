@@ -32,6 +32,7 @@ memplan predicts the GPU memory of a PyTorch run to the byte, before anything ru
   memplan plan path/to/model --batch 8 --seq 1024           a Hugging Face folder
   memplan checkpoint gpt2 --batch 8 --budget 6GiB           which modules to checkpoint
   memplan fit gpt2 --seq 1024 --gpu all                     where does it fit, and up to which batch?
+  memplan advise gpt2-large --batch 8 --gpu rtx3060         what to change so that it fits
   memplan inspect path/to/model                             its parameters and bytes
   memplan pack buffers.csv --minimize                       offsets for buffers in one arena
   memplan models                                            the built-in models
@@ -88,6 +89,19 @@ Examples:
 
 Exit codes: 0 the run as given fits on at least one of the GPUs, 1 it fits on none, 2 bad usage or bad input";
 
+const ADVISE_EXAMPLES: &str = "\
+Each change that applies is planned alone; where the run does not fit, combinations are: those that are paid with less first, of \
+those the smallest. What changes are paid with, the cheapest first: nothing, launches (more and smaller kernels), recomputation, \
+transfers (between host and GPU), rounding, communication (more GPUs), training (fewer or other parameters), another model. Flags of an \
+answer can be put behind those of the run: later ones win. Advice on --ddp takes its place.
+
+Examples:
+  memplan advise gpt2-large --batch 8 --seq 1024 --gpu rtx3060
+  memplan advise llama-3.1-8b --seq 4096 --gpu a100-40gb
+  memplan advise path/to/model --batch 32 --capacity 10GiB --format json
+
+Exit codes: 0 the run fits as given or with the combination, 1 nothing that was tried fits, 2 bad usage or bad input";
+
 const INSPECT_EXAMPLES: &str = "\
 Only headers are read, never tensors; any architecture will do.
 
@@ -130,7 +144,7 @@ Examples:
 
 /// Predicts the GPU memory of a PyTorch run to the byte, without PyTorch and without a GPU.
 #[derive(Debug, Parser)]
-#[command(name = "memplan", version, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "memplan", version, args_override_self = true, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
@@ -145,6 +159,8 @@ pub enum Command {
     Checkpoint(Box<CheckpointArguments>),
     /// Say where a run fits, and the largest batch and the longest sequence that would.
     Fit(Box<FitArguments>),
+    /// Say what to change so that a run fits: each change alone, and the smallest combination.
+    Advise(Box<AdviseArguments>),
     /// Plan every combination of sizes and choices.
     Sweep(Box<SweepArguments>),
     /// List a checkpoint's parameters and bytes, by type and by module.
@@ -169,6 +185,10 @@ pub enum Format {
 #[derive(Debug, Args)]
 pub struct RunArguments {
     /// A Hugging Face model folder, or the name of a built-in model
+    #[arg(value_name = "MODEL")]
+    named: Option<String>,
+    /// The same as a flag, which wins
+    #[arg(long, value_name = "MODEL", help_heading = "Run")]
     model: Option<String>,
     /// What the loop does: train, infer, generate or eval-with-grad [default: train]
     #[arg(long, help_heading = "Run")]
@@ -338,6 +358,14 @@ pub struct FitArguments {
     pub run: RunArguments,
 }
 
+/// `memplan advise`.
+#[derive(Debug, Args)]
+#[command(after_help = ADVISE_EXAMPLES)]
+pub struct AdviseArguments {
+    #[command(flatten)]
+    pub run: RunArguments,
+}
+
 /// `memplan inspect`.
 #[derive(Debug, Args)]
 #[command(after_help = INSPECT_EXAMPLES)]
@@ -398,7 +426,7 @@ impl RunArguments {
     /// What the flags wish for.
     pub fn wishes(&self) -> Wishes {
         Wishes {
-            model: self.model.clone(),
+            model: self.model.clone().or(self.named.clone()),
             architecture: self.architecture.clone(),
             weights: self.weights.clone(),
             mode: self.mode,

@@ -1,10 +1,11 @@
 //! `memplan`: predicts the GPU memory of a PyTorch run, before anything runs.
 //!
 //! ```text
-//! arguments ──> plan | checkpoint | fit | sweep | inspect | pack | catalogue ──> output
+//! arguments ──> plan | checkpoint | fit | advise | sweep | inspect | pack | catalogue ──> output
 //!                                            └─ failure: one line on stderr, a hint, an exit code
 //! ```
 
+mod advise;
 mod arguments;
 mod catalogue;
 mod checkpoint;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Plan(arguments) => plan::run(*arguments),
         Command::Checkpoint(arguments) => checkpoint::run(*arguments),
         Command::Fit(arguments) => fit::run(&arguments),
+        Command::Advise(arguments) => advise::run(&arguments),
         Command::Sweep(arguments) => sweep::run(*arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Pack(arguments) => pack::run(&arguments),

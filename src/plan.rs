@@ -144,7 +144,8 @@ pub fn check_folder(specs: Option<&Path>) -> Result<(), Failure> {
     }
 }
 
-fn gpu(wishes: &Wishes) -> Result<Gpu, Failure> {
+/// The GPU that is wished for.
+pub fn gpu(wishes: &Wishes) -> Result<Gpu, Failure> {
     let catalogue = GpuCatalogue::load(wishes.specs.as_deref())?;
     Ok(catalogue.find(wishes.gpu.as_deref().unwrap_or(DEFAULT_GPU))?.clone())
 }

@@ -6,6 +6,7 @@
 //! read -> graph -> lower -> schedule -> allocate -> report
 //! ```
 
+pub mod advise;
 pub mod allocate;
 pub mod bytes;
 pub mod checkpoint;

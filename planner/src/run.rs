@@ -3,6 +3,7 @@
 mod adapters;
 mod cache;
 mod checkpoints;
+mod flags;
 mod parallel;
 
 use std::fmt;
@@ -18,7 +19,8 @@ use crate::read::quantization::Quantization;
 pub use adapters::Pattern;
 pub use cache::{CacheChoice, CacheDtype, PAGE_TOKENS};
 pub use checkpoints::{SavedOperators, UnknownOperator};
-pub use parallel::{Ddp, Fsdp, Parallel, ParallelError};
+pub use flags::Flags;
+pub use parallel::{Ddp, Fsdp, MOST_RANKS, Parallel, ParallelError};
 
 /// What the loop does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! How a run is spread over several GPUs: `--ddp N[,key=value...]` and `--fsdp N[,key=value...]`.
 
+use super::Precision;
 use crate::dtype::Dtype;
 
 /// How a run is spread over several GPUs; what is planned is one of them, the first rank.
@@ -43,7 +44,7 @@ pub struct Fsdp {
 }
 
 /// The most GPUs that are planned for.
-const MOST_RANKS: u64 = 1 << 20;
+pub const MOST_RANKS: u64 = 1 << 20;
 
 /// Words that say no such way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -194,6 +195,37 @@ impl Parallel {
             Parallel::Ddp(ddp) => ddp.ranks,
             Parallel::Fsdp(fsdp) => fsdp.ranks,
         }
+    }
+
+    /// The flag that asks for it, and the words behind it: `ddp` and `8,gradient_as_bucket_view=true`.
+    pub fn flag(&self) -> (&'static str, String) {
+        let entry = |key: &str, value: Option<String>| value.map(|value| format!("{key}={value}"));
+        let switch = |key: &str, on: bool| on.then(|| format!("{key}=true"));
+        let dtype = |key: &str, dtype: Option<Dtype>| {
+            entry(key, dtype.and_then(Precision::of).map(|precision| precision.word().to_owned()))
+        };
+        let (flag, entries) = match self {
+            Parallel::Ddp(ddp) => (
+                "ddp",
+                vec![
+                    entry("bucket_cap_mb", ddp.bucket_cap_mb.map(|size| size.to_string())),
+                    switch("init_sync", ddp.init_sync),
+                    switch("gradient_as_bucket_view", ddp.gradient_as_bucket_view),
+                    switch("static_graph", ddp.static_graph),
+                ],
+            ),
+            Parallel::Fsdp(fsdp) => (
+                "fsdp",
+                vec![
+                    entry("reshard", fsdp.reshard.map(|reshard| reshard.to_string())),
+                    dtype("param_dtype", fsdp.param_dtype),
+                    dtype("reduce_dtype", fsdp.reduce_dtype),
+                    switch("offload", fsdp.offload),
+                ],
+            ),
+        };
+        let words = [self.ranks().to_string()].into_iter().chain(entries.into_iter().flatten());
+        (flag, words.collect::<Vec<_>>().join(","))
     }
 
     /// The words that say it: `ddp 8, gradient_as_bucket_view`.
