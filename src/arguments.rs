@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use planner::buy::Budget;
 use planner::bytes::Bytes;
 use planner::checkpoint::{Form, Granularity, Measure};
 use planner::graph::{Checkpointing, Lora, QuantizedType};
@@ -33,6 +34,7 @@ memplan predicts the GPU memory of a PyTorch run to the byte, before anything ru
   memplan checkpoint gpt2 --batch 8 --budget 6GiB           which modules to checkpoint
   memplan fit gpt2 --seq 1024 --gpu all                     where does it fit, and up to which batch?
   memplan advise gpt2-large --batch 8 --gpu rtx3060         what to change so that it fits
+  memplan buy llama-3.1-8b --seq 4096                       how many of which GPU?
   memplan inspect path/to/model                             its parameters and bytes
   memplan pack buffers.csv --minimize                       offsets for buffers in one arena
   memplan models                                            the built-in models
@@ -102,6 +104,19 @@ Examples:
 
 Exit codes: 0 the run fits as given or with the combination, 1 nothing that was tried fits, 2 bad usage or bad input";
 
+const BUY_EXAMPLES: &str = "\
+For each GPU and strategy the fewest GPUs that fit are offered; the batch is that of each GPU. Prices are the latest of the catalogue, \
+with their dates (`memplan gpus --format json` has the sources); those by the hour come first, GPUs without a price last. ZeRO's \
+figures are a bound on what is allocated, all others are exact.
+
+Examples:
+  memplan buy llama-3.1-8b --seq 4096 --max-gpus 8
+  memplan buy gpt2-large --batch 8 --seq 1024 --budget 2000
+  memplan buy llama-3.1-70b --seq 2048 --optimizer adamw8bit --gpu a100-80gb,h100 --budget 40/h
+  memplan buy llama-3.1-8b --serve --quantize nf4 --requests 16 --context 4096
+
+Exit codes: 0 something fits, 1 nothing does, 2 bad usage or bad input";
+
 const INSPECT_EXAMPLES: &str = "\
 Only headers are read, never tensors; any architecture will do.
 
@@ -161,6 +176,8 @@ pub enum Command {
     Fit(Box<FitArguments>),
     /// Say what to change so that a run fits: each change alone, and the smallest combination.
     Advise(Box<AdviseArguments>),
+    /// Say how many of which GPU a run fits on, with which strategy, and what they cost.
+    Buy(Box<BuyArguments>),
     /// Plan every combination of sizes and choices.
     Sweep(Box<SweepArguments>),
     /// List a checkpoint's parameters and bytes, by type and by module.
@@ -364,6 +381,30 @@ pub struct FitArguments {
 pub struct AdviseArguments {
     #[command(flatten)]
     pub run: RunArguments,
+}
+
+/// `memplan buy`.
+#[derive(Debug, Args)]
+#[command(after_help = BUY_EXAMPLES)]
+#[command(mut_arg("gpu", |gpu| gpu.value_name("NAMES").help("The GPUs, with commas between, or all [default: all]")))]
+pub struct BuyArguments {
+    #[command(flatten)]
+    pub run: RunArguments,
+    /// The most GPUs
+    #[arg(long, value_name = "N", value_parser = whole, default_value_t = 8, allow_negative_numbers = true, help_heading = "Choice")]
+    pub max_gpus: u64,
+    /// The most that they may cost in US dollars: 4/h for an hour, 2500 to own them
+    #[arg(long, value_name = "PRICE", allow_hyphen_values = true, help_heading = "Choice")]
+    pub budget: Option<Budget>,
+    /// Serve the model instead: generation of --requests with a context of --context tokens
+    #[arg(long, conflicts_with_all = ["mode", "seq", "batch"], help_heading = "Serving")]
+    pub serve: bool,
+    /// Requests at once [default: 1]
+    #[arg(long, value_name = "N", value_parser = whole, requires = "serve", allow_negative_numbers = true, help_heading = "Serving")]
+    pub requests: Option<u64>,
+    /// Tokens of each request, --new-tokens among them [default: 2048]
+    #[arg(long, value_name = "T", value_parser = whole, requires = "serve", allow_negative_numbers = true, help_heading = "Serving")]
+    pub context: Option<u64>,
 }
 
 /// `memplan inspect`.

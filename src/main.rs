@@ -1,12 +1,13 @@
 //! `memplan`: predicts the GPU memory of a PyTorch run, before anything runs.
 //!
 //! ```text
-//! arguments ──> plan | checkpoint | fit | advise | sweep | inspect | pack | catalogue ──> output
+//! arguments ──> plan | checkpoint | fit | advise | buy | sweep | inspect | pack | catalogue ──> output
 //!                                            └─ failure: one line on stderr, a hint, an exit code
 //! ```
 
 mod advise;
 mod arguments;
+mod buy;
 mod catalogue;
 mod checkpoint;
 mod failure;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Checkpoint(arguments) => checkpoint::run(*arguments),
         Command::Fit(arguments) => fit::run(&arguments),
         Command::Advise(arguments) => advise::run(&arguments),
+        Command::Buy(arguments) => buy::run(&arguments),
         Command::Sweep(arguments) => sweep::run(*arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Pack(arguments) => pack::run(&arguments),

@@ -79,8 +79,13 @@ impl Source {
 
 /// The GPUs of a list with commas, in its order and each once, or all, those with the least memory first.
 pub fn gpus(wishes: &Wishes) -> Result<Vec<Gpu>, Failure> {
+    gpus_or(wishes, DEFAULT_GPU)
+}
+
+/// The same, with what is meant where none is named.
+pub fn gpus_or(wishes: &Wishes, default: &str) -> Result<Vec<Gpu>, Failure> {
     let catalogue = GpuCatalogue::load(wishes.specs.as_deref())?;
-    let names = wishes.gpu.as_deref().unwrap_or(DEFAULT_GPU);
+    let names = wishes.gpu.as_deref().unwrap_or(default);
     if names.trim().eq_ignore_ascii_case("all") {
         let mut all: Vec<Gpu> = catalogue.iter().cloned().collect();
         all.sort_by_key(|gpu| gpu.memory.total);

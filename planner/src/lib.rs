@@ -8,6 +8,7 @@
 
 pub mod advise;
 pub mod allocate;
+pub mod buy;
 pub mod bytes;
 pub mod checkpoint;
 pub mod choices;

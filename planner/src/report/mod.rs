@@ -3,6 +3,7 @@
 //! Nothing is computed here but layout: what is shown, [`Plan`] says.
 
 pub mod advise;
+pub mod buy;
 pub mod catalogue;
 pub mod checkpoint;
 pub mod compare;
