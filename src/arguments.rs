@@ -15,7 +15,7 @@ use planner::checkpoint::{Form, Granularity, Measure};
 use planner::graph::{Checkpointing, Lora, QuantizedType};
 use planner::read::run_file::{Kernel, Wishes};
 use planner::run::{
-    Attention, CacheDtype, CacheKind, Mode, OptimizerChoice, Parallel, ParallelError, Pattern, Precision,
+    Attention, CacheDtype, CacheKind, Mode, OptimizerChoice, Parallel, ParallelError, Pattern, Precision, Sample,
     SavedOperators, ZeroGrad,
 };
 
@@ -312,6 +312,21 @@ pub struct RunArguments {
     /// PYTORCH_CUDA_ALLOC_CONF of the run, such as expandable_segments:True
     #[arg(long, value_name = "OPTIONS", help_heading = "GPU")]
     allocator: Option<String>,
+    /// num_workers of the data loader: the plan says what the host's memory needs
+    #[arg(long, value_name = "W", value_parser = whole, allow_negative_numbers = true, help_heading = "Host")]
+    workers: Option<u64>,
+    /// prefetch_factor of the data loader [default: 2]
+    #[arg(long, value_name = "P", value_parser = whole, allow_negative_numbers = true, help_heading = "Host")]
+    prefetch: Option<u64>,
+    /// What one sample takes: bytes, or image=HxW for three channels in fp32 [default: the run's inputs]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, help_heading = "Host")]
+    sample: Option<Sample>,
+    /// pin_memory of the data loader
+    #[arg(long, help_heading = "Host")]
+    pin_memory: bool,
+    /// The machine's memory: bytes, or 32GiB
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, help_heading = "Host")]
+    host_ram: Option<Bytes>,
     /// A run file in YAML with the same keys; flags win over it
     #[arg(long, value_name = "FILE")]
     pub run: Option<PathBuf>,
@@ -504,6 +519,11 @@ impl RunArguments {
             capacity: self.capacity,
             allocator: self.allocator.clone(),
             hold_outputs: self.hold_outputs.then_some(true),
+            workers: self.workers,
+            prefetch: self.prefetch,
+            sample: self.sample,
+            pin_memory: self.pin_memory.then_some(true),
+            host_ram: self.host_ram,
             specs: self.specs.clone(),
         }
     }

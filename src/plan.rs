@@ -30,7 +30,8 @@ pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
     if let Some(path) = &arguments.events {
         output::write_whole(path, |file| events::write(&planned, file))?;
     }
-    let code = if plan.fits() { FITS } else { DOES_NOT_FIT };
+    let host = plan.host_memory(&run).is_none_or(|host| host.fits());
+    let code = if plan.fits() && host { FITS } else { DOES_NOT_FIT };
     match arguments.run.format {
         Format::Text => output::print(&coloured(&text::text(&planned))),
         Format::Json => output::print_json(&json::report(&planned)),
@@ -168,6 +169,8 @@ pub fn coloured(text: &str) -> String {
         ("packed:", GOOD),
         ("valid:", GOOD),
         ("not valid:", ALARM),
+        ("host: fits,", GOOD),
+        ("host: does not fit,", ALARM),
         ("runs out", ALARM),
         ("only because", CARE),
         ("warning:", CARE),

@@ -3,6 +3,7 @@
 pub mod compare;
 mod figures;
 pub mod footprint;
+pub mod host;
 pub mod work;
 
 use std::borrow::Cow;
