@@ -11,7 +11,7 @@ use clap::error::ErrorKind;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use planner::buy::Budget;
 use planner::bytes::Bytes;
-use planner::checkpoint::{Form, Granularity, Measure};
+use planner::checkpoint::{Currency, Form, Granularity, Measure};
 use planner::graph::{Checkpointing, Lora, QuantizedType};
 use planner::read::run_file::{Kernel, Wishes};
 use planner::run::{
@@ -306,6 +306,9 @@ pub struct RunArguments {
     /// The GPU, by its key or its name [default: h200]
     #[arg(long, value_name = "NAME", help_heading = "GPU")]
     gpu: Option<String>,
+    /// What `memplan calibrate` measured on the GPU [default: of your own profiles the GPU's, else the shipped one]
+    #[arg(long, value_name = "FILE", help_heading = "GPU")]
+    profile: Option<PathBuf>,
     /// What the allocator may take: bytes, or 20GiB, 500MiB [default: the GPU's memory less the CUDA context]
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true, help_heading = "GPU")]
     capacity: Option<Bytes>,
@@ -370,6 +373,9 @@ pub struct CheckpointArguments {
     /// Whole blocks, or any module within them too
     #[arg(long, value_parser = one_of(Granularity::ALL), default_value_t = Granularity::Module, help_heading = "Choice")]
     pub granularity: Granularity,
+    /// What is to be least: operations, or time by the GPU's profile or datasheet
+    #[arg(long, value_parser = one_of(Currency::ALL), default_value_t = Currency::Flops, help_heading = "Choice")]
+    pub cost: Currency,
     /// Choose only among modules whose paths this regular expression matches
     #[arg(long, value_name = "REGEX", help_heading = "Choice")]
     pub only: Option<Pattern>,
@@ -516,6 +522,7 @@ impl RunArguments {
             page_tokens: self.page_tokens,
             cache_dtype: self.cache_dtype,
             gpu: self.gpu.clone(),
+            profile: self.profile.clone(),
             capacity: self.capacity,
             allocator: self.allocator.clone(),
             hold_outputs: self.hold_outputs.then_some(true),

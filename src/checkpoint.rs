@@ -29,6 +29,7 @@ pub fn run(arguments: CheckpointArguments) -> Result<ExitCode, Failure> {
     let wanted = Wanted {
         measure: arguments.measure,
         granularity: arguments.granularity,
+        currency: arguments.cost,
         only: arguments.only.map(|pattern| pattern.0),
         ..Wanted::within(budget)
     };
@@ -36,7 +37,7 @@ pub fn run(arguments: CheckpointArguments) -> Result<ExitCode, Failure> {
     if arguments.curve {
         let points = chooser.curve(POINTS)?;
         match arguments.run.format {
-            Format::Text => output::print(&report::curve(&points, wanted.measure, chooser.step_flops())),
+            Format::Text => output::print(&report::curve(&points, wanted.measure, chooser.step())),
             Format::Json => output::print_json(&report::curve_rows(&points)),
         }?;
         return Ok(ExitCode::from(FITS));

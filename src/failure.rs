@@ -8,6 +8,7 @@ use planner::plan::PlanError;
 use planner::read::checkpoint::CheckpointError;
 use planner::read::gpus::GpuError;
 use planner::read::model::ModelError;
+use planner::read::profiles::ProfileError;
 use planner::run::RunError;
 
 use crate::{BAD, output};
@@ -93,6 +94,12 @@ impl From<GpuError> for Failure {
     fn from(error: GpuError) -> Failure {
         let hint = matches!(error, GpuError::Unknown { .. }).then(|| "`memplan gpus` lists them all".to_owned());
         Failure::new(error, hint)
+    }
+}
+
+impl From<ProfileError> for Failure {
+    fn from(error: ProfileError) -> Failure {
+        Failure::new(error, None)
     }
 }
 

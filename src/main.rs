@@ -16,6 +16,7 @@ mod inspect;
 mod output;
 mod pack;
 mod plan;
+mod profiles;
 mod sweep;
 
 use std::process::ExitCode;

@@ -47,6 +47,12 @@ pub fn complain(line: &str, hint: Option<&str>) {
     }
 }
 
+/// Tells what to look at, on stderr.
+pub fn warn(line: &str) {
+    let mut out = anstream::stderr().lock();
+    let _ = writeln!(out, "memplan: {CARE}warning:{CARE:#} {line}");
+}
+
 /// A bar on stderr for work of so many parts; nothing where that is no terminal.
 pub fn progress(parts: usize) -> ProgressBar {
     let bar = ProgressBar::new(parts as u64);

@@ -14,7 +14,7 @@ use planner::run::{Run, UnknownOperator};
 use crate::arguments::{Format, PlanArguments, RunArguments};
 use crate::failure::Failure;
 use crate::output::{self, ALARM, CARE, GOOD};
-use crate::{DOES_NOT_FIT, FITS};
+use crate::{DOES_NOT_FIT, FITS, profiles};
 
 /// The GPU where none is named.
 const DEFAULT_GPU: &str = "h200";
@@ -85,8 +85,15 @@ pub fn gpus(wishes: &Wishes) -> Result<Vec<Gpu>, Failure> {
 
 /// The same, with what is meant where none is named.
 pub fn gpus_or(wishes: &Wishes, default: &str) -> Result<Vec<Gpu>, Failure> {
-    let catalogue = GpuCatalogue::load(wishes.specs.as_deref())?;
-    let names = wishes.gpu.as_deref().unwrap_or(default);
+    let (catalogue, profiled) = profiles::catalogue(wishes)?;
+    let names = wishes.gpu.as_deref().or(profiled.as_deref()).unwrap_or(default);
+    let chosen = listed(&catalogue, names)?;
+    let keys: Vec<&str> = chosen.iter().map(|gpu| gpu.key.as_str()).collect();
+    profiles::check(&catalogue, profiled.as_deref(), &keys)?;
+    Ok(chosen)
+}
+
+fn listed(catalogue: &GpuCatalogue, names: &str) -> Result<Vec<Gpu>, Failure> {
     if names.trim().eq_ignore_ascii_case("all") {
         let mut all: Vec<Gpu> = catalogue.iter().cloned().collect();
         all.sort_by_key(|gpu| gpu.memory.total);
@@ -152,8 +159,11 @@ pub fn check_folder(specs: Option<&Path>) -> Result<(), Failure> {
 
 /// The GPU that is wished for.
 pub fn gpu(wishes: &Wishes) -> Result<Gpu, Failure> {
-    let catalogue = GpuCatalogue::load(wishes.specs.as_deref())?;
-    Ok(catalogue.find(wishes.gpu.as_deref().unwrap_or(DEFAULT_GPU))?.clone())
+    let (catalogue, profiled) = profiles::catalogue(wishes)?;
+    let name = wishes.gpu.as_deref().or(profiled.as_deref()).unwrap_or(DEFAULT_GPU);
+    let gpu = catalogue.find(name)?;
+    profiles::check(&catalogue, profiled.as_deref(), &[&gpu.key])?;
+    Ok(gpu.clone())
 }
 
 fn no_model() -> Failure {

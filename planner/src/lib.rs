@@ -25,3 +25,4 @@ pub mod run;
 pub mod schedule;
 pub mod sweep;
 pub mod threads;
+pub mod time;

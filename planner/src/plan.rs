@@ -1,10 +1,10 @@
 //! A plan: the whole pipeline, from a model and a run to figures.
 
 pub mod compare;
+pub mod effort;
 mod figures;
 pub mod footprint;
 pub mod host;
-pub mod work;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -20,7 +20,7 @@ use crate::graph::{AUTOCAST, CacheLayout, Graph, GraphError, Loop, Lora, Paramet
 use crate::lower::context::Settings;
 use crate::lower::device::Device;
 use crate::lower::kernels::cub::Architecture;
-use crate::lower::{LowerError, lower};
+use crate::lower::{LowerError, lower, lower_with_timeline};
 use crate::read::gpus::Gpu;
 use crate::read::model::{Agreement, Model, ModelError, agree, loading};
 use crate::read::optimizers::{self, Optimizer, OptimizerError};
@@ -29,6 +29,7 @@ use crate::read::spec::SpecError;
 use crate::read::specs;
 use crate::run::{Attention, Mode, Precision, Run, RunError, ZeroGrad};
 use crate::schedule::{Live, Stream, live_after};
+use crate::time::{Cost, Speeds};
 
 /// More than any machine has, and less than what sums in 64 bits could not hold.
 pub(crate) const UNLIMITED: Bytes = Bytes(1 << 60);
@@ -89,6 +90,27 @@ pub struct Plan {
     pub without_grad: Option<(Bytes, Bytes)>,
     /// What lies outside the allocator; None where the capacity was given.
     pub outside: Option<OutsideAllocator>,
+    /// What a step computes, and how long that takes.
+    pub step: Step,
+}
+
+/// What a step of a run costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Operations, second runs counted in, and their time on the GPU.
+    pub cost: Cost,
+    /// Whether something is known of the GPU's speeds; without it there is no time.
+    pub timed: bool,
+    /// Whether these were measured: the time is an estimate then, and else the least that the work can take.
+    pub measured: bool,
+}
+
+impl Step {
+    /// Its time, where something is known of the GPU's speeds: an estimate where they were measured, else the least that the
+    /// work can take. Communication and the host are not part of it.
+    pub fn seconds(&self) -> Option<f64> {
+        self.timed.then(|| self.cost.seconds())
+    }
 }
 
 /// Why there is no plan.
@@ -159,7 +181,10 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
     let prepared = prepare(model, run, gpu, emulation)?;
     let without = Settings { training: false, ..prepared.settings.clone() };
     let Prepared { graph, settings, options, precision, optimizer, agreement, capacity, outside } = prepared;
-    let stream = lower(&graph, &device(gpu), settings).map_err(|error| named(error, &graph))?;
+    let (stream, timeline) =
+        lower_with_timeline(&graph, &device(gpu), settings, Speeds::of(gpu)).map_err(|error| named(error, &graph))?;
+    let measured = gpu.has_measured_speeds();
+    let step = Step { cost: timeline.whole().shared(run.steps), timed: timeline.speeds.is_some(), measured };
     let outcome = simulate(&stream, &options, Some(capacity));
     let without_grad = match run.mode {
         Mode::EvalWithGrad => lower(&graph, &device(gpu), without).ok().map(|stream| {
@@ -187,6 +212,7 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         capacity,
         without_grad,
         outside,
+        step,
     })
 }
 
@@ -252,7 +278,7 @@ fn free(run: &Run, gpu: &Gpu) -> Result<(Bytes, Option<OutsideAllocator>), SpecE
     if let Some(capacity) = run.capacity {
         return Ok((capacity, None));
     }
-    let outside = outside()?;
+    let outside = outside(gpu)?;
     Ok((Bytes(gpu.memory.total.0.saturating_sub(outside.most.0)), Some(outside)))
 }
 
@@ -375,7 +401,23 @@ pub fn device(gpu: &Gpu) -> Device {
     }
 }
 
-fn outside() -> Result<OutsideAllocator, SpecError> {
+/// What the profile measured of a process of PyTorch's, else the bound of the specs, no less than what was measured without
+/// PyTorch.
+fn outside(gpu: &Gpu) -> Result<OutsideAllocator, SpecError> {
+    let profile = gpu.profile.as_ref();
+    if let Some((profile, bytes)) = profile.and_then(|profile| Some((profile, profile.outside()?))) {
+        let source = format!(
+            "measured on {} by {}: the profile {}",
+            profile.measured.date, profile.measured.command, profile.name
+        );
+        return Ok(OutsideAllocator { least: bytes, most: bytes, source });
+    }
+    let bound = bound_outside()?;
+    let measured = profile.and_then(|profile| Some(profile.memory.as_ref()?.blas)).unwrap_or_default();
+    Ok(OutsideAllocator { least: bound.least.max(measured), most: bound.most.max(measured), ..bound })
+}
+
+fn bound_outside() -> Result<OutsideAllocator, SpecError> {
     let file = "context.yaml";
     let error = |message: &str| SpecError::new(&format!("specs/{file}").into(), Default::default(), message);
     let text = specs::embedded(file).ok_or_else(|| error("the spec is missing"))?;

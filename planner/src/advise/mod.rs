@@ -25,8 +25,8 @@ use changes::{Form, ROWS, Row};
 use crate::bytes::Bytes;
 use crate::checkpoint::{Granularity, Wanted, choose};
 use crate::graph::Checkpointing;
+use crate::plan::effort::{Effort, effort};
 use crate::plan::footprint::{Footprint, Peaks, footprint};
-use crate::plan::work::work;
 use crate::plan::{PlanError, capacity};
 use crate::read::gpus::Gpu;
 use crate::read::model::{Model, open};
@@ -87,6 +87,8 @@ pub struct Change {
     pub unlimited: Bytes,
     /// What the run keeps in the host's memory.
     pub host: Bytes,
+    /// What a step costs.
+    pub effort: Effort,
 }
 
 /// Changes together.
@@ -100,8 +102,8 @@ pub struct Combination {
     pub peaks: Peaks,
     /// What it keeps in the host's memory.
     pub host: Bytes,
-    /// Operations that second runs compute in a step; None where the run has none.
-    pub recomputed: Option<u64>,
+    /// What a step costs.
+    pub effort: Effort,
     /// How many modules are checkpointed where fewer than all layers are enough.
     pub chosen: Option<usize>,
 }
@@ -115,8 +117,8 @@ pub struct Advice {
     pub precision: Precision,
     /// Its peaks.
     pub given: Peaks,
-    /// Operations of a step as given, without second runs.
-    pub step_flops: u64,
+    /// What a step costs as given.
+    pub effort: Effort,
     /// Every change that applies, the cheapest first.
     pub changes: Vec<Change>,
     /// The smallest combination that fits: the empty one where the run fits as given.
@@ -153,25 +155,16 @@ pub fn advise(
     let capacity = capacity(run, gpu)?;
     let planned = footprint(model, run, gpu, &[capacity])?;
     let (given, precision) = (planned.within[0], planned.precision);
-    let step_flops = work(model, run, gpu)?.computed;
+    let effort = effort(model, run, gpu)?;
     let adviser = Adviser { model, open, run, gpu, capacity, done };
     let case = Case::new(model, run, gpu, precision)?;
     let changes = adviser.changes(&case, given.fits);
-    let mut advice = Advice {
-        capacity,
-        precision,
-        given,
-        step_flops,
-        changes,
-        combination: None,
-        nearest: None,
-        tried: 0,
-        untried: 0,
-    };
+    let mut advice =
+        Advice { capacity, precision, given, effort, changes, combination: None, nearest: None, tried: 0, untried: 0 };
     if given.fits {
         let variant = adviser.variant(run.clone(), None);
         let (changes, host) = (Vec::new(), planned.host);
-        advice.combination = Some(Combination { changes, variant, peaks: given, host, recomputed: None, chosen: None });
+        advice.combination = Some(Combination { changes, variant, peaks: given, host, effort, chosen: None });
         return Ok(advice);
     }
     let found = search::smallest(&advice.changes, &mut |sets| adviser.plan_sets(&advice.changes, sets));
@@ -181,72 +174,54 @@ pub fn advise(
     Ok(advice)
 }
 
+/// A plan of a variant, and what a step of it costs.
+type Measured = (Footprint, Effort);
+
 impl Adviser<'_> {
     /// Every change that applies and can be planned, the cheapest first; equal ones in the order of the table.
     fn changes(&self, case: &Case, fits: bool) -> Vec<Change> {
         let rows = ROWS.iter().flat_map(|row| (row.forms)(case).into_iter().map(move |form| (row, form)));
-        let rows: Vec<(&Row, Form)> = rows.collect();
-        let variants: Vec<Variant> =
-            rows.iter().map(|(_, form)| self.variant(form.run.clone(), form.model.clone())).collect();
-        let planned = self.plan(&variants);
-        let mut changes = Vec::new();
-        for (((row, form), variant), planned) in rows.into_iter().zip(variants).zip(planned) {
-            let Ok(planned) = planned else { continue };
-            changes.push(Change {
-                name: row.name,
-                slot: row.slot,
-                cost: Cost { class: row.class, amount: self.amount(row, &form) },
-                words: row.cost,
-                code: row.code.replace("{}", &form.value),
-                source: row.source,
-                variant,
-                peaks: planned.within[0],
-                unlimited: planned.unlimited,
-                host: planned.host,
-            });
-        }
+        let (rows, variants): (Vec<(&Row, Form)>, Vec<Variant>) = rows
+            .map(|(row, form)| {
+                let variant = self.variant(form.run.clone(), form.model.clone());
+                ((row, form), variant)
+            })
+            .unzip();
+        let measured = self.side_by_side(&variants, measure);
+        let alone = rows.into_iter().zip(variants).zip(measured);
+        let mut changes: Vec<Change> = alone
+            .filter_map(|(((row, form), variant), measured)| {
+                let told = Told { name: row.name, words: row.cost, source: row.source };
+                let code = row.code.replace("{}", &form.value);
+                let cost = Cost { class: row.class, amount: form.amount };
+                Some(change(row.slot, cost, told, code, variant, measured.ok()?))
+            })
+            .collect();
         changes.extend(self.chosen_layers(case).filter(|_| !fits));
         changes.sort_by_key(|change| change.cost);
         changes
     }
 
-    /// Checkpoints cost the operations of their second runs; all else what its form says.
-    fn amount(&self, row: &Row, form: &Form) -> u64 {
-        match row.class {
-            Class::Recomputation => work(self.model, &form.run, self.gpu).map_or(u64::MAX, |work| work.recomputed),
-            _ => form.amount,
-        }
-    }
-
     /// The layers that are enough, where checkpoints alone are.
     fn chosen_layers(&self, case: &Case) -> Option<Change> {
         let off = case.trains() && self.run.checkpoint == Checkpointing::Off;
-        let (run, recomputed, _) = self.chosen(self.model, self.run).filter(|_| off)?;
+        let (run, _) = self.chosen(self.model, self.run).filter(|_| off)?;
         let variant = self.variant(run, None);
-        let planned = footprint(self.model, &variant.run, self.gpu, &[self.capacity]).ok()?;
-        Some(Change {
-            name: CHOSEN,
-            slot: Slot::Checkpoints,
-            cost: Cost { class: Class::Recomputation, amount: recomputed },
-            words: CHOSEN_COST,
-            code: CHOSEN_CODE.to_owned(),
-            source: CHOSEN_SOURCE,
-            variant,
-            peaks: planned.within[0],
-            unlimited: planned.unlimited,
-            host: planned.host,
-        })
+        let measured = measure(self.model, &variant.run, self.gpu, self.capacity).ok()?;
+        let cost = Cost { class: Class::Recomputation, amount: 0 };
+        let told = Told { name: CHOSEN, words: CHOSEN_COST, source: CHOSEN_SOURCE };
+        Some(change(Slot::Checkpoints, cost, told, CHOSEN_CODE.to_owned(), variant, measured))
     }
 
-    /// A run with the cheapest checkpoints that let it fit, the operations that they compute again, and how many they are.
-    fn chosen(&self, model: &Model, run: &Run) -> Option<(Run, u64, usize)> {
+    /// A run with the cheapest checkpoints that let it fit, and how many they are.
+    fn chosen(&self, model: &Model, run: &Run) -> Option<(Run, usize)> {
         let plain = Run { checkpoint: Checkpointing::Off, ..run.clone() };
         let wanted = Wanted { granularity: Granularity::Block, ..Wanted::within(self.capacity) };
         let choice = choose(model, &plain, self.gpu, &wanted).ok()?.choice?;
         let regions: Vec<_> = choice.modules.into_iter().map(|chosen| chosen.region).collect();
         let count = regions.len();
         let run = Run { checkpoint: Checkpointing::Modules(regions), ..plain };
-        (count > 0).then_some((run, choice.recompute_flops, count))
+        (count > 0).then_some((run, count))
     }
 
     fn variant(&self, run: Run, model: Option<String>) -> Variant {
@@ -269,19 +244,22 @@ impl Adviser<'_> {
 
     fn plan_sets(&self, changes: &[Change], sets: &[Vec<usize>]) -> Vec<Result<Footprint, String>> {
         let variants: Vec<Variant> = sets.iter().map(|set| self.together(changes, set)).collect();
-        self.plan(&variants)
+        self.side_by_side(&variants, |model, run, gpu, capacity| footprint(model, run, gpu, &[capacity]))
     }
 
-    /// Plans side by side.
-    fn plan(&self, variants: &[Variant]) -> Vec<Result<Footprint, String>> {
+    /// Works on variants side by side.
+    fn side_by_side<T: Send>(
+        &self,
+        variants: &[Variant],
+        work: impl Fn(&Model, &Run, &Gpu, Bytes) -> Result<T, PlanError> + Sync,
+    ) -> Vec<Result<T, String>> {
         let Adviser { gpu, capacity, done, .. } = *self;
         done(variants.len(), 0);
         each((self.model, self.open), variants, |model, variant| {
-            let planned = variant.with_model(model, |model| {
-                footprint(model, &variant.run, gpu, &[capacity]).map_err(|error| error.to_string())
-            });
+            let result = variant
+                .with_model(model, |model| work(model, &variant.run, gpu, capacity).map_err(|error| error.to_string()));
             done(0, 1);
-            planned?
+            result?
         })
     }
 
@@ -291,18 +269,42 @@ impl Adviser<'_> {
         let given = self.run.checkpoint == variant.run.checkpoint;
         let refined = |model: &Model| {
             let chosen = if given { None } else { self.chosen(model, &variant.run) };
-            let run = chosen.as_ref().map_or(&variant.run, |(run, ..)| run);
-            let planned = footprint(model, run, self.gpu, &[self.capacity]).ok()?;
-            let recomputed = work(model, run, self.gpu).ok()?.recomputed;
-            Some((chosen, planned, recomputed))
+            let run = chosen.as_ref().map_or(&variant.run, |(run, _)| run);
+            let measured = measure(model, run, self.gpu, self.capacity).ok()?;
+            Some((chosen, measured))
         };
-        let (chosen, planned, recomputed) = variant.with_model(self.model, refined).ok()??;
-        let count = chosen.as_ref().map(|(.., count)| *count);
-        if let Some((run, ..)) = chosen {
+        let (chosen, (planned, effort)) = variant.with_model(self.model, refined).ok()??;
+        let count = chosen.as_ref().map(|(_, count)| *count);
+        if let Some((run, _)) = chosen {
             variant = self.variant(run, variant.model);
         }
-        let recomputed = Some(recomputed).filter(|recomputed| *recomputed > 0);
         let (peaks, host) = (planned.within[0], planned.host);
-        Some(Combination { changes: set, variant, peaks, host, recomputed, chosen: count })
+        Some(Combination { changes: set, variant, peaks, host, effort, chosen: count })
     }
+}
+
+/// Plans a run, and counts what a step of it costs.
+fn measure(model: &Model, run: &Run, gpu: &Gpu, capacity: Bytes) -> Result<Measured, PlanError> {
+    Ok((footprint(model, run, gpu, &[capacity])?, effort(model, run, gpu)?))
+}
+
+/// What is told of a change.
+struct Told {
+    name: &'static str,
+    words: &'static str,
+    source: &'static str,
+}
+
+/// A change with its figures; checkpoints cost the operations of their second runs.
+fn change(
+    slot: Slot,
+    cost: Cost,
+    Told { name, words, source }: Told,
+    code: String,
+    variant: Variant,
+    (planned, effort): Measured,
+) -> Change {
+    let amount = if cost.class == Class::Recomputation { effort.recomputed.flops } else { cost.amount };
+    let (peaks, unlimited, host) = (planned.within[0], planned.unlimited, planned.host);
+    Change { name, slot, cost: Cost { amount, ..cost }, words, code, source, variant, peaks, unlimited, host, effort }
 }

@@ -17,6 +17,7 @@ pub use price::{Asked, Budget, Prices};
 pub use strategy::{Strategy, Way};
 
 use crate::bytes::Bytes;
+use crate::plan::effort::effort;
 use crate::plan::footprint::{Footprint, alike, footprint};
 use crate::plan::{CacheBytes, Plan, PlanError, capacity, plan};
 use crate::read::gpus::Gpu;
@@ -73,6 +74,9 @@ pub struct Offer {
     pub rank: Rank,
     /// What serving takes.
     pub served: Option<Served>,
+    /// The time of a step of each rank, without communication and the host: an estimate where the GPU's speeds were measured,
+    /// else the least that the work can take; None where nothing is known of them, and for serving.
+    pub seconds: Option<f64>,
     /// What they cost together.
     pub prices: Prices,
     /// Whether another offer of the same GPU takes no more of them and asks for no more: a simpler way, no more checkpoints.
@@ -180,7 +184,23 @@ impl Class<'_> {
                 offers.extend(fits.into_iter().map(|(place, rank)| self.offer(strategy, count, place, rank, served)));
             }
         }
+        self.time(&mut offers);
         Ok(offers)
+    }
+
+    /// Says how long steps take. Ranks compute as one GPU does, so that a GPU is asked once with checkpoints and once without.
+    fn time(&self, offers: &mut [Offer]) {
+        let mut known: Vec<(String, bool, Option<f64>)> = Vec::new();
+        for offer in offers.iter_mut().filter(|offer| offer.served.is_none()) {
+            let (key, checkpoint) = (&offer.gpu.key, offer.strategy.checkpoint);
+            let found = known.iter().find(|(known, with, _)| known == key && *with == checkpoint).map(|known| known.2);
+            offer.seconds = found.unwrap_or_else(|| {
+                let run = Strategy { way: Way::One, checkpoint }.apply(self.run, 1);
+                let seconds = effort(self.model, &run, &offer.gpu).ok().and_then(|effort| effort.seconds(&offer.gpu));
+                known.push((key.clone(), checkpoint, seconds));
+                seconds
+            });
+        }
     }
 
     /// What ZeRO's bounds are made from; None for other ways, and where the run cannot be planned.
@@ -223,7 +243,18 @@ impl Class<'_> {
         let exact = !matches!(strategy.way, Way::Zero(_));
         let flags = exact.then(|| strategy.apply(self.run, gpus).flags_from(self.run));
         let prices = Prices::of(&gpu, gpus);
-        Offer { gpu, gpus, strategy, flags, capacity: self.within[place], rank, served, prices, dominated: false }
+        Offer {
+            gpu,
+            gpus,
+            strategy,
+            flags,
+            capacity: self.within[place],
+            rank,
+            served,
+            seconds: None,
+            prices,
+            dominated: false,
+        }
     }
 
     /// What serving takes, alike on all of them.

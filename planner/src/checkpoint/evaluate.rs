@@ -15,6 +15,7 @@ use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::run::Run;
 use crate::schedule::Stream;
+use crate::time::Speeds;
 
 /// What plans are made of: a run without checkpoints, prepared once.
 pub(super) struct Evaluator<'a> {
@@ -107,7 +108,8 @@ impl<'a> Evaluator<'a> {
     /// The lowered program.
     pub fn lower(&self, checkpoint: Checkpointing) -> Result<Lowered, PlanError> {
         let graph = self.program(checkpoint)?;
-        let lowered = lower_with_timeline(&graph, &device(self.gpu), self.prepared.settings.clone());
+        let lowered =
+            lower_with_timeline(&graph, &device(self.gpu), self.prepared.settings.clone(), Speeds::of(self.gpu));
         let (stream, timeline) = lowered.map_err(|error| named(error, &graph))?;
         Ok(Lowered { graph, stream, timeline })
     }

@@ -11,19 +11,20 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::evaluate::{Evaluator, Lowered, Peaks};
 use super::model::{Candidate, Kind, Model, Needs, Savings};
 use super::profile::{Profile, Window, profile};
-use super::{ChooseError, Granularity};
+use super::{ChooseError, Currency, Granularity};
 use crate::graph::{Checkpointing, Graph, ModuleId, Region};
 use crate::lower::timeline::{FxIndexSet, Timeline};
 use crate::plan::PlanError;
 use crate::run::SavedOperators;
+use crate::time::Cost;
 
 /// A run's model, and what was learned on the way.
 pub(super) struct Measured {
     pub model: Model,
     /// Peaks without checkpoints.
     pub without: Peaks,
-    /// What a step computes without second runs.
-    pub step_flops: u64,
+    /// What a step costs without second runs.
+    pub step: Cost,
     /// The paths of the outermost candidates, whether they save anything or not.
     pub outermost: Vec<String>,
 }
@@ -89,6 +90,7 @@ fn calls(graph: &Graph, blocks: &FxHashSet<ModuleId>, profile: &Profile) -> Vec<
 pub(super) fn measure(
     evaluator: &Evaluator,
     granularity: Granularity,
+    currency: Currency,
     only: Option<&Regex>,
 ) -> Result<Measured, ChooseError> {
     let lowered = evaluator.lower(Checkpointing::Off)?;
@@ -98,8 +100,7 @@ pub(super) fn measure(
         return Err(ChooseError::NoCandidates);
     }
     let without = evaluator.peaks_of(&lowered.stream);
-    let computed = lowered.timeline.computed;
-    let step_flops = computed.forward.saturating_add(computed.backward) / evaluator.steps();
+    let step = lowered.timeline.computed.shared(evaluator.steps());
     let given = profile(&lowered.stream, &lowered.timeline, &candidates);
     let without_cache = evaluator.without_cache()?;
     let uncached = without_cache.as_ref().unwrap_or(evaluator);
@@ -116,7 +117,7 @@ pub(super) fn measure(
         levels[call.depth].push(call);
     }
     let (mut found, mut workspace) = (Vec::new(), 0);
-    let setting = Setting { evaluator: uncached, candidates: &candidates, given: &given, plain: &plain };
+    let setting = Setting { evaluator: uncached, candidates: &candidates, given: &given, plain: &plain, currency };
     for level in &mut levels {
         let (lowered, with, regions) = setting.with(level.iter().map(|call| Region::new(&call.path)).collect())?;
         level.retain(|call| regions.contains_key(&call.path));
@@ -134,7 +135,7 @@ pub(super) fn measure(
     let outermost = levels.first().into_iter().flatten().map(|call| call.path.clone()).collect();
     // what saves nothing helps nowhere
     found.retain(|candidate| candidate.saves.forward > 0 || candidate.saves.backward > 0);
-    Ok(Measured { model: Model { workspace, ..model(found, &given) }, without, step_flops, outermost })
+    Ok(Measured { model: Model { workspace, currency, ..model(found, &given) }, without, step, outermost })
 }
 
 /// What candidates are measured against.
@@ -145,6 +146,7 @@ struct Setting<'a> {
     given: &'a Profile,
     /// The same without a cache.
     plain: &'a Profile,
+    currency: Currency,
 }
 
 impl Setting<'_> {
@@ -172,8 +174,8 @@ impl Setting<'_> {
 
     /// A call's figures where it is checkpointed.
     fn candidate(&self, call: &Call, again: &SecondRuns, with: &Profile) -> Candidate {
-        let (flops, takes_workspace) = again.get(&call.module).copied().unwrap_or_default();
-        candidate(call, flops / self.evaluator.steps(), takes_workspace, [self.given, self.plain, with])
+        let (cost, takes_workspace) = again.get(&call.module).copied().unwrap_or_default();
+        candidate(call, cost.shared(self.evaluator.steps()), takes_workspace, [self.given, self.plain, with])
     }
 
     /// Adds to each candidate of a level the kinds of operators whose results it can save.
@@ -192,7 +194,7 @@ impl Setting<'_> {
             let again = second_runs(&lowered);
             for (call, candidate) in level.iter().zip(candidates.iter_mut()) {
                 if regions.get(&call.path) == Some(&true) {
-                    candidate.can_save(op, &self.candidate(call, &again, &with));
+                    candidate.can_save(op, &self.candidate(call, &again, &with), self.currency);
                 }
             }
         }
@@ -200,15 +202,15 @@ impl Setting<'_> {
     }
 }
 
-/// What the second runs of each module compute, and whether they ask for the workspace that stays.
-type SecondRuns = FxHashMap<ModuleId, (u64, bool)>;
+/// What the second runs of each module cost, and whether they ask for the workspace that stays.
+type SecondRuns = FxHashMap<ModuleId, (Cost, bool)>;
 
 fn second_runs(lowered: &Lowered) -> SecondRuns {
     let Timeline { recomputed, uses_blas_lt, .. } = &lowered.timeline;
     let mut runs = SecondRuns::default();
-    for ((run, flops), uses) in lowered.graph.checkpoints.iter().zip(recomputed).zip(uses_blas_lt) {
+    for ((run, cost), uses) in lowered.graph.checkpoints.iter().zip(recomputed).zip(uses_blas_lt) {
         let (all, takes) = runs.entry(run.module).or_default();
-        *all += flops;
+        *all = all.and(*cost);
         *takes |= uses;
     }
     runs
@@ -219,7 +221,7 @@ fn lies_in(path: &str, outer: &str) -> bool {
 }
 
 /// A candidate's figures, its place given by cuts.
-fn candidate(call: &Call, cost: u64, takes_workspace: bool, [given, plain, with]: [&Profile; 3]) -> Candidate {
+fn candidate(call: &Call, cost: Cost, takes_workspace: bool, [given, plain, with]: [&Profile; 3]) -> Candidate {
     let windows = || plain.windows.iter().zip(&with.windows);
     let saved = |side: fn(&Window) -> &Vec<u64>, cut: usize| {
         move |(plain, with): (&Window, &Window)| side(plain)[cut] as i64 - side(with)[cut] as i64
@@ -257,10 +259,10 @@ fn candidate(call: &Call, cost: u64, takes_workspace: bool, [given, plain, with]
 
 impl Candidate {
     /// Adds a kind of operator whose results it can save, by its figures where all candidates save that kind alone. What
-    /// computes nothing is no kind: holding it spares nothing.
-    fn can_save(&mut self, op: &'static str, saving: &Candidate) {
-        let spares = self.cost.saturating_sub(saving.cost);
-        if spares > 0 {
+    /// costs nothing is no kind: holding it spares nothing.
+    fn can_save(&mut self, op: &'static str, saving: &Candidate, currency: Currency) {
+        let spares = self.cost.less(saving.cost);
+        if currency.of(spares) > 0 {
             self.kinds.push(Kind { op, spares, holds: self.saves.less(saving.saves) });
             self.needs = self.needs.at_most(saving.needs);
             self.takes_workspace &= saving.takes_workspace;
@@ -291,5 +293,5 @@ fn model(mut candidates: Vec<Candidate>, plain: &Profile) -> Model {
         candidate.to = cuts.partition_point(|cut| *cut < candidate.to) + 1;
     }
     candidates.sort_by_key(|candidate| (candidate.to, candidate.from));
-    Model { segments, candidates, outside: plain.outside as i64, workspace: 0 }
+    Model { segments, candidates, outside: plain.outside as i64, ..Model::default() }
 }

@@ -26,6 +26,7 @@ use crate::plan::PlanError;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::run::{Mode, Run, RunError};
+use crate::time::Cost;
 
 /// Which peak the budget is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +55,28 @@ pub enum Granularity {
 choices!(Granularity, "granularity", "block" => Granularity::Block, "module" => Granularity::Module,
     "op" => Granularity::Op);
 
+/// What recomputation costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Currency {
+    /// Operations.
+    #[default]
+    Flops,
+    /// Time, by the GPU's roofline.
+    Time,
+}
+
+choices!(Currency, "cost", "flops" => Currency::Flops, "time" => Currency::Time);
+
+impl Currency {
+    /// What counts of a cost: operations, or nanoseconds.
+    pub(crate) fn of(self, cost: Cost) -> u64 {
+        match self {
+            Currency::Flops => cost.flops,
+            Currency::Time => cost.nanoseconds,
+        }
+    }
+}
+
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -63,6 +86,8 @@ pub struct Wanted {
     pub measure: Measure,
     /// How small the modules may be.
     pub granularity: Granularity,
+    /// What is to be least.
+    pub currency: Currency,
     /// The modules that may be checkpointed; all where None is given.
     pub only: Option<Regex>,
     /// How many events of full plans may be simulated before the search ends with the best that it has.
@@ -72,8 +97,8 @@ pub struct Wanted {
 impl Wanted {
     /// A budget, with what is usual beside it.
     pub fn within(budget: Bytes) -> Wanted {
-        let (measure, granularity) = Default::default();
-        Wanted { budget, measure, granularity, only: None, effort: 5_000_000 }
+        let (measure, granularity, currency) = Default::default();
+        Wanted { budget, measure, granularity, currency, only: None, effort: 5_000_000 }
     }
 }
 
@@ -84,8 +109,8 @@ pub struct Chosen {
     pub region: Region,
     /// Bytes that are not alive after its forward and before its backward.
     pub saves: Bytes,
-    /// Operations that its second runs compute, in a step.
-    pub recompute_flops: u64,
+    /// What its second runs cost, in a step.
+    pub recompute: Cost,
 }
 
 /// A choice of modules.
@@ -95,12 +120,14 @@ pub struct Choice {
     pub modules: Vec<Chosen>,
     /// Its peaks.
     pub peaks: Peaks,
-    /// Operations that second runs compute, in a step.
-    pub recompute_flops: u64,
-    /// Whether no choice within the budget computes less.
+    /// What second runs cost, in a step.
+    pub recompute: Cost,
+    /// What was to be least.
+    pub currency: Currency,
+    /// Whether no choice within the budget costs less.
     pub optimal: bool,
-    /// No choice within the budget computes less than this.
-    pub lower_bound_flops: u64,
+    /// No choice within the budget costs less than this, in what was to be least.
+    pub lower_bound: u64,
 }
 
 /// What came of it.
@@ -114,8 +141,8 @@ pub struct Answer {
     pub with_all: Option<Peaks>,
     /// What no choice gets below, in sizes rounded to 512 bytes; where there is no choice.
     pub least: Option<Bytes>,
-    /// Operations of a step without second runs.
-    pub step_flops: u64,
+    /// What a step costs without second runs.
+    pub step: Cost,
 }
 
 /// Why there is no answer.
@@ -127,6 +154,14 @@ pub enum ChooseError {
     /// Nothing can be checkpointed.
     #[error("no module can be checkpointed here: with only, modules are chosen by their paths, such as `mlp$`")]
     NoCandidates,
+    /// Nothing says how fast the GPU is.
+    #[error(
+        "{gpu} has no bandwidth in the catalogue, so nothing is known of its time: give a --profile, or --cost flops"
+    )]
+    NoSpeeds {
+        /// The GPU.
+        gpu: String,
+    },
 }
 
 /// In which form a choice is written.

@@ -12,8 +12,10 @@
 
 use std::collections::BTreeMap;
 
+use super::Currency;
 use crate::graph::{Checkpointing, Region};
 use crate::run::SavedOperators;
+use crate::time::Cost;
 
 /// A module's call that can be checkpointed.
 #[derive(Clone, Debug)]
@@ -22,8 +24,8 @@ pub(super) struct Candidate {
     /// The boundaries between which it lies.
     pub from: usize,
     pub to: usize,
-    /// Operations that its second runs compute, in a step.
-    pub cost: u64,
+    /// What its second runs cost, in a step.
+    pub cost: Cost,
     /// Bytes that are not alive after its forward, and before its backward.
     pub saves: Savings,
     /// The most that it needs where nothing before it is checkpointed.
@@ -40,8 +42,8 @@ pub(super) struct Candidate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
     pub op: &'static str,
-    /// Operations that its second runs need not compute, in a step.
-    pub spares: u64,
+    /// What its second runs are spared, in a step.
+    pub spares: Cost,
     /// Bytes that its results hold after the call's forward, and before its backward.
     pub holds: Savings,
 }
@@ -67,8 +69,8 @@ impl Candidate {
     }
 
     /// What it costs where these kinds are saved.
-    pub fn cost_with(&self, kinds: u64) -> u64 {
-        self.saved(kinds).fold(self.cost, |cost, kind| cost.saturating_sub(kind.spares))
+    pub fn cost_with(&self, kinds: u64) -> Cost {
+        self.saved(kinds).fold(self.cost, |cost, kind| cost.less(kind.spares))
     }
 
     /// What it saves then.
@@ -136,6 +138,8 @@ pub(super) struct Model {
     pub outside: i64,
     /// What stays from the first second run on that asks for it, beside all else.
     pub workspace: i64,
+    /// What is to be least.
+    pub currency: Currency,
 }
 
 /// Where ties are broken: which of two equal prefixes stays.
@@ -229,7 +233,7 @@ impl Model {
                 let pick = Pick { candidate: *number, kinds: 0 };
                 let labels = self.arriving(&labels, candidate.from, candidate.needs, bound, Some(pick));
                 arriving.extend(if among == Among::All {
-                    with_kinds(labels, &candidate.kinds, &mut slack)
+                    self.with_kinds(labels, &candidate.kinds, &mut slack)
                 } else {
                     labels
                 });
@@ -269,7 +273,7 @@ impl Model {
     ) -> Vec<Label> {
         let (cost, saves) = chosen.map_or_else(Default::default, |pick| {
             let candidate = &self.candidates[pick.candidate];
-            (candidate.cost, candidate.saves)
+            (self.currency.of(candidate.cost), candidate.saves)
         });
         let within = labels[from].iter().enumerate().filter(|(_, label)| needs.after(label.saved) <= bound);
         let arrive = |(place, label): (usize, &Label)| Label {
@@ -295,8 +299,9 @@ impl Model {
         high
     }
 
+    /// What is to be least of a set.
     pub fn cost(&self, chosen: &[Pick]) -> u64 {
-        chosen.iter().map(|pick| self.candidates[pick.candidate].cost_with(pick.kinds)).sum()
+        chosen.iter().map(|pick| self.currency.of(self.candidates[pick.candidate].cost_with(pick.kinds))).sum()
     }
 
     /// All sets within a bound on the peak that cost less than `below`, cheapest first; None where there are more than
@@ -328,7 +333,7 @@ impl Model {
                     return None;
                 }
                 for kinds in 0..ways {
-                    let total = cost.saturating_add(candidate.cost_with(kinds));
+                    let total = cost.saturating_add(self.currency.of(candidate.cost_with(kinds)));
                     if total < below {
                         let mut with: Vec<Pick> = chosen.clone();
                         with.push(Pick { candidate: *number, kinds });
@@ -346,22 +351,22 @@ impl Model {
         found.sort_by_key(|chosen| self.cost(chosen));
         Some(found)
     }
-}
 
-/// Labels past a candidate, with each of what it can save saved or not.
-fn with_kinds(mut labels: Vec<Label>, kinds: &[Kind], slack: &mut Slack) -> Vec<Label> {
-    for (bit, kind) in kinds.iter().enumerate() {
-        let saved = |label: &Label| Label {
-            cost: label.cost.saturating_sub(kind.spares),
-            saved: label.saved.less(kind.holds),
-            chosen: label.chosen.map(|pick| Pick { kinds: pick.kinds | 1 << bit, ..pick }),
-            ..*label
-        };
-        let more: Vec<Label> = labels.iter().map(saved).collect();
-        labels.extend(more);
-        labels = slack.thin(undominated(labels));
+    /// Labels past a candidate, with each of what it can save saved or not.
+    fn with_kinds(&self, mut labels: Vec<Label>, kinds: &[Kind], slack: &mut Slack) -> Vec<Label> {
+        for (bit, kind) in kinds.iter().enumerate() {
+            let saved = |label: &Label| Label {
+                cost: label.cost.saturating_sub(self.currency.of(kind.spares)),
+                saved: label.saved.less(kind.holds),
+                chosen: label.chosen.map(|pick| Pick { kinds: pick.kinds | 1 << bit, ..pick }),
+                ..*label
+            };
+            let more: Vec<Label> = labels.iter().map(saved).collect();
+            labels.extend(more);
+            labels = slack.thin(undominated(labels));
+        }
+        labels
     }
-    labels
 }
 
 /// What labels that gave way to others may have cost less.

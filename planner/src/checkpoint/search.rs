@@ -3,13 +3,14 @@
 use super::evaluate::{Evaluator, Peaks};
 use super::measure::{Measured, measure};
 use super::model::{Among, Candidate, Model, Pick, Prefer};
-use super::{Answer, Choice, ChooseError, Chosen, Measure, Wanted};
+use super::{Answer, Choice, ChooseError, Chosen, Currency, Measure, Wanted};
 use crate::bytes::Bytes;
 use crate::graph::{Checkpointing, Region};
 use crate::plan::{Emulation, PlanError};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model as Described;
 use crate::run::Run;
+use crate::time::{Cost, Speeds};
 
 /// The most sets that are listed to be looked at one by one.
 const LISTED: usize = 100_000;
@@ -48,16 +49,19 @@ impl<'a> Chooser<'a> {
         emulation: Emulation,
     ) -> Result<Chooser<'a>, ChooseError> {
         super::check(run)?;
+        if wanted.currency == Currency::Time && Speeds::of(gpu).is_none() {
+            return Err(ChooseError::NoSpeeds { gpu: gpu.name.clone() });
+        }
         let evaluator = Evaluator::new(model, run.clone(), gpu, emulation, wanted.effort)?;
-        let measured = measure(&evaluator, wanted.granularity, wanted.only.as_ref())?;
+        let measured = measure(&evaluator, wanted.granularity, wanted.currency, wanted.only.as_ref())?;
         let with_all = evaluator
             .peaks(Checkpointing::Modules(measured.outermost.iter().map(|path| Region::new(path)).collect()))?;
         Ok(Chooser { evaluator, wanted, measured, with_all })
     }
 
-    /// Operations of a step without second runs.
-    pub fn step_flops(&self) -> u64 {
-        self.measured.step_flops
+    /// What a step costs without second runs.
+    pub fn step(&self) -> Cost {
+        self.measured.step
     }
 
     /// The choice for a budget.
@@ -72,7 +76,7 @@ impl<'a> Chooser<'a> {
         let choice = hunt.choose(&self.measured.without)?;
         let least = choice.is_none().then(|| Bytes(model.least_peak().max(0) as u64));
         let (without, with_all) = (self.measured.without.clone(), self.with_all.clone());
-        Ok(Answer { choice, without, with_all, least, step_flops: self.measured.step_flops })
+        Ok(Answer { choice, without, with_all, least, step: self.measured.step })
     }
 
     /// The choices for budgets from the least that can be reached to what no checkpoint needs: each that costs less than
@@ -84,11 +88,12 @@ impl<'a> Chooser<'a> {
         let most = self.measured.without.by(self.wanted.measure).0;
         let least = self.measured.model.least_peak().max(0) as u64;
         let mut curve: Vec<(Bytes, Choice)> = Vec::new();
+        let cost = |choice: &Choice| self.wanted.currency.of(choice.recompute);
         for point in 0..=points {
             let budget = Bytes(least + most.saturating_sub(least) / points.max(1) * point);
             let budget = if point == points { Bytes(most) } else { budget };
             let Some(choice) = self.choose(budget)?.choice else { continue };
-            if curve.last().is_none_or(|(_, last)| choice.recompute_flops < last.recompute_flops) {
+            if curve.last().is_none_or(|(_, last)| cost(&choice) < cost(last)) {
                 curve.push((budget, choice));
             }
         }
@@ -257,18 +262,19 @@ impl Hunt<'_> {
     fn choice(&mut self, bound: u64, proved: bool) -> Option<Choice> {
         let (picks, peaks) = self.best.take()?;
         let optimal = proved && self.sound;
-        let recompute_flops = self.model.cost(&picks);
+        let (cost, currency) = (self.model.cost(&picks), self.model.currency);
         let chosen = |pick: &Pick| {
             let candidate = &self.model.candidates[pick.candidate];
             let saves = candidate.saves_with(pick.kinds);
             Chosen {
                 region: candidate.region(pick.kinds),
                 saves: Bytes(saves.backward.max(saves.forward).max(0) as u64),
-                recompute_flops: candidate.cost_with(pick.kinds),
+                recompute: candidate.cost_with(pick.kinds),
             }
         };
-        let modules = picks.iter().map(chosen).collect();
-        let lower_bound_flops = if optimal { recompute_flops } else { bound };
-        Some(Choice { modules, peaks, recompute_flops, optimal, lower_bound_flops })
+        let modules: Vec<Chosen> = picks.iter().map(chosen).collect();
+        let recompute = modules.iter().fold(Cost::default(), |all, chosen| all.and(chosen.recompute));
+        let lower_bound = if optimal { cost } else { bound };
+        Some(Choice { modules, peaks, recompute, currency, optimal, lower_bound })
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::evaluate::Evaluator;
 use super::measure::measure;
 use super::model::Pick;
-use super::{Chooser, Granularity, Measure, Wanted};
+use super::{Chooser, Currency, Granularity, Measure, Wanted};
 use crate::bytes::Bytes;
 use crate::plan::Emulation;
 use crate::read::gpus::{Gpu, GpuCatalogue};
@@ -39,6 +39,7 @@ struct Case {
     model: Model,
     run: Run,
     granularity: Granularity,
+    currency: Currency,
     only: Option<&'static str>,
     /// Into how many parts the range of peaks is cut.
     parts: u64,
@@ -49,7 +50,7 @@ fn all_sets(case: &Case, gpu: &Gpu) -> Vec<(u64, u64, u64, bool)> {
     let (model, run) = (&case.model, &case.run);
     let evaluator = Evaluator::new(model, run.clone(), gpu, Emulation::RECORDS, u64::MAX).expect("a plan");
     let only = case.only.map(|pattern| regex::Regex::new(pattern).expect("a pattern"));
-    let measured = measure(&evaluator, case.granularity, only.as_ref()).expect("a model");
+    let measured = measure(&evaluator, case.granularity, case.currency, only.as_ref()).expect("a model");
     let sets = measured.model.all_within(i64::MAX, u64::MAX, 20_000).expect("few candidates");
     let peaks = |chosen: &Vec<Pick>| {
         let peaks = evaluator.peaks(measured.model.checkpointing(chosen)).expect("a plan").expect("PyTorch runs it");
@@ -76,6 +77,7 @@ fn check(case: &Case) {
             let wanted = Wanted {
                 measure,
                 granularity: case.granularity,
+                currency: case.currency,
                 only: case.only.map(|pattern| regex::Regex::new(pattern).expect("a pattern")),
                 effort: u64::MAX,
                 ..Wanted::within(Bytes(budget))
@@ -83,7 +85,7 @@ fn check(case: &Case) {
             let chooser = Chooser::emulated(&case.model, &case.run, &gpu, &wanted, Emulation::RECORDS);
             let answer = chooser.and_then(|chooser| chooser.choose(wanted.budget)).expect("an answer");
             let choice = answer.choice.expect("a choice");
-            assert_eq!(Some(choice.recompute_flops), cheapest, "{measure:?} within {budget}");
+            assert_eq!(Some(case.currency.of(choice.recompute)), cheapest, "{measure:?} within {budget}");
             assert!(choice.optimal, "{measure:?} within {budget}: not proved");
             assert!(choice.peaks.by(measure).0 <= budget);
         }
@@ -91,7 +93,13 @@ fn check(case: &Case) {
 }
 
 fn case(architecture: &str, config: Value, run: Run, granularity: Granularity, only: Option<&'static str>) -> Case {
-    Case { model: model(architecture, config), run, granularity, only, parts: 8 }
+    let currency = Currency::Flops;
+    Case { model: model(architecture, config), run, granularity, currency, only, parts: 8 }
+}
+
+/// The same, time being what is to be least.
+fn timed(case: Case) -> Case {
+    Case { currency: Currency::Time, ..case }
 }
 
 #[test]
@@ -99,7 +107,8 @@ fn gpt2_with_blocks_attention_and_mlp() {
     let config = json!({"n_layer": 3, "n_embd": 192, "n_head": 6, "vocab_size": 503});
     let run = Run { batch: 4, seq: 128, precision: Some(Precision::Fp32), ..Run::default() };
     let only = Some(r"^transformer\.h\.\d+(\.attn|\.mlp)?$");
-    check(&case("GPT2LMHeadModel", config, run, Granularity::Module, only));
+    check(&case("GPT2LMHeadModel", config.clone(), run.clone(), Granularity::Module, only));
+    check(&timed(case("GPT2LMHeadModel", config, run, Granularity::Module, only)));
 }
 
 #[test]
@@ -187,6 +196,7 @@ proptest! {
         batch in 1u64..9,
         steps in 1u64..4,
         modules: bool,
+        time: bool,
     ) {
         let blocks = &blocks[..if modules { blocks.len().min(2) } else { blocks.len() }];
         let widths: Vec<u64> = std::iter::once(first).chain(blocks.iter().map(|(width, _)| *width)).map(|width| 32 * width).collect();
@@ -194,7 +204,8 @@ proptest! {
         let model = chain(&widths, &hidden);
         let run = Run { batch, precision: Some(Precision::Fp32), steps, ..Run::default() };
         let granularity = if modules { Granularity::Module } else { Granularity::Block };
-        check(&Case { model, run, granularity, only: modules.then_some("^blocks"), parts: 8 });
+        let currency = if time { Currency::Time } else { Currency::Flops };
+        check(&Case { model, run, granularity, currency, only: modules.then_some("^blocks"), parts: 8 });
     }
 }
 
@@ -210,7 +221,8 @@ fn a_chain_of_fourteen_blocks() {
         &[300, 50, 70, 600, 20, 90, 90, 10, 400, 80, 60, 30, 500, 40],
     );
     let run = Run { batch: 4, precision: Some(Precision::Fp32), steps: 1, ..Run::default() };
-    check(&Case { model, run, granularity: Granularity::Block, only: None, parts: 3 });
+    let currency = Currency::Flops;
+    check(&Case { model, run, granularity: Granularity::Block, currency, only: None, parts: 3 });
 }
 
 #[test]
@@ -218,7 +230,8 @@ fn operators_of_a_llama_block() {
     let config = json!({"hidden_size": 128, "intermediate_size": 500, "num_hidden_layers": 1, "num_attention_heads": 4,
         "num_key_value_heads": 2, "vocab_size": 303});
     let run = Run { batch: 4, seq: 128, precision: Some(Precision::Bf16), use_cache: Some(false), ..Run::default() };
-    check(&case("LlamaForCausalLM", config, run, Granularity::Op, None));
+    check(&case("LlamaForCausalLM", config.clone(), run.clone(), Granularity::Op, None));
+    check(&timed(case("LlamaForCausalLM", config, run, Granularity::Op, None)));
 }
 
 #[test]
@@ -253,9 +266,9 @@ fn a_larger_budget_never_costs_more() {
         assert_eq!(choice, answer(&chooser));
         let Some(choice) = choice else { continue };
         found += 1;
-        assert!(choice.recompute_flops <= last, "{part} sixteenths cost more than less");
-        assert!(choice.lower_bound_flops <= choice.recompute_flops);
-        last = choice.recompute_flops;
+        assert!(choice.recompute.flops <= last, "{part} sixteenths cost more than less");
+        assert!(choice.lower_bound <= choice.recompute.flops);
+        last = choice.recompute.flops;
     }
     assert!(found >= 3, "only {found} budgets have a choice");
 }

@@ -117,6 +117,9 @@ pub fn cached_cast(context: &mut Context, tensor: &Tensor, to: Dtype, lower: Dty
     if let Some(kept) = context.autocast.kept.get(&key).filter(|_| keeps) {
         return kept.clone();
     }
+    // read and written, and its gradient likewise
+    let passes = if context.records(&[tensor]) { 2 } else { 1 };
+    context.count_moved(passes * tensor.count() * (tensor.dtype.size() + to.size()));
     if !keeps {
         return ops::to(context, tensor, to);
     }

@@ -20,7 +20,9 @@ use super::timeline::{Mark, Timeline};
 use crate::bytes::{Bytes, MIB};
 use crate::dtype::Dtype;
 use crate::graph::{CheckpointId, Dims, Graph, ModuleId, TensorId};
+use crate::ops::Known;
 use crate::schedule::{Allocation, Category};
+use crate::time::{Cost, Unit, Work};
 
 /// The threads that ask for memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -365,29 +367,62 @@ impl Context {
         }
     }
 
-    /// Counts what an operator's call computes.
+    // ---- costs --------------------------------------------------------------------------------------------------
+
+    /// Counts what an operator's call costs, and what its backward will.
     pub(super) fn count(&mut self, op: &crate::graph::Op) {
-        let needs = |id: TensorId| self.values[id.index()].as_ref().is_some_and(|tensor| tensor.requires_grad());
-        let flops = crate::ops::flops(op, &self.graph.shapes, needs);
-        let stopped = self.is_stopped();
+        let Some(timeline) = &self.timeline else { return };
+        let works = crate::ops::works(op, &self.graph.shapes, |id| self.known(id));
+        let (forward, backward) = (timeline.cost(&works.forward), timeline.cost(&works.backward));
+        // a reentrant region's first run is without grad mode, so that its second run alone leads to a backward
+        let first_time = self.runs_again.is_none_or(|id| self.graph.checkpoints[id.index()].reentrant.is_some());
+        if self.computes(op) {
+            self.spend(forward);
+        }
+        if let Some(timeline) = self.timeline.as_mut().filter(|_| first_time && self.grad_enabled) {
+            timeline.computed = timeline.computed.and(backward);
+        }
+    }
+
+    /// Counts a kernel that no operator of the program asks for: how many bytes it reads and writes.
+    pub(super) fn count_moved(&mut self, bytes: u64) {
+        let Some(timeline) = &self.timeline else { return };
+        let cost = timeline.cost(&[Work { flops: 0, bytes, unit: Unit::Arithmetic }]);
+        self.spend(cost);
+    }
+
+    fn spend(&mut self, cost: Cost) {
         let Some(timeline) = &mut self.timeline else { return };
-        if let Some(id) = self.runs_again {
-            // an operator that the second run stops at before it computes has no memory for its result
-            let result = op.outputs.first().and_then(|id| self.values[id.index()].as_ref());
-            let spared =
-                self.recomputation.as_mut().and_then(|again| again.spared.take()).is_some_and(|spared| spared.all);
-            if spared {
-                return;
-            }
-            if !stopped || result.is_some_and(|tensor| !tensor.storage.is_nothing()) {
-                timeline.recomputed[id.index()] += flops.forward;
-            }
-            return;
+        let spent = match self.runs_again {
+            Some(id) => &mut timeline.recomputed[id.index()],
+            None => &mut timeline.computed,
+        };
+        *spent = spent.and(cost);
+    }
+
+    fn known(&self, id: TensorId) -> Option<Known> {
+        let tensor = self.values[id.index()].as_ref()?;
+        let spread = tensor.sizes.iter().zip(&tensor.strides);
+        let elements: u64 = spread.filter(|(_, stride)| **stride > 0).map(|(size, _)| size).product();
+        Some(Known {
+            bytes: elements * tensor.dtype.size(),
+            dtype: tensor.dtype,
+            needs_gradient: tensor.requires_grad(),
+            storage: Rc::as_ptr(&tensor.storage) as usize,
+        })
+    }
+
+    /// Whether an operator of a second run computes: its result may have been saved, or nothing may be asked of it any more.
+    fn computes(&mut self, op: &crate::graph::Op) -> bool {
+        if self.runs_again.is_none() {
+            return true;
         }
-        timeline.computed.forward += flops.forward;
-        if self.grad_enabled {
-            timeline.computed.backward += flops.backward;
-        }
+        let stopped = self.is_stopped();
+        // an operator that the second run stops at before it computes has no memory for its result
+        let result = op.outputs.first().and_then(|id| self.values[id.index()].as_ref());
+        let has_result = result.is_some_and(|tensor| !tensor.storage.is_nothing());
+        let spared = self.recomputation.as_mut().and_then(|again| again.spared.take());
+        !spared.is_some_and(|spared| spared.all) && (!stopped || has_result)
     }
 
     // ---- libraries ----------------------------------------------------------------------------------------------

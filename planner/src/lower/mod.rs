@@ -28,6 +28,7 @@ use std::rc::Rc;
 use crate::graph::{Argument, DtypeArgument, Graph, ModuleId, Op, Step};
 use crate::ops::{Operand, Operands};
 use crate::schedule::Stream;
+use crate::time::{Cost, Speeds};
 use context::{Context, Settings};
 use device::Device;
 use timeline::{Mark, Timeline};
@@ -59,7 +60,7 @@ pub fn lower(graph: &Rc<Graph>, device: &Device, settings: Settings) -> Result<S
     run_program(&mut Context::new(device.clone(), settings, graph.clone()))
 }
 
-/// The same, with where its calls and nodes lie.
+/// The same, with where its calls and nodes lie, and what the run costs on a device of these speeds.
 ///
 /// # Errors
 /// As `lower`.
@@ -67,10 +68,12 @@ pub fn lower_with_timeline(
     graph: &Rc<Graph>,
     device: &Device,
     settings: Settings,
+    speeds: Option<Speeds>,
 ) -> Result<(Stream, Timeline), LowerError> {
     let mut context = Context::new(device.clone(), settings, graph.clone());
     let calls = graph.checkpoints.len();
-    let timeline = Timeline { recomputed: vec![0; calls], uses_blas_lt: vec![false; calls], ..Timeline::default() };
+    let recomputed = vec![Cost::default(); calls];
+    let timeline = Timeline { speeds, recomputed, uses_blas_lt: vec![false; calls], ..Timeline::default() };
     context.timeline = Some(timeline);
     let stream = run_program(&mut context)?;
     Ok((stream, context.timeline.take().unwrap_or_default()))

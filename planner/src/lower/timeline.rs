@@ -5,7 +5,7 @@ use indexmap::IndexSet;
 use rustc_hash::FxBuildHasher;
 
 use crate::graph::ModuleId;
-use crate::ops::Flops;
+use crate::time::{Cost, Speeds, Work};
 
 /// A set that keeps its order.
 pub type FxIndexSet<T> = IndexSet<T, FxBuildHasher>;
@@ -15,16 +15,31 @@ pub type FxIndexSet<T> = IndexSet<T, FxBuildHasher>;
 pub struct Timeline {
     /// What happens before the stream's event of that number.
     pub marks: Vec<(usize, Mark)>,
-    /// What the run computes beside second runs.
-    pub computed: Flops,
-    /// What second runs compute, by the number of the checkpointed call.
-    pub recomputed: Vec<u64>,
+    /// The roofline of the device; without it nothing takes time.
+    pub speeds: Option<Speeds>,
+    /// What the run costs beside second runs.
+    pub computed: Cost,
+    /// What second runs cost, by the number of the checkpointed call.
+    pub recomputed: Vec<Cost>,
     /// Whether second runs use cuBLASLt, by the number of the checkpointed call: the first use by the engine's thread makes a
     /// workspace that stays.
     pub uses_blas_lt: Vec<bool>,
     /// The operators of ATen that checkpointed modules call in their first runs and could save, in the order of their first
     /// calls.
     pub savable: FxIndexSet<(ModuleId, &'static str)>,
+}
+
+impl Timeline {
+    /// What kernels cost on the device.
+    pub fn cost(&self, works: &[Work]) -> Cost {
+        let flops = || works.iter().map(|work| work.flops).fold(0, u64::saturating_add);
+        self.speeds.as_ref().map_or_else(|| Cost { flops: flops(), nanoseconds: 0 }, |speeds| speeds.cost(works))
+    }
+
+    /// What the run costs with its second runs.
+    pub fn whole(&self) -> Cost {
+        self.recomputed.iter().fold(self.computed, |whole, cost| whole.and(*cost))
+    }
 }
 
 /// Something that memory is not asked for.

@@ -12,7 +12,6 @@ mod convolution;
 mod create;
 mod elementwise;
 mod embedding;
-mod flops;
 mod grouped;
 mod in_place;
 mod indexing;
@@ -28,6 +27,7 @@ mod routing;
 mod run;
 mod stored;
 mod views;
+mod work;
 
 use std::sync::OnceLock;
 
@@ -36,10 +36,10 @@ use smallvec::SmallVec;
 
 pub use call::Call;
 pub use convolution::convolution_workspace;
-pub use flops::{Flops, flops};
 pub use operands::{Operand, Operands};
 pub use pages::PAGES_KERNEL;
 pub use stored::{KERNEL, other_kernels};
+pub use work::{Class, Known, Works, works};
 
 pub(crate) use elementwise::{add, cast, common_type, elementwise, to};
 pub(crate) use matrix::{addmm, matmul};
@@ -122,6 +122,8 @@ pub struct Operator {
     pub shapes: fn(&Call) -> Shapes,
     /// What it does on storages.
     pub lower: Lower,
+    /// How its work follows from its tensors.
+    pub class: Class,
 }
 
 const TABLE: [&[Row]; 21] = [
@@ -177,7 +179,7 @@ fn operator(row: &Row) -> Operator {
         parameters.push(Parameter { name, default });
     }
     let Row { name, returns, source, shapes, lower, .. } = *row;
-    Operator { name, parameters, variadic, returns, source, shapes, lower }
+    Operator { name, parameters, variadic, returns, source, shapes, lower, class: Class::of(name) }
 }
 
 fn parse_default(text: &str) -> Default {

@@ -18,13 +18,15 @@ mod wire;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 pub use error::GpuError;
 use names::{distance_to, fold};
 use wire::CatalogueFile;
 
+use super::profiles::Profile;
 use super::specs;
 use crate::bytes::Bytes;
 
@@ -63,6 +65,8 @@ pub struct Gpu {
     pub prices: Vec<Price>,
     /// Where the figures other than the memory come from.
     pub sources: Vec<String>,
+    /// What was measured on such a GPU, if it was.
+    pub profile: Option<Arc<Profile>>,
 }
 
 /// Device memory as a program sees it: the total of `cudaMemGetInfo`, the context not yet taken off. Drivers differ by up
@@ -96,6 +100,9 @@ pub enum MemorySource {
     /// The size on the box, in GiB. A program sees less.
     #[serde(rename = "nominal")]
     Nominal,
+    /// CUDA's own total, as a profile has it; no catalogue does.
+    #[serde(skip)]
+    Profile,
 }
 
 /// A CUDA compute capability; written as text, `"8.9"`.
@@ -129,6 +136,44 @@ pub struct Rates {
     pub int8: Option<f64>,
     /// 4-bit floating point.
     pub fp4: Option<f64>,
+}
+
+impl Serialize for Rates {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.given())
+    }
+}
+
+impl Rates {
+    /// The rates that there are, each with its name.
+    pub fn given(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let Rates { fp64, fp32, tf32, fp16, bf16, fp8, int8, fp4 } = self;
+        let all = [
+            ("fp64", fp64),
+            ("fp32", fp32),
+            ("tf32", tf32),
+            ("fp16", fp16),
+            ("bf16", bf16),
+            ("fp8", fp8),
+            ("int8", int8),
+            ("fp4", fp4),
+        ];
+        all.map(|(name, rate)| (name, *rate)).into_iter().filter_map(|(name, rate)| Some((name, rate?)))
+    }
+
+    /// These, and others' where these have none.
+    pub fn or(&self, others: &Rates) -> Rates {
+        Rates {
+            fp64: self.fp64.or(others.fp64),
+            fp32: self.fp32.or(others.fp32),
+            tf32: self.tf32.or(others.tf32),
+            fp16: self.fp16.or(others.fp16),
+            bf16: self.bf16.or(others.bf16),
+            fp8: self.fp8.or(others.fp8),
+            int8: self.int8.or(others.int8),
+            fp4: self.fp4.or(others.fp4),
+        }
+    }
 }
 
 /// A PCI Express link.
@@ -178,6 +223,9 @@ impl GpuCatalogue {
         for (path, text) in specs::embedded_files("gpus").into_iter().filter(|(path, _)| path.ends_with(".yaml")) {
             catalogue.add(&format!("specs/{path}"), text)?;
         }
+        for (path, text) in specs::embedded_files("gpus/profiles") {
+            catalogue.measured(Profile::parse(&format!("specs/{path}"), text)?);
+        }
         if let Some(folder) = user_specs {
             for path in user_files(&folder.join("gpus"))? {
                 let text =
@@ -195,6 +243,33 @@ impl GpuCatalogue {
         Ok(())
     }
 
+    /// Reads the profiles of a folder, as `memplan calibrate` leaves them: each is the GPU's that it was measured on from
+    /// now on.
+    ///
+    /// # Errors
+    /// A folder or a profile that cannot be read.
+    pub fn add_profiles(&mut self, folder: &Path) -> Result<(), GpuError> {
+        for path in user_files(folder)? {
+            self.measured(Profile::read(&path)?);
+        }
+        Ok(())
+    }
+
+    /// Gives a profile to the GPU that it was measured on: of several with the driver's name, the one with the nearest
+    /// memory. The key of that GPU; None where there is none.
+    pub fn measured(&mut self, profile: Profile) -> Option<String> {
+        let total = profile.memory.as_ref().map_or(0, |memory| memory.total.0);
+        let named = self.gpus.values_mut().filter(|gpu| gpu.is_called(&profile.measured.gpu));
+        let gpu = named.min_by_key(|gpu| gpu.memory.total.0.abs_diff(total))?;
+        if let Some(memory) = &profile.memory {
+            let from = format!("the profile {} of {}", profile.name, profile.measured.date);
+            let (total, nominal) = (memory.total, gpu.memory.nominal);
+            gpu.memory = GpuMemory { total, within: Bytes(0), source: MemorySource::Profile, from, nominal };
+        }
+        gpu.profile = Some(Arc::new(profile));
+        Some(gpu.key.clone())
+    }
+
     /// The GPU of this name. Case, spaces, punctuation, "NVIDIA" and "GeForce" do not matter; a key is tried first, then
     /// an alias, then the driver's name, which several entries may share.
     pub fn find(&self, name: &str) -> Result<&Gpu, GpuError> {
@@ -205,7 +280,7 @@ impl GpuCatalogue {
         if let Some(gpu) = self.iter().find(|gpu| gpu.aliases.iter().any(|alias| fold(alias) == folded)) {
             return Ok(gpu);
         }
-        let named: Vec<&Gpu> = self.iter().filter(|gpu| fold(&gpu.name) == folded).collect();
+        let named: Vec<&Gpu> = self.iter().filter(|gpu| gpu.is_called(name)).collect();
         match named[..] {
             [gpu] => Ok(gpu),
             [] => Err(GpuError::Unknown { name: name.to_owned(), nearest: self.nearest(&folded) }),
@@ -223,6 +298,18 @@ impl GpuCatalogue {
         let mut ranked: Vec<(usize, &Gpu)> = self.iter().map(|gpu| (distance_to(gpu, folded), gpu)).collect();
         ranked.sort_by_key(|&(distance, _)| distance);
         ranked.into_iter().take(3).map(|(_, gpu)| gpu.key.clone()).collect()
+    }
+}
+
+impl Gpu {
+    /// Whether its speeds were measured.
+    pub fn has_measured_speeds(&self) -> bool {
+        self.profile.as_ref().is_some_and(|profile| profile.speeds.is_some())
+    }
+
+    /// Whether the driver calls it so.
+    fn is_called(&self, name: &str) -> bool {
+        fold(&self.name) == fold(name)
     }
 }
 
@@ -246,6 +333,7 @@ impl fmt::Display for MemorySource {
             MemorySource::OutOfMemoryMessage => "out-of-memory message",
             MemorySource::NvidiaSmi => "nvidia-smi",
             MemorySource::Nominal => "nominal",
+            MemorySource::Profile => "profile",
         })
     }
 }

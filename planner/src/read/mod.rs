@@ -8,6 +8,7 @@ pub mod inspect;
 pub mod model;
 pub(crate) mod nearest;
 pub mod optimizers;
+pub mod profiles;
 pub mod quantization;
 pub mod quote;
 pub mod run_file;

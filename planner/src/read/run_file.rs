@@ -123,6 +123,8 @@ pub struct Wishes {
     pub cache_dtype: Option<CacheDtype>,
     /// The GPU's name.
     pub gpu: Option<String>,
+    /// The profile that was measured on the GPU.
+    pub profile: Option<PathBuf>,
     /// What the allocator may take.
     #[serde(deserialize_with = "word")]
     pub capacity: Option<Bytes>,
@@ -271,6 +273,7 @@ impl Wishes {
             page_tokens: self.page_tokens.or(other.page_tokens),
             cache_dtype: self.cache_dtype.or(other.cache_dtype),
             gpu: self.gpu.or(other.gpu),
+            profile: self.profile.or(other.profile),
             capacity: self.capacity.or(other.capacity),
             allocator: self.allocator.or(other.allocator),
             hold_outputs: self.hold_outputs.or(other.hold_outputs),

@@ -34,23 +34,24 @@ pub fn text(advised: &Advised<'_>) -> String {
         None => format!("does not fit: {needed} needed, {free} free"),
     };
     let subject = format!("{} in {} on {}", model.name, advice.precision, gpu.name);
-    format!("{verdict}\n\n{subject}\n\n{}{}", changes(advice), conclusion(advice))
+    format!("{verdict}\n\n{subject}\n\n{}{}", changes(advised), conclusion(advised))
 }
 
-fn changes(advice: &Advice) -> String {
-    let header = ["paid with", "", "saves", "reserved", ""].map(str::to_owned);
+fn changes(Advised { advice, gpu, .. }: &Advised<'_>) -> String {
+    let header = ["paid with", "", "saves", "reserved", "step", ""].map(str::to_owned);
     let line = |change: &Change| {
         [
             change.cost.class.to_string(),
             shown(change),
             signed(saves(advice, change)),
             change.peaks.reserved.to_string(),
+            change.effort.seconds(gpu).map_or_else(|| "-".to_owned(), super::seconds),
             if change.peaks.fits { "fits" } else { "does not fit" }.to_owned(),
         ]
     };
     let shown = advice.changes.iter().filter(|change| saves(advice, change) > 0 || change.peaks.fits);
-    let lines: Vec<[String; 5]> = std::iter::once(header).chain(shown.map(line)).collect();
-    table([Left, Left, Right, Right, Left], &lines)
+    let lines: Vec<[String; 6]> = std::iter::once(header).chain(shown.map(line)).collect();
+    table([Left, Left, Right, Right, Right, Left], &lines)
 }
 
 /// A change's flags, or its name where they are long.
@@ -69,9 +70,10 @@ fn signed(bytes: i64) -> String {
     format!("{sign}{}", Bytes(bytes.unsigned_abs()))
 }
 
-fn conclusion(advice: &Advice) -> String {
+fn conclusion(advised: &Advised<'_>) -> String {
+    let advice = advised.advice;
     if advice.given.fits {
-        return below(left_out(advice));
+        return below(left_out(advice).into_iter().chain(timed(advised)));
     }
     let (verdict, combination) = match (&advice.combination, &advice.nearest) {
         (Some(found), _) => ("the smallest combination that fits", found),
@@ -90,7 +92,7 @@ fn conclusion(advice: &Advice) -> String {
         text.push_str(&wrapped(&format!("{}. {name}: {cost}", number + 1), "  ", "     "));
         text.push_str(&wrapped(&format!("{code} ({source})"), "     ", "     "));
     }
-    text + &below([not_tried(advice)].into_iter().chain(left_out(advice)))
+    text + &below([not_tried(advice)].into_iter().chain(left_out(advice)).chain(timed(advised)))
 }
 
 /// The flags as a shell takes them.
@@ -105,9 +107,9 @@ fn words(variant: &Variant) -> String {
 }
 
 fn figures(advice: &Advice, combination: &Combination) -> String {
-    let more = combination.recomputed.map_or_else(String::new, |flops| {
-        format!(", {:.1} % more operations a step", 100.0 * flops as f64 / advice.step_flops.max(1) as f64)
-    });
+    let again = combination.effort.recomputed.flops;
+    let share = 100.0 * again as f64 / combination.effort.computed.flops.max(1) as f64;
+    let more = if again > 0 { format!(", {share:.1} % more operations a step") } else { String::new() };
     let host = Some(combination.host).filter(|host| host.0 > 0);
     let host = host.map_or_else(String::new, |host| format!(", {host} in the host's memory"));
     format!("{} of {} free{more}{host}\n", combination.peaks.reserved, advice.capacity)
@@ -119,6 +121,18 @@ fn not_tried(advice: &Advice) -> String {
          dearer than what fits",
         advice.tried, advice.untried
     )
+}
+
+/// What times are.
+fn timed(Advised { advice, gpu, .. }: &Advised<'_>) -> Option<String> {
+    let given = super::seconds(advice.effort.seconds(gpu)?);
+    Some(match gpu.has_measured_speeds() {
+        true => format!("step: an estimate by the GPU's profile, without communication and the host; as given {given}"),
+        false => format!(
+            "step: the least that the work can take by the GPU's datasheet, not measured, without communication and the host; as \
+             given {given}"
+        ),
+    })
 }
 
 /// Changes that are not shown.
@@ -143,8 +157,12 @@ pub struct AdviceReport {
     /// What the allocator may take.
     pub capacity: Bytes,
     pub headroom: Option<Bytes>,
-    /// Operations of a step as given, without second runs of checkpointed modules.
+    /// Operations of a step as given.
     pub step_flops: u64,
+    /// Its time on the GPU, without communication and the host.
+    pub step_seconds: Option<f64>,
+    /// Whether the GPU's speeds were measured; else times are the least that the work can take.
+    pub measured_speeds: bool,
     /// The cheapest first.
     pub changes: Vec<ChangeRow>,
     /// The smallest combination that fits, an empty one where the run fits as given; null where none was found.
@@ -174,8 +192,10 @@ pub struct ChangeRow {
     /// What it is paid with: nothing, launches, recomputation, transfers, rounding, communication, training or model.
     pub class: &'static str,
     pub cost: &'static str,
-    /// Operations that are computed again in a step, where it is paid with them.
-    pub recompute_flops: Option<u64>,
+    /// Operations that are computed again in a step.
+    pub recompute_flops: u64,
+    /// The time of a step on the GPU, without communication and the host.
+    pub step_seconds: Option<f64>,
     /// The line that makes the change, and where it is written down.
     pub code: String,
     pub source: &'static str,
@@ -197,7 +217,9 @@ pub struct CombinationRow {
     /// What the run keeps in the host's memory.
     pub host: Bytes,
     /// Operations that are computed again in a step.
-    pub recompute_flops: Option<u64>,
+    pub recompute_flops: u64,
+    /// The time of a step on the GPU, without communication and the host.
+    pub step_seconds: Option<f64>,
 }
 
 /// The advice for programs.
@@ -213,17 +235,18 @@ pub fn json(advised: &Advised<'_>) -> AdviceReport {
         peak_reserved: advice.given.reserved,
         capacity: advice.capacity,
         headroom: advice.given.headroom(advice.capacity),
-        step_flops: advice.step_flops,
-        changes: advice.changes.iter().map(|change| change_row(advice, change)).collect(),
-        combination: advice.combination.as_ref().map(|combination| combination_row(advice, combination)),
-        nearest: advice.nearest.as_ref().map(|combination| combination_row(advice, combination)),
+        step_flops: advice.effort.computed.and(advice.effort.recomputed).flops,
+        step_seconds: advice.effort.seconds(gpu),
+        measured_speeds: gpu.has_measured_speeds(),
+        changes: advice.changes.iter().map(|change| change_row(advised, change)).collect(),
+        combination: advice.combination.as_ref().map(|combination| combination_row(advised, combination)),
+        nearest: advice.nearest.as_ref().map(|combination| combination_row(advised, combination)),
         tried: advice.tried,
         untried: advice.untried,
     }
 }
 
-fn change_row(advice: &Advice, change: &Change) -> ChangeRow {
-    let recomputes = change.cost.class == crate::advise::Class::Recomputation;
+fn change_row(Advised { advice, gpu, .. }: &Advised<'_>, change: &Change) -> ChangeRow {
     ChangeRow {
         name: change.name,
         flags: change.variant.flags.to_string(),
@@ -235,14 +258,15 @@ fn change_row(advice: &Advice, change: &Change) -> ChangeRow {
         host: change.host,
         class: change.cost.class.word(),
         cost: change.words,
-        recompute_flops: recomputes.then_some(change.cost.amount),
+        recompute_flops: change.effort.recomputed.flops,
+        step_seconds: change.effort.seconds(gpu),
         code: change.code.clone(),
         source: change.source,
     }
 }
 
-fn combination_row(advice: &Advice, combination: &Combination) -> CombinationRow {
-    let Combination { changes, variant, peaks, recomputed, .. } = combination;
+fn combination_row(Advised { advice, gpu, .. }: &Advised<'_>, combination: &Combination) -> CombinationRow {
+    let Combination { changes, variant, peaks, effort, .. } = combination;
     CombinationRow {
         flags: variant.flags.to_string(),
         changes: changes.clone(),
@@ -253,6 +277,7 @@ fn combination_row(advice: &Advice, combination: &Combination) -> CombinationRow
         saves: advice.given.reserved.0 as i64 - peaks.reserved.0 as i64,
         saves_allocated: advice.given.allocated.0 as i64 - peaks.allocated.0 as i64,
         host: combination.host,
-        recompute_flops: *recomputed,
+        recompute_flops: effort.recomputed.flops,
+        step_seconds: effort.seconds(gpu),
     }
 }

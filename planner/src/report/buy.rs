@@ -32,10 +32,11 @@ pub fn text(bought: &Bought<'_>) -> String {
     let Bought { model, run, offers, .. } = bought;
     let shown: Vec<&Offer> = offers.offers.iter().filter(|offer| !offer.dominated).collect();
     let serves = run.mode == Mode::Generate;
-    let mut lines = vec![["usd/h", "usd", "priced", "gpus", "", "strategy", "GiB", "of", "host"].map(str::to_owned)];
+    let mut lines =
+        vec![["usd/h", "usd", "priced", "gpus", "", "strategy", "GiB", "of", "host", "step"].map(str::to_owned)];
     let purchase = matches!(bought.wanted.budget, Some(Budget::Purchase(_)));
     lines.extend(shown.iter().take(MOST).map(|offer| line(offer, purchase)));
-    let columns = [Right, Right, Left, Right, Left, Left, Right, Right, Right];
+    let columns = [Right, Right, Left, Right, Left, Left, Right, Right, Right, Right];
     let subject = format!("{}: {}\n\n", model.name, subject(run));
     let figures = if serves { serving(&shown) } else { String::new() };
     let body = if shown.is_empty() { "nothing fits\n".to_owned() } else { table(columns, &lines) };
@@ -53,7 +54,7 @@ fn subject(run: &Run) -> String {
 }
 
 /// An offer; the date is that of the price by which it is sorted.
-fn line(offer: &Offer, purchase: bool) -> [String; 9] {
+fn line(offer: &Offer, purchase: bool) -> [String; 10] {
     let usd =
         |asked: &Option<Asked>| asked.as_ref().map_or_else(|| "-".to_owned(), |asked| format!("{:.2}", asked.usd));
     let prices = &offer.prices;
@@ -72,7 +73,15 @@ fn line(offer: &Offer, purchase: bool) -> [String; 9] {
         format!("{bound}{peak}"),
         gib(offer.capacity),
         if offer.rank.host.0 > 0 { gib(offer.rank.host) } else { String::new() },
+        step(offer),
     ]
+}
+
+/// The time of a step; what was not measured is the least that it can take.
+fn step(offer: &Offer) -> String {
+    let Some(seconds) = offer.seconds else { return String::new() };
+    let least = if offer.gpu.has_measured_speeds() { "" } else { ">= " };
+    format!("{least}{}", super::seconds(seconds))
 }
 
 fn gib(bytes: Bytes) -> String {
@@ -122,6 +131,12 @@ fn remarks(bought: &Bought<'_>, shown: &[&Offer]) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if shown.iter().any(|offer| offer.seconds.is_some()) {
+        remarks.push(
+            "step: of one rank, without communication and the host; >=: by the GPU's datasheet, not measured"
+                .to_owned(),
+        );
+    }
     if run.mode == Mode::Generate {
         remarks.push("for more requests: more GPUs, each with the model of its own".to_owned());
     }
@@ -162,6 +177,10 @@ pub struct BuyRow {
     /// What a rank keeps in the host's memory.
     pub host: Bytes,
     pub capacity: Bytes,
+    /// The time of a step of each rank, without communication and the host.
+    pub step_seconds: Option<f64>,
+    /// Whether the GPU's speeds were measured; else the time is the least that the work can take.
+    pub measured_speeds: bool,
     /// Of all GPUs together.
     pub hourly: Option<PriceRow>,
     pub purchase: Option<PriceRow>,
@@ -213,6 +232,8 @@ fn row(offer: &Offer) -> BuyRow {
         peak_reserved: offer.rank.reserved,
         host: offer.rank.host,
         capacity: offer.capacity,
+        step_seconds: offer.seconds,
+        measured_speeds: offer.gpu.has_measured_speeds(),
         hourly: price(&offer.prices.hourly),
         purchase: price(&offer.prices.purchase),
         dominated: offer.dominated,

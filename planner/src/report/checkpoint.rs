@@ -6,11 +6,12 @@ use serde::Serialize;
 use super::siblings::{ranges, split};
 use super::table::{Align, table};
 use crate::bytes::Bytes;
-use crate::checkpoint::{Answer, Choice, Form, Measure, Peaks, Wanted};
+use crate::checkpoint::{Answer, Choice, Currency, Form, Measure, Peaks, Wanted};
 use crate::graph::Region;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::run::Run;
+use crate::time::Cost;
 
 /// What was asked.
 pub struct Asked<'a> {
@@ -40,7 +41,7 @@ pub fn text(asked: &Asked<'_>, answer: &Answer) -> String {
     text.push_str(&table([Align::Left, Align::Right, Align::Right], &rows));
     if let Some(choice) = answer.choice.as_ref().filter(|choice| !choice.modules.is_empty()) {
         text.push('\n');
-        text.push_str(&modules(choice, answer.step_flops));
+        text.push_str(&modules(choice, answer.step));
     }
     text
 }
@@ -71,19 +72,37 @@ pub fn verdict(wanted: &Wanted, answer: &Answer) -> String {
     if choice.modules.is_empty() {
         return format!("fits: without checkpoints, {} {} of {budget}\n", choice.peaks.by(measure), measure.word());
     }
-    let share = percent(choice.recompute_flops, answer.step_flops);
+    let (verb, noun) = words(choice.currency);
+    let of_step = |cost: u64| percent(cost, choice.currency.of(answer.step));
+    let share = of_step(choice.currency.of(choice.recompute));
     let proof = if choice.optimal {
-        "no choice computes less".to_owned()
+        format!("no choice {verb} less")
     } else {
-        let least = percent(choice.lower_bound_flops, answer.step_flops);
+        let least = of_step(choice.lower_bound);
         format!("at least {least} is needed by any choice; whether one of less than {share} exists is not proved")
     };
     format!(
-        "fits: {} {} of {budget}, with {} modules checkpointed; {share} more operations a step\n{proof}\n",
+        "fits: {} {} of {budget}, with {} modules checkpointed; {share} more {noun} a step\n{proof}\n",
         choice.peaks.by(measure),
         measure.word(),
         choice.modules.len()
     )
+}
+
+/// What a choice with less of it does less, and what that is.
+fn words(currency: Currency) -> (&'static str, &'static str) {
+    match currency {
+        Currency::Flops => ("computes", "operations"),
+        Currency::Time => ("takes", "time"),
+    }
+}
+
+/// A cost for people.
+fn amount(cost: Cost, currency: Currency) -> String {
+    match currency {
+        Currency::Flops => cost.flops.to_string(),
+        Currency::Time => super::seconds(cost.seconds()),
+    }
 }
 
 fn percent(part: u64, whole: u64) -> String {
@@ -94,23 +113,27 @@ fn percent(part: u64, whole: u64) -> String {
 }
 
 /// The modules, folded by their layers' numbers, and below them what they save: a number for each set of operators.
-fn modules(choice: &Choice, step_flops: u64) -> String {
-    let mut kinds: IndexMap<(&str, &str, Bytes, u64, String), Vec<u64>> = IndexMap::new();
+fn modules(choice: &Choice, step: Cost) -> String {
+    let currency = choice.currency;
+    let mut kinds: IndexMap<(&str, &str, Bytes, [u64; 2], String), Vec<u64>> = IndexMap::new();
     let mut sets: IndexSet<String> = IndexSet::new();
     for module in &choice.modules {
         let (before, number, after) = split(&module.region.path);
         let saved = module.region.save.as_ref().map(|saved| sets.insert_full(saved.to_string()).0 + 1);
         let saved = saved.map_or(String::new(), |number| format!("({number})"));
-        let kind = kinds.entry((before, after, module.saves, module.recompute_flops, saved)).or_default();
+        let Cost { flops, nanoseconds } = module.recompute;
+        let kind = kinds.entry((before, after, module.saves, [flops, nanoseconds], saved)).or_default();
         kind.extend(number);
     }
-    let mut rows = vec![["module", "saves", "operations", "of a step", ""].map(str::to_owned)];
-    for ((before, after, saves, flops, saved), numbers) in kinds {
+    let mut rows = vec![["module", "saves", words(currency).1, "of a step", ""].map(str::to_owned)];
+    for ((before, after, saves, cost, saved), numbers) in kinds {
         let count = numbers.len().max(1) as u64;
         let place = format!("{before}{}{after}", ranges(numbers));
         let place = if count > 1 { format!("{place} x{count}") } else { place };
-        let all = flops.saturating_mul(count);
-        rows.push([place, Bytes(saves.0 * count).to_string(), all.to_string(), percent(all, step_flops), saved]);
+        let [flops, nanoseconds] = cost.map(|part| part.saturating_mul(count));
+        let all = Cost { flops, nanoseconds };
+        let share = percent(currency.of(all), currency.of(step));
+        rows.push([place, Bytes(saves.0 * count).to_string(), amount(all, currency), share, saved]);
     }
     let mut text = table([Align::Left, Align::Right, Align::Right, Align::Right, Align::Left], &rows);
     for (number, set) in sets.iter().enumerate() {
@@ -122,11 +145,12 @@ fn modules(choice: &Choice, step_flops: u64) -> String {
 }
 
 /// The trade-off for people.
-pub fn curve(points: &[(Bytes, Choice)], measure: Measure, step_flops: u64) -> String {
-    let mut rows = vec![["budget", measure.word(), "operations", "modules", ""].map(str::to_owned)];
+pub fn curve(points: &[(Bytes, Choice)], measure: Measure, step: Cost) -> String {
+    let currency = points.first().map_or(Currency::Flops, |(_, choice)| choice.currency);
+    let mut rows = vec![["budget", measure.word(), words(currency).1, "modules", ""].map(str::to_owned)];
     rows.extend(points.iter().map(|(budget, choice)| {
         let proof = if choice.optimal { "least" } else { "" };
-        let share = format!("+{}", percent(choice.recompute_flops, step_flops));
+        let share = format!("+{}", percent(currency.of(choice.recompute), currency.of(step)));
         let peak = choice.peaks.by(measure).to_string();
         [budget.to_string(), peak, share, choice.modules.len().to_string(), proof.to_owned()]
     }));
@@ -154,6 +178,7 @@ pub struct JsonModule {
     save: Vec<String>,
     saved_bytes: u64,
     recompute_flops: u64,
+    recompute_seconds: Option<f64>,
 }
 
 /// A choice in JSON.
@@ -164,8 +189,22 @@ pub struct JsonChoice {
     peak_allocated: u64,
     peak_reserved: u64,
     recompute_flops: u64,
+    /// By the GPU's roofline.
+    recompute_seconds: Option<f64>,
+    /// What was to be least.
+    cost: &'static str,
     optimal: bool,
-    lower_bound_flops: u64,
+    /// Where operations were to be least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lower_bound_flops: Option<u64>,
+    /// Where time was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lower_bound_seconds: Option<f64>,
+}
+
+/// Seconds, where something takes any: without a roofline nothing does.
+fn seconds(cost: Cost) -> Option<f64> {
+    (cost == Cost::default() || cost.nanoseconds > 0).then(|| cost.seconds())
 }
 
 impl From<&Choice> for JsonChoice {
@@ -174,16 +213,20 @@ impl From<&Choice> for JsonChoice {
             module: chosen.region.path.clone(),
             save: chosen.region.save.iter().flat_map(|saved| saved.names()).map(str::to_owned).collect(),
             saved_bytes: chosen.saves.0,
-            recompute_flops: chosen.recompute_flops,
+            recompute_flops: chosen.recompute.flops,
+            recompute_seconds: seconds(chosen.recompute),
         };
         JsonChoice {
             modules: choice.modules.iter().map(|chosen| chosen.region.path.clone()).collect(),
             details: choice.modules.iter().map(detail).collect(),
             peak_allocated: choice.peaks.allocated.0,
             peak_reserved: choice.peaks.reserved.0,
-            recompute_flops: choice.recompute_flops,
+            recompute_flops: choice.recompute.flops,
+            recompute_seconds: seconds(choice.recompute),
+            cost: choice.currency.word(),
             optimal: choice.optimal,
-            lower_bound_flops: choice.lower_bound_flops,
+            lower_bound_flops: (choice.currency == Currency::Flops).then_some(choice.lower_bound),
+            lower_bound_seconds: (choice.currency == Currency::Time).then(|| choice.lower_bound as f64 / 1e9),
         }
     }
 }
@@ -197,6 +240,9 @@ pub struct JsonAnswer {
     #[serde(flatten)]
     choice: Option<JsonChoice>,
     step_flops: u64,
+    step_seconds: Option<f64>,
+    /// Whether times come from a profile; else they are the least that the work can take.
+    measured_speeds: bool,
     without: JsonPeaks,
     with_all: Option<JsonPeaks>,
     least: Option<u64>,
@@ -209,7 +255,9 @@ pub fn json(asked: &Asked<'_>, answer: &Answer) -> JsonAnswer {
         budget: asked.wanted.budget.0,
         measure: asked.wanted.measure.word(),
         choice: answer.choice.as_ref().map(JsonChoice::from),
-        step_flops: answer.step_flops,
+        step_flops: answer.step.flops,
+        step_seconds: seconds(answer.step),
+        measured_speeds: asked.gpu.has_measured_speeds(),
         without: (&answer.without).into(),
         with_all: answer.with_all.as_ref().map(JsonPeaks::from),
         least: answer.least.map(|least| least.0),

@@ -36,6 +36,7 @@ pub struct Report {
     /// What the host's memory needs, where that was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_memory: Option<HostReport>,
+    pub step: StepReport,
     pub parameters: ParametersReport,
     pub phases: Vec<PhaseReport>,
     /// By category; with `allocator_slack` they add up to `peak_allocated`.
@@ -196,6 +197,19 @@ pub struct HostPartReport {
     pub bytes: Bytes,
 }
 
+/// What a step costs.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepReport {
+    /// Operations, second runs counted in.
+    pub flops: u64,
+    /// On the GPU, without communication and the host.
+    pub seconds: Option<f64>,
+    /// Whether the speeds were measured; else the time is the least that the work can take.
+    pub measured: bool,
+    /// The profile of the GPU, if it has one.
+    pub profile: Option<String>,
+}
+
 /// Parameters; what is shared counts once.
 #[derive(Clone, Debug, Serialize)]
 #[expect(missing_docs, reason = "as in the report")]
@@ -259,6 +273,12 @@ pub fn report(planned: &Planned<'_>) -> Report {
             most: outside.most,
             source: outside.source,
         }),
+        step: StepReport {
+            flops: plan.step.cost.flops,
+            seconds: plan.step.seconds(),
+            measured: plan.step.measured,
+            profile: planned.gpu.profile.as_ref().map(|profile| profile.name.clone()),
+        },
         parameters: ParametersReport {
             count: totals.count,
             trainable: totals.trainable,

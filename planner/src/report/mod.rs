@@ -44,6 +44,16 @@ pub struct Planned<'a> {
 /// The autograd name that PyTorch gives to cuDNN's attention.
 const CUDNN_ATTENTION: &str = "_scaled_dot_product_cudnn_attention";
 
+/// A time for people.
+fn seconds(seconds: f64) -> String {
+    match seconds {
+        0.0 => "0 s".to_owned(),
+        ..1e-3 => format!("{:.3} us", seconds * 1e6),
+        ..1.0 => format!("{:.3} ms", seconds * 1e3),
+        _ => format!("{seconds:.3} s"),
+    }
+}
+
 impl Planned<'_> {
     /// The module that asked for memory.
     fn module(&self, allocation: &Allocation) -> &str {

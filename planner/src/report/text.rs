@@ -119,7 +119,26 @@ fn subject(planned: &Planned<'_>) -> String {
     }
     let memory = gpu.memory.total;
     let _ = writeln!(text, "gpu    {}: {} bytes ({memory}), source: {}", gpu.name, memory.0, gpu.memory.source);
+    text.push_str(&step(planned));
     text
+}
+
+/// How long a step takes.
+fn step(planned: &Planned<'_>) -> String {
+    let (gpu, step) = (planned.gpu, planned.plan.step);
+    let Some(seconds) = step.seconds() else { return String::new() };
+    let time = super::seconds(seconds);
+    let fitted = gpu.profile.as_ref().and_then(|profile| Some((profile, profile.speeds.as_ref()?)));
+    match fitted {
+        Some((profile, fitted)) => {
+            let error = 100.0 * fitted.error.median;
+            format!(
+                "step   about {time} on the GPU, by the profile {} (kernels within {error:.0} %, half of them)\n",
+                profile.name
+            )
+        }
+        None => format!("step   at least {time} on the GPU: by its datasheet, not measured\n"),
+    }
 }
 
 /// The cache that was chosen.

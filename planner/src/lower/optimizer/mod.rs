@@ -37,7 +37,24 @@ pub(crate) fn step(context: &mut Context) -> Result<(), String> {
     let optimizer = chosen(context)?;
     let given = vec![group(context, &optimizer), parameters(context)];
     let step = optimizer.step.clone();
-    where_parameters_lie(context, |context| call(context, optimizer, &step, given))
+    where_parameters_lie(context, |context| call(context, optimizer, &step, given))?;
+    if !context.optimizes_on_host() {
+        context.count_moved(moved(context));
+    }
+    Ok(())
+}
+
+/// Bytes that a step reads and writes at least: the gradients once, the parameters and their states in and out.
+fn moved(context: &Context) -> u64 {
+    let trained = context.trained.iter().enumerate().filter_map(|(number, trained)| {
+        let gradient = trained.leaf.gradient.borrow().as_ref()?.bytes();
+        let states = context.states.get(&(number as u32)).map_or(0, |states| {
+            let held = states.borrow();
+            held.values().filter_map(|value| Some(value.tensor().ok()?.tensor.bytes())).sum::<u64>()
+        });
+        Some(gradient + 2 * (trained.tensor.bytes() + states))
+    });
+    trained.sum()
 }
 
 /// `clip_grad_norm_(model.parameters(), norm)`

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::read::profiles::ProfileError;
+
 /// What can go wrong with the catalogue.
 #[derive(Debug, thiserror::Error)]
 pub enum GpuError {
@@ -25,6 +27,9 @@ pub enum GpuError {
         /// What is wrong.
         message: String,
     },
+    /// A profile cannot be used.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     /// The catalogue has no such GPU.
     #[error("no GPU is called {name:?}; the nearest are {}", nearest.join(", "))]
     Unknown {

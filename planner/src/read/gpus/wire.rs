@@ -94,6 +94,7 @@ fn gpu(key: String, entry: Entry) -> Result<Gpu, String> {
         launched: entry.launched,
         prices: entry.prices,
         sources: entry.sources,
+        profile: None,
     })
 }
 
@@ -117,7 +118,9 @@ fn memory(key: &str, entry: &Entry) -> Result<GpuMemory, String> {
         (Some(amount), MemorySource::Driver | MemorySource::OutOfMemoryMessage | MemorySource::NvidiaSmi) => {
             (amount.bytes, amount.within)
         }
-        (Some(_), MemorySource::Nominal) => return Err(format!("`{key}`: `memory` with `memory_source: nominal`")),
+        (Some(_), MemorySource::Nominal | MemorySource::Profile) => {
+            return Err(format!("`{key}`: `memory` with `memory_source: {}`", entry.memory_source));
+        }
         (None, source) => return Err(format!("`{key}`: `memory_source: {source}` without `memory`")),
     };
     if total == Bytes(0) || total > nominal {
