@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod advise;
+mod buy;
 mod caches;
 mod checkpoint;
 mod choices;
@@ -11,6 +13,7 @@ mod configs;
 mod events;
 mod experts;
 mod fit;
+mod host;
 mod images;
 mod lists;
 mod models;
