@@ -26,7 +26,8 @@ fn loaders_offload_and_loading() {
 
 #[test]
 fn json_has_the_parts() {
-    let run = ["plan", "vit-base-patch16-224", "--batch", "8", "--workers", "2", "--host-ram", "1GiB", "--format", "json"];
+    let run =
+        ["plan", "vit-base-patch16-224", "--batch", "8", "--workers", "2", "--host-ram", "1GiB", "--format", "json"];
     let plan = json_of(&run);
     let host = &plan["host_memory"];
     let parts = host["parts"].as_array().unwrap();
@@ -34,7 +35,10 @@ fn json_has_the_parts() {
     assert_eq!(host["running"], running.sum::<u64>());
     let batch = 8 * (3 * 224 * 224 * 4 + 8);
     assert_eq!((&parts[1]["each"], &parts[1]["count"]), (&batch.into(), &4.into()));
-    assert!(json_of(&["plan", "vit-base-patch16-224", "--format", "json"])["host_memory"].is_null(), "where it was not asked");
+    assert!(
+        json_of(&["plan", "vit-base-patch16-224", "--format", "json"])["host_memory"].is_null(),
+        "where it was not asked"
+    );
     let code = |ram: &str| call(&["plan", "vit-base-patch16-224", "--batch", "8", "--host-ram", ram]).status.code();
     assert_eq!((code("8GiB"), code("100MiB")), (Some(0), Some(1)));
 }

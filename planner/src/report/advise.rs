@@ -117,7 +117,7 @@ fn figures(advice: &Advice, combination: &Combination) -> String {
 
 fn not_tried(advice: &Advice) -> String {
     format!(
-        "{} combinations were planned, {} were not: parts and weaker forms of what does not fit, and what is larger or paid \
+        "combinations planned: {}; not planned: {}, parts and weaker forms of what does not fit, and what is larger or paid \
          dearer than what fits",
         advice.tried, advice.untried
     )

@@ -14,6 +14,9 @@ use Align::{Left, Right};
 /// The most offers that people see.
 const MOST: usize = 30;
 
+/// The most GPUs that are named where nothing fits.
+const NAMED: usize = 8;
+
 /// Offers with what they are for.
 #[derive(Clone, Copy, Debug)]
 pub struct Bought<'a> {
@@ -121,7 +124,11 @@ fn remarks(bought: &Bought<'_>, shown: &[&Offer]) -> Vec<String> {
     }
     if !offers.none.is_empty() {
         let most = wanted.most;
-        remarks.push(format!("nothing fits on {} of the kinds of GPUs, with up to {most} of them", offers.none.len()));
+        let names = match offers.none.len() {
+            ..=NAMED => offers.none.join(", "),
+            count => format!("{count} kinds of GPUs"),
+        };
+        remarks.push(format!("nothing fits on {names}, with up to {most} of them"));
     }
     remarks.extend(offers.refused.as_ref().map(|reason| format!("refused on some: {reason}")));
     if shown.iter().any(|offer| matches!(offer.strategy.way, Way::Zero(_))) {

@@ -4,8 +4,11 @@ use std::fmt;
 
 use super::{Run, kernel_word};
 
+/// A key, and what is written behind it.
+type Key = (&'static str, fn(&Run) -> Option<String>);
+
 /// The keys of a run with what is written behind each; None where nothing needs to be said. An empty text is a switch.
-const KEYS: [(&str, fn(&Run) -> Option<String>); 31] = [
+const KEYS: [Key; 31] = [
     ("mode", |run| text(run.mode)),
     ("batch", |run| text(run.batch)),
     ("seq", |run| text(run.seq)),
@@ -68,7 +71,7 @@ impl fmt::Display for Flags {
 impl Run {
     /// The flags that make this run of another one. What cannot be taken back by a flag (a switch, adapters) is not said.
     pub fn flags_from(&self, other: &Run) -> Flags {
-        let said = |(flag, value): &(&'static str, fn(&Run) -> Option<String>)| {
+        let said = |(flag, value): &Key| {
             value(self).filter(|words| value(other).as_ref() != Some(words)).map(|words| (*flag, words))
         };
         Flags(KEYS.iter().filter_map(said).collect())
