@@ -37,6 +37,7 @@ memplan predicts the GPU memory of a PyTorch run to the byte, before anything ru
   memplan buy llama-3.1-8b --seq 4096                       how many of which GPU?
   memplan inspect path/to/model                             its parameters and bytes
   memplan pack buffers.csv --minimize                       offsets for buffers in one arena
+  memplan calibrate                                         measures this machine's GPU
   memplan models                                            the built-in models
   memplan gpus                                              the GPUs
 
@@ -53,7 +54,8 @@ Examples:
 Exit codes:
   0  done; of a plan: the run fits
   1  the run does not fit; of buffers: they do not, or their packing is not valid
-  2  bad usage or bad input";
+  2  bad usage or bad input
+  3  calibrate finds no GPU, no driver or no library of CUDA";
 
 const PLAN_EXAMPLES: &str = "\
 Examples:
@@ -116,6 +118,18 @@ Examples:
   memplan buy llama-3.1-8b --serve --quantize nf4 --requests 16 --context 4096
 
 Exit codes: 0 something fits, 1 nothing does, 2 bad usage or bad input";
+
+const CALIBRATE_EXAMPLES: &str = "\
+The profile holds what the driver says of memory, what a process holds outside PyTorch's allocator, cuDNN's workspaces (from \
+PyTorch, if it is there) and the GPU's speeds; every later plan for that GPU reads it.
+
+Examples:
+  memplan calibrate --dry-run
+  memplan calibrate
+  memplan calibrate --for resnet50 --batch 64 --precision amp-bf16 -o h200.yaml
+  memplan calibrate --replay gpt2 --batch 8 --seq 1024
+
+Exit codes: 0 done; of a replay: the device did as planned, 1 it did not, 2 bad usage or bad input, 3 no GPU, driver or library";
 
 const INSPECT_EXAMPLES: &str = "\
 Only headers are read, never tensors; any architecture will do.
@@ -184,6 +198,8 @@ pub enum Command {
     Inspect(InspectArguments),
     /// Give buffers with lifetimes fixed offsets in one arena, or check offsets.
     Pack(PackArguments),
+    /// Measure on this machine's GPU what cannot be derived, or replay a plan there.
+    Calibrate(Box<CalibrateArguments>),
     /// List the GPUs that are known.
     Gpus(ListArguments),
     /// List the models that are built in.
@@ -426,6 +442,39 @@ pub struct BuyArguments {
     /// Tokens of each request, --new-tokens among them [default: 2048]
     #[arg(long, value_name = "T", value_parser = whole, requires = "serve", allow_negative_numbers = true, help_heading = "Serving")]
     pub context: Option<u64>,
+}
+
+/// `memplan calibrate`.
+#[derive(Debug, Args)]
+#[command(after_help = CALIBRATE_EXAMPLES)]
+#[command(mut_arg("named", |model| model.hide(true)), mut_arg("model", |model| model.hide(true)))]
+pub struct CalibrateArguments {
+    #[command(flatten)]
+    pub run: RunArguments,
+    /// Say what would be measured and how long that takes at most, and measure nothing
+    #[arg(long, conflicts_with = "replay", help_heading = "Calibration")]
+    pub dry_run: bool,
+    /// Replay a plan with real cudaMalloc calls: a model with a plan's flags, or an event file of `memplan plan --events`
+    #[arg(long, value_name = "MODEL|FILE.json", conflicts_with_all = ["named", "model", "for_model"], help_heading = "Calibration")]
+    pub replay: Option<String>,
+    /// Whose calls cuDNN's workspaces are measured for, with a plan's flags [default: the built-in models of images]
+    #[arg(long = "for", value_name = "MODEL", conflicts_with_all = ["named", "model"], help_heading = "Calibration")]
+    pub for_model: Option<String>,
+    /// The Python that has PyTorch
+    #[arg(long, value_name = "PROGRAM", default_value = "python3", help_heading = "Calibration")]
+    pub python: String,
+    /// Ask PyTorch nothing
+    #[arg(long, conflicts_with_all = ["python", "for_model"], help_heading = "Calibration")]
+    pub no_pytorch: bool,
+    /// How often each kernel is timed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000), default_value_t = 20, help_heading = "Calibration")]
+    pub repetitions: u32,
+    /// Write the profile to this file [default: the user's folder of profiles, where every plan finds it]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "replay", help_heading = "Calibration")]
+    pub output: Option<PathBuf>,
+    /// Hold memory in stages for the process that measures it
+    #[arg(long, hide = true)]
+    pub hold: bool,
 }
 
 /// `memplan inspect`.

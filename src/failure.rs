@@ -3,21 +3,25 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use calibrate::CalibrateError;
 use planner::checkpoint::ChooseError;
 use planner::plan::PlanError;
 use planner::read::checkpoint::CheckpointError;
+use planner::read::events::EventsError;
 use planner::read::gpus::GpuError;
 use planner::read::model::ModelError;
 use planner::read::profiles::ProfileError;
 use planner::run::RunError;
 
-use crate::{BAD, output};
+use crate::{BAD, NO_GPU, output};
 
 /// Why the program ends without a result.
 #[derive(Debug)]
 pub enum Failure {
     /// All has been said; the code tells the rest.
     Said(u8),
+    /// The machine lacks what is needed: a line for people.
+    Absent(String),
     /// A line for people.
     Message {
         /// What is wrong.
@@ -37,6 +41,10 @@ impl Failure {
     pub fn report(self) -> ExitCode {
         match self {
             Failure::Said(code) => ExitCode::from(code),
+            Failure::Absent(line) => {
+                output::complain(&one_line(&line), None);
+                ExitCode::from(NO_GPU)
+            }
             Failure::Message { line, hint } => {
                 output::complain(&one_line(&line), hint.as_deref());
                 ExitCode::from(BAD)
@@ -94,6 +102,18 @@ impl From<GpuError> for Failure {
     fn from(error: GpuError) -> Failure {
         let hint = matches!(error, GpuError::Unknown { .. }).then(|| "`memplan gpus` lists them all".to_owned());
         Failure::new(error, hint)
+    }
+}
+
+impl From<CalibrateError> for Failure {
+    fn from(error: CalibrateError) -> Failure {
+        if error.is_absence() { Failure::Absent(error.to_string()) } else { Failure::new(error, None) }
+    }
+}
+
+impl From<EventsError> for Failure {
+    fn from(error: EventsError) -> Failure {
+        Failure::new(error, None)
     }
 }
 

@@ -1,13 +1,14 @@
 //! `memplan`: predicts the GPU memory of a PyTorch run, before anything runs.
 //!
 //! ```text
-//! arguments ──> plan | checkpoint | fit | advise | buy | sweep | inspect | pack | catalogue ──> output
+//! arguments ──> plan | checkpoint | fit | advise | buy | sweep | inspect | pack | calibrate | catalogue ──> output
 //!                                            └─ failure: one line on stderr, a hint, an exit code
 //! ```
 
 mod advise;
 mod arguments;
 mod buy;
+mod calibrate;
 mod catalogue;
 mod checkpoint;
 mod failure;
@@ -29,6 +30,8 @@ const FITS: u8 = 0;
 const DOES_NOT_FIT: u8 = 1;
 /// Bad usage, or bad input.
 const BAD: u8 = 2;
+/// The machine lacks the GPU, the driver or a library.
+const NO_GPU: u8 = 3;
 
 fn main() -> ExitCode {
     let done = arguments::read().and_then(|command| match command {
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Command::Sweep(arguments) => sweep::run(*arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Pack(arguments) => pack::run(&arguments),
+        Command::Calibrate(arguments) => calibrate::run(*arguments),
         Command::Gpus(arguments) => catalogue::gpus(&arguments),
         Command::Models(arguments) => catalogue::models(&arguments),
     });

@@ -47,6 +47,20 @@ pub fn asked(arguments: &RunArguments) -> Result<(model::Model, Run, Gpu), Failu
     Ok((model, wishes.run(), gpu))
 }
 
+/// The run of another model than the flags name, or of theirs, on this GPU unless they name one.
+pub fn asked_of(
+    arguments: &RunArguments,
+    model: Option<&str>,
+    gpu_here: &str,
+) -> Result<(Source, model::Model, Run, Gpu), Failure> {
+    let mut wishes = wishes(arguments)?;
+    wishes.model = model.map(str::to_owned).or(wishes.model);
+    wishes.gpu = wishes.gpu.or(Some(gpu_here.to_owned()).filter(|_| wishes.profile.is_none()));
+    let gpu = gpu(&wishes)?;
+    let (source, model) = opened(&wishes)?;
+    Ok((source, model, wishes.run(), gpu))
+}
+
 /// The model that is wished for, with where it comes from.
 pub fn opened(wishes: &Wishes) -> Result<(Source, model::Model), Failure> {
     let source = Source::of(wishes)?;

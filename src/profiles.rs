@@ -1,6 +1,6 @@
 //! The GPUs with what was measured on them: shipped profiles, the user's own folder of them, and the one that a run names.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use jiff::Zoned;
 use jiff::civil::Date;
@@ -48,12 +48,16 @@ pub fn check(catalogue: &GpuCatalogue, profiled: Option<&str>, keys: &[&str]) ->
         }
     }
     for profile in keys.iter().filter_map(|key| catalogue.find(key).ok()?.profile.as_ref()) {
-        let here = std::fs::read_to_string(Path::new(DRIVER)).ok();
-        for line in doubts(profile, Zoned::now().date(), here.as_deref().and_then(version)) {
+        for line in doubts(profile, Zoned::now().date(), driver().as_deref()) {
             output::warn(&line);
         }
     }
     Ok(())
+}
+
+/// The version of this machine's driver, if it has one.
+pub fn driver() -> Option<String> {
+    version(&std::fs::read_to_string(DRIVER).ok()?).map(str::to_owned)
 }
 
 /// Why a profile may no longer hold on that day, on a machine with that driver.

@@ -75,6 +75,7 @@ fn stages(criterion: &mut Criterion, model: &planner::read::model::Model, run: &
         cub: None,
         parallel: None,
         attention_kernel: None,
+        profile: None,
         trainable: None,
         optimizer: Some(adamw.clone()),
     };

@@ -22,6 +22,7 @@ use crate::graph::{AUTOCAST, CacheLayout, Graph, GraphError, Loop, Lora, Paramet
 use crate::lower::context::Settings;
 use crate::lower::device::Device;
 use crate::lower::kernels::cub::Architecture;
+use crate::lower::measured::CudnnCalls;
 use crate::lower::{LowerError, lower, lower_with_timeline};
 use crate::read::gpus::Gpu;
 use crate::read::model::{Agreement, Model, ModelError, agree, loading};
@@ -30,8 +31,8 @@ use crate::read::quantization::{Quantization, QuantizationError};
 use crate::read::spec::SpecError;
 use crate::read::specs;
 use crate::run::{Attention, Mode, OptimizerChoice, Precision, Run, RunError, ZeroGrad};
-use crate::schedule::{Live, Stream, live_after};
-use crate::time::{Cost, Speeds};
+use crate::schedule::{Category, Live, Stream, live_after};
+use crate::time::{Cost, Link, Speeds};
 
 /// More than any machine has, and less than what sums in 64 bits could not hold.
 pub(crate) const UNLIMITED: Bytes = Bytes(1 << 60);
@@ -94,10 +95,12 @@ pub struct Plan {
     pub outside: Option<OutsideAllocator>,
     /// What a step computes, and how long that takes.
     pub step: Step,
+    /// The calls of cuDNN, whose workspaces only it knows.
+    pub cudnn: CudnnCalls,
 }
 
 /// What a step of a run costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
     /// Operations, second runs counted in, and their time on the GPU.
     pub cost: Cost,
@@ -105,6 +108,9 @@ pub struct Step {
     pub timed: bool,
     /// Whether these were measured: the time is an estimate then, and else the least that the work can take.
     pub measured: bool,
+    /// Seconds of copies to and from the host, of a run that keeps its parameters there: at least its shard in and its
+    /// gradients out, once. None without such a run, or where nothing is known of the link.
+    pub copies: Option<f64>,
 }
 
 impl Step {
@@ -186,7 +192,12 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
     let (stream, timeline) =
         lower_with_timeline(&graph, &device(gpu), settings, Speeds::of(gpu)).map_err(|error| named(error, &graph))?;
     let measured = gpu.has_measured_speeds();
-    let step = Step { cost: timeline.whole().shared(run.steps), timed: timeline.speeds.is_some(), measured };
+    let step = Step {
+        cost: timeline.whole().shared(run.steps),
+        timed: timeline.speeds.is_some(),
+        measured,
+        copies: copies(&stream, gpu),
+    };
     let outcome = simulate(&stream, &options, Some(capacity));
     let without_grad = match run.mode {
         Mode::EvalWithGrad => lower(&graph, &device(gpu), without).ok().map(|stream| {
@@ -215,6 +226,7 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         without_grad,
         outside,
         step,
+        cudnn: timeline.cudnn,
     })
 }
 
@@ -267,6 +279,7 @@ pub(crate) fn prepare(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation)
         weights: precision.dtype(),
         autocast: precision.autocast(),
         cub: emulation.cub,
+        profile: gpu.profile.clone().filter(|_| emulation == Emulation::default()),
         parallel: run.parallel.clone(),
         attention_kernel: run.sdpa.filter(|_| run.attention == Attention::Sdpa),
         optimizer: optimizer.clone(),
@@ -407,6 +420,15 @@ fn precision(model: &Model, run: &Run, stored: Option<&Quantization>) -> Result<
         (None, None) => Ok(Precision::Fp32),
         (None, Some(dtype)) => Precision::of(dtype).ok_or(PlanError::Precision { found: dtype }),
     }
+}
+
+/// What FSDP's offload copies in a step (torch/distributed/fsdp/_fully_shard/_fsdp_param.py, `all_gather_inputs`;
+/// _fsdp_collectives.py, `foreach_reduce`).
+fn copies(stream: &Stream, gpu: &Gpu) -> Option<f64> {
+    let held =
+        |wanted: Category| stream.host.iter().find(|(category, _)| *category == wanted).map(|(_, bytes)| bytes.0);
+    let parameters = held(Category::Parameters)?;
+    Some(Link::of(gpu)?.seconds(parameters, held(Category::Gradients).unwrap_or(0)))
 }
 
 /// What kernels ask of the GPU.

@@ -6,7 +6,7 @@
 //!
 //! A GPU without a measured profile has its datasheet's rates and bandwidth and no overhead: what comes out is then the least
 //! that the work can take. A profile's figures were fitted to kernels that ran, and what comes out is an estimate.
-//! Communication, the host's own work and transfers to it are not part of it.
+//! Communication and the host's own work are not part of it; copies to and from the host are told beside it.
 
 use crate::dtype::Dtype;
 use crate::read::gpus::{Gpu, Rates};
@@ -35,12 +35,45 @@ pub struct Work {
 }
 
 /// What something costs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Cost {
     /// Operations.
     pub flops: u64,
     /// Time, by the GPU's roofline.
     pub nanoseconds: u64,
+}
+
+/// Bytes a second of one lane of PCI Express in one direction, from generation 1: the transfers' rate less the encoding, 8b/10b
+/// and then 128b/130b (PCI Express Base Specification 5.0); generation 6 has no encoding of that kind.
+const LANE: [f64; 6] =
+    [0.25e9, 0.5e9, 8e9 / 8.0 * 128.0 / 130.0, 16e9 / 8.0 * 128.0 / 130.0, 32e9 / 8.0 * 128.0 / 130.0, 8e9];
+
+/// The link to the host, bytes a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Link {
+    /// From pinned memory of the host to the device.
+    pub to_device: f64,
+    /// The other way.
+    pub to_host: f64,
+}
+
+impl Link {
+    /// A GPU's: its profile's where it has one, else what its PCI Express lanes carry.
+    pub fn of(gpu: &Gpu) -> Option<Link> {
+        let measured = gpu.profile.as_ref().and_then(|profile| profile.copies.as_ref());
+        if let Some(copies) = measured {
+            return Some(Link { to_device: copies.from_pinned.median, to_host: copies.to_pinned.median });
+        }
+        let pcie = gpu.pcie?;
+        let lane = LANE.get(pcie.generation.checked_sub(1)? as usize)?;
+        let rate = lane * f64::from(pcie.lanes);
+        Some(Link { to_device: rate, to_host: rate })
+    }
+
+    /// Seconds that so many bytes take, in and then out.
+    pub fn seconds(&self, to_device: u64, to_host: u64) -> f64 {
+        to_device as f64 / self.to_device + to_host as f64 / self.to_host
+    }
 }
 
 /// A GPU's roofline.
@@ -107,6 +140,12 @@ impl Cost {
             flops: self.flops.saturating_sub(other.flops),
             nanoseconds: self.nanoseconds.saturating_sub(other.nanoseconds),
         }
+    }
+
+    /// So many of it.
+    pub fn times(self, count: u64) -> Cost {
+        let Cost { flops, nanoseconds } = self;
+        Cost { flops: flops.saturating_mul(count), nanoseconds: nanoseconds.saturating_mul(count) }
     }
 
     /// A part of it: one of so many.

@@ -153,6 +153,7 @@ fn problem(row: &[&str]) -> Problem {
         dropout: row[5].parse().unwrap(),
         causal: row[6].contains("causal"),
         grouped: row[6].contains("grouped"),
+        cudnn_workspaces: [0; 2],
         requires_grad: ['q', 'k', 'v'].map(|name| row[7].contains(name)),
     }
 }

@@ -7,6 +7,7 @@
 mod advise;
 mod buy;
 mod caches;
+mod calibrate;
 mod checkpoint;
 mod choices;
 mod configs;

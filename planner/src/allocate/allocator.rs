@@ -30,6 +30,25 @@ pub struct Allocator {
     pub(super) events: Events,
     /// Allocations so far, the failed ones included.
     pub(super) allocations: u64,
+    /// What was asked of the driver.
+    pub(super) calls: Vec<DriverCall>,
+}
+
+/// What the driver is asked for a segment. Ranges of expandable segments are none of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DriverCall {
+    /// `cudaMalloc`, with the address that the model gives it.
+    Malloc {
+        /// The first address.
+        address: u64,
+        /// How much is asked for.
+        bytes: Bytes,
+    },
+    /// `cudaFree`.
+    Free {
+        /// The first address.
+        address: u64,
+    },
 }
 
 /// One allocation on its way.
@@ -78,6 +97,7 @@ impl Allocator {
             waiting: Vec::new(),
             events: Events::default(),
             allocations: 0,
+            calls: Vec::new(),
         };
         allocator.set_memory_fraction(allocator.options.memory_fraction);
         allocator
@@ -152,6 +172,16 @@ impl Allocator {
         self.stats
     }
 
+    /// What was asked of the driver so far, in order.
+    pub fn driver_calls(&self) -> &[DriverCall] {
+        &self.calls
+    }
+
+    /// Where a block lies: its first address and its bytes.
+    pub fn place(&self, id: BlockId) -> Option<(u64, Bytes)> {
+        self.blocks.get(id).map(|block| (block.address, Bytes(block.size)))
+    }
+
     /// `torch.cuda.reset_peak_memory_stats`: peaks begin anew at the present figures.
     pub fn reset_peaks(&mut self) {
         self.stats.reset_peaks();
@@ -211,6 +241,7 @@ impl Allocator {
             return None;
         };
         self.stats.reserve(request.segment);
+        self.calls.push(DriverCall::Malloc { address, bytes: Bytes(request.segment) });
         Some(self.blocks.add(Block::whole(address, request.segment, request.pool, false)))
     }
 

@@ -50,7 +50,7 @@ mod snapshot;
 mod stats;
 mod streams;
 
-pub use allocator::{Allocator, OutOfMemory};
+pub use allocator::{Allocator, DriverCall, OutOfMemory};
 pub use block::BlockId;
 pub use options::{AllocatorOptions, OptionsError};
 pub use pool::{PoolKind, StreamId};

@@ -7,7 +7,7 @@
 //! - *oversize*: with `max_split_size`, just enough blocks at or above it;
 //! - *everything*: a retry, which is slow, because the device waits for all streams.
 
-use super::allocator::{Allocator, Request};
+use super::allocator::{Allocator, DriverCall, Request};
 use super::block::BlockId;
 use super::free_list::Entry;
 use super::pool::PoolKind;
@@ -119,10 +119,11 @@ impl Allocator {
     /// Gives a free segment back to the device.
     fn release(&mut self, id: BlockId) {
         debug_assert!(!self.blocks[id].is_split(), "only whole segments can be released");
-        let size = self.blocks[id].size;
+        let (address, size) = (self.blocks[id].address, self.blocks[id].size);
         self.take_out(id);
         self.blocks.forget(id);
         self.device.return_segment(size);
+        self.calls.push(DriverCall::Free { address });
         self.stats.release(size);
     }
 }

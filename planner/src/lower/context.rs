@@ -47,6 +47,8 @@ pub struct Settings {
     pub cub: Option<super::kernels::cub::Architecture>,
     /// The attention kernel asked for.
     pub attention_kernel: Option<super::kernels::attention::Backend>,
+    /// What was measured on the GPU: the workspaces of cuDNN's calls.
+    pub profile: Option<std::sync::Arc<crate::read::profiles::Profile>>,
     /// How the run is spread over several GPUs, if it is.
     pub parallel: Option<crate::run::Parallel>,
     /// The names of the parameters that are trained; all where None is given.

@@ -14,6 +14,7 @@ pub mod device;
 pub mod iterator;
 pub mod kernels;
 mod loading;
+pub mod measured;
 pub(crate) mod optimizer;
 mod parallel;
 pub mod parameters;
@@ -32,6 +33,9 @@ use crate::time::{Cost, Speeds};
 use context::{Context, Settings};
 use device::Device;
 use timeline::{Mark, Timeline};
+
+/// Operators of ATen whose kernels multiply matrices.
+pub const PRODUCTS: [&str; 4] = ["addmm", "baddbmm", "bmm", "mm"];
 
 /// Why a program cannot run.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 use indexmap::IndexSet;
 use rustc_hash::FxBuildHasher;
 
+use super::measured::CudnnCalls;
 use crate::graph::ModuleId;
 use crate::time::{Cost, Speeds, Work};
 
@@ -21,6 +22,8 @@ pub struct Timeline {
     pub computed: Cost,
     /// What second runs cost, by the number of the checkpointed call.
     pub recomputed: Vec<Cost>,
+    /// The calls of cuDNN, whose workspaces only it knows.
+    pub cudnn: CudnnCalls,
     /// Whether second runs use cuBLASLt, by the number of the checkpointed call: the first use by the engine's thread makes a
     /// workspace that stays.
     pub uses_blas_lt: Vec<bool>,

@@ -14,7 +14,9 @@ use crate::lower::autograd::Gradients;
 use crate::lower::checkpoint::Saved;
 use crate::lower::context::Context;
 use crate::lower::kernels::attention::{self, Backend, Buffer, Forward, Held, Layout, Mask, Problem, Step};
+use crate::lower::measured::four;
 use crate::lower::tensor::{Storage, Tensor, TensorData};
+use crate::read::profiles::AttentionKey;
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -144,6 +146,7 @@ fn problem(context: &Context, operands: &Operands) -> Result<Problem, String> {
     let inputs = [operands.tensor(0)?, operands.tensor(1)?, operands.tensor(2)?];
     let tracks = |tensor: &Tensor| context.grad_enabled && tensor.requires_grad();
     Ok(Problem {
+        cudnn_workspaces: [0; 2],
         query: layout(inputs[0]),
         key: layout(inputs[1]),
         value: layout(inputs[2]),
@@ -160,10 +163,21 @@ fn problem(context: &Context, operands: &Operands) -> Result<Problem, String> {
     })
 }
 
-fn attend(context: &mut Context, operands: &Operands, problem: Problem) -> Lowered {
+/// How a profile knows a call: one that hides nothing but what is to come, and drops nothing.
+fn key(operands: &Operands, [query, key, _]: [&Tensor; 3]) -> Option<AttentionKey> {
+    let plain = operands.optional(3).is_none() && operands.float(4).unwrap_or(0.0) == 0.0;
+    let (dtype, causal) = (query.dtype.name().to_owned(), operands.flag(5));
+    let (query, key) = (four(&query.sizes)?, four(&key.sizes)?);
+    plain.then_some(AttentionKey { query, key, dtype, causal })
+}
+
+fn attend(context: &mut Context, operands: &Operands, mut problem: Problem) -> Lowered {
     let inputs = [operands.tensor(0)?, operands.tensor(1)?, operands.tensor(2)?];
     let mask = operands.optional(3);
     let backend = choice(context, &problem)?;
+    if backend == Backend::Cudnn {
+        problem.cudnn_workspaces = context.attention_workspaces(|| key(operands, inputs));
+    }
     let plan = attention::forward(&context.device, &problem, backend).map_err(|error| error.to_string())?;
     let [forward_name, node, backward_name] = names(backend);
     check_selection(context, &problem, backend)?;

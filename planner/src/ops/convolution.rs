@@ -13,7 +13,9 @@ use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
 use crate::lower::kernels::memory_format::{MemoryFormat, empty, laid_out, suggested};
 use crate::lower::kernels::reduce::Reduction;
+use crate::lower::measured::four;
 use crate::lower::tensor::Tensor;
+use crate::read::profiles::{ConvolutionKey, Direction};
 
 pub(super) const ROWS: &[Row] = &[Row {
     name: "conv2d",
@@ -155,8 +157,24 @@ fn forward(context: &mut Context, input: &Tensor, weight: &Tensor, window: Windo
     let format = format(input, weight);
     let input = laid_out(context, input, format);
     let output = empty(context, "cudnn_convolution", sizes, input.dtype, format);
-    let _weight = laid_out(context, weight, format);
+    let weight = laid_out(context, weight, format);
+    context.convolve(|| key(Direction::Forward, &input, &weight, window, format));
     output
+}
+
+/// How a profile knows a convolution that cuDNN computes.
+fn key(
+    direction: Direction,
+    input: &Tensor,
+    weight: &Tensor,
+    window: Window,
+    format: MemoryFormat,
+) -> Option<ConvolutionKey> {
+    let Window { stride, padding, dilation, .. } = window;
+    let [stride, padding, dilation] = [stride, padding, dilation].map(i64::unsigned_abs);
+    let (input_sizes, weight) = (four(&input.sizes)?, four(&weight.sizes)?);
+    let (dtype, channels_last) = (input.dtype.name().to_owned(), format == MemoryFormat::ChannelsLast);
+    Some(ConvolutionKey { direction, input: input_sizes, weight, stride, padding, dilation, dtype, channels_last })
 }
 
 /// `convolution_backward`: the gradients of the input and of the weight by the same library, that of the bias by a sum.
@@ -169,7 +187,7 @@ fn backward(
     wanted: [bool; 3],
 ) -> Gradients {
     let [first, second] = if by_cudnn(input, weight, window) {
-        cudnn_backward(context, g, input, weight, wanted)
+        cudnn_backward(context, g, input, weight, window, wanted)
     } else {
         depthwise_backward(context, g, input, weight, wanted)
     };
@@ -184,6 +202,7 @@ fn cudnn_backward(
     g: &Tensor,
     input: &Tensor,
     weight: &Tensor,
+    window: Window,
     wanted: [bool; 3],
 ) -> [Option<Tensor>; 2] {
     let input = if wanted[1] { laid_out(context, input, format(input, weight)) } else { input.clone() };
@@ -192,15 +211,18 @@ fn cudnn_backward(
     let first = wanted[0].then(|| {
         let format = format(&g, weight);
         let result = empty(context, "cudnn_convolution_backward_input", &input.sizes, g.dtype, format);
-        let _weight = laid_out(context, weight, format);
+        let weight = laid_out(context, weight, format);
         let _g = laid_out(context, &g, format);
+        context.convolve(|| key(Direction::Input, &input, &weight, window, format));
         result
     });
     let second = wanted[1].then(|| {
         let format = format(&input, &g);
         let _g = laid_out(context, &g, format);
-        let _input = laid_out(context, &input, format);
-        empty(context, "cudnn_convolution_backward_weight", &weight.sizes, weight.dtype, format)
+        let input = laid_out(context, &input, format);
+        let result = empty(context, "cudnn_convolution_backward_weight", &weight.sizes, weight.dtype, format);
+        context.convolve(|| key(Direction::Weight, &input, weight, window, format));
+        result
     });
     [first, second]
 }

@@ -81,6 +81,7 @@ fn only_fills(options: &AllocatorOptions) -> bool {
 
 /// GPUs for which every run has the same event stream, by their places in the list; in the order of their first.
 ///
+/// GPUs whose profiles have other workspaces of cuDNN's are not alike.
 /// Where a checkpoint stores its weights quantised, what loading does depends on the GPU's memory too.
 ///
 /// # Errors
@@ -91,7 +92,10 @@ pub fn alike(model: &Model, gpus: &[Gpu]) -> Result<Vec<Vec<usize>>, PlanError> 
     for (place, gpu) in gpus.iter().enumerate() {
         let same = |class: &&mut Vec<usize>| {
             let first = &gpus[class[0]];
-            device(first) == device(gpu) && (!apart || first.memory.total == gpu.memory.total)
+            let workspaces = |gpu: &Gpu| gpu.profile.as_ref().and_then(|profile| profile.workspaces.clone());
+            device(first) == device(gpu)
+                && workspaces(first) == workspaces(gpu)
+                && (!apart || first.memory.total == gpu.memory.total)
         };
         match classes.iter_mut().find(same) {
             Some(class) => class.push(place),

@@ -233,6 +233,18 @@ pub enum Direction {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttentionWorkspace {
+    /// The attention.
+    pub of: AttentionKey,
+    /// Forward.
+    pub forward: Bytes,
+    /// Backward.
+    pub backward: Bytes,
+}
+
+/// Which attention.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttentionKey {
     /// [batch, heads, length, width] of the queries.
     pub query: [u64; 4],
     /// [batch, heads, length, width] of keys and values.
@@ -241,10 +253,6 @@ pub struct AttentionWorkspace {
     pub dtype: String,
     /// Whether the past alone is seen.
     pub causal: bool,
-    /// Forward.
-    pub forward: Bytes,
-    /// Backward.
-    pub backward: Bytes,
 }
 
 /// A kernel that was timed.
@@ -302,6 +310,17 @@ impl Profile {
         let pytorch = self.memory.as_ref()?.pytorch.as_ref()?;
         let PytorchMemory { tensor, product, convolution, attention } = pytorch;
         [tensor, product, convolution, attention].into_iter().max().copied()
+    }
+
+    /// The workspace of a convolution with cuDNN's heuristics, if it was measured.
+    pub fn convolution(&self, key: &ConvolutionKey) -> Option<Bytes> {
+        let measured = self.workspaces.iter().flat_map(|workspaces| &workspaces.convolutions);
+        measured.into_iter().find(|found| found.of == *key).map(|found| found.heuristic)
+    }
+
+    /// The workspaces of cuDNN's attention, if they were measured.
+    pub fn attention(&self, key: &AttentionKey) -> Option<&AttentionWorkspace> {
+        self.workspaces.iter().flat_map(|workspaces| &workspaces.attention).find(|found| found.of == *key)
     }
 
     fn check(&self) -> Result<(), String> {

@@ -115,14 +115,13 @@ fn percent(part: u64, whole: u64) -> String {
 /// The modules, folded by their layers' numbers, and below them what they save: a number for each set of operators.
 fn modules(choice: &Choice, step: Cost) -> String {
     let currency = choice.currency;
-    let mut kinds: IndexMap<(&str, &str, Bytes, [u64; 2], String), Vec<u64>> = IndexMap::new();
+    let mut kinds: IndexMap<(&str, &str, Bytes, Cost, String), Vec<u64>> = IndexMap::new();
     let mut sets: IndexSet<String> = IndexSet::new();
     for module in &choice.modules {
         let (before, number, after) = split(&module.region.path);
         let saved = module.region.save.as_ref().map(|saved| sets.insert_full(saved.to_string()).0 + 1);
         let saved = saved.map_or(String::new(), |number| format!("({number})"));
-        let Cost { flops, nanoseconds } = module.recompute;
-        let kind = kinds.entry((before, after, module.saves, [flops, nanoseconds], saved)).or_default();
+        let kind = kinds.entry((before, after, module.saves, module.recompute, saved)).or_default();
         kind.extend(number);
     }
     let mut rows = vec![["module", "saves", words(currency).1, "of a step", ""].map(str::to_owned)];
@@ -130,8 +129,7 @@ fn modules(choice: &Choice, step: Cost) -> String {
         let count = numbers.len().max(1) as u64;
         let place = format!("{before}{}{after}", ranges(numbers));
         let place = if count > 1 { format!("{place} x{count}") } else { place };
-        let [flops, nanoseconds] = cost.map(|part| part.saturating_mul(count));
-        let all = Cost { flops, nanoseconds };
+        let all = cost.times(count);
         let share = percent(currency.of(all), currency.of(step));
         rows.push([place, Bytes(saves.0 * count).to_string(), amount(all, currency), share, saved]);
     }

@@ -204,6 +204,8 @@ pub struct StepReport {
     pub flops: u64,
     /// On the GPU, without communication and the host.
     pub seconds: Option<f64>,
+    /// Of copies to and from the host, of a run that keeps its parameters there.
+    pub copy_seconds: Option<f64>,
     /// Whether the speeds were measured; else the time is the least that the work can take.
     pub measured: bool,
     /// The profile of the GPU, if it has one.
@@ -276,6 +278,7 @@ pub fn report(planned: &Planned<'_>) -> Report {
         step: StepReport {
             flops: plan.step.cost.flops,
             seconds: plan.step.seconds(),
+            copy_seconds: plan.step.copies,
             measured: plan.step.measured,
             profile: planned.gpu.profile.as_ref().map(|profile| profile.name.clone()),
         },

@@ -4,6 +4,7 @@
 
 pub mod advise;
 pub mod buy;
+pub mod calibrate;
 pub mod catalogue;
 pub mod checkpoint;
 pub mod compare;
@@ -15,11 +16,14 @@ pub mod sweep;
 mod table;
 pub mod text;
 
+use std::sync::Arc;
+
 use crate::bytes::Bytes;
 use crate::ops::{KERNEL, PAGES_KERNEL, convolution_workspace, other_kernels};
 use crate::plan::Plan;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
+use crate::read::profiles::Profile;
 use crate::read::quantization::{Method, Quantization};
 use crate::read::quote;
 use crate::run::{CacheKind, Parallel, Run};
@@ -106,25 +110,13 @@ impl Planned<'_> {
                 self.model.architecture, self.plan.architecture
             ));
         }
-        if self.plan.stream.allocations.iter().any(|allocation| allocation.op.starts_with(CUDNN_ATTENTION)) {
-            notes.push(
-                "cuDNN computes attention here; its workspaces cannot be derived and count as 0 bytes".to_owned(),
-            );
-        }
+        notes.extend(self.cudnn_attention_note());
         if self.plan.graph.ops.iter().any(|op| op.operator.name == "grouped_mm") {
             notes.push(
                 "all experts are computed at once: no size depends on how tokens are spread over them".to_owned(),
             );
         }
-        let precision = self.plan.precision;
-        let element = precision.autocast().unwrap_or(precision.dtype()).size();
-        let workspace = convolution_workspace(&self.plan.graph, element);
-        if workspace > Bytes(0) {
-            notes.push(format!(
-                "cuDNN workspace not known, up to {workspace}: what the largest convolution takes as an explicit matrix product, \
-                 with its tensors once more in another layout; counted as 0 bytes"
-            ));
-        }
+        notes.extend(self.convolutions_note());
         let host = &self.plan.stream.host;
         if !host.is_empty() {
             let total = self.plan.stream.host_bytes();
@@ -140,6 +132,44 @@ impl Planned<'_> {
 }
 
 impl Planned<'_> {
+    /// Where cuDNN computes attention: what is known of its workspaces.
+    fn cudnn_attention_note(&self) -> Option<String> {
+        let mut allocations = self.plan.stream.allocations.iter();
+        allocations.find(|allocation| allocation.op.starts_with(CUDNN_ATTENTION))?;
+        let profile = self.gpu.profile.as_ref();
+        let measured =
+            |profile: &&Arc<Profile>| self.plan.cudnn.attention.iter().all(|key| profile.attention(key).is_some());
+        Some(match profile.filter(measured).filter(|_| !self.plan.cudnn.attention.is_empty()) {
+            Some(profile) => format!(
+                "cuDNN computes attention here; its workspaces are those that the profile {} measured",
+                profile.name
+            ),
+            None => "cuDNN computes attention here; its workspaces cannot be derived and count as 0 bytes".to_owned(),
+        })
+    }
+
+    /// What is known of cuDNN's workspaces for convolutions.
+    fn convolutions_note(&self) -> Option<String> {
+        let calls = &self.plan.cudnn;
+        if let Some(profile) =
+            self.gpu.profile.as_ref().filter(|profile| calls.are_measured(profile) && !calls.convolutions.is_empty())
+        {
+            return Some(format!(
+                "cuDNN's workspaces of convolutions are those that the profile {} measured",
+                profile.name
+            ));
+        }
+        let precision = self.plan.precision;
+        let element = precision.autocast().unwrap_or(precision.dtype()).size();
+        let bound = convolution_workspace(&self.plan.graph, element);
+        (bound > Bytes(0)).then(|| {
+            format!(
+                "cuDNN workspace not known, up to {bound}: what the largest convolution takes as an explicit matrix product, \
+                 with its tensors once more in another layout; counted as 0 bytes"
+            )
+        })
+    }
+
     /// What an engine's pages take, and what is not known of its kernels.
     fn pages_note(&self) -> String {
         let cached = self.plan.most_cached();

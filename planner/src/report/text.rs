@@ -129,15 +129,17 @@ fn step(planned: &Planned<'_>) -> String {
     let Some(seconds) = step.seconds() else { return String::new() };
     let time = super::seconds(seconds);
     let fitted = gpu.profile.as_ref().and_then(|profile| Some((profile, profile.speeds.as_ref()?)));
+    let copies = step.copies.map(|copies| format!("; copies to and from the host {} more", super::seconds(copies)));
+    let copies = copies.unwrap_or_default();
     match fitted {
         Some((profile, fitted)) => {
             let error = 100.0 * fitted.error.median;
             format!(
-                "step   about {time} on the GPU, by the profile {} (kernels within {error:.0} %, half of them)\n",
+                "step   about {time} on the GPU, by the profile {} (half of its kernels within {error:.0} %){copies}\n",
                 profile.name
             )
         }
-        None => format!("step   at least {time} on the GPU: by its datasheet, not measured\n"),
+        None => format!("step   at least {time} on the GPU: by its datasheet, not measured{copies}\n"),
     }
 }
 

@@ -34,6 +34,7 @@ fn context(choice: &str, vectors: &[(u64, Dtype)]) -> Context {
     let device = Device { compute_capability: (9, 0), multiprocessors: 132, threads_per_multiprocessor: 2048 };
     let chosen = choose(&choice.parse().expect("a choice"), None).expect("an optimizer");
     let settings = Settings {
+        profile: None,
         training: true,
         weights: Dtype::F32,
         autocast: None,

@@ -2,7 +2,7 @@
 //! `run_cudnn_SDP_bprop` (`aten/src/ATen/native/cudnn/MHA.cpp`).
 //!
 //! **On a real GPU each forward and each backward allocates a workspace on top**, after everything else and freed on
-//! return, whose size only cuDNN knows: it must be measured. What is here of the backward's workspace is the part that
+//! return, whose size only cuDNN knows: a profile may have it. What is here of the backward's workspace is the part that
 //! cuDNN's frontend asks for itself: the softmax's sums and the query's gradient in fp32 (measured with PyTorch 2.11).
 //! On the GPU it is one buffer: this part and cuDNN's own.
 
@@ -47,14 +47,24 @@ pub(super) fn forward(tape: &mut Tape, problem: &Problem) -> Result<Run, Attenti
         references.extend([Held::Key, Held::Query, Held::Value].map(Reference::Held));
         references.extend([Reference::Own(logsumexp), Reference::Held(Held::Output)]);
         references.extend([offset, seed].map(Reference::Own));
+        workspace(tape, problem.cudnn_workspaces[0]);
         tape.kernel_ends();
     } else {
+        workspace(tape, problem.cudnn_workspaces[0]);
         tape.kernel_ends();
         tape.drop(&seed);
         tape.drop(&offset);
     }
     bias.iter().for_each(|bias| tape.drop(bias));
     Ok(Run { output, nodes: Nodes::Cudnn(Saved { references, output: layout }) })
+}
+
+/// One buffer that goes when the kernel has run.
+fn workspace(tape: &mut Tape, bytes: u64) {
+    if bytes > 0 {
+        let workspace = tape.tensor("workspace", Layout::contiguous(&[bytes]), 1);
+        tape.drop(&workspace);
+    }
 }
 
 /// `alloc_with_matching_layout`: in the query's order of dimensions.
@@ -75,8 +85,7 @@ pub(super) fn backward(tape: &mut Tape, problem: &Problem, saved: Saved, gradien
     let copied = gradient.layout.last_stride() != 1;
     let copy = copied.then(|| tape.tensor("gradient of the output, in its layout", saved.output.clone(), element));
     let rows = problem.batch() * problem.heads() * problem.queries();
-    let workspace = tape.tensor("workspace", Layout::contiguous(&[rows, problem.head_dim() + 1]), FLOAT);
-    tape.drop(&workspace);
+    workspace(tape, (rows * (problem.head_dim() + 1) * FLOAT).max(problem.cudnn_workspaces[1]));
     copy.iter().for_each(|copy| tape.drop(copy));
     let kept = [0, 1, 2].map(|at| problem.requires_grad[at].then(|| gradients[at].clone()));
     (0..3).filter(|&at| kept[at].is_none()).for_each(|at| tape.drop(&gradients[at]));

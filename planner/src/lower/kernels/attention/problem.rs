@@ -26,6 +26,8 @@ pub struct Problem {
     pub grouped: bool,
     /// Whether query, key and value require a gradient, grad mode being on.
     pub requires_grad: [bool; 3],
+    /// What cuDNN was measured to take as workspaces, forward and backward; 0 where it was not.
+    pub cudnn_workspaces: [u64; 2],
 }
 
 /// The `attn_mask` of a call, which broadcasts to `[batch, heads, queries, keys]`.

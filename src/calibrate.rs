@@ -1,0 +1,131 @@
+//! `memplan calibrate`: measures on the GPU what cannot be derived, or replays a plan there.
+
+mod replay;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use calibrate::pytorch::{self, Asked};
+use calibrate::{Facts, Gpu, Plan as Measurements, Wanted, agenda, steps};
+use planner::plan::plan;
+use planner::read::model;
+use planner::read::profiles::Profile;
+use planner::read::spec::Shelf;
+use planner::report::calibrate as report;
+use planner::run::{Precision, Run};
+
+use crate::arguments::{CalibrateArguments, Format};
+use crate::failure::Failure;
+use crate::plan::asked_of;
+use crate::{FITS, output, profiles};
+
+/// Images at once, where no model is named.
+const IMAGES: u64 = 32;
+
+/// Measures, replays, or says what would be measured.
+pub fn run(arguments: CalibrateArguments) -> Result<ExitCode, Failure> {
+    if arguments.hold {
+        calibrate::hold(&mut io::stdin().lock(), &mut io::stdout().lock())?;
+        return Ok(ExitCode::from(FITS));
+    }
+    let mut gpu = Gpu::open()?;
+    if let Some(what) = &arguments.replay {
+        return replay::run(&mut gpu, what, &arguments);
+    }
+    let facts = gpu.facts()?;
+    let measurements = Measurements { repetitions: arguments.repetitions, ..Measurements::default() };
+    let python = arguments.python.as_str();
+    let has_pytorch = !arguments.no_pytorch && pytorch::is_there(python);
+    let asked = if has_pytorch { cudnn_calls(&arguments, &facts)? } else { Asked::default() };
+    if arguments.dry_run {
+        let parts = agenda(&measurements, facts.compute_capability, has_pytorch, asked.convolutions.len() as u64);
+        let parts: Vec<(&str, u64, Duration)> = parts.iter().map(|part| (part.what, part.count, part.most)).collect();
+        output::print(&report::agenda(&facts.name, &parts))?;
+        return Ok(ExitCode::from(FITS));
+    }
+    if !has_pytorch && !arguments.no_pytorch {
+        output::warn(&format!(
+            "{python} has no PyTorch with CUDA: its context and cuDNN's workspaces are not measured"
+        ));
+    }
+    let path = arguments.output.clone().map_or_else(|| place(&facts), Ok)?;
+    let program = std::env::current_exe().map_err(|error| Failure::new(error, None))?;
+    let driver = profiles::driver().unwrap_or_else(|| "unknown".to_owned());
+    let wanted = Wanted {
+        plan: measurements,
+        program: &program,
+        python: has_pytorch.then_some(python),
+        asked,
+        driver: &driver,
+        command: &command(),
+    };
+    let bar = output::progress(steps(facts.compute_capability) as usize);
+    let measured = calibrate::calibrate(&mut gpu, &wanted, &|| bar.inc(1));
+    bar.finish_and_clear();
+    tell(&mut measured?, path, arguments.run.format)
+}
+
+/// Writes a profile whole, and shows it.
+fn tell(profile: &mut Profile, path: PathBuf, format: Format) -> Result<ExitCode, Failure> {
+    profile.name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let text = profile.write()?;
+    // what no plan would read is not written
+    Profile::parse(&path.display().to_string(), &text)?;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Failure::new(format!("{}: {error}", folder.display()), None))?;
+    }
+    output::write_whole(&path, |file| file.write_all(text.as_bytes()))?;
+    match format {
+        Format::Text => output::print(&report::text(profile, &path.display().to_string())),
+        Format::Json => output::print_json(profile),
+    }?;
+    Ok(ExitCode::from(FITS))
+}
+
+/// What was run, without the program's own path.
+fn command() -> String {
+    std::iter::once("memplan".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
+}
+
+/// In the user's folder of profiles a file named after the GPU.
+fn place(facts: &Facts) -> Result<PathBuf, Failure> {
+    let hint = Some("give -o FILE".to_owned());
+    let folder = profiles::folder().ok_or_else(|| Failure::new("no folder for configurations is known", hint))?;
+    let words = facts.name.to_lowercase();
+    let name: Vec<&str> = words.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    Ok(folder.join(format!("{}.yaml", name.join("-"))))
+}
+
+/// cuDNN's calls of the model that is named, as the flags run it; else those of a model of each family of images, trained in
+/// two precisions.
+fn cudnn_calls(arguments: &CalibrateArguments, facts: &Facts) -> Result<Asked, Failure> {
+    let mut asked = Asked::default();
+    let mut add = |calls: planner::lower::measured::CudnnCalls| {
+        let new = calls.convolutions.into_iter().filter(|key| !asked.convolutions.contains(key)).collect::<Vec<_>>();
+        asked.convolutions.extend(new);
+        let new = calls.attention.into_iter().filter(|key| !asked.attention.contains(key)).collect::<Vec<_>>();
+        asked.attention.extend(new);
+    };
+    if let Some(name) = &arguments.for_model {
+        let (_, model, run, gpu) = asked_of(&arguments.run, Some(name), &facts.name)?;
+        add(plan(&model, &run, &gpu)?.cudnn);
+        return Ok(asked);
+    }
+    let shelf = Shelf::default();
+    for family in shelf.families().map_err(|error| Failure::new(error, None))? {
+        let Some(name) = family.configurations.keys().next() else { continue };
+        let model = model::open(name, None, &shelf)?;
+        if !model.takes_images() {
+            continue;
+        }
+        let (_, _, run, gpu) = asked_of(&arguments.run, Some(name), &facts.name)?;
+        for precision in [Precision::Fp32, Precision::AmpBf16] {
+            let run = Run { batch: IMAGES, steps: 1, precision: Some(precision), ..run.clone() };
+            add(plan(&model, &run, &gpu)?.cudnn);
+        }
+    }
+    Ok(asked)
+}
