@@ -12,12 +12,13 @@ use std::time::Duration;
 use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use planner::buy::Budget;
 use planner::bytes::Bytes;
 use planner::checkpoint::{Currency, Form, Granularity, Measure};
 use planner::graph::{Checkpointing, Lora, QuantizedType};
 use planner::read::run_file::{Kernel, Wishes};
 use planner::run::{
-    Attention, CacheDtype, CacheKind, Mode, OptimizerChoice, Parallel, ParallelError, Pattern, Precision,
+    Attention, CacheDtype, CacheKind, Mode, OptimizerChoice, Parallel, ParallelError, Pattern, Precision, Sample,
     SavedOperators, ZeroGrad,
 };
 
@@ -38,6 +39,8 @@ memplan predicts the GPU memory of a PyTorch run to the byte, before anything ru
   memplan plan path/to/model --batch 8 --seq 1024           a Hugging Face folder
   memplan checkpoint gpt2 --batch 8 --budget 6GiB           which modules to checkpoint
   memplan fit gpt2 --seq 1024 --gpu all                     where does it fit, and up to which batch?
+  memplan advise gpt2-large --batch 8 --gpu rtx3060         what to change so that it fits
+  memplan buy llama-3.1-8b --seq 4096                       how many of which GPU?
   memplan report gpt2 -o plan.html                          the plan as a page to look at
   memplan snapshot gpt2 -o memplan/gpt2.yaml                keep it: `memplan check` fails when it grows
   memplan diff gpt2 distilgpt2                              what differs, and why
@@ -99,6 +102,32 @@ Examples:
 
 Exit codes: 0 the run as given fits on at least one of the GPUs, 1 it fits on none, 2 bad usage or bad input";
 
+const ADVISE_EXAMPLES: &str = "\
+Each change that applies is planned alone; where the run does not fit, combinations are: those that are paid with less first, of \
+those the smallest. What changes are paid with, the cheapest first: nothing, launches (more and smaller kernels), recomputation, \
+transfers (between host and GPU), rounding, communication (more GPUs), training (fewer or other parameters), another model. Flags of an \
+answer can be put behind those of the run: later ones win. Advice on --ddp takes its place.
+
+Examples:
+  memplan advise gpt2-large --batch 8 --seq 1024 --gpu rtx3060
+  memplan advise llama-3.1-8b --seq 4096 --gpu a100-40gb
+  memplan advise path/to/model --batch 32 --capacity 10GiB --format json
+
+Exit codes: 0 the run fits as given or with the combination, 1 nothing that was tried fits, 2 bad usage or bad input";
+
+const BUY_EXAMPLES: &str = "\
+For each GPU and strategy the fewest GPUs that fit are offered; the batch is that of each GPU. Prices are the latest of the catalogue, \
+with their dates (`memplan gpus --format json` has the sources); those by the hour come first, GPUs without a price last. ZeRO's \
+figures are a bound on what is allocated, all others are exact.
+
+Examples:
+  memplan buy llama-3.1-8b --seq 4096 --max-gpus 8
+  memplan buy gpt2-large --batch 8 --seq 1024 --budget 2000
+  memplan buy llama-3.1-70b --seq 2048 --optimizer adamw8bit --gpu a100-80gb,h100 --budget 40/h
+  memplan buy llama-3.1-8b --serve --quantize nf4 --requests 16 --context 4096
+
+Exit codes: 0 something fits, 1 nothing does, 2 bad usage or bad input";
+
 const CALIBRATE_EXAMPLES: &str = "\
 The profile holds what the driver says of memory, what a process holds outside PyTorch's allocator, cuDNN's workspaces (from \
 PyTorch, if it is there) and the GPU's speeds; every later plan for that GPU reads it.
@@ -157,7 +186,7 @@ Examples:
 
 /// Predicts the GPU memory of a PyTorch run to the byte, without PyTorch and without a GPU.
 #[derive(Debug, Parser)]
-#[command(name = "memplan", version, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "memplan", version, args_override_self = true, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
@@ -172,6 +201,10 @@ pub enum Command {
     Checkpoint(Box<CheckpointArguments>),
     /// Say where a run fits, and the largest batch and the longest sequence that would.
     Fit(Box<FitArguments>),
+    /// Say what to change so that a run fits: each change alone, and the smallest combination.
+    Advise(Box<AdviseArguments>),
+    /// Say how many of which GPU a run fits on, with which strategy, and what they cost.
+    Buy(Box<BuyArguments>),
     /// Plan every combination of sizes and choices.
     Sweep(Box<SweepArguments>),
     /// Keep a plan as a small text, for `memplan check`.
@@ -210,6 +243,10 @@ pub enum Format {
 #[derive(Debug, Args)]
 pub struct RunArguments {
     /// A Hugging Face model folder, or the name of a built-in model
+    #[arg(value_name = "MODEL")]
+    named: Option<String>,
+    /// The same as a flag, which wins
+    #[arg(long, value_name = "MODEL", help_heading = "Run")]
     model: Option<String>,
     /// What the loop does: train, infer, generate or eval-with-grad [default: train]
     #[arg(long, help_heading = "Run")]
@@ -319,6 +356,21 @@ pub struct RunArguments {
     /// PYTORCH_CUDA_ALLOC_CONF of the run, such as expandable_segments:True
     #[arg(long, value_name = "OPTIONS", help_heading = "GPU")]
     allocator: Option<String>,
+    /// num_workers of the data loader: the plan says what the host's memory needs
+    #[arg(long, value_name = "W", value_parser = whole, allow_negative_numbers = true, help_heading = "Host")]
+    workers: Option<u64>,
+    /// prefetch_factor of the data loader [default: 2]
+    #[arg(long, value_name = "P", value_parser = whole, allow_negative_numbers = true, help_heading = "Host")]
+    prefetch: Option<u64>,
+    /// What one sample takes: bytes, or image=HxW for three channels in fp32 [default: the run's inputs]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, help_heading = "Host")]
+    sample: Option<Sample>,
+    /// pin_memory of the data loader
+    #[arg(long, help_heading = "Host")]
+    pin_memory: bool,
+    /// The machine's memory: bytes, or 32GiB
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, help_heading = "Host")]
+    host_ram: Option<Bytes>,
     /// A run file in YAML with the same keys; flags win over it
     #[arg(long, value_name = "FILE")]
     pub run: Option<PathBuf>,
@@ -385,10 +437,42 @@ pub struct FitArguments {
     pub run: RunArguments,
 }
 
+/// `memplan advise`.
+#[derive(Debug, Args)]
+#[command(after_help = ADVISE_EXAMPLES)]
+pub struct AdviseArguments {
+    #[command(flatten)]
+    pub run: RunArguments,
+}
+
+/// `memplan buy`.
+#[derive(Debug, Args)]
+#[command(after_help = BUY_EXAMPLES)]
+#[command(mut_arg("gpu", |gpu| gpu.value_name("NAMES").help("The GPUs, with commas between, or all [default: all]")))]
+pub struct BuyArguments {
+    #[command(flatten)]
+    pub run: RunArguments,
+    /// The most GPUs
+    #[arg(long, value_name = "N", value_parser = whole, default_value_t = 8, allow_negative_numbers = true, help_heading = "Choice")]
+    pub max_gpus: u64,
+    /// The most that they may cost in US dollars: 4/h for an hour, 2500 to own them
+    #[arg(long, value_name = "PRICE", allow_hyphen_values = true, help_heading = "Choice")]
+    pub budget: Option<Budget>,
+    /// Serve the model instead: generation of --requests with a context of --context tokens
+    #[arg(long, conflicts_with_all = ["mode", "seq", "batch"], help_heading = "Serving")]
+    pub serve: bool,
+    /// Requests at once [default: 1]
+    #[arg(long, value_name = "N", value_parser = whole, requires = "serve", allow_negative_numbers = true, help_heading = "Serving")]
+    pub requests: Option<u64>,
+    /// Tokens of each request, --new-tokens among them [default: 2048]
+    #[arg(long, value_name = "T", value_parser = whole, requires = "serve", allow_negative_numbers = true, help_heading = "Serving")]
+    pub context: Option<u64>,
+}
+
 /// `memplan calibrate`.
 #[derive(Debug, Args)]
 #[command(after_help = CALIBRATE_EXAMPLES)]
-#[command(mut_arg("model", |model| model.hide(true)))]
+#[command(mut_arg("named", |model| model.hide(true)), mut_arg("model", |model| model.hide(true)))]
 pub struct CalibrateArguments {
     #[command(flatten)]
     pub run: RunArguments,
@@ -396,10 +480,10 @@ pub struct CalibrateArguments {
     #[arg(long, conflicts_with = "replay", help_heading = "Calibration")]
     pub dry_run: bool,
     /// Replay a plan with real cudaMalloc calls: a model with a plan's flags, or an event file of `memplan plan --events`
-    #[arg(long, value_name = "MODEL|FILE.json", conflicts_with_all = ["model", "for_model"], help_heading = "Calibration")]
+    #[arg(long, value_name = "MODEL|FILE.json", conflicts_with_all = ["named", "model", "for_model"], help_heading = "Calibration")]
     pub replay: Option<String>,
     /// Whose calls cuDNN's workspaces are measured for, with a plan's flags [default: the built-in models of images]
-    #[arg(long = "for", value_name = "MODEL", conflicts_with = "model", help_heading = "Calibration")]
+    #[arg(long = "for", value_name = "MODEL", conflicts_with_all = ["named", "model"], help_heading = "Calibration")]
     pub for_model: Option<String>,
     /// The Python that has PyTorch
     #[arg(long, value_name = "PROGRAM", default_value = "python3", help_heading = "Calibration")]
@@ -432,7 +516,7 @@ pub struct InspectArguments {
 /// `memplan pack`.
 #[derive(Debug, Args)]
 #[command(after_help = PACK_EXAMPLES)]
-#[command(mut_arg("model", |model| {
+#[command(mut_arg("named", |model| {
     model.index(1).value_name("MODEL|BUFFERS.csv").help("A model, whose last step is packed, or buffers in minimalloc's CSV")
 }))]
 #[command(mut_arg("capacity", |capacity| capacity.help("Find an arena of at most this size: bytes, or 20GiB, 500MiB")))]
@@ -474,13 +558,13 @@ pub struct ListArguments {
 impl RunArguments {
     /// The model, as it was written.
     pub fn model(&self) -> Option<&str> {
-        self.model.as_deref()
+        self.model.as_deref().or(self.named.as_deref())
     }
 
     /// What the flags wish for.
     pub fn wishes(&self) -> Wishes {
         Wishes {
-            model: self.model.clone(),
+            model: self.model.clone().or(self.named.clone()),
             architecture: self.architecture.clone(),
             weights: self.weights.clone(),
             mode: self.mode,
@@ -518,6 +602,11 @@ impl RunArguments {
             capacity: self.capacity,
             allocator: self.allocator.clone(),
             hold_outputs: self.hold_outputs.then_some(true),
+            workers: self.workers,
+            prefetch: self.prefetch,
+            sample: self.sample,
+            pin_memory: self.pin_memory.then_some(true),
+            host_ram: self.host_ram,
             specs: self.specs.clone(),
         }
     }

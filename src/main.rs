@@ -1,11 +1,13 @@
 //! `memplan`: predicts the GPU memory of a PyTorch run, before anything runs.
 //!
 //! ```text
-//! arguments ──> plan | checkpoint | fit | sweep | snapshot | report | inspect | pack | calibrate | catalogue ──> output
+//! arguments ──> plan | checkpoint | fit | advise | buy | sweep | snapshot | report | inspect | pack | calibrate | ... ──> output
 //!                                            └─ failure: one line on stderr, a hint, an exit code
 //! ```
 
+mod advise;
 mod arguments;
+mod buy;
 mod calibrate;
 mod catalogue;
 mod checkpoint;
@@ -38,6 +40,8 @@ fn main() -> ExitCode {
         Command::Plan(arguments) => plan::run(*arguments),
         Command::Checkpoint(arguments) => checkpoint::run(*arguments),
         Command::Fit(arguments) => fit::run(&arguments),
+        Command::Advise(arguments) => advise::run(&arguments),
+        Command::Buy(arguments) => buy::run(&arguments),
         Command::Sweep(arguments) => sweep::run(*arguments),
         Command::Snapshot(arguments) => snapshot::keep(&arguments),
         Command::Check(arguments) => snapshot::check(&arguments),

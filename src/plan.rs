@@ -26,7 +26,8 @@ pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
     if let Some(path) = &arguments.events {
         output::write_whole(path, |file| events::write(&planned, file))?;
     }
-    let code = if plan.fits() { FITS } else { DOES_NOT_FIT };
+    let host = plan.host_memory(&run).is_none_or(|host| host.fits());
+    let code = if plan.fits() && host { FITS } else { DOES_NOT_FIT };
     match arguments.run.format {
         Format::Text => output::print(&coloured(&text::text(&planned))),
         Format::Json => output::print_json(&json::report(&planned)),
@@ -58,8 +59,13 @@ pub fn asked_of(
 
 /// The GPUs of a list with commas, in its order and each once, or all, those with the least memory first.
 pub fn gpus(wishes: &Wishes) -> Result<Vec<Gpu>, Failure> {
+    gpus_or(wishes, DEFAULT_GPU)
+}
+
+/// The same, with what is meant where none is named.
+pub fn gpus_or(wishes: &Wishes, default: &str) -> Result<Vec<Gpu>, Failure> {
     let (catalogue, profiled) = profiles::catalogue(wishes)?;
-    let names = wishes.gpu.as_deref().or(profiled.as_deref()).unwrap_or(DEFAULT_GPU);
+    let names = wishes.gpu.as_deref().or(profiled.as_deref()).unwrap_or(default);
     let chosen = listed(&catalogue, names)?;
     let keys: Vec<&str> = chosen.iter().map(|gpu| gpu.key.as_str()).collect();
     profiles::check(&catalogue, profiled.as_deref(), &keys)?;
@@ -120,6 +126,8 @@ pub fn coloured(text: &str) -> String {
         ("packed:", GOOD),
         ("valid:", GOOD),
         ("not valid:", ALARM),
+        ("host: fits,", GOOD),
+        ("host: does not fit,", ALARM),
         ("runs out", ALARM),
         ("only because", CARE),
         ("warning:", CARE),

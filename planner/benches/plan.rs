@@ -15,7 +15,7 @@ use planner::read::model::open;
 use planner::read::optimizers::choose;
 use planner::read::spec::Shelf;
 use planner::run::{Mode, Precision, Run};
-use planner::sweep::{Lists, sweep};
+use planner::sweep::{Checkpoints, Lists, sweep};
 
 fn plans(criterion: &mut Criterion) {
     let shelf = Shelf::default();
@@ -56,7 +56,7 @@ fn sizes(criterion: &mut Criterion, gpt2: &planner::read::model::Model, catalogu
     let lists = Lists {
         batch: (1..=64).collect(),
         size: vec![512, 1024],
-        checkpoint: vec![Checkpointing::Off, Checkpointing::Full],
+        checkpoint: [Checkpointing::Off, Checkpointing::Full].map(Checkpoints::Given).to_vec(),
         ..Lists::default()
     };
     let runs = lists.runs(gpt2, &Run::default());

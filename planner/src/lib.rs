@@ -6,7 +6,9 @@
 //! read -> graph -> lower -> schedule -> allocate -> report
 //! ```
 
+pub mod advise;
 pub mod allocate;
+pub mod buy;
 pub mod bytes;
 pub mod checkpoint;
 pub mod choices;

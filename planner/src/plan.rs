@@ -1,12 +1,16 @@
 //! A plan: the whole pipeline, from a model and a run to figures.
 
 pub mod compare;
+pub mod effort;
 mod figures;
 pub mod footprint;
+pub mod host;
 mod siblings;
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::OnceLock;
 
 use serde::Deserialize;
 
@@ -30,7 +34,7 @@ use crate::read::optimizers::{self, Optimizer, OptimizerError};
 use crate::read::quantization::{Quantization, QuantizationError};
 use crate::read::spec::SpecError;
 use crate::read::specs;
-use crate::run::{Attention, Mode, Precision, Run, RunError, ZeroGrad};
+use crate::run::{Attention, Mode, OptimizerChoice, Precision, Run, RunError, ZeroGrad};
 use crate::schedule::{Category, Live, Stream, live_after};
 use crate::time::{Cost, Link, Speeds};
 
@@ -402,12 +406,29 @@ fn adapters(model: &Model, mut lora: Lora) -> Result<Lora, RunError> {
     Ok(lora)
 }
 
+thread_local! {
+    /// The shipped optimizer that this thread planned with last: reading it takes longer than the rest of a small plan's
+    /// preparation. It is held by counted references, as all that specs say.
+    static LAST_OPTIMIZER: RefCell<Option<(OptimizerChoice, Rc<Optimizer>)>> = const { RefCell::new(None) };
+}
+
 /// The optimizer of a run that trains.
 fn optimizer(run: &Run) -> Result<Option<Rc<Optimizer>>, PlanError> {
     if run.mode != Mode::Train {
         return Ok(None);
     }
-    Ok(Some(Rc::new(optimizers::choose(&run.optimizer, run.specs.as_deref())?)))
+    let read = || Ok::<_, PlanError>(Rc::new(optimizers::choose(&run.optimizer, run.specs.as_deref())?));
+    if run.specs.is_some() {
+        return read().map(Some);
+    }
+    LAST_OPTIMIZER.with_borrow_mut(|last| match last {
+        Some((choice, optimizer)) if *choice == run.optimizer => Ok(Some(optimizer.clone())),
+        _ => {
+            let optimizer = read()?;
+            *last = Some((run.optimizer.clone(), optimizer.clone()));
+            Ok(Some(optimizer))
+        }
+    })
 }
 
 fn precision(model: &Model, run: &Run, stored: Option<&Quantization>) -> Result<Precision, PlanError> {
@@ -456,8 +477,13 @@ fn outside(gpu: &Gpu) -> Result<OutsideAllocator, SpecError> {
 }
 
 fn bound_outside() -> Result<OutsideAllocator, SpecError> {
+    static READ: OnceLock<OutsideAllocator> = OnceLock::new();
+    if let Some(bound) = READ.get() {
+        return Ok(bound.clone());
+    }
     let file = "context.yaml";
     let error = |message: &str| SpecError::new(&format!("specs/{file}").into(), Default::default(), message);
     let text = specs::embedded(file).ok_or_else(|| error("the spec is missing"))?;
-    serde_yaml::from_str(text).map_err(|problem| error(&problem.to_string()))
+    let bound: OutsideAllocator = serde_yaml::from_str(text).map_err(|problem| error(&problem.to_string()))?;
+    Ok(READ.get_or_init(|| bound).clone())
 }

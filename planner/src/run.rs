@@ -3,6 +3,8 @@
 mod adapters;
 mod cache;
 mod checkpoints;
+mod flags;
+mod host;
 mod parallel;
 
 use std::fmt;
@@ -18,7 +20,9 @@ use crate::read::quantization::Quantization;
 pub use adapters::Pattern;
 pub use cache::{CacheChoice, CacheDtype, PAGE_TOKENS};
 pub use checkpoints::{SavedOperators, UnknownOperator};
-pub use parallel::{Ddp, Fsdp, Parallel, ParallelError};
+pub use flags::Flags;
+pub use host::{HostChoice, Sample};
+pub use parallel::{Ddp, Fsdp, MOST_RANKS, Parallel, ParallelError};
 
 /// What the loop does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -291,6 +295,8 @@ pub struct Run {
     pub capacity: Option<Bytes>,
     /// `PYTORCH_CUDA_ALLOC_CONF`.
     pub allocator: String,
+    /// What is asked of the host.
+    pub host: HostChoice,
     /// The user's folder of specs, which comes before the built-in ones.
     pub specs: Option<std::path::PathBuf>,
 }
@@ -326,6 +332,7 @@ impl Default for Run {
             hold_outputs: false,
             capacity: None,
             allocator: String::new(),
+            host: HostChoice::default(),
             specs: None,
         }
     }
@@ -452,6 +459,7 @@ impl Run {
             return Err(RunError::Clip { value: norm.to_string() });
         }
         self.cache.check(self)?;
+        self.host.check(self)?;
         self.check_checkpoints()?;
         self.check_scaler()?;
         if self.lora.is_some() && self.trainable.is_some() {

@@ -76,7 +76,7 @@ pub struct CheckArguments {
 /// `memplan diff`.
 #[derive(Debug, Args)]
 #[command(after_help = DIFF_EXAMPLES)]
-#[command(mut_arg("model", |model| model.index(1).value_name("A").required(true).help("A model, a run file or a snapshot")))]
+#[command(mut_arg("named", |model| model.index(1).value_name("A").required(true).help("A model, a run file or a snapshot")))]
 pub struct DiffArguments {
     #[command(flatten)]
     pub run: RunArguments,

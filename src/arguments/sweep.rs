@@ -4,9 +4,8 @@ use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
-use planner::graph::Checkpointing;
 use planner::run::Precision;
-use planner::sweep::Lists;
+use planner::sweep::{Checkpoints, Lists};
 
 use super::{Format, RunArguments};
 
@@ -15,7 +14,7 @@ Lists have commas between their values: 1..64 are all from 1 to 64, 512..4096..5
 ones with the reason; GPUs go slowest, then precisions, checkpoints, sequence lengths or images, and batches.
 
 Examples:
-  memplan sweep gpt2 --batch 1..64 --seq 512,1024 --checkpoint none,full --format csv
+  memplan sweep gpt2 --batch 1..64 --seq 512,1024 --checkpoint none,full,auto --format csv
   memplan sweep bert-base --batch 8,16,32 --precision fp32,amp-bf16 --gpu t4,rtx4090
   memplan sweep resnet50 --batch 32..256..32 --image 160,224
 
@@ -87,8 +86,8 @@ impl Args for SweepArguments {
             .mut_arg("image", |arg| arg.value_name("LIST").value_parser(numbers))
             .mut_arg("precision", |arg| arg.value_name("LIST").value_parser(words::<Precision>))
             .mut_arg("checkpoint", |arg| {
-                let help = "Checkpoint modules: none, full, or one path, with commas between [default: none]";
-                arg.value_name("LIST").help(help).value_parser(words::<Checkpointing>)
+                let help = "Checkpoint modules: none, full, auto (the cheapest that fit on each GPU), or one path, with commas between [default: none]";
+                arg.value_name("LIST").help(help).value_parser(words::<Checkpoints>)
             })
             .mut_arg("gpu", |arg| arg.value_name("NAMES").help("The GPUs, with commas between, or all [default: h200]"))
             .mut_arg("format", |arg| arg.default_value("table").value_parser(forms))

@@ -4,7 +4,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod advise;
 mod browser;
+mod buy;
 mod caches;
 mod calibrate;
 mod checkpoint;
@@ -13,6 +15,7 @@ mod configs;
 mod events;
 mod experts;
 mod fit;
+mod host;
 mod images;
 mod lists;
 mod models;

@@ -31,6 +31,18 @@ fn combinations() {
             "csv",
         ]),
         report(&["sweep", "distilgpt2", "--batch", "0", "--seq", "8", "--format", "csv"]),
+        report(&[
+            "sweep",
+            "gpt2",
+            "--batch",
+            "8",
+            "--seq",
+            "1024",
+            "--checkpoint",
+            "none,auto",
+            "--gpu",
+            "rtx3060,rtx4090",
+        ]),
     ];
     assert_snapshot("sweep", &calls.join("\n"));
 }
@@ -48,6 +60,19 @@ fn rows_are_plans() {
         assert_eq!(plan["run"]["precision"], row["precision"]);
     }
     assert_eq!(swept["rows"].as_array().unwrap().len(), 2);
+}
+
+/// What is chosen is said, and planned by its own flag is the same.
+#[test]
+fn chosen_checkpoints_are_said() {
+    let run = ["gpt2", "--batch", "8", "--seq", "1024", "--gpu", "rtx3060", "--format", "json"];
+    let swept = json_of(&[&["sweep"], &run[..], &["--checkpoint", "auto"]].concat());
+    let row = &swept["rows"][0];
+    let plan = json_of(&[&["plan"], &run[..], &["--checkpoint", row["chosen"].as_str().unwrap()]].concat());
+    assert_eq!((&row["checkpoint"], &row["fits"]), (&"auto".into(), &true.into()));
+    for key in ["fits", "peak_allocated", "peak_reserved"] {
+        assert_eq!(plan[key], row[key], "{key}");
+    }
 }
 
 #[test]

@@ -19,7 +19,11 @@ fn help_has_examples() {
     let gpu = options.lines().skip_while(|line| !line.trim_start().starts_with("--gpu")).take(2).collect::<Vec<_>>();
     let (_, rule) = options.split_once("The largest batch").unwrap();
     assert_snapshot("help_fit", &format!("{about}\n{}\n\nThe largest batch{rule}", gpu.join("\n")));
-    for command in ["inspect", "pack", "gpus", "models"] {
+    let pack = report(&["pack", "--help"]);
+    let (about, options) = pack.split_once("\nRun:").unwrap();
+    let (_, packing) = options.split_once("\nPacking:").unwrap();
+    assert_snapshot("help_pack", &format!("{about}\n...\n\nPacking:{packing}"));
+    for command in ["inspect", "gpus", "models"] {
         assert_snapshot(&format!("help_{command}"), &report(&[command, "--help"]));
     }
 }

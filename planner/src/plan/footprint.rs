@@ -37,6 +37,8 @@ pub struct Footprint {
     pub unlimited: Bytes,
     /// The peaks within each capacity.
     pub within: Vec<Peaks>,
+    /// What the run keeps in the host's memory, at most.
+    pub host: Bytes,
 }
 
 /// Plans a run once, for each of the capacities: the figures of `plan` on a GPU like that one that has so much.
@@ -62,7 +64,8 @@ pub fn footprint(model: &Model, run: &Run, gpu: &Gpu, capacities: &[Bytes]) -> R
         if outcome.out_of_memory.is_none() { peaks(&outcome, true) } else { peaks(&whole, false) }
     };
     let within = capacities.iter().map(within).collect();
-    Ok(Footprint { precision: prepared.precision, unlimited: whole.peak_reserved, within })
+    let host = stream.host_bytes();
+    Ok(Footprint { precision: prepared.precision, unlimited: whole.peak_reserved, within, host })
 }
 
 fn peaks(outcome: &Outcome, fits: bool) -> Peaks {

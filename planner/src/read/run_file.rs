@@ -22,8 +22,8 @@ use crate::bytes::Bytes;
 use crate::graph::{Checkpointing, Lora, QuantizedType};
 use crate::lower::kernels::attention::Backend;
 use crate::run::{
-    Attention, CacheChoice, CacheDtype, CacheKind, Mode, OptimizerChoice, Parallel, Pattern, Precision, Run, RunError,
-    SavedOperators, ZeroGrad, kernel_word, parse_kernel,
+    Attention, CacheChoice, CacheDtype, CacheKind, HostChoice, Mode, OptimizerChoice, Parallel, Pattern, Precision,
+    Run, RunError, Sample, SavedOperators, ZeroGrad, kernel_word, parse_kernel,
 };
 
 /// The longest run file that is read, in bytes.
@@ -134,6 +134,19 @@ pub struct Wishes {
     /// Whether the model's output is kept until the step ends.
     #[serde(alias = "hold_outputs")]
     pub hold_outputs: Option<bool>,
+    /// The data loader's workers.
+    pub workers: Option<u64>,
+    /// The batches that each of them has under way.
+    pub prefetch: Option<u64>,
+    /// What one sample takes: bytes, or `image=HxW`.
+    #[serde(deserialize_with = "word", serialize_with = "write::word")]
+    pub sample: Option<Sample>,
+    /// Whether batches are pinned.
+    #[serde(alias = "pin_memory")]
+    pub pin_memory: Option<bool>,
+    /// The machine's memory.
+    #[serde(deserialize_with = "word", alias = "host_ram")]
+    pub host_ram: Option<Bytes>,
     /// The user's folder of specs.
     pub specs: Option<PathBuf>,
 }
@@ -287,6 +300,11 @@ impl Wishes {
             capacity: self.capacity.or(other.capacity),
             allocator: self.allocator.or(other.allocator),
             hold_outputs: self.hold_outputs.or(other.hold_outputs),
+            workers: self.workers.or(other.workers),
+            prefetch: self.prefetch.or(other.prefetch),
+            sample: self.sample.or(other.sample),
+            pin_memory: self.pin_memory.or(other.pin_memory),
+            host_ram: self.host_ram.or(other.host_ram),
             specs: self.specs.or(other.specs),
         }
     }
@@ -344,6 +362,13 @@ impl Wishes {
             hold_outputs: self.hold_outputs.unwrap_or(default.hold_outputs),
             capacity: self.capacity.or(default.capacity),
             allocator: self.allocator.clone().unwrap_or(default.allocator),
+            host: HostChoice {
+                workers: self.workers,
+                prefetch: self.prefetch,
+                sample: self.sample,
+                pin_memory: self.pin_memory.unwrap_or(false),
+                ram: self.host_ram,
+            },
             specs: self.specs.clone(),
         }
     }

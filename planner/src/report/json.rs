@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{LARGEST, Planned};
 use crate::bytes::Bytes;
 use crate::graph::QuantizedType;
+use crate::plan::host::{HostMemory, HostPart, When};
 use crate::run::{CacheKind, Mode, kernel_word};
 
 /// The version of [`Report`]: another number means that a key changed its name or meaning.
@@ -32,6 +33,9 @@ pub struct Report {
     pub outside_allocator: Option<OutsideReport>,
     /// What the run keeps in the host's memory, at most.
     pub host: Bytes,
+    /// What the host's memory needs, where that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_memory: Option<HostReport>,
     pub step: StepReport,
     pub parameters: ParametersReport,
     pub phases: Vec<PhaseReport>,
@@ -167,6 +171,32 @@ pub struct OutsideReport {
     pub source: String,
 }
 
+/// What the host's memory needs, for all ranks on one machine: at most.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "as in the report")]
+pub struct HostReport {
+    pub fits: bool,
+    pub ram: Option<Bytes>,
+    pub ranks: u64,
+    /// Of all ranks: the larger of the next two.
+    pub bytes: Bytes,
+    pub loading: Bytes,
+    pub running: Bytes,
+    /// Of each rank.
+    pub parts: Vec<HostPartReport>,
+}
+
+/// A part of it.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "as in the report")]
+pub struct HostPartReport {
+    pub name: &'static str,
+    pub when: &'static str,
+    pub count: u64,
+    pub each: Bytes,
+    pub bytes: Bytes,
+}
+
 /// What a step costs.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepReport {
@@ -239,6 +269,7 @@ pub fn report(planned: &Planned<'_>) -> Report {
         out_of_memory: out_of_memory(planned),
         given_back: given_back(planned),
         host: plan.stream.host_bytes(),
+        host_memory: plan.host_memory(planned.run).map(host_memory),
         outside_allocator: plan.outside.clone().map(|outside| OutsideReport {
             least: outside.least,
             most: outside.most,
@@ -296,6 +327,25 @@ fn run(planned: &Planned<'_>) -> RunReport {
         double_quant: run.quantize.filter(|form| *form != QuantizedType::Int8).map(|_| run.double_quant),
         stored: planned.quantization().map(|stored| stored.word()),
         allocator: run.allocator.clone(),
+    }
+}
+
+fn host_memory(host: HostMemory) -> HostReport {
+    let part = |part: &HostPart| HostPartReport {
+        name: part.name,
+        when: if part.when == When::Loading { "loading" } else { "running" },
+        count: part.count,
+        each: part.each,
+        bytes: part.bytes(),
+    };
+    HostReport {
+        fits: host.fits(),
+        ram: host.ram,
+        ranks: host.ranks,
+        bytes: host.most(),
+        loading: host.total(When::Loading),
+        running: host.total(When::Running),
+        parts: host.parts.iter().map(part).collect(),
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! Nothing is computed here but layout: what is shown, [`Plan`] says.
 
+pub mod advise;
 pub mod arena;
 mod blocks;
+pub mod buy;
 pub mod calibrate;
 pub mod catalogue;
 pub mod changes;

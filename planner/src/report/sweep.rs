@@ -9,8 +9,7 @@ use crate::bytes::Bytes;
 use crate::fit::Axis;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
-use crate::run::Run;
-use crate::sweep::Row;
+use crate::sweep::{Combination, Row};
 
 use Align::{Left, Right};
 
@@ -20,7 +19,7 @@ pub struct Swept<'a> {
     /// The model.
     pub model: &'a Model,
     /// The combinations.
-    pub runs: &'a [Run],
+    pub runs: &'a [Combination],
     /// The GPUs.
     pub gpus: &'a [Gpu],
     /// The rows.
@@ -44,6 +43,9 @@ pub struct SweepRow {
     /// Null where the run is refused and gives none.
     pub precision: Option<&'static str>,
     pub checkpoint: String,
+    /// Where they are chosen: none, the modules, or full where no choice fits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,13 +69,14 @@ pub fn json(swept: &Swept<'_>) -> SweepReport {
 }
 
 fn line(swept: &Swept<'_>, row: &Row) -> SweepRow {
-    let run = &swept.runs[row.run];
+    let Combination { run, chosen } = &swept.runs[row.run];
     let (planned, peaks) = row.found.as_ref().ok().copied().unzip();
     let images = swept.model.takes_images();
     SweepRow {
         gpu: swept.gpus[row.gpu].key.clone(),
         precision: planned.or(run.precision).map(|precision| precision.word()),
-        checkpoint: run.checkpoint.to_string(),
+        checkpoint: if *chosen { "auto".to_owned() } else { run.checkpoint.to_string() },
+        chosen: row.chosen.as_ref().map(|chosen| chosen.to_string()),
         seq: (!images).then_some(run.seq),
         image: images.then(|| Axis::Image.size(swept.model, run)),
         batch: run.batch,

@@ -10,6 +10,7 @@ use super::{LARGEST, Planned};
 use crate::allocate::PhaseFigures;
 use crate::bytes::Bytes;
 use crate::graph::{Checkpointing, QuantizedType};
+use crate::plan::host::When;
 use crate::read::quote;
 use crate::run::{Attention, CacheKind, Mode, Run, kernel_word};
 use crate::schedule::Phase;
@@ -26,6 +27,7 @@ pub fn text(planned: &Planned<'_>) -> String {
         phases(planned),
         categories(planned),
         largest(planned),
+        host(planned),
         remarks(planned),
     ];
     let shown: Vec<String> = sections.into_iter().filter(|section| !section.is_empty()).collect();
@@ -235,6 +237,30 @@ fn largest(planned: &Planned<'_>) -> String {
         })
         .collect();
     format!("largest at the peak\n{}", table([Right, Right, Left, Left], &rows))
+}
+
+/// What the host's memory needs, where that was asked.
+fn host(planned: &Planned<'_>) -> String {
+    let Some(host) = planned.plan.host_memory(planned.run) else { return String::new() };
+    let (most, ranks) = (host.most(), host.ranks);
+    let verdict = match host.ram {
+        None => format!("host: up to {most}"),
+        Some(ram) if host.fits() => format!("host: fits, up to {most} of {ram}"),
+        Some(ram) => format!("host: does not fit, up to {most} needed of {ram}"),
+    };
+    let on = if ranks > 1 { format!(" for {ranks} ranks on one machine") } else { String::new() };
+    let mut rows = Vec::new();
+    for (when, word) in [(When::Loading, "loading"), (When::Running, "running")] {
+        for part in host.parts.iter().filter(|part| part.when == when) {
+            let times = if part.count > 1 { format!("{} x {}", part.count, part.each) } else { String::new() };
+            let bytes = part.bytes();
+            rows.push([word.to_owned(), bytes.0.to_string(), bytes.to_string(), part.name.to_owned(), times]);
+        }
+    }
+    let left_out = "not counted: what worker processes hold themselves (Python, lists of a dataset), and pages of mapped checkpoints, \
+                    which the kernel can drop";
+    let each = if ranks > 1 { "each rank\n" } else { "" };
+    format!("{verdict}{on}\n{each}{}{}", table([Left, Right, Right, Left, Left], &rows), wrapped(left_out, "  ", "  "))
 }
 
 fn remarks(planned: &Planned<'_>) -> String {

@@ -1,5 +1,6 @@
 //! How a run is spread over several GPUs: `--ddp N[,key=value...]` and `--fsdp N[,key=value...]`.
 
+use super::Precision;
 use crate::dtype::Dtype;
 
 /// How a run is spread over several GPUs; what is planned is one of them, the first rank.
@@ -46,7 +47,7 @@ pub struct Fsdp {
 const TYPES: [(&str, Dtype); 3] = [("fp32", Dtype::F32), ("bf16", Dtype::BF16), ("fp16", Dtype::F16)];
 
 /// The most GPUs that are planned for.
-const MOST_RANKS: u64 = 1 << 20;
+pub const MOST_RANKS: u64 = 1 << 20;
 
 /// Words that say no such way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -197,35 +198,35 @@ impl Parallel {
         }
     }
 
-    /// What is written behind its flag: `8,gradient_as_bucket_view=true`; `ddp` and `fsdp` read it.
-    pub fn choice(&self) -> String {
-        let said = |key: &str, value: Option<String>| value.map(|value| format!("{key}={value}"));
-        let on = |key: &str, flag: bool| said(key, flag.then(|| "true".to_owned()));
+    /// The flag that asks for it, and the words behind it: `ddp` and `8,gradient_as_bucket_view=true`.
+    pub fn flag(&self) -> (&'static str, String) {
+        let entry = |key: &str, value: Option<String>| value.map(|value| format!("{key}={value}"));
+        let switch = |key: &str, on: bool| on.then(|| format!("{key}=true"));
         let dtype = |key: &str, dtype: Option<Dtype>| {
-            said(
-                key,
-                dtype
-                    .and_then(|dtype| TYPES.iter().find(|(_, known)| *known == dtype))
-                    .map(|(word, _)| (*word).to_owned()),
-            )
+            entry(key, dtype.and_then(Precision::of).map(|precision| precision.word().to_owned()))
         };
-        let words = match self {
-            Parallel::Ddp(ddp) => vec![
-                Some(ddp.ranks.to_string()),
-                said("bucket_cap_mb", ddp.bucket_cap_mb.map(|size| size.to_string())),
-                on("init_sync", ddp.init_sync),
-                on("gradient_as_bucket_view", ddp.gradient_as_bucket_view),
-                on("static_graph", ddp.static_graph),
-            ],
-            Parallel::Fsdp(fsdp) => vec![
-                Some(fsdp.ranks.to_string()),
-                said("reshard", fsdp.reshard.map(|reshard| reshard.to_string())),
-                dtype("param_dtype", fsdp.param_dtype),
-                dtype("reduce_dtype", fsdp.reduce_dtype),
-                on("offload", fsdp.offload),
-            ],
+        let (flag, entries) = match self {
+            Parallel::Ddp(ddp) => (
+                "ddp",
+                vec![
+                    entry("bucket_cap_mb", ddp.bucket_cap_mb.map(|size| size.to_string())),
+                    switch("init_sync", ddp.init_sync),
+                    switch("gradient_as_bucket_view", ddp.gradient_as_bucket_view),
+                    switch("static_graph", ddp.static_graph),
+                ],
+            ),
+            Parallel::Fsdp(fsdp) => (
+                "fsdp",
+                vec![
+                    entry("reshard", fsdp.reshard.map(|reshard| reshard.to_string())),
+                    dtype("param_dtype", fsdp.param_dtype),
+                    dtype("reduce_dtype", fsdp.reduce_dtype),
+                    switch("offload", fsdp.offload),
+                ],
+            ),
         };
-        words.into_iter().flatten().collect::<Vec<_>>().join(",")
+        let words = [self.ranks().to_string()].into_iter().chain(entries.into_iter().flatten());
+        (flag, words.collect::<Vec<_>>().join(","))
     }
 
     /// The words that say it: `ddp 8, gradient_as_bucket_view`.

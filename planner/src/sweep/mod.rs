@@ -6,14 +6,17 @@
 #[cfg(test)]
 mod tests;
 
+use std::str::FromStr;
+
 use crate::bytes::Bytes;
+use crate::checkpoint::{Choice, ChooseError, Wanted, choose};
 use crate::fit::Axis;
 use crate::graph::Checkpointing;
 use crate::plan::footprint::{Peaks, alike, footprint};
 use crate::plan::{PlanError, capacity};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
-use crate::run::{Precision, Run};
+use crate::run::{Precision, Run, UnknownOperator};
 use crate::threads::{Opener, each};
 
 /// What is combined; where a list is empty, the run's own value stands.
@@ -26,7 +29,34 @@ pub struct Lists {
     /// The weights' types.
     pub precision: Vec<Precision>,
     /// Which modules' calls are checkpointed.
-    pub checkpoint: Vec<Checkpointing>,
+    pub checkpoint: Vec<Checkpoints>,
+}
+
+/// Which modules' calls are checkpointed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Checkpoints {
+    /// These.
+    Given(Checkpointing),
+    /// On each GPU the cheapest that let the run fit: `checkpoint::choose`.
+    Chosen,
+}
+
+impl FromStr for Checkpoints {
+    type Err = UnknownOperator;
+
+    /// `auto`, or as a run has it.
+    fn from_str(words: &str) -> Result<Checkpoints, UnknownOperator> {
+        if words.trim() == "auto" { Ok(Checkpoints::Chosen) } else { words.parse().map(Checkpoints::Given) }
+    }
+}
+
+/// A combination.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Combination {
+    /// The run; without checkpoints where they are chosen.
+    pub run: Run,
+    /// Whether checkpoints are chosen on each GPU.
+    pub chosen: bool,
 }
 
 /// A combination on a GPU.
@@ -40,6 +70,8 @@ pub struct Row {
     pub run: usize,
     /// The precision that it was planned in and its peaks, or why it is refused.
     pub found: Result<(Precision, Peaks), String>,
+    /// The checkpoints that were chosen; all layers where none let it fit.
+    pub chosen: Option<Checkpointing>,
 }
 
 impl Row {
@@ -57,22 +89,25 @@ impl Lists {
     }
 
     /// Every combination, in order.
-    pub fn runs(&self, model: &Model, run: &Run) -> Vec<Run> {
-        let mut runs = vec![run.clone()];
-        runs = combined(runs, &self.precision, |run, precision| run.precision = Some(*precision));
-        runs = combined(runs, &self.checkpoint, |run, checkpoint| run.checkpoint = checkpoint.clone());
+    pub fn runs(&self, model: &Model, run: &Run) -> Vec<Combination> {
+        let mut runs = vec![Combination { run: run.clone(), chosen: false }];
+        runs = combined(runs, &self.precision, |made, precision| made.run.precision = Some(*precision));
+        runs = combined(runs, &self.checkpoint, |made, checkpoints| match checkpoints {
+            Checkpoints::Given(given) => made.run.checkpoint.clone_from(given),
+            Checkpoints::Chosen => (made.run.checkpoint, made.chosen) = (Checkpointing::Off, true),
+        });
         let [batch, size] = Axis::of(model);
-        runs = combined(runs, &self.size, |run, value| *run = size.with(run, *value));
-        combined(runs, &self.batch, |run, value| *run = batch.with(run, *value))
+        runs = combined(runs, &self.size, |made, value| made.run = size.with(&made.run, *value));
+        combined(runs, &self.batch, |made, value| made.run = batch.with(&made.run, *value))
     }
 }
 
 /// Each run with each value.
-fn combined<T>(runs: Vec<Run>, values: &[T], set: impl Fn(&mut Run, &T)) -> Vec<Run> {
+fn combined<T>(runs: Vec<Combination>, values: &[T], set: impl Fn(&mut Combination, &T)) -> Vec<Combination> {
     if values.is_empty() {
         return runs;
     }
-    let with = |run: &Run, value: &T| {
+    let with = |run: &Combination, value: &T| {
         let mut run = run.clone();
         set(&mut run, value);
         run
@@ -86,28 +121,63 @@ fn combined<T>(runs: Vec<Run>, values: &[T], set: impl Fn(&mut Run, &T)) -> Vec<
 /// A checkpoint whose quantised weights cannot be planned, or a wrong spec; a run that is refused is a row.
 pub fn sweep(
     (model, open): (&Model, &Opener<'_>),
-    runs: &[Run],
+    runs: &[Combination],
     gpus: &[Gpu],
     done: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<Row>, PlanError> {
     let Some(first) = runs.first() else { return Ok(Vec::new()) };
-    let capacities = gpus.iter().map(|gpu| capacity(first, gpu)).collect::<Result<Vec<_>, _>>()?;
+    let capacities = gpus.iter().map(|gpu| capacity(&first.run, gpu)).collect::<Result<Vec<_>, _>>()?;
     let classes = alike(model, gpus)?;
     let tasks: Vec<(&Vec<usize>, usize)> =
         classes.iter().flat_map(|class| (0..runs.len()).map(move |run| (class, run))).collect();
     let planned = each((model, open), &tasks, |model, (class, run)| {
         let within: Vec<Bytes> = class.iter().map(|place| capacities[*place]).collect();
-        let planned = footprint(model, &runs[*run], &gpus[class[0]], &within);
+        let members: Vec<&Gpu> = class.iter().map(|place| &gpus[*place]).collect();
+        let found = on_each(model, &runs[*run], &members, &within);
         done(class.len());
-        planned.map_err(|error| error.to_string())
+        found
     });
     let mut rows = Vec::with_capacity(gpus.len() * runs.len());
-    for ((class, run), planned) in tasks.iter().zip(planned) {
-        for (number, gpu) in class.iter().enumerate() {
-            let found = planned.as_ref().map(|planned| (planned.precision, planned.within[number]));
-            rows.push(Row { gpu: *gpu, capacity: capacities[*gpu], run: *run, found: found.map_err(String::clone) });
-        }
+    for ((class, run), found) in tasks.iter().zip(planned) {
+        rows.extend(class.iter().zip(found).map(|(gpu, (found, chosen))| {
+            let capacity = capacities[*gpu];
+            Row { gpu: *gpu, capacity, run: *run, found, chosen }
+        }));
     }
     rows.sort_by_key(|row| (row.gpu, row.run));
     Ok(rows)
+}
+
+/// What is found on a GPU, and the checkpoints that were chosen.
+type Found = (Result<(Precision, Peaks), String>, Option<Checkpointing>);
+
+/// Plans a combination on GPUs that run the same kernels.
+fn on_each(model: &Model, made: &Combination, gpus: &[&Gpu], within: &[Bytes]) -> Vec<Found> {
+    let planned = match footprint(model, &made.run, gpus[0], within) {
+        Ok(planned) => planned,
+        Err(error) => return vec![(Err(error.to_string()), None); gpus.len()],
+    };
+    let places = gpus.iter().zip(within).zip(&planned.within);
+    let found = places.map(|((gpu, capacity), peaks)| match made.chosen {
+        false => (Ok((planned.precision, *peaks)), None),
+        true if peaks.fits => (Ok((planned.precision, *peaks)), Some(Checkpointing::Off)),
+        true => chosen(model, &made.run, gpu, *capacity),
+    });
+    found.collect()
+}
+
+/// The cheapest checkpoints that let a run fit, or those on all layers.
+fn chosen(model: &Model, run: &Run, gpu: &Gpu, capacity: Bytes) -> Found {
+    let choice = match choose(model, run, gpu, &Wanted::within(capacity)) {
+        Ok(answer) => answer.choice,
+        Err(ChooseError::Plan(error)) => return (Err(error.to_string()), None),
+        Err(_) => None,
+    };
+    let regions = |choice: Choice| choice.modules.into_iter().map(|chosen| chosen.region).collect();
+    let checkpoint = choice.map_or(Checkpointing::Full, |choice| Checkpointing::Modules(regions(choice)));
+    let run = Run { checkpoint: checkpoint.clone(), ..run.clone() };
+    match footprint(model, &run, gpu, &[capacity]) {
+        Ok(planned) => (Ok((planned.precision, planned.within[0])), Some(checkpoint)),
+        Err(error) => (Err(error.to_string()), None),
+    }
 }

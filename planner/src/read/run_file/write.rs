@@ -34,16 +34,15 @@ pub(super) fn checkpoint<S: Serializer>(choice: &Option<Checkpointing>, to: S) -
 
 /// `8,reshard=false`
 pub(super) fn parallel<S: Serializer>(choice: &Option<Parallel>, to: S) -> Result<S::Ok, S::Error> {
-    choice.as_ref().map(Parallel::choice).serialize(to)
+    choice.as_ref().map(|parallel| parallel.flag().1).serialize(to)
 }
 
 /// `{ddp: 8}`
 pub(super) fn either<S: Serializer>(choice: &Option<Parallel>, to: S) -> Result<S::Ok, S::Error> {
-    let kind = |parallel: &Parallel| match parallel {
-        Parallel::Ddp(_) => "ddp",
-        Parallel::Fsdp(_) => "fsdp",
+    let entry = |parallel: &Parallel| {
+        let (flag, words) = parallel.flag();
+        Map::from_iter([(flag.to_owned(), words.into())])
     };
-    let entry = |parallel: &Parallel| Map::from_iter([(kind(parallel).to_owned(), parallel.choice().into())]);
     choice.as_ref().map(entry).serialize(to)
 }
 

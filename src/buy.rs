@@ -1,0 +1,54 @@
+//! `memplan buy`: how many of which GPU.
+
+use std::process::ExitCode;
+
+use planner::buy::{Wanted, buy};
+use planner::read::run_file::Wishes;
+use planner::report::buy as report;
+use planner::run::Mode;
+
+use crate::arguments::{BuyArguments, Format};
+use crate::failure::Failure;
+use crate::plan::{gpus_or, wishes};
+use crate::{DOES_NOT_FIT, FITS, output};
+
+/// Tokens of a request where none are given.
+const CONTEXT: u64 = 2048;
+
+/// Plans on all GPUs, reports, and gives the code of the best of them.
+pub fn run(arguments: &BuyArguments) -> Result<ExitCode, Failure> {
+    let mut wishes = wishes(&arguments.run)?;
+    if arguments.serve {
+        serve(&mut wishes, arguments)?;
+    }
+    if arguments.max_gpus == 0 {
+        return Err(Failure::new("max-gpus is 0: it must be at least 1", None));
+    }
+    let (run, gpus) = (wishes.run(), gpus_or(&wishes, "all")?);
+    let (source, model) = wishes.model()?;
+    let wanted = Wanted { most: arguments.max_gpus, budget: arguments.budget };
+    let bar = output::progress(gpus.len());
+    let offers = buy((&model, &|| source.open()), &run, &gpus, &wanted, &|ready| bar.inc(ready as u64));
+    bar.finish_and_clear();
+    let bought = report::Bought { model: &model, run: &run, wanted: &wanted, offers: &offers? };
+    match arguments.run.format {
+        Format::Text => output::print(&report::text(&bought)),
+        Format::Json => output::print_json(&report::json(&bought)),
+    }?;
+    Ok(ExitCode::from(if bought.offers.offers.is_empty() { DOES_NOT_FIT } else { FITS }))
+}
+
+/// Generation in which the last token of each request fills its context.
+fn serve(wishes: &mut Wishes, arguments: &BuyArguments) -> Result<(), Failure> {
+    let (context, new) = (arguments.context.unwrap_or(CONTEXT), wishes.run().new_tokens);
+    if context <= new {
+        return Err(Failure::new(
+            format!("a context of {context} tokens has no room for a prompt and {new} new tokens"),
+            None,
+        ));
+    }
+    wishes.mode = Some(Mode::Generate);
+    wishes.batch = Some(arguments.requests.unwrap_or(1));
+    wishes.seq = Some(context - new);
+    Ok(())
+}
