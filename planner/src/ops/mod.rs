@@ -5,6 +5,7 @@
 //! the PyTorch source that it was read from.
 
 mod activation;
+pub mod aten;
 mod attention;
 mod batch_norm;
 mod call;
@@ -19,6 +20,7 @@ mod indexing;
 mod loss;
 mod matrix;
 mod normalize;
+mod opaque;
 mod operands;
 mod pages;
 mod pooling;
@@ -37,6 +39,7 @@ use smallvec::SmallVec;
 pub use call::Call;
 pub use convolution::convolution_workspace;
 pub use flops::{Flops, flops};
+pub use opaque::{OPAQUE, Unknown, unknown};
 pub use operands::{Operand, Operands};
 pub use pages::PAGES_KERNEL;
 pub use stored::{KERNEL, other_kernels};
@@ -124,7 +127,7 @@ pub struct Operator {
     pub lower: Lower,
 }
 
-const TABLE: [&[Row]; 21] = [
+const TABLE: [&[Row]; 22] = [
     activation::ROWS,
     attention::ROWS,
     batch_norm::ROWS,
@@ -138,6 +141,7 @@ const TABLE: [&[Row]; 21] = [
     loss::ROWS,
     matrix::ROWS,
     normalize::ROWS,
+    opaque::ROWS,
     pages::ROWS,
     pooling::ROWS,
     quantized::ROWS,

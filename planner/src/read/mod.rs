@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod config;
+pub mod export;
 pub mod gpus;
 pub mod header;
 pub mod inspect;

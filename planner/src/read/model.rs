@@ -15,6 +15,7 @@ pub use weights::{Agreement, agree};
 
 use super::checkpoint::{self, Checkpoint};
 use super::config;
+use super::export::{self, ExportedModel};
 use super::nearest::nearest;
 use super::quantization::{Method, Quantization, QuantizationError};
 use super::spec::{Architecture, Family, Shelf};
@@ -131,6 +132,9 @@ pub fn open(name: &str, architecture: Option<&str>, shelf: &Shelf) -> Result<Mod
     if path.is_dir() {
         return open_folder(path, architecture, shelf);
     }
+    if export::is_export(path) && path.exists() {
+        return open_export(path, shelf);
+    }
     if path.is_file() {
         return Err(ModelError::FileNotFolder { path: path.to_owned() });
     }
@@ -139,6 +143,12 @@ pub fn open(name: &str, architecture: Option<&str>, shelf: &Shelf) -> Result<Mod
         Some(family) => built_in(&key, architecture, family, shelf),
         None => Err(unknown_name(name, shelf)?),
     }
+}
+
+fn open_export(path: &Path, shelf: &Shelf) -> Result<Model, ModelError> {
+    let ExportedModel { family, architecture, dtype } = export::read(path, shelf)?;
+    let (name, dtype) = (path.display().to_string(), Some(dtype));
+    Ok(Model { name, family, architecture, config: Map::new(), dtype, weights: None })
 }
 
 fn unknown_name(name: &str, shelf: &Shelf) -> Result<ModelError, ModelError> {

@@ -117,6 +117,9 @@ pub enum ModelError {
     /// The weights cannot be read.
     #[error(transparent)]
     Weights(#[from] CheckpointError),
+    /// An exported program cannot be read.
+    #[error(transparent)]
+    Exported(#[from] crate::read::export::ExportedModelError),
     /// A spec cannot be read.
     #[error(transparent)]
     Spec(#[from] SpecError),

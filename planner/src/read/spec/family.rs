@@ -10,6 +10,7 @@ use super::document::{ArchitectureText, ClassText, Document, FieldText, FullFiel
 use super::syntax::{Function, Position};
 use super::{SpecError, parse};
 use crate::dtype::Dtype;
+use crate::read::export::Exported;
 use crate::read::specs;
 
 /// A tensor that a module owns.
@@ -126,6 +127,8 @@ pub struct Family {
     pub derive: Option<Rc<Function>>,
     /// The modules that peft adapts where it is told none.
     pub lora_targets: Vec<String>,
+    /// What is to be known of an exported program; None of a spec.
+    pub exported: Option<Exported>,
     /// Built-in configurations by name.
     pub configurations: IndexMap<String, Configuration>,
 }
@@ -276,6 +279,7 @@ pub(super) fn parse(document: &Document, file: &Rc<str>, text: &str) -> Result<F
         aliases: document.config.aliases.clone(),
         derive,
         lora_targets: document.lora_targets.clone(),
+        exported: None,
         configurations: document
             .configurations
             .iter()
