@@ -166,7 +166,7 @@ pub(super) fn functions(exported: &Exported, file: &Rc<str>) -> Result<Vec<(Rc<s
         let sizes = dimensions(&input.sizes, &mut code)?;
         let dtype = code.name(input.dtype.map_or("weights_dtype", |dtype| dtype.name()));
         let made = code.call("zeros", vec![sizes, dtype]);
-        entries.push((text(&input.name), code.call("as_input", vec![made])));
+        entries.push((text(&super::write::input_name(&input.name)), code.call("as_input", vec![made])));
     }
     let inputs = super::code::at_nowhere(ExpressionKind::Dictionary(entries));
     let whole = code.number("inputs");

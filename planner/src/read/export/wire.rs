@@ -151,7 +151,7 @@ pub enum Argument<'a> {
     AsFloat(Number),
     AsFloats(Vec<Number>),
     AsString(Text<'a>),
-    AsStrings(Vec<Text<'a>>),
+    AsStrings(IgnoredAny),
     AsSymInt(SizeArgument<'a>),
     AsSymInts(Vec<SizeArgument<'a>>),
     AsScalarType(i64),
@@ -234,8 +234,8 @@ pub struct SizeExpression<'a> {
 #[serde(rename_all = "snake_case")]
 pub enum Hint {
     AsInt(i64),
-    AsBool(bool),
-    AsFloat(f64),
+    AsBool(IgnoredAny),
+    AsFloat(IgnoredAny),
 }
 
 /// `GraphSignature`
@@ -330,6 +330,4 @@ pub struct WeightsTable<'a> {
 pub struct Payload<'a> {
     #[serde(borrow)]
     pub path_name: Text<'a>,
-    #[serde(default, borrow)]
-    pub tensor_meta: Option<TensorMeta<'a>>,
 }

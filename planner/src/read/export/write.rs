@@ -73,9 +73,14 @@ impl<'p, 'a> Writer<'p, 'a> {
     /// What cannot be planned, or is more than any module does.
     pub fn forward(&mut self, path: &'a str, calls: &[usize], file: &Rc<str>) -> Result<Forward, Problem> {
         let mut code = Code::default();
-        let most = calls.iter().map(|call| self.calls.calls[*call].takes.len()).max().unwrap_or(0);
         let way = (calls.len() > 1).then(|| code.number("way"));
-        let inputs: Vec<NameId> = (0..most).map(|number| code.number(&format!("p{number}"))).collect();
+        let inputs: Vec<NameId> = match path {
+            "" => self.program.inputs.iter().map(|(name, _)| code.number(&input_name(name))).collect(),
+            _ => {
+                let most = calls.iter().map(|call| self.calls.calls[*call].takes.len()).max().unwrap_or(0);
+                (0..most).map(|number| code.number(&format!("%in{number}"))).collect()
+            }
+        };
         let mut written: Vec<(String, Vec<Statement>)> = Vec::new();
         let mut ways = FxHashMap::default();
         for call in calls {
@@ -120,9 +125,13 @@ impl<'p, 'a> Writer<'p, 'a> {
         code: &mut Code,
     ) -> Result<Vec<Statement>, Problem> {
         let call = &self.calls.calls[number];
-        let places = call.takes.iter().copied().zip(inputs.iter().copied()).collect();
+        let taken: Vec<ValueId> = match number {
+            0 => self.program.inputs.iter().map(|(_, value)| *value).collect(),
+            _ => call.takes.iter().copied().collect(),
+        };
+        let places = taken.iter().copied().zip(inputs.iter().copied()).collect();
         let (statements, last) = (Vec::new(), self.last_uses(number));
-        let inputs = call.takes.iter().copied().collect();
+        let inputs = taken.iter().copied().collect();
         let mut body = Body { code, path, statements, places, last, inputs, pending: None, node: 0 };
         for (place, item) in call.items.iter().enumerate() {
             let line = self.line(*item, call.depth);
@@ -139,7 +148,7 @@ impl<'p, 'a> Writer<'p, 'a> {
         body.add(StatementKind::Return(returned));
         let Body { statements, places, .. } = body;
         let mut left: Vec<NameId> =
-            places.into_iter().filter(|(value, _)| !call.takes.contains(value)).map(|(_, place)| place).collect();
+            places.into_iter().filter(|(value, _)| !taken.contains(value)).map(|(_, place)| place).collect();
         left.sort_unstable_by_key(|place| place.0);
         left.into_iter().for_each(|place| code.give_back(place));
         Ok(statements)
@@ -189,7 +198,9 @@ impl<'p, 'a> Writer<'p, 'a> {
                 Item::Call(inner) => last.extend(self.calls.calls[*inner].takes.iter().map(|value| (*value, place))),
                 Item::Step(step) => {
                     if let Kind::Call { arguments, .. } = &self.program.steps[*step].kind {
-                        let mut note = |value| drop(last.insert(value, place));
+                        let mut note = |value| {
+                            last.insert(value, place);
+                        };
                         arguments.iter().for_each(|(_, argument)| each_tensor(argument, &mut note));
                     }
                 }
@@ -447,6 +458,11 @@ impl<'a> Body<'_, 'a> {
         }
         self.let_go(&dying);
     }
+}
+
+/// What an input is called where the model takes it: nothing that code could mean otherwise.
+pub fn input_name(name: &str) -> String {
+    format!("input {name}")
 }
 
 /// What a body does, without the places of its calls: bodies of the same are one.
