@@ -17,23 +17,28 @@ DEFAULTS = dict(mode="train", batch=1, seq=128, image=224, precision="fp32", att
 
 
 def model_of(case):
+    """Made in the case's type, as from_pretrained and the recorder make it: buffers that name float32 keep it."""
     source, dtype = case["model"], {"bf16": torch.bfloat16, "fp16": torch.float16}.get(case["precision"], torch.float32)
-    if source["library"] == "transformers":
-        import transformers
-        from transformers.integrations.executorch import register_dynamic_cache_export_support
-        with contextlib.suppress(ValueError):  # known already
-            register_dynamic_cache_export_support()
-        architecture = getattr(transformers, source["architecture"])
-        config = architecture.config_class(**source.get("config", {}))
-        config._attn_implementation = case["attention"]
-        model = architecture(config)
-    elif source["library"] == "torchvision":
-        import torchvision
-        model = torchvision.models.get_model(source["name"], weights=None, **source.get("args", {}))
-    else:
-        import timm
-        model = timm.create_model(source["name"], pretrained=False, **source.get("args", {}))
-    return model.to(dtype).train(case["mode"] == "train")
+    torch.set_default_dtype(dtype)
+    try:
+        if source["library"] == "transformers":
+            import transformers
+            from transformers.integrations.executorch import register_dynamic_cache_export_support
+            with contextlib.suppress(ValueError):  # known already
+                register_dynamic_cache_export_support()
+            architecture = getattr(transformers, source["architecture"])
+            config = architecture.config_class(**source.get("config", {}))
+            config._attn_implementation = case["attention"]
+            model = architecture(config)
+        elif source["library"] == "torchvision":
+            import torchvision
+            model = torchvision.models.get_model(source["name"], weights=None, **source.get("args", {}))
+        else:
+            import timm
+            model = timm.create_model(source["name"], pretrained=False, **source.get("args", {}))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    return model.train(case["mode"] == "train")
 
 
 def inputs_of(case, model):

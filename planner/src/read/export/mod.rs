@@ -17,6 +17,7 @@ mod inputs;
 mod modules;
 mod names;
 mod sizes;
+mod traced;
 mod tree;
 mod wire;
 mod write;
@@ -90,7 +91,8 @@ pub fn parse(
     let table: wire::WeightsTable<'_> = weights.map(|text| json(path, text)).transpose()?.unwrap_or_default();
     let in_file = |Problem { node, message }| ExportError::Graph { path: path.to_owned(), node, message };
     check_version(&program).map_err(in_file)?;
-    let flat = flatten::flatten(&program.graph_module).map_err(in_file)?;
+    let mut flat = flatten::flatten(&program.graph_module).map_err(in_file)?;
+    traced::leave_out(&mut flat);
     let calls = tree::calls(&flat).map_err(in_file)?;
     let facts = Facts::of(&program, &flat, &calls, &table).map_err(in_file)?;
     let listed = program.graph_module.module_call_graph.iter().map(|call| &*call.fqn.0);

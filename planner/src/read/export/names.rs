@@ -58,8 +58,14 @@ pub fn binding(text: &str) -> Option<Binding<'_>> {
         characters.next().is_some_and(|first| first.is_alphabetic() || first == '_')
             && characters.all(|other| other.is_alphanumeric() || other == '_')
     };
-    let one_call = right.matches('(').count() == 1 && !right.contains(['+', '*', '/', '[', '@']);
+    let parts = right.split_once('(');
+    let one_call = parts.is_some_and(|(callee, given)| is_place(callee) && !given.contains(['(', '[', '+', '-', '*', '/', '@']));
     names.iter().all(plain).then_some(Binding { names, one_call })
+}
+
+/// Whether a text is a place without any operation: `self.layers[i]`.
+fn is_place(text: &str) -> bool {
+    text.trim().chars().all(|character| character.is_alphanumeric() || matches!(character, '_' | '.' | '[' | ']'))
 }
 
 /// Where the line's `=` is, if it is an assignment: outside brackets, and no comparison.

@@ -12,6 +12,7 @@ use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use super::error::Problem;
 use super::flatten::{Given, Kind, Origin, Program, ValueId};
+use crate::ops::aten::computes_nothing;
 use crate::read::quote::quoted;
 
 /// The most modules within modules.
@@ -121,7 +122,10 @@ impl<'a> Calls<'a> {
         let mut maker: FxHashMap<ValueId, usize> = FxHashMap::default();
         let mut known: FxHashSet<(ValueId, usize)> = FxHashSet::default();
         for (step, running) in program.steps.iter().zip(holder) {
-            let Kind::Call { arguments, gives, .. } = &step.kind else { continue };
+            let Kind::Call { target, arguments, gives } = &step.kind else { continue };
+            if computes_nothing(target) {
+                continue;
+            }
             for (_, argument) in arguments {
                 each_tensor(argument, &mut |value| {
                     if !matches!(program.values[value.index()].origin, Origin::State(_)) && known.insert((value, *running)) {

@@ -48,6 +48,9 @@ pub struct Writer<'p, 'a> {
 struct Pending<'a> {
     place: &'a str,
     binding: Option<names::Binding<'a>>,
+    /// What its calls gave.
+    made: Vec<ValueId>,
+    /// What the last of them gave.
     results: Vec<ValueId>,
     dying: Vec<ValueId>,
 }
@@ -60,6 +63,8 @@ struct Body<'c, 'a> {
     places: FxHashMap<ValueId, NameId>,
     /// The item that uses each value last.
     last: FxHashMap<ValueId, usize>,
+    /// What the body itself uses, and does not just hand on.
+    own: FxHashSet<ValueId>,
     /// What came in, which the caller holds.
     inputs: FxHashSet<ValueId>,
     pending: Option<Pending<'a>>,
@@ -130,9 +135,15 @@ impl<'p, 'a> Writer<'p, 'a> {
             _ => call.takes.iter().copied().collect(),
         };
         let places = taken.iter().copied().zip(inputs.iter().copied()).collect();
-        let (statements, last) = (Vec::new(), self.last_uses(number));
+        let mut last = self.last_uses(number);
+        let own = last.keys().copied().collect();
+        last.extend(call.gives.iter().map(|value| (*value, usize::MAX)));
+        if number == 0 {
+            last.extend(self.program.outputs.iter().flatten().map(|value| (*value, usize::MAX)));
+        }
+        let statements = Vec::new();
         let inputs = taken.iter().copied().collect();
-        let mut body = Body { code, path, statements, places, last, inputs, pending: None, node: 0 };
+        let mut body = Body { code, path, statements, places, last, own, inputs, pending: None, node: 0 };
         for (place, item) in call.items.iter().enumerate() {
             let line = self.line(*item, call.depth);
             body.begin(line);
@@ -197,7 +208,9 @@ impl<'p, 'a> Writer<'p, 'a> {
             match item {
                 Item::Call(inner) => last.extend(self.calls.calls[*inner].takes.iter().map(|value| (*value, place))),
                 Item::Step(step) => {
-                    if let Kind::Call { arguments, .. } = &self.program.steps[*step].kind {
+                    if let Kind::Call { target, arguments, .. } = &self.program.steps[*step].kind
+                        && !computes_nothing(target)
+                    {
                         let mut note = |value| {
                             last.insert(value, place);
                         };
@@ -205,10 +218,6 @@ impl<'p, 'a> Writer<'p, 'a> {
                     }
                 }
             }
-        }
-        last.extend(call.gives.iter().map(|value| (*value, usize::MAX)));
-        if number == 0 {
-            last.extend(self.program.outputs.iter().flatten().map(|value| (*value, usize::MAX)));
         }
         last
     }
@@ -246,7 +255,6 @@ impl<'p, 'a> Writer<'p, 'a> {
             }
         };
         if computes_nothing(target) {
-            body.end(place, &self.used(number), &[]);
             return Ok(());
         }
         let expression = self.known(body, target, given, number);
@@ -399,7 +407,7 @@ impl<'a> Body<'_, 'a> {
         }
         if self.pending.is_none() {
             let binding = line.and_then(|line| names::binding(line.text));
-            self.pending = Some(Pending { place, binding, results: Vec::new(), dying: Vec::new() });
+            self.pending = Some(Pending { place, binding, made: Vec::new(), results: Vec::new(), dying: Vec::new() });
         }
     }
 
@@ -412,6 +420,7 @@ impl<'a> Body<'_, 'a> {
             Some(pending) if pending.binding.is_some() && !results.is_empty() => {
                 let before = std::mem::replace(&mut pending.dying, unused);
                 pending.results = results.to_vec();
+                pending.made.extend(results);
                 self.let_go(&before);
                 self.pending.as_ref().and_then(|pending| pending.binding.as_ref()).is_some_and(|binding| binding.one_call)
             }
@@ -442,16 +451,32 @@ impl<'a> Body<'_, 'a> {
         }
     }
 
+    /// What the names of a line hold: one name what its last call gave, several what it made and later lines use.
+    fn held<'n>(&self, binding: &names::Binding<'n>, made: &[ValueId], results: &[ValueId]) -> Vec<(&'n str, Expression)> {
+        let kept = |values: &[ValueId], own: bool| -> Vec<Expression> {
+            let kept = values.iter().filter(|value| !own || self.own.contains(*value));
+            kept.filter_map(|value| self.places.get(value)).map(|place| named(*place)).collect()
+        };
+        match &binding.names[..] {
+            [name] => {
+                let own = kept(results, true);
+                let mut values = if own.is_empty() { kept(results, false) } else { own };
+                let value = if values.len() == 1 { values.pop() } else { Some(list(values)) };
+                value.map(|value| (*name, value)).into_iter().collect()
+            }
+            names => {
+                let values = kept(made, true);
+                let fits = values.len() == names.len() || values.len() == 1;
+                names.iter().copied().zip(values).filter(|_| fits).collect()
+            }
+        }
+    }
+
     /// Ends a line of Python: its names hold what its last call gave.
     fn flush(&mut self) {
-        let Some(Pending { binding, results, dying, .. }) = self.pending.take() else { return };
+        let Some(Pending { binding, made, results, dying, .. }) = self.pending.take() else { return };
         if let Some(binding) = binding {
-            let values: Vec<NameId> = results.iter().filter_map(|value| self.places.get(value).copied()).collect();
-            let whole = (binding.names.len() == 1 && values.len() > 1)
-                .then(|| (binding.names[0], list(values.iter().map(|value| named(*value)).collect())));
-            let alike = binding.names.len() == values.len() || values.len() == 1;
-            let each = binding.names.iter().zip(&values).filter(|_| alike).map(|(name, value)| (*name, named(*value)));
-            for (name, value) in whole.into_iter().chain(each.collect::<Vec<_>>()) {
+            for (name, value) in self.held(&binding, &made, &results) {
                 let name = self.code.number(&format!("py {name}"));
                 self.add(StatementKind::Assign(Target::Name(name), value));
             }
