@@ -12,6 +12,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use planner::bytes::Bytes;
 use planner::checkpoint::{Form, Granularity, Measure};
 use planner::graph::{Checkpointing, Lora, QuantizedType};
+use planner::read::export::LossKind;
 use planner::read::run_file::{Kernel, Wishes};
 use planner::run::{
     Attention, CacheDtype, CacheKind, Mode, OptimizerChoice, Parallel, ParallelError, Pattern, Precision,
@@ -168,7 +169,7 @@ pub enum Format {
 /// A model and a run of it.
 #[derive(Debug, Args)]
 pub struct RunArguments {
-    /// A Hugging Face model folder, or the name of a built-in model
+    /// A Hugging Face model folder, an export (model.pt2), a spec (model.yaml), or the name of a built-in model
     model: Option<String>,
     /// What the loop does: train, infer, generate or eval-with-grad [default: train]
     #[arg(long, help_heading = "Run")]
@@ -266,6 +267,12 @@ pub struct RunArguments {
     /// Check these weights against the model, in place of its own: a .safetensors file, an index or a folder
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     weights: Option<PathBuf>,
+    /// A size that an export leaves open, by its symbol; may be given several times
+    #[arg(long = "dim", value_name = "SYMBOL=N", value_parser = dim, help_heading = "Run")]
+    dims: Vec<(String, u64)>,
+    /// What an export without a loss is trained on: cross-entropy or sum of its first output; output for its own [default: by its outputs]
+    #[arg(long, value_name = "LOSS", help_heading = "Training")]
+    loss: Option<LossKind>,
     /// The GPU, by its key or its name [default: h200]
     #[arg(long, value_name = "NAME", help_heading = "GPU")]
     gpu: Option<String>,
@@ -436,6 +443,8 @@ impl RunArguments {
             allocator: self.allocator.clone(),
             hold_outputs: self.hold_outputs.then_some(true),
             specs: self.specs.clone(),
+            dim: (!self.dims.is_empty()).then(|| self.dims.iter().cloned().collect()),
+            loss: self.loss,
         }
     }
 }
@@ -501,6 +510,12 @@ fn alignment(text: &str) -> Result<u64, String> {
         Ok(Bytes(bytes)) => Ok(bytes),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// A symbol with its value: `s72=8`.
+fn dim(text: &str) -> Result<(String, u64), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("a symbol with its value is expected: s72=8")?;
+    Ok((name.trim().to_owned(), whole(value.trim())?))
 }
 
 /// A whole number that is not negative.

@@ -40,16 +40,17 @@ pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
 
 /// The model, the run and the GPU that the flags and the run file ask for.
 pub fn asked(arguments: &RunArguments) -> Result<(model::Model, Run, Gpu), Failure> {
-    let wishes = wishes(arguments)?;
+    let mut wishes = wishes(arguments)?;
     let gpu = gpu(&wishes)?;
-    let (_, model) = opened(&wishes)?;
+    let (_, model) = opened(&mut wishes)?;
     Ok((model, wishes.run(), gpu))
 }
 
-/// The model that is wished for, with where it comes from.
-pub fn opened(wishes: &Wishes) -> Result<(Source, model::Model), Failure> {
+/// The model that is wished for, with where it comes from; sizes that it fixes are wished for where nothing else is.
+pub fn opened(wishes: &mut Wishes) -> Result<(Source, model::Model), Failure> {
     let source = Source::of(wishes)?;
     let model = source.open()?;
+    wishes.settle(&model);
     wishes.check_inputs(model.takes_images()).map_err(PlanError::from)?;
     Ok((source, model))
 }

@@ -21,7 +21,7 @@ pub fn run(arguments: SweepArguments) -> Result<ExitCode, Failure> {
     wishes.seq = lists.size.first().copied().or(wishes.seq);
     wishes.image = images.first().copied().or(wishes.image);
     let gpus = gpus(&wishes)?;
-    let (source, model) = opened(&wishes)?;
+    let (source, model) = opened(&mut wishes)?;
     if model.takes_images() {
         lists.size = images;
     }

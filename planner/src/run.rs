@@ -13,6 +13,7 @@ use crate::choices::{UnknownChoice, choices};
 use crate::dtype::Dtype;
 use crate::graph::{Checkpointing, Lora, Origin, Parameter, QuantizedType};
 use crate::lower::kernels::attention::Backend;
+use crate::read::export::{Dims, LossKind};
 use crate::read::quantization::Quantization;
 
 pub use adapters::Pattern;
@@ -293,6 +294,10 @@ pub struct Run {
     pub allocator: String,
     /// The user's folder of specs, which comes before the built-in ones.
     pub specs: Option<std::path::PathBuf>,
+    /// Sizes that an export leaves open, by their symbols.
+    pub dims: Dims,
+    /// What is trained on where an export has no loss of its own; by its outputs where None is given.
+    pub loss: Option<LossKind>,
 }
 
 impl Default for Run {
@@ -327,6 +332,8 @@ impl Default for Run {
             capacity: None,
             allocator: String::new(),
             specs: None,
+            dims: Dims::default(),
+            loss: None,
         }
     }
 }
@@ -388,6 +395,9 @@ pub enum RunError {
         /// The mode.
         mode: Mode,
     },
+    /// A run that an exported program does not allow.
+    #[error("{0}")]
+    Export(String),
     /// Two choices that cannot both be.
     #[error("{0}")]
     Contradiction(&'static str),

@@ -85,15 +85,16 @@ fn record(context: &mut Context, inputs: &[&Tensor], outputs: &[Tensor]) {
 pub struct Unknown {
     /// Its name.
     pub name: String,
-    /// How often it is called.
+    /// How often it is called in a forward.
     pub calls: u64,
     /// The bytes of its inputs and outputs, all calls together, at so many bytes an element: what may be held of them without
     /// need, and what kernels may take beside.
     pub bytes: Bytes,
 }
 
-/// The operators of a program's first pass that the table lacks, by the order of their first call.
-pub fn unknown(graph: &Graph, element: u64) -> Vec<Unknown> {
+/// The operators of a program that the table lacks, in the order of their first call; of a program whose forward runs so many
+/// times, those of one.
+pub fn unknown(graph: &Graph, element: u64, times: u64) -> Vec<Unknown> {
     let mut found: indexmap::IndexMap<&str, Unknown> = indexmap::IndexMap::new();
     for op in graph.ops.iter().filter(|op| op.operator.name == OPAQUE) {
         let Some(Argument::Text(name)) = op.arguments.first() else { continue };
@@ -105,5 +106,10 @@ pub fn unknown(graph: &Graph, element: u64) -> Vec<Unknown> {
         entry.calls += 1;
         entry.bytes = Bytes(entry.bytes.0.saturating_add(all.saturating_mul(element)));
     }
-    found.into_values().collect()
+    let once = |mut unknown: Unknown| {
+        unknown.calls /= times.max(1);
+        unknown.bytes.0 /= times.max(1);
+        unknown
+    };
+    found.into_values().map(once).collect()
 }

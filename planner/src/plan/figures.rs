@@ -1,6 +1,8 @@
 //! What is read off a plan: the verdict, where it runs out, what the memory at the peak is for.
 
 use super::Plan;
+use crate::ops::{Unknown, unknown};
+use crate::run::{Mode, Run};
 use crate::allocate::{OutOfMemory, Outcome};
 use crate::bytes::Bytes;
 use crate::schedule::{Allocation, Category, Event, Phase, Stream};
@@ -137,6 +139,12 @@ impl Plan {
     pub fn slack_at_peak(&self) -> Bytes {
         let asked: Bytes = self.at_peak.iter().map(|live| self.stream.allocations[live.id.index()].bytes).sum();
         Bytes(self.whole().peak_allocated.0.saturating_sub(asked.0))
+    }
+
+    /// The operators that the table lacks, in one forward of a run; inputs and outputs count with the type of the weights.
+    pub fn unknown_operators(&self, run: &Run) -> Vec<Unknown> {
+        let forwards = run.steps.saturating_mul(if run.mode == Mode::Train { run.accumulate } else { 1 });
+        unknown(&self.graph, self.precision.dtype().size(), forwards)
     }
 
     /// Counts parameters and buffers.

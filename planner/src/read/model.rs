@@ -86,6 +86,14 @@ impl Model {
         self.family.architectures.get(&self.architecture).is_some_and(|architecture| architecture.takes_images)
     }
 
+    /// Whether it takes sequences of tokens.
+    pub fn takes_tokens(&self) -> bool {
+        match &self.family.exported {
+            Some(exported) => exported.takes_tokens(),
+            None => !self.takes_images(),
+        }
+    }
+
     /// An entry of its config, or its family's default.
     pub fn entry(&self, key: &str) -> Option<&Value> {
         self.config.get(key).or_else(|| self.family.defaults.get(key))

@@ -20,6 +20,8 @@ use serde::{Deserialize, Deserializer};
 use crate::bytes::Bytes;
 use crate::graph::{Checkpointing, Lora, QuantizedType};
 use crate::lower::kernels::attention::Backend;
+use crate::read::export::{Dims, LossKind};
+use crate::read::model::Model;
 use crate::run::{
     Attention, CacheChoice, CacheDtype, CacheKind, Mode, OptimizerChoice, Parallel, Pattern, Precision, Run, RunError,
     SavedOperators, ZeroGrad, parse_kernel,
@@ -133,6 +135,11 @@ pub struct Wishes {
     pub hold_outputs: Option<bool>,
     /// The user's folder of specs.
     pub specs: Option<PathBuf>,
+    /// Sizes that an export leaves open: `{s72: 8}`.
+    pub dim: Option<Dims>,
+    /// What is trained on where an export has no loss of its own.
+    #[serde(deserialize_with = "word")]
+    pub loss: Option<LossKind>,
 }
 
 /// An attention kernel, or `auto`.
@@ -262,6 +269,8 @@ impl Wishes {
             allocator: self.allocator.or(other.allocator),
             hold_outputs: self.hold_outputs.or(other.hold_outputs),
             specs: self.specs.or(other.specs),
+            dim: self.dim.or(other.dim),
+            loss: self.loss.or(other.loss),
         }
     }
 
@@ -279,6 +288,15 @@ impl Wishes {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Takes the sizes that nobody wishes for from an export, if the model is one.
+    pub fn settle(&mut self, model: &Model) {
+        let Some(exported) = &model.family.exported else { return };
+        let sizes = exported.sizes(self.dim.as_ref().unwrap_or(&Dims::default()));
+        self.batch = self.batch.or(sizes.batch);
+        self.seq = self.seq.or(sizes.seq.filter(|_| !exported.takes_images()));
+        self.image = self.image.or(sizes.image.filter(|_| exported.takes_images()));
     }
 
     /// The run that is wished for.
@@ -319,6 +337,8 @@ impl Wishes {
             capacity: self.capacity.or(default.capacity),
             allocator: self.allocator.clone().unwrap_or(default.allocator),
             specs: self.specs.clone(),
+            dims: self.dim.clone().unwrap_or_default(),
+            loss: self.loss,
         }
     }
 }

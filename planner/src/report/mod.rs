@@ -17,10 +17,11 @@ use crate::bytes::Bytes;
 use crate::ops::{KERNEL, PAGES_KERNEL, convolution_workspace, other_kernels};
 use crate::plan::Plan;
 use crate::read::gpus::Gpu;
+use crate::read::export::{Exported, LossKind};
 use crate::read::model::Model;
 use crate::read::quantization::{Method, Quantization};
 use crate::read::quote;
-use crate::run::{CacheKind, Parallel, Run};
+use crate::run::{CacheKind, Mode, Parallel, Run};
 use crate::schedule::{Allocation, Category};
 
 /// How many of the largest tensors are shown.
@@ -77,6 +78,7 @@ impl Planned<'_> {
             format!("{} {noun}{plural} {what}: {}{more}", names.len(), quote::cut(&first.join(", ")))
         })
         .chain(sharded)
+        .chain(self.unknown_operators())
         .collect()
     }
 
@@ -113,6 +115,7 @@ impl Planned<'_> {
                  with its tensors once more in another layout; counted as 0 bytes"
             ));
         }
+        notes.extend(self.model.family.exported.as_ref().map(|exported| self.exported_note(exported)));
         let host = &self.plan.stream.host;
         if !host.is_empty() {
             let total = self.plan.stream.host_bytes();
@@ -128,6 +131,55 @@ impl Planned<'_> {
 }
 
 impl Planned<'_> {
+    /// What an export leaves to be said: the loss, and what it cannot know.
+    fn exported_note(&self, exported: &Exported) -> String {
+        let mut parts = vec![format!("planned from the graph that torch.export wrote, as eager PyTorch runs it: inputs {}", exported.inputs_in_words())];
+        if self.run.mode.records() {
+            parts.push(match self.run.loss.or(exported.loss) {
+                Some(LossKind::Output) => "the loss is its own".to_owned(),
+                Some(LossKind::CrossEntropy) => "the loss is the cross entropy of its first output, with a label a row (--loss)".to_owned(),
+                _ => "the loss is the sum of its first output (--loss)".to_owned(),
+            });
+        }
+        match (exported.training, self.run.mode == Mode::Train) {
+            (Some(false), true) => parts.push(
+                "it was exported in eval mode: dropout and batch norm are planned as in training, but what its code does in training \
+                 alone (dropout within attention, stochastic depth) is not in it: export it after model.train()"
+                    .to_owned(),
+            ),
+            (Some(true), false) => parts.push(
+                "it was exported in training mode: dropout and batch norm are planned as in eval mode, but what its code does in \
+                 training alone stays in it: export it after model.eval()"
+                    .to_owned(),
+            ),
+            _ => {}
+        }
+        let exported_in = self.model.dtype.unwrap_or(crate::dtype::Dtype::F32);
+        if self.plan.precision.dtype() != exported_in {
+            parts.push(format!("it was exported in {exported_in}: casts to that type follow the run's, where their line does not name it"));
+        }
+        parts.join("; ")
+    }
+
+    /// The operators that the table lacks, with the bytes in doubt.
+    fn unknown_operators(&self) -> Option<String> {
+        let unknown = self.plan.unknown_operators(self.run);
+        let total: Bytes = unknown.iter().map(|operator| operator.bytes).sum();
+        let words = unknown.iter().map(|operator| match operator.calls {
+            1 => operator.name.clone(),
+            calls => format!("{} x{calls}", operator.name),
+        });
+        let words = quote::cut(&words.collect::<Vec<_>>().join(", "));
+        (!unknown.is_empty()).then(|| {
+            format!(
+                "{} operators are not known ({words}): their outputs are the export's, and they are planned to keep all their inputs \
+                 and outputs for backward; up to {} bytes ({total}) in doubt, and what their kernels take beside",
+                unknown.len(),
+                total.0
+            )
+        })
+    }
+
     /// What an engine's pages take, and what is not known of its kernels.
     fn pages_note(&self) -> String {
         let cached = self.plan.most_cached();

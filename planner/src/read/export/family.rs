@@ -84,7 +84,8 @@ impl<'p, 'a> Parts<'p, 'a> {
         }
         family.name = "exported".to_owned();
         family.defaults = exported.defaults();
-        family.architectures = [(self.facts.class.clone(), self.architecture())].into_iter().collect();
+        let architecture = Architecture { takes_images: exported.takes_images(), ..self.architecture() };
+        family.architectures = [(self.facts.class.clone(), architecture)].into_iter().collect();
         family.exported = Some(exported);
         Ok(family)
     }

@@ -153,7 +153,8 @@ impl Exported {
     pub(super) fn defaults(&self) -> Entries {
         let hints = self.symbols.iter().filter_map(|symbol| Some((symbol.name.clone(), symbol.hint?.into())));
         let loss = self.loss.map_or("none", LossKind::word);
-        hints.chain([("loss".to_owned(), loss.into())]).collect()
+        let image = self.sizes(&super::Dims::default()).image.map(|image| ("image_size".to_owned(), image.into()));
+        hints.chain([("loss".to_owned(), loss.into())]).chain(image).collect()
     }
 }
 

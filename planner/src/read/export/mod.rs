@@ -8,6 +8,7 @@
 
 mod archive;
 mod arguments;
+mod bind;
 mod code;
 mod error;
 mod facts;
@@ -24,6 +25,7 @@ mod write;
 
 use std::path::Path;
 
+pub use bind::{Dims, Sizes, UnknownLoss};
 pub use error::ExportError;
 use error::Problem;
 use facts::Facts;
