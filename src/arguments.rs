@@ -33,6 +33,8 @@ memplan predicts the GPU memory of a PyTorch run to the byte, before anything ru
   memplan plan path/to/model --batch 8 --seq 1024           a Hugging Face folder
   memplan checkpoint gpt2 --batch 8 --budget 6GiB           which modules to checkpoint
   memplan fit gpt2 --seq 1024 --gpu all                     where does it fit, and up to which batch?
+  memplan plan model.pt2 --batch 8                          what torch.export.save wrote
+  memplan graph gpt2 --module transformer.h.0               what a module computes
   memplan inspect path/to/model                             its parameters and bytes
   memplan pack buffers.csv --minimize                       offsets for buffers in one arena
   memplan models                                            the built-in models
@@ -117,6 +119,14 @@ Examples:
 
 Exit codes: 0 packed, or valid; 1 does not fit, or not valid; 2 bad usage or bad input";
 
+const GRAPH_EXAMPLES: &str = "\
+The first forward of the run: what each operator takes and gives, in order.
+
+Examples:
+  memplan graph gpt2 --module transformer.h.0
+  memplan graph model.pt2 --dot | dot -Tsvg > model.svg
+  memplan graph path/to/model --mode infer --json";
+
 const GPUS_EXAMPLES: &str = "\
 Examples:
   memplan gpus
@@ -150,6 +160,10 @@ pub enum Command {
     Sweep(Box<SweepArguments>),
     /// List a checkpoint's parameters and bytes, by type and by module.
     Inspect(InspectArguments),
+    /// Show a model's forward program: operators with shapes, module by module.
+    Graph(Box<GraphArguments>),
+    /// List the operators that are known, with what each was read from.
+    Ops(OperatorsArguments),
     /// Give buffers with lifetimes fixed offsets in one arena, or check offsets.
     Pack(PackArguments),
     /// List the GPUs that are known.
@@ -385,6 +399,31 @@ pub struct PackArguments {
     #[arg(short, long, value_name = "FILE", conflicts_with = "validate")]
     pub output: Option<PathBuf>,
     /// How the result is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// `memplan graph`.
+#[derive(Debug, Args)]
+#[command(after_help = GRAPH_EXAMPLES)]
+pub struct GraphArguments {
+    #[command(flatten)]
+    pub run: RunArguments,
+    /// Show this module alone, with those within it
+    #[arg(long, value_name = "PATH")]
+    pub module: Option<String>,
+    /// Write the data flow in Graphviz's language
+    #[arg(long, conflicts_with = "json")]
+    pub dot: bool,
+    /// Write it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `memplan ops`.
+#[derive(Debug, Args)]
+pub struct OperatorsArguments {
+    /// How the list is written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 }

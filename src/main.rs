@@ -1,7 +1,7 @@
 //! `memplan`: predicts the GPU memory of a PyTorch run, before anything runs.
 //!
 //! ```text
-//! arguments ──> plan | checkpoint | fit | sweep | inspect | pack | catalogue ──> output
+//! arguments ──> plan | checkpoint | fit | sweep | inspect | graph | pack | catalogue ──> output
 //!                                            └─ failure: one line on stderr, a hint, an exit code
 //! ```
 
@@ -10,6 +10,7 @@ mod catalogue;
 mod checkpoint;
 mod failure;
 mod fit;
+mod graph;
 mod inspect;
 mod output;
 mod pack;
@@ -35,6 +36,8 @@ fn main() -> ExitCode {
         Command::Sweep(arguments) => sweep::run(*arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Pack(arguments) => pack::run(&arguments),
+        Command::Graph(arguments) => graph::run(&arguments),
+        Command::Ops(arguments) => graph::operators(&arguments),
         Command::Gpus(arguments) => catalogue::gpus(&arguments),
         Command::Models(arguments) => catalogue::models(&arguments),
     });

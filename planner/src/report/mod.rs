@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod compare;
 pub mod events;
 pub mod fit;
+pub mod graph;
 pub mod json;
 mod siblings;
 pub mod sweep;

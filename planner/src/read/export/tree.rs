@@ -15,6 +15,9 @@ use super::flatten::{Given, Kind, Origin, Program, ValueId};
 use crate::ops::aten::computes_nothing;
 use crate::read::quote::quoted;
 
+/// What PyTorch writes as the class where it does not know the module (torch/export/_trace.py).
+const NO_CLASS: &str = "_empty_nn_module_stack_from_metadata_hook";
+
 /// The most modules within modules.
 const DEPTH: usize = 60;
 
@@ -95,7 +98,9 @@ impl<'a> Calls<'a> {
             let (path, class) = rest.rsplit_once(',').ok_or_else(fail)?;
             let path = path.strip_prefix("L['self'].").unwrap_or(path);
             if place == 0 || path.is_empty() || path == "L['self']" {
-                self.classes.entry("").or_insert(class);
+                if class.rsplit('.').next() != Some(NO_CLASS) {
+                    self.classes.entry("").or_insert(class);
+                }
                 continue;
             }
             depth += 1;

@@ -133,6 +133,9 @@ pub struct Family {
     pub configurations: IndexMap<String, Configuration>,
 }
 
+/// The longest spec that is read, in bytes.
+const LARGEST_SPEC: u64 = 16 << 20;
+
 /// Where specs come from: the user's folder first, then the embedded ones.
 #[derive(Clone, Debug, Default)]
 pub struct Shelf {
@@ -183,6 +186,17 @@ impl Shelf {
             }
         }
         Ok(None)
+    }
+
+    /// The family in a user's own file.
+    pub fn family_of_file(&self, path: &Path) -> Result<Family, SpecError> {
+        let file: Rc<str> = path.display().to_string().into();
+        let length = std::fs::metadata(path).map_or(0, |found| found.len());
+        if length > LARGEST_SPEC {
+            let message = format!("{length} bytes, above the limit of {LARGEST_SPEC} for a spec");
+            return Err(SpecError::new(&file, Position::default(), &message));
+        }
+        self.family(&file, &read_text(path)?)
     }
 
     /// Parses a family and the libraries that it uses.
