@@ -77,6 +77,7 @@ impl Part<'_> {
     /// The operators of the first forward, each with the tensors that go after it.
     fn steps(&self) -> Vec<(u32, &Op, Vec<u32>)> {
         let mut shown: Vec<(u32, &Op, Vec<u32>)> = Vec::new();
+        let mut within = false;
         for step in &self.graph.steps {
             match step {
                 Step::Op(id) => {
@@ -84,12 +85,14 @@ impl Part<'_> {
                     match op.operator.name {
                         "mark" if !shown.is_empty() => break,
                         "mark" | "load" | "make_optimizer" | "set_grad_enabled" => {}
-                        _ if self.lies_within(op) => shown.push((id.0, op, Vec::new())),
-                        _ => {}
+                        _ => {
+                            within = self.lies_within(op);
+                            shown.extend(within.then(|| (id.0, op, Vec::new())));
+                        }
                     }
                 }
                 Step::Drop(tensor) => {
-                    if let Some((_, _, dropped)) = shown.last_mut() {
+                    if let Some((_, _, dropped)) = shown.last_mut().filter(|_| within) {
                         dropped.push(tensor.0);
                     }
                 }

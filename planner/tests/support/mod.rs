@@ -8,6 +8,7 @@
 #![allow(dead_code)] // Each test uses a part.
 
 pub mod check;
+pub mod exports;
 pub mod plans;
 
 use std::fs;

@@ -1,7 +1,7 @@
 //! What the whole of an export says: the type of its weights, whether it trains, what is tied, which output is the loss.
 
 use indexmap::IndexMap;
-use rustc_hash::FxBuildHasher;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use super::arguments::dtype;
 use super::error::Problem;
@@ -28,6 +28,8 @@ pub struct Facts {
     pub scores: Option<usize>,
     /// The states that are one tensor under several names, the first first.
     pub tied: Vec<Vec<usize>>,
+    /// The group in `tied` of each state that is in one.
+    group: FxHashMap<usize, usize>,
 }
 
 impl Facts {
@@ -41,6 +43,9 @@ impl Facts {
         let class = calls.classes.get("").and_then(|class| class.rsplit('.').next()).unwrap_or("Exported");
         let (training, has_mode) = mode(program);
         let (loss, scores) = outputs(export, program);
+        let tied = tied(program, table);
+        let each = tied.iter().enumerate();
+        let group = each.flat_map(|(group, states)| states.iter().map(move |state| (*state, group))).collect();
         Ok(Facts {
             class: class.to_owned(),
             weights: weights(program)?,
@@ -48,14 +53,15 @@ impl Facts {
             has_mode,
             loss,
             scores,
-            tied: tied(program, table),
+            tied,
+            group,
         })
     }
 
     /// The name by which the module at `path` holds a state, where it is tied; else its own.
     pub(super) fn held<'a>(&self, number: usize, path: &str, program: &Program<'a>) -> &'a str {
         let own = program.states[number].name;
-        let group = self.tied.iter().find(|group| group.contains(&number));
+        let group = self.group.get(&number).map(|group| &self.tied[*group]);
         let mut names = group.into_iter().flatten().map(|other| program.states[*other].name);
         names.find(|name| split(name).0 == path).unwrap_or(own)
     }

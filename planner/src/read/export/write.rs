@@ -86,15 +86,16 @@ impl<'p, 'a> Writer<'p, 'a> {
                 (0..most).map(|number| code.number(&format!("%in{number}"))).collect()
             }
         };
-        let mut written: Vec<(String, Vec<Statement>)> = Vec::new();
+        let mut written: Vec<Vec<Statement>> = Vec::new();
+        let mut known: FxHashMap<String, usize> = FxHashMap::default();
         let mut ways = FxHashMap::default();
         for call in calls {
             let body = self.body(*call, path, &inputs, &mut code)?;
             let key = if way.is_some() { shape_of(&body) } else { String::new() };
-            let known = written.iter().position(|(other, _)| *other == key);
-            ways.insert(*call, known.unwrap_or(written.len()));
-            if known.is_none() {
-                written.push((key, body));
+            let number = *known.entry(key).or_insert(written.len());
+            ways.insert(*call, number);
+            if number == written.len() {
+                written.push(body);
             }
             if written.len() > WAYS {
                 return Err(Problem::new(format!("`{path}` runs in more than {WAYS} ways")));
@@ -107,12 +108,12 @@ impl<'p, 'a> Writer<'p, 'a> {
             Some(way) if written.len() > 1 => {
                 parameters.insert(0, Parameter { name: way, default: None, rest: false });
                 let is = |number: usize| binary(Binary::Equal, named(way), int(number as i64));
-                let branches = written.into_iter().enumerate().map(|(number, (_, body))| (is(number), body)).collect();
+                let branches = written.into_iter().enumerate().map(|(number, body)| (is(number), body)).collect();
                 vec![statement(StatementKind::If(branches, Vec::new()), 0)]
             }
             _ => {
                 ways.clear();
-                written.into_iter().next().map(|(_, body)| body).unwrap_or_default()
+                written.into_iter().next().unwrap_or_default()
             }
         };
         if code.overflowed {
