@@ -10,6 +10,7 @@ mod choices;
 mod configs;
 mod events;
 mod experts;
+mod exports;
 mod fit;
 mod images;
 mod lists;
