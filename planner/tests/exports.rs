@@ -50,14 +50,30 @@ fn exports_have_the_eager_models_peaks() {
         let (ours, theirs) = (peaks(&planned(&record)).0.0, record.max_allocated.0);
         let most = if record.case["mode"] == "train" { 1.0 } else { 2.0 };
         if off(ours, theirs).abs() > most {
-            wrong.push(format!("{}: peak allocated {ours} B, PyTorch's {theirs} B: {:+.3} %", record.id, off(ours, theirs)));
+            wrong.push(format!(
+                "{}: peak allocated {ours} B, PyTorch's {theirs} B: {:+.3} %",
+                record.id,
+                off(ours, theirs)
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// The cases whose event stream is the eager model's: each allocation of its size in its order, each free in its place.
-const THE_SAME: [&str; 0] = [];
+const THE_SAME: [&str; 11] = [
+    "gpt2-infer",
+    "bert-train",
+    "albert-train",
+    "electra-train",
+    "electra-infer",
+    "vit-train",
+    "vit-infer",
+    "resnet50-train",
+    "vgg11-bn-train",
+    "mobilenet-v3-train",
+    "regnet-train",
+];
 
 #[test]
 fn most_exports_have_the_eager_models_event_stream() {
@@ -72,8 +88,16 @@ fn most_exports_have_the_eager_models_event_stream() {
 /// What a spec says of the same model is the same, but for what an export cannot say: Python's names in functions.
 #[test]
 fn exports_and_specs_plan_the_same() {
-    for id in ["gpt2-train", "gpt2-infer", "bert-train", "bert-infer", "llama-train", "llama-infer", "vit-train", "resnet50-train"]
-    {
+    for id in [
+        "gpt2-train",
+        "gpt2-infer",
+        "bert-train",
+        "bert-infer",
+        "llama-train",
+        "llama-infer",
+        "vit-train",
+        "resnet50-train",
+    ] {
         let record = &records("exports.jsonl").into_iter().find(|record| record.id == id).expect("a record");
         let (export, spec) = (peaks(&planned(record)).0.0, peaks(&planned_from_spec(record)).0.0);
         assert!(off(export, spec).abs() < 0.01, "{id}: {export} B from the export, {spec} B from the spec");
@@ -89,7 +113,9 @@ fn an_operator_that_is_not_known_is_bounded() {
         let mut text = String::new();
         let file = std::fs::File::open(&path).expect("a graph");
         flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("a compressed graph");
-        let text = text.replace("aten.hardsigmoid.default", "mine.gate.default").replace("aten.gelu.default", "mine.gelu.default");
+        let text = text
+            .replace("aten.hardsigmoid.default", "mine.gate.default")
+            .replace("aten.gelu.default", "mine.gelu.default");
         let model = export::parse(Path::new("mine.pt2"), text.as_bytes(), None, &Shelf::default()).expect("a model");
         let (config, weights) = Default::default();
         let (name, dtype) = ("mine.pt2".to_owned(), Some(model.dtype));
@@ -100,6 +126,9 @@ fn an_operator_that_is_not_known_is_bounded() {
         assert_eq!(unknown.len(), 1, "{id}: {unknown:?}");
         assert!(unknown[0].name.starts_with("mine.") && unknown[0].calls >= 6, "{unknown:?}");
         let (ours, theirs) = (peaks(&plan).0.0, record.max_allocated.0);
-        assert!(ours * 1000 >= theirs * 999 && ours <= theirs + unknown[0].bytes.0, "{id}: {ours} B, PyTorch's {theirs} B");
+        assert!(
+            ours * 1000 >= theirs * 999 && ours <= theirs + unknown[0].bytes.0,
+            "{id}: {ours} B, PyTorch's {theirs} B"
+        );
     }
 }

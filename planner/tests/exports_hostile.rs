@@ -160,3 +160,42 @@ fn sizes_that_nest_without_end() {
     program["graph_module"]["graph"]["tensor_values"]["x"]["sizes"][1] = size;
     assert!(of(&program).contains("cannot be read"), "{}", of(&program));
 }
+
+/// A real graph with bytes changed here and there is refused or planned, but nothing panics.
+#[test]
+fn changed_graphs_never_panic() {
+    let path = support::truth_folder().join("exports/graphs/mixer-infer.json.gz");
+    let mut text = String::new();
+    let file = std::fs::File::open(path).expect("a graph");
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(file), &mut text).expect("a compressed graph");
+    let words =
+        ["-1", "999999999999", "null", "\"x\"", "[]", "{}", "0", "as_int", "as_tensor", "aten.cat.default", "true"];
+    let bytes = text.as_bytes();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |most: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % most as u64) as usize
+    };
+    let numbers: Vec<usize> =
+        (1..bytes.len()).filter(|at| bytes[*at].is_ascii_digit() && !bytes[at - 1].is_ascii_alphanumeric()).collect();
+    for _ in 0..60 {
+        let mut changed = text.clone();
+        for _ in 0..=random(3) {
+            let at = if random(4) == 0 { random(changed.len() - 20) } else { numbers[random(numbers.len())] };
+            let at = at.min(changed.len() - 1);
+            if changed.is_char_boundary(at) && changed.is_char_boundary(at + 1) {
+                changed.replace_range(at..=at, words[random(words.len())]);
+            }
+        }
+        let Ok(model) = planner::read::export::parse(Path::new("x.pt2"), changed.as_bytes(), None, &Shelf::default())
+        else {
+            continue;
+        };
+        let (config, weights) = Default::default();
+        let (name, dtype) = ("x.pt2".to_owned(), Some(model.dtype));
+        let model = Model { name, family: model.family, architecture: model.architecture, config, dtype, weights };
+        let _ = planned(&model);
+    }
+}

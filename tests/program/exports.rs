@@ -22,7 +22,8 @@ fn graph(id: &str) -> String {
 fn save(folder: &Folder, name: &str, text: &str) -> String {
     let whole: Value = serde_json::from_str(text).unwrap();
     let mut archive = zip::ZipWriter::new(fs::File::create(folder.join(name)).unwrap());
-    for (entry, text) in [("models/model.json", text), ("data/weights/model_weights_config.json", &whole["weights_config"].to_string())]
+    for (entry, text) in
+        [("models/model.json", text), ("data/weights/model_weights_config.json", &whole["weights_config"].to_string())]
     {
         archive.start_file(format!("model/{entry}"), SimpleFileOptions::default()).unwrap();
         archive.write_all(text.as_bytes()).unwrap();
@@ -41,7 +42,10 @@ fn an_export_is_planned() {
     let model = save(&folder, "bert.pt2", &graph("bert-train"));
     assert_snapshot("export-bert", &shown(&folder, &["plan", &model, "--checkpoint", "bert.encoder.layer.0"]));
     let model = save(&folder, "mobilenet.pt2", &graph("mobilenet-v3-infer"));
-    assert_snapshot("export-mobilenet", &shown(&folder, &["plan", &model, "--precision", "amp-bf16", "--optimizer", "sgd"]));
+    assert_snapshot(
+        "export-mobilenet",
+        &shown(&folder, &["plan", &model, "--precision", "amp-bf16", "--optimizer", "sgd"]),
+    );
 }
 
 #[test]
@@ -50,7 +54,8 @@ fn operators_that_are_not_known_are_named() {
     let text = graph("mobilenet-v3-infer").replace("aten.hardsigmoid.default", "mylib.gate.default");
     let model = save(&folder, "mine.pt2", &text);
     let report = shown(&folder, &["plan", &model, "--mode", "infer"]);
-    let warning = report.lines().skip_while(|line| !line.starts_with("warning:")).take_while(|line| !line.starts_with("note:"));
+    let warning =
+        report.lines().skip_while(|line| !line.starts_with("warning:")).take_while(|line| !line.starts_with("note:"));
     assert_snapshot("export-unknown", &warning.collect::<Vec<_>>().join("\n"));
     let unknown = &json_of(&["plan", &model, "--mode", "infer", "--format", "json"])["unknown_operators"];
     assert_eq!(unknown[0]["name"], "mylib.gate.default");

@@ -60,7 +60,12 @@ const LINES: &[Line] = &[
     ("where.ScalarSelf", "where", "condition, self, other", ""),
     // ---- casts and copies
     ("to.dtype", "to", "self, dtype", "non_blocking, copy=False, memory_format"),
-    ("to.dtype_layout", "to", "self, dtype=None", "layout, device, pin_memory, non_blocking, copy=False, memory_format"),
+    (
+        "to.dtype_layout",
+        "to",
+        "self, dtype=None",
+        "layout, device, pin_memory, non_blocking, copy=False, memory_format",
+    ),
     ("to.device", "to", "self, dtype", "device, non_blocking, copy=False, memory_format"),
     ("to.other", "aten_type_as", "self, other", "non_blocking, copy=False, memory_format"),
     ("type_as.default", "aten_type_as", "self, other", ""),
@@ -310,5 +315,10 @@ fn overload((name, callee, arguments, passed): &Line) -> Overload {
         };
         Argument { name, form, default }
     };
-    Overload { name, callee, arguments: split(arguments).map(argument).collect(), passed: split(passed).map(halves).collect() }
+    Overload {
+        name,
+        callee,
+        arguments: split(arguments).map(argument).collect(),
+        passed: split(passed).map(halves).collect(),
+    }
 }

@@ -101,8 +101,7 @@ pub fn unknown(graph: &Graph, element: u64, times: u64) -> Vec<Unknown> {
         let elements = |tensor: &TensorId| graph.shapes[tensor.index()].iter().product::<u64>();
         let inputs = op.arguments.iter().flat_map(crate::graph::tensors_of);
         let all: u64 = inputs.chain(op.outputs.iter().copied()).map(|tensor| elements(&tensor)).sum();
-        let entry =
-            found.entry(name).or_insert_with(|| Unknown { name: name.to_string(), calls: 0, bytes: Bytes(0) });
+        let entry = found.entry(name).or_insert_with(|| Unknown { name: name.to_string(), calls: 0, bytes: Bytes(0) });
         entry.calls += 1;
         entry.bytes = Bytes(entry.bytes.0.saturating_add(all.saturating_mul(element)));
     }

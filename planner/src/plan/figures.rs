@@ -1,10 +1,10 @@
 //! What is read off a plan: the verdict, where it runs out, what the memory at the peak is for.
 
 use super::Plan;
-use crate::ops::{Unknown, unknown};
-use crate::run::{Mode, Run};
 use crate::allocate::{OutOfMemory, Outcome};
 use crate::bytes::Bytes;
+use crate::ops::{Unknown, unknown};
+use crate::run::{Mode, Run};
 use crate::schedule::{Allocation, Category, Event, Phase, Stream};
 
 /// The allocation that could not be served.

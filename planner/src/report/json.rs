@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::{LARGEST, Planned, key};
 use crate::bytes::Bytes;
-use crate::ops::Unknown;
 use crate::graph::QuantizedType;
+use crate::ops::Unknown;
 use crate::run::{CacheKind, Mode, kernel_word};
 
 /// The version of [`Report`]: another number means that a key changed its name or meaning.

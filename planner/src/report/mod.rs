@@ -17,8 +17,8 @@ pub mod text;
 use crate::bytes::Bytes;
 use crate::ops::{KERNEL, PAGES_KERNEL, convolution_workspace, other_kernels};
 use crate::plan::Plan;
-use crate::read::gpus::Gpu;
 use crate::read::export::{Exported, LossKind};
+use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::read::quantization::{Method, Quantization};
 use crate::read::quote;
@@ -134,11 +134,16 @@ impl Planned<'_> {
 impl Planned<'_> {
     /// What an export leaves to be said: the loss, and what it cannot know.
     fn exported_note(&self, exported: &Exported) -> String {
-        let mut parts = vec![format!("planned from the graph that torch.export wrote, as eager PyTorch runs it: inputs {}", exported.inputs_in_words())];
+        let mut parts = vec![format!(
+            "planned from the graph that torch.export wrote, as eager PyTorch runs it: inputs {}",
+            exported.inputs_in_words()
+        )];
         if self.run.mode.records() {
             parts.push(match self.run.loss.or(exported.loss) {
                 Some(LossKind::Output) => "the loss is its own".to_owned(),
-                Some(LossKind::CrossEntropy) => "the loss is the cross entropy of its first output, with a label a row (--loss)".to_owned(),
+                Some(LossKind::CrossEntropy) => {
+                    "the loss is the cross entropy of its first output, with a label a row (--loss)".to_owned()
+                }
                 _ => "the loss is the sum of its first output (--loss)".to_owned(),
             });
         }
@@ -154,6 +159,12 @@ impl Planned<'_> {
                     .to_owned(),
             ),
             _ => {}
+        }
+        if !exported.has_table {
+            parts.push(
+                "the archive has no table of weights (PyTorch 2.8): parameters that are tied count as several"
+                    .to_owned(),
+            );
         }
         let exported_in = self.model.dtype.unwrap_or(crate::dtype::Dtype::F32);
         if self.plan.precision.dtype() != exported_in {

@@ -15,9 +15,12 @@ pub fn meta(sizes: &[i64]) -> Value {
 
 /// A node of a module's: `target` over tensors, which gives one.
 pub fn node(target: &str, inputs: &[(&str, &str)], output: &str, module: &str) -> Value {
-    let inputs: Vec<Value> =
-        inputs.iter().map(|(name, tensor)| json!({ "name": name, "arg": { "as_tensor": { "name": tensor } } })).collect();
-    let stack = if module.is_empty() { "L,,m.Model".to_owned() } else { format!("L,,m.Model;L_{module},{module},m.Block") };
+    let inputs: Vec<Value> = inputs
+        .iter()
+        .map(|(name, tensor)| json!({ "name": name, "arg": { "as_tensor": { "name": tensor } } }))
+        .collect();
+    let stack =
+        if module.is_empty() { "L,,m.Model".to_owned() } else { format!("L,,m.Model;L_{module},{module},m.Block") };
     json!({ "target": target, "inputs": inputs, "outputs": [{ "as_tensor": { "name": output } }],
         "metadata": { "nn_module_stack": stack } })
 }

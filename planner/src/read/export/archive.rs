@@ -30,8 +30,8 @@ const LARGEST_TABLE: u64 = 64 << 20;
 /// The most that is read of an archive's directory, in bytes: 150,000 entries.
 const LARGEST_DIRECTORY: u64 = 16 << 20;
 
-/// Where the table of weights lies.
-const TABLE: &str = "/data/weights/model_weights_config.json";
+/// How the names of tables of weights end; they lie in `data/weights`.
+const TABLE: &str = "_weights_config.json";
 
 /// The texts of an archive.
 pub struct Texts {
@@ -82,7 +82,7 @@ pub fn read(path: &Path) -> Result<Texts, ExportError> {
     };
     left.set(u64::MAX); // the texts have caps of their own
     let graph = text(&mut archive, path, program, LARGEST_GRAPH)?;
-    let table = names.iter().find(|name| name.ends_with(TABLE));
+    let table = names.iter().find(|name| name.contains("/data/weights/") && name.ends_with(TABLE));
     let weights = table.map(|name| text(&mut archive, path, name, LARGEST_TABLE)).transpose()?;
     Ok(Texts { graph, weights })
 }
@@ -108,7 +108,12 @@ fn without_program(names: &[String]) -> String {
 }
 
 /// An entry's bytes, no more than so many.
-fn text<R: Read + Seek>(archive: &mut ZipArchive<R>, path: &Path, name: &str, most: u64) -> Result<Vec<u8>, ExportError> {
+fn text<R: Read + Seek>(
+    archive: &mut ZipArchive<R>,
+    path: &Path,
+    name: &str,
+    most: u64,
+) -> Result<Vec<u8>, ExportError> {
     let broken = |message: String| ExportError::Archive { path: path.to_owned(), message };
     let too_large = |found| ExportError::TooLarge { path: path.to_owned(), what: quote::cut(name), found, most };
     let entry = archive.by_name(name).map_err(|error| broken(error.to_string()))?;

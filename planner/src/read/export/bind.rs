@@ -129,12 +129,18 @@ impl Exported {
         }
         let loss = run.loss.or(self.loss);
         match loss {
-            None if run.mode.records() => return refuse("the export has no output that a loss could be made of".to_owned()),
+            None if run.mode.records() => {
+                return refuse("the export has no output that a loss could be made of".to_owned());
+            }
             Some(LossKind::Output) if !self.has_loss => {
-                return refuse("the export has no loss of its own: cross-entropy or sum of its first output".to_owned());
+                return refuse(
+                    "the export has no loss of its own: cross-entropy or sum of its first output".to_owned(),
+                );
             }
             Some(LossKind::CrossEntropy) if self.scores.len() < 2 => {
-                return refuse("cross-entropy takes scores for each row: the export's first output has none".to_owned());
+                return refuse(
+                    "cross-entropy takes scores for each row: the export's first output has none".to_owned(),
+                );
             }
             _ => {}
         }

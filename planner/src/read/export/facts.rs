@@ -46,16 +46,7 @@ impl Facts {
         let tied = tied(program, table);
         let each = tied.iter().enumerate();
         let group = each.flat_map(|(group, states)| states.iter().map(move |state| (*state, group))).collect();
-        Ok(Facts {
-            class: class.to_owned(),
-            weights: weights(program)?,
-            training,
-            has_mode,
-            loss,
-            scores,
-            tied,
-            group,
-        })
+        Ok(Facts { class: class.to_owned(), weights: weights(program)?, training, has_mode, loss, scores, tied, group })
     }
 
     /// The name by which the module at `path` holds a state, where it is tied; else its own.
@@ -132,7 +123,8 @@ fn outputs(export: &ExportedProgram<'_>, program: &Program<'_>) -> (Option<usize
 fn tied(program: &Program<'_>, table: &WeightsTable<'_>) -> Vec<Vec<usize>> {
     let mut groups: IndexMap<(&str, Vec<Option<u64>>), Vec<usize>, FxBuildHasher> = IndexMap::default();
     for (number, state) in program.states.iter().enumerate() {
-        let (Some(payload), Some(meta)) = (table.config.get(state.name), program.values[state.value.index()].meta) else {
+        let (Some(payload), Some(meta)) = (table.config.get(state.name), program.values[state.value.index()].meta)
+        else {
             continue;
         };
         let sizes = meta.sizes.iter().map(super::sizes::fixed).collect();

@@ -92,7 +92,8 @@ impl<'p, 'a> Parts<'p, 'a> {
 
     fn architecture(&self) -> Architecture {
         let name = |number: &usize| self.program.states[*number].name.to_owned();
-        let pairs = |group: &Vec<usize>| group[1..].iter().map(|other| (name(other), name(&group[0]))).collect::<Vec<_>>();
+        let pairs =
+            |group: &Vec<usize>| group[1..].iter().map(|other| (name(other), name(&group[0]))).collect::<Vec<_>>();
         Architecture {
             name: self.facts.class.clone(),
             inputs: inputs::INPUTS.into(),
@@ -183,7 +184,10 @@ impl<'p, 'a> Parts<'p, 'a> {
             Size::AsExpr(_) => Err(fail("has a size that is not fixed")),
         };
         let dtype = dtype(meta.dtype).ok_or_else(|| fail("has a type that is not known"))?;
-        Ok((meta.sizes.iter().map(size).collect::<Result<_, _>>()?, Some(dtype).filter(|dtype| *dtype != self.facts.weights)))
+        Ok((
+            meta.sizes.iter().map(size).collect::<Result<_, _>>()?,
+            Some(dtype).filter(|dtype| *dtype != self.facts.weights),
+        ))
     }
 }
 

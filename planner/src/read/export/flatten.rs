@@ -226,7 +226,8 @@ impl<'a> Program<'a> {
             match inner {
                 Some(place) => self.higher_order(node, target, place, scope, grad, depth)?,
                 None => {
-                    let arguments = node.inputs.iter().map(|input| Ok((&*input.name.0, given(&input.arg, scope, number)?)));
+                    let arguments =
+                        node.inputs.iter().map(|input| Ok((&*input.name.0, given(&input.arg, scope, number)?)));
                     let arguments = arguments.collect::<Result<_, Problem>>()?;
                     let gives = self.gives(&node.outputs, scope);
                     self.push(Kind::Call { target, arguments, gives }, node);
@@ -251,21 +252,30 @@ impl<'a> Program<'a> {
                 for output in outputs {
                     match output {
                         Argument::AsTensor(tensor) => values.push(Some(&tensor.name.0)),
-                        Argument::AsTensors(tensors) => values.extend(tensors.iter().map(|tensor| Some(&tensor.name.0))),
-                        Argument::AsOptionalTensor(OptionalTensor::AsTensor(tensor)) => values.push(Some(&tensor.name.0)),
-                        Argument::AsOptionalTensors(tensors) => values.extend(tensors.iter().map(|tensor| match tensor {
-                            OptionalTensor::AsTensor(tensor) => Some(&tensor.name.0),
-                            OptionalTensor::AsNone(_) => None,
-                        })),
-                        Argument::AsSymInt(_) | Argument::AsSymInts(_) | Argument::AsSymBool(_) | Argument::AsSymFloat(_) => {
+                        Argument::AsTensors(tensors) => {
+                            values.extend(tensors.iter().map(|tensor| Some(&tensor.name.0)))
+                        }
+                        Argument::AsOptionalTensor(OptionalTensor::AsTensor(tensor)) => {
+                            values.push(Some(&tensor.name.0))
+                        }
+                        Argument::AsOptionalTensors(tensors) => {
+                            values.extend(tensors.iter().map(|tensor| match tensor {
+                                OptionalTensor::AsTensor(tensor) => Some(&tensor.name.0),
+                                OptionalTensor::AsNone(_) => None,
+                            }))
+                        }
+                        Argument::AsSymInt(_)
+                        | Argument::AsSymInts(_)
+                        | Argument::AsSymBool(_)
+                        | Argument::AsSymFloat(_) => {
                             return Gives::Nothing;
                         }
                         _ => values.push(None),
                     }
                 }
-                let values = values.into_iter().map(|name| {
-                    name.map(|name: &'a Cow<'a, str>| self.value(name, Origin::Computed, scope))
-                });
+                let values = values
+                    .into_iter()
+                    .map(|name| name.map(|name: &'a Cow<'a, str>| self.value(name, Origin::Computed, scope)));
                 Gives::Several(values.collect())
             }
         }
@@ -286,7 +296,10 @@ impl<'a> Program<'a> {
         let graphs = node.inputs.iter().filter(|input| matches!(input.arg, Argument::AsGraph(_))).count();
         let Argument::AsGraph(inner) = &node.inputs[place].arg else { return Ok(()) };
         if graphs > 1 || depth >= DEPTH {
-            return fail(format!("{} decides as it runs which graph it runs, or nests deeper than {DEPTH}", quoted(target)));
+            return fail(format!(
+                "{} decides as it runs which graph it runs, or nests deeper than {DEPTH}",
+                quoted(target)
+            ));
         }
         let flags: Vec<bool> = node.inputs[..place].iter().filter_map(|input| flag(&input.arg)).collect();
         let mut scope = Scope { graph: &inner.graph, values: FxHashMap::default() };
@@ -303,7 +316,9 @@ impl<'a> Program<'a> {
             ("higher_order.wrap_with_autocast", [enabled, ..]) => {
                 (Some(Kind::EnterAutocast(*enabled)), Some(Kind::ExitAutocast), grad)
             }
-            ("higher_order.invoke_subgraph" | "higher_order.wrap" | "higher_order.hints_wrapper", _) => (None, None, grad),
+            ("higher_order.invoke_subgraph" | "higher_order.wrap" | "higher_order.hints_wrapper", _) => {
+                (None, None, grad)
+            }
             _ => return fail(format!("{} runs a graph in a way that is not known", quoted(target))),
         };
         if let Some(kind) = enter {
@@ -352,7 +367,9 @@ fn given<'a>(argument: &'a Argument<'a>, scope: &Scope<'a>, node: usize) -> Resu
     Ok(match argument {
         Argument::AsNone(_) => Given::None,
         Argument::AsTensor(named) => tensor(&named.name.0)?,
-        Argument::AsTensors(all) => Given::List(all.iter().map(|named| tensor(&named.name.0)).collect::<Result<_, _>>()?),
+        Argument::AsTensors(all) => {
+            Given::List(all.iter().map(|named| tensor(&named.name.0)).collect::<Result<_, _>>()?)
+        }
         Argument::AsOptionalTensors(all) => Given::List(all.iter().map(optional).collect::<Result<_, _>>()?),
         Argument::AsOptionalTensor(one) => optional(one)?,
         Argument::AsInt(number) => Given::Int(*number),
@@ -361,7 +378,9 @@ fn given<'a>(argument: &'a Argument<'a>, scope: &Scope<'a>, node: usize) -> Resu
         Argument::AsFloats(numbers) => Given::List(numbers.iter().map(|number| Given::Float(number.0)).collect()),
         Argument::AsString(text) => Given::Text(&text.0),
         Argument::AsSymInt(one) => size(one, scope, node)?,
-        Argument::AsSymInts(all) => Given::List(all.iter().map(|one| size(one, scope, node)).collect::<Result<_, _>>()?),
+        Argument::AsSymInts(all) => {
+            Given::List(all.iter().map(|one| size(one, scope, node)).collect::<Result<_, _>>()?)
+        }
         Argument::AsScalarType(number) => Given::Dtype(*number),
         Argument::AsBool(flag) => Given::Bool(*flag),
         Argument::AsBools(flags) => Given::List(flags.iter().map(|flag| Given::Bool(*flag)).collect()),

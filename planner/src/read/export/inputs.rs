@@ -7,16 +7,23 @@
 
 use std::rc::Rc;
 
+use rustc_hash::FxHashMap;
+
 use super::arguments::dtype;
-use super::code::{Code, attribute, binary, int, list, text};
+use super::code::{Code, at_nowhere, attribute, binary, int, list, literal, named, statement, text};
 use super::error::Problem;
 use super::facts::Facts;
 use super::family::Entries;
 use super::flatten::Program;
 use super::sizes;
-use super::wire::{ExportedProgram, Hint, Size};
+use super::wire::{ExportedProgram, Hint, RangeConstraint, Size};
 use crate::dtype::Dtype;
-use crate::read::spec::syntax::{Argument, Binary, Expression, ExpressionKind, Function, StatementKind};
+use crate::read::spec::syntax::{
+    Argument, Binary, Expression, ExpressionKind, Function, Literal, StatementKind, Target,
+};
+
+/// The most symbols of sizes.
+const SYMBOLS: usize = 10_000;
 
 /// The function that makes the inputs of a run.
 pub const INPUTS: &str = "exported_inputs";
@@ -93,6 +100,8 @@ pub struct Exported {
     pub scores: Vec<Dimension>,
     /// Whether it was exported in training mode; None where nothing in it says so.
     pub training: Option<bool>,
+    /// Whether the archive has a table of weights, which says what is tied.
+    pub has_table: bool,
 }
 
 /// What is to be known of a program.
@@ -100,42 +109,24 @@ pub(super) fn exported(
     export: &ExportedProgram<'_>,
     program: &Program<'_>,
     facts: &Facts,
+    has_table: bool,
 ) -> Result<Exported, Problem> {
     let mut symbols: Vec<Symbol> = Vec::new();
     let mut inputs = Vec::new();
-    let note = |size: &Size<'_>, symbols: &mut Vec<Symbol>| match size {
-        Size::AsInt(number) => u64::try_from(*number).map(Dimension::Fixed).map_err(|_| Problem::new("a size is negative")),
-        Size::AsExpr(expression) => {
-            let text = &*expression.expr_str.0;
-            for name in sizes::symbols(text) {
-                let hint = match expression.hint {
-                    Some(Hint::AsInt(hint)) if sizes::symbol(text).is_some() => u64::try_from(hint).ok(),
-                    _ => None,
-                };
-                match symbols.iter_mut().find(|symbol| symbol.name == name) {
-                    Some(known) => known.hint = known.hint.or(hint),
-                    None => {
-                        let range = export.range_constraints.get(name);
-                        let bound = |bound: Option<i64>| bound.and_then(|bound| u64::try_from(bound).ok());
-                        let range = (bound(range.and_then(|range| range.min_val)).unwrap_or(0), bound(range.and_then(|range| range.max_val)));
-                        symbols.push(Symbol { name: name.to_owned(), hint, range });
-                    }
-                }
-            }
-            Ok(sizes::symbol(text).map_or_else(|| Dimension::Expression(text.to_owned()), |name| Dimension::Symbol(name.to_owned())))
-        }
-    };
+    let ranges = &export.range_constraints;
     for (name, value) in &program.inputs {
         let meta = program.values[value.index()].meta;
         let meta = meta.ok_or_else(|| Problem::new(format!("the input {name} has no shape")))?;
-        let found = dtype(meta.dtype).ok_or_else(|| Problem::new(format!("the input {name} has a type that is not known")))?;
-        let sizes = meta.sizes.iter().map(|size| note(size, &mut symbols)).collect::<Result<_, _>>()?;
+        let found =
+            dtype(meta.dtype).ok_or_else(|| Problem::new(format!("the input {name} has a type that is not known")))?;
+        let sizes = meta.sizes.iter().map(|size| noted(size, ranges, &mut symbols)).collect::<Result<_, _>>()?;
         let own = Some(found).filter(|dtype| *dtype != facts.weights);
         inputs.push(Input { name: (*name).to_owned(), sizes, dtype: own, floating: found.is_floating() });
     }
     let scores = facts.scores.and_then(|number| program.outputs[number]);
     let scores = scores.and_then(|value| program.values[value.index()].meta).map_or(&[][..], |meta| &meta.sizes[..]);
-    let scores: Vec<Dimension> = scores.iter().map(|size| note(size, &mut symbols)).collect::<Result<_, _>>()?;
+    let scores: Vec<Dimension> =
+        scores.iter().map(|size| noted(size, ranges, &mut symbols)).collect::<Result<_, _>>()?;
     let takes_tokens = inputs.iter().any(|input| !input.floating);
     let loss = match (facts.loss, facts.scores, scores.len()) {
         (Some(_), _, _) => Some(LossKind::Output),
@@ -145,7 +136,43 @@ pub(super) fn exported(
         (None, None, _) => None,
     };
     let training = facts.has_mode.then_some(facts.training);
-    Ok(Exported { inputs, symbols, loss, has_loss: facts.loss.is_some(), scores, training })
+    Ok(Exported { inputs, symbols, loss, has_loss: facts.loss.is_some(), scores, training, has_table })
+}
+
+/// A size of an input or of an output; its symbols are listed.
+fn noted(
+    size: &Size<'_>,
+    ranges: &FxHashMap<String, RangeConstraint>,
+    symbols: &mut Vec<Symbol>,
+) -> Result<Dimension, Problem> {
+    let expression = match size {
+        Size::AsInt(number) => {
+            let size = u64::try_from(*number).map_err(|_| Problem::new("a size is negative"))?;
+            return Ok(Dimension::Fixed(size));
+        }
+        Size::AsExpr(expression) => expression,
+    };
+    let text = &*expression.expr_str.0;
+    let whole = sizes::symbol(text);
+    let hint = match expression.hint {
+        Some(Hint::AsInt(hint)) if whole.is_some() => u64::try_from(hint).ok(),
+        _ => None,
+    };
+    for name in sizes::symbols(text) {
+        if let Some(known) = symbols.iter_mut().find(|symbol| symbol.name == name) {
+            known.hint = known.hint.or(hint);
+            continue;
+        }
+        if symbols.len() >= SYMBOLS {
+            return Err(Problem::new(format!("its sizes depend on more than {SYMBOLS} symbols")));
+        }
+        let range = ranges.get(name);
+        let bound = |bound: Option<i64>| bound.and_then(|bound| u64::try_from(bound).ok());
+        let least = bound(range.and_then(|range| range.min_val)).unwrap_or(0);
+        let range = (least, bound(range.and_then(|range| range.max_val)));
+        symbols.push(Symbol { name: name.to_owned(), hint, range });
+    }
+    Ok(whole.map_or_else(|| Dimension::Expression(text.to_owned()), |name| Dimension::Symbol(name.to_owned())))
 }
 
 impl Exported {
@@ -169,14 +196,14 @@ pub(super) fn functions(exported: &Exported, file: &Rc<str>) -> Result<Vec<(Rc<s
         let made = code.call("zeros", vec![sizes, dtype]);
         entries.push((text(&super::write::input_name(&input.name)), code.call("as_input", vec![made])));
     }
-    let inputs = super::code::at_nowhere(ExpressionKind::Dictionary(entries));
+    let inputs = at_nowhere(ExpressionKind::Dictionary(entries));
     let whole = code.number("inputs");
-    let mut body = vec![StatementKind::Assign(crate::read::spec::syntax::Target::Name(whole), inputs)];
-    let plain = vec![StatementKind::Return(Some(super::code::named(whole)))];
-    let statements = |kinds: Vec<StatementKind>| kinds.into_iter().map(|kind| super::code::statement(kind, 0)).collect();
+    let mut body = vec![StatementKind::Assign(Target::Name(whole), inputs)];
+    let plain = vec![StatementKind::Return(Some(named(whole)))];
+    let statements = |kinds: Vec<StatementKind>| kinds.into_iter().map(|kind| statement(kind, 0)).collect();
     let labels = labels(exported, &mut code)?;
-    let batch = vec![(text("inputs"), super::code::named(whole)), (text("labels"), labels)];
-    let batch = super::code::at_nowhere(ExpressionKind::Dictionary(batch));
+    let batch = vec![(text("inputs"), named(whole)), (text("labels"), labels)];
+    let batch = at_nowhere(ExpressionKind::Dictionary(batch));
     let run = code.name("run");
     let records = attribute(run, crate::graph::RECORDS);
     let with_labels = statements(vec![StatementKind::Return(Some(batch))]);
@@ -187,7 +214,7 @@ pub(super) fn functions(exported: &Exported, file: &Rc<str>) -> Result<Vec<(Rc<s
 
 /// The labels of cross entropy, one a row of scores; None for another loss.
 fn labels(exported: &Exported, code: &mut Code) -> Result<Expression, Problem> {
-    let none = super::code::literal(crate::read::spec::syntax::Literal::None);
+    let none = literal(Literal::None);
     let rows = exported.scores.split_last().map_or(&[][..], |(_, rows)| rows);
     if rows.is_empty() {
         return Ok(none);
@@ -201,7 +228,7 @@ fn labels(exported: &Exported, code: &mut Code) -> Result<Expression, Problem> {
     let made = code.call("zeros", vec![list(vec![product]), dtype]);
     let made = code.call("as_input", vec![made]);
     let is = binary(Binary::Equal, attribute(code.name("_config"), "loss"), text(LossKind::CrossEntropy.word()));
-    Ok(super::code::at_nowhere(ExpressionKind::Choice(Box::new([is, made, none]))))
+    Ok(at_nowhere(ExpressionKind::Choice(Box::new([is, made, none]))))
 }
 
 fn dimension(dimension: &Dimension, code: &mut Code) -> Result<Expression, Problem> {
@@ -214,5 +241,5 @@ fn dimension(dimension: &Dimension, code: &mut Code) -> Result<Expression, Probl
 
 fn dimensions(all: &[Dimension], code: &mut Code) -> Result<Expression, Problem> {
     let sizes = all.iter().map(|size| dimension(size, code).map(Argument::Plain)).collect::<Result<_, _>>()?;
-    Ok(super::code::at_nowhere(ExpressionKind::Sequence(sizes)))
+    Ok(at_nowhere(ExpressionKind::Sequence(sizes)))
 }

@@ -9,6 +9,7 @@
 mod archive;
 mod arguments;
 mod bind;
+mod body;
 mod code;
 mod error;
 mod facts;
@@ -104,7 +105,8 @@ pub fn parse(
     let base = family::base(path, shelf)?;
     let architecture = facts.class.clone();
     let dtype = facts.weights;
-    let family = parts.family(base, inputs::exported(&program, &flat, &facts).map_err(in_file)?).map_err(in_file)?;
+    let exported = inputs::exported(&program, &flat, &facts, weights.is_some()).map_err(in_file)?;
+    let family = parts.family(base, exported).map_err(in_file)?;
     Ok(ExportedModel { family, architecture, dtype })
 }
 

@@ -80,7 +80,8 @@ impl Modules {
             return Ok(place);
         }
         if path.matches('.').count() >= DEPTH || self.0.len() >= MODULES {
-            let message = format!("{} lies deeper than {DEPTH} modules, or is one of more than {MODULES}", quoted(path));
+            let message =
+                format!("{} lies deeper than {DEPTH} modules, or is one of more than {MODULES}", quoted(path));
             return Err(Problem::new(message));
         }
         if !path.is_empty() {

@@ -59,7 +59,8 @@ pub fn binding(text: &str) -> Option<Binding<'_>> {
             && characters.all(|other| other.is_alphanumeric() || other == '_')
     };
     let parts = right.split_once('(');
-    let one_call = parts.is_some_and(|(callee, given)| is_place(callee) && !given.contains(['(', '[', '+', '-', '*', '/', '@']));
+    let one_call =
+        parts.is_some_and(|(callee, given)| is_place(callee) && !given.contains(['(', '[', '+', '-', '*', '/', '@']));
     names.iter().all(plain).then_some(Binding { names, one_call })
 }
 

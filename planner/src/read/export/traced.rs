@@ -79,7 +79,9 @@ fn makers(program: &Program<'_>) -> FxHashMap<ValueId, usize> {
 
 /// The mask of a call of attention, and what is known of it.
 fn mask(step: &Step<'_>, known: &FxHashMap<ValueId, Known>) -> Option<(ValueId, Known)> {
-    let Kind::Call { target: "aten.scaled_dot_product_attention.default", arguments, .. } = &step.kind else { return None };
+    let Kind::Call { target: "aten.scaled_dot_product_attention.default", arguments, .. } = &step.kind else {
+        return None;
+    };
     let (_, Given::Tensor(mask)) = arguments.iter().find(|(name, _)| *name == "attn_mask")? else { return None };
     let found = *known.get(mask)?;
     matches!(found, Known::True | Known::Causal).then_some((*mask, found))
@@ -164,7 +166,14 @@ fn drop_unused(program: &mut Program<'_>) {
     let mut kept = vec![true; program.steps.len()];
     for (number, step) in program.steps.iter().enumerate().rev() {
         let Kind::Call { target, arguments, gives } = &step.kind else { continue };
-        let repeats = matches!(*target, "aten.reshape.default" | "aten.expand.default" | "aten.unsqueeze.default" | "aten.slice.Tensor" | "aten.sub.Tensor");
+        let repeats = matches!(
+            *target,
+            "aten.reshape.default"
+                | "aten.expand.default"
+                | "aten.unsqueeze.default"
+                | "aten.slice.Tensor"
+                | "aten.sub.Tensor"
+        );
         let mask = gives.values().any(|value| known.contains_key(&value)) || repeats;
         let is_dead = mask && is_transformers(step) && gives.values().all(|value| !used.contains(&value));
         kept[number] = !is_dead || computes_for_others(target);
@@ -172,7 +181,10 @@ fn drop_unused(program: &mut Program<'_>) {
             let mut note = |value| {
                 used.insert(value);
             };
-            arguments.iter().filter(|_| !target.contains("_assert")).for_each(|(_, argument)| each_tensor(argument, &mut note));
+            arguments
+                .iter()
+                .filter(|_| !target.contains("_assert"))
+                .for_each(|(_, argument)| each_tensor(argument, &mut note));
         }
     }
     let mut kept = kept.into_iter();

@@ -133,7 +133,9 @@ impl<'a> Calls<'a> {
             }
             for (_, argument) in arguments {
                 each_tensor(argument, &mut |value| {
-                    if !matches!(program.values[value.index()].origin, Origin::State(_)) && known.insert((value, *running)) {
+                    if !matches!(program.values[value.index()].origin, Origin::State(_))
+                        && known.insert((value, *running))
+                    {
                         let from = maker.get(&value).copied().unwrap_or(0);
                         self.bring(value, from, *running);
                     }

@@ -9,10 +9,11 @@
 
 use std::rc::Rc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::arguments::{self, Place};
-use super::code::{Code, binary, call, int, list, named, statement, text};
+use super::body::Body;
+use super::code::{Code, at_nowhere, attribute, binary, call, int, list, literal, named, statement, text};
 use super::error::Problem;
 use super::flatten::{Gives, Kind, Origin, Program, Step, ValueId};
 use super::modules::{Modules, split};
@@ -42,33 +43,6 @@ pub struct Writer<'p, 'a> {
     pub facts: &'p Facts,
     /// The ways of calls that are written already: those within others come first.
     pub ways: FxHashMap<usize, usize>,
-}
-
-/// A line of Python whose calls are under way.
-struct Pending<'a> {
-    place: &'a str,
-    binding: Option<names::Binding<'a>>,
-    /// What its calls gave.
-    made: Vec<ValueId>,
-    /// What the last of them gave.
-    results: Vec<ValueId>,
-    dying: Vec<ValueId>,
-}
-
-/// A body that is being written.
-struct Body<'c, 'a> {
-    code: &'c mut Code,
-    path: &'a str,
-    statements: Vec<Statement>,
-    places: FxHashMap<ValueId, NameId>,
-    /// The item that uses each value last.
-    last: FxHashMap<ValueId, usize>,
-    /// What the body itself uses, and does not just hand on.
-    own: FxHashSet<ValueId>,
-    /// What came in, which the caller holds.
-    inputs: FxHashSet<ValueId>,
-    pending: Option<Pending<'a>>,
-    node: usize,
 }
 
 impl<'p, 'a> Writer<'p, 'a> {
@@ -101,7 +75,7 @@ impl<'p, 'a> Writer<'p, 'a> {
                 return Err(Problem::new(format!("`{path}` runs in more than {WAYS} ways")));
             }
         }
-        let none = || Some(super::code::literal(Literal::None));
+        let none = || Some(literal(Literal::None));
         let mut parameters: Vec<Parameter> =
             inputs.iter().map(|name| Parameter { name: *name, default: none(), rest: false }).collect();
         let body = match way {
@@ -179,7 +153,7 @@ impl<'p, 'a> Writer<'p, 'a> {
             outputs.push(Argument::Named(name.into(), expression));
         }
         let output = Box::new(body.code.name("Output"));
-        Some(super::code::at_nowhere(ExpressionKind::Call(output, outputs)))
+        Some(at_nowhere(ExpressionKind::Call(output, outputs)))
     }
 
     /// The line of Python that an item runs in.
@@ -224,24 +198,18 @@ impl<'p, 'a> Writer<'p, 'a> {
     }
 
     /// A tensor where the module at `path` runs: what it holds itself, what the model holds, a local.
-    fn tensor(
-        &self,
-        value: ValueId,
-        path: &str,
-        places: &FxHashMap<ValueId, NameId>,
-        code: &mut Code,
-    ) -> Expression {
+    fn tensor(&self, value: ValueId, path: &str, places: &FxHashMap<ValueId, NameId>, code: &mut Code) -> Expression {
         match (self.program.values[value.index()].origin, places.get(&value)) {
             (Origin::State(number), _) => {
                 let (owner, name) = split(self.facts.held(number, path, self.program));
                 let near = Modules::lies_in(owner, path) || owner == path;
                 let (base, from) = if near { ("self", path) } else { ("_model", "") };
                 let base = code.name(base);
-                super::code::attribute(self.modules.reach(base, from, owner), name)
+                attribute(self.modules.reach(base, from, owner), name)
             }
             (_, Some(place)) => named(*place),
             // an input that nobody brings here: the model's own frame knows it
-            (_, None) => super::code::literal(Literal::None),
+            (_, None) => literal(Literal::None),
         }
     }
 
@@ -264,7 +232,9 @@ impl<'p, 'a> Writer<'p, 'a> {
             (None, _) => Target::Sequence(results.iter().map(|value| Target::Name(body.place(*value))).collect()),
             (_, Gives::Nothing) => Target::Sequence(Vec::new()),
             (_, Gives::One(value)) => Target::Name(body.place(*value)),
-            (_, Gives::Several(values)) => Target::Sequence(values.iter().map(|value| body.place_or_spare(value)).collect()),
+            (_, Gives::Several(values)) => {
+                Target::Sequence(values.iter().map(|value| body.place_or_spare(value)).collect())
+            }
         };
         let expression = match expression {
             Some(expression) => expression,
@@ -312,7 +282,8 @@ impl<'p, 'a> Writer<'p, 'a> {
         let (mut shapes, mut types) = (Vec::new(), Vec::new());
         for result in results {
             let meta = self.program.values[result.index()].meta;
-            let meta = meta.ok_or_else(|| Problem::at(number, format!("{target} is not known, nor the shape it gives")))?;
+            let meta =
+                meta.ok_or_else(|| Problem::at(number, format!("{target} is not known, nor the shape it gives")))?;
             let shape = meta.sizes.iter().map(|size| sizes::written(size, body.code)).collect::<Result<_, _>>();
             shapes.push(list(shape.map_err(|message| Problem::at(number, message))?));
             let dtype = arguments::dtype(meta.dtype).filter(|dtype| *dtype != self.facts.weights);
@@ -352,137 +323,6 @@ impl<'p, 'a> Writer<'p, 'a> {
         });
         let used: Vec<ValueId> = inner.takes.iter().copied().collect();
         body.end(place, &used, &results);
-    }
-}
-
-impl<'a> Body<'_, 'a> {
-    fn add(&mut self, kind: StatementKind) {
-        self.statements.push(statement(kind, self.node));
-    }
-
-    /// Where a value is kept.
-    fn place(&mut self, value: ValueId) -> NameId {
-        let place = self.code.local();
-        self.places.insert(value, place);
-        place
-    }
-
-    /// Where a result is kept, or what nobody uses is put.
-    fn place_or_spare(&mut self, value: &Option<ValueId>) -> Target {
-        Target::Name(match value {
-            Some(value) => self.place(*value),
-            None => self.code.number("%none"),
-        })
-    }
-
-    /// The values as a function returns them.
-    fn several(&mut self, values: &[ValueId]) -> Option<Expression> {
-        let mut all: Vec<Expression> =
-            values.iter().filter_map(|value| self.places.get(value)).map(|place| named(*place)).collect();
-        match all.len() {
-            0 => None,
-            1 => all.pop(),
-            _ => Some(list(all)),
-        }
-    }
-
-    /// A change of grad mode or of autocast.
-    fn mode(&mut self, kind: &Kind<'_>) -> Expression {
-        let flag = |flag: bool| super::code::literal(Literal::Bool(flag));
-        match kind {
-            Kind::EnterAutocast(enabled) => self.code.call("enter_autocast", vec![flag(*enabled)]),
-            Kind::Grad(Some(enabled)) => self.code.call("set_grad_enabled", vec![flag(*enabled)]),
-            Kind::Grad(None) => {
-                let records = self.code.symbol("_records");
-                self.code.call("set_grad_enabled", vec![records])
-            }
-            Kind::Call { .. } | Kind::ExitAutocast => self.code.call("exit_autocast", Vec::new()),
-        }
-    }
-
-    /// Begins an item in a line of Python: another line ends the one before.
-    fn begin(&mut self, line: Option<Line<'a>>) {
-        let place = line.map_or("", |line| line.place);
-        if self.pending.as_ref().is_some_and(|pending| pending.place != place || place.is_empty()) {
-            self.flush();
-        }
-        if self.pending.is_none() {
-            let binding = line.and_then(|line| names::binding(line.text));
-            self.pending = Some(Pending { place, binding, made: Vec::new(), results: Vec::new(), dying: Vec::new() });
-        }
-    }
-
-    /// Ends an item: what is used for the last time goes, but what a name is about to hold.
-    fn end(&mut self, place: usize, used: &[ValueId], results: &[ValueId]) {
-        let dies = |value: &ValueId| self.last.get(value).is_none_or(|last| *last == place);
-        let (dead, unused): (Vec<ValueId>, Vec<ValueId>) =
-            (used.iter().copied().filter(dies).collect(), results.iter().copied().filter(dies).collect());
-        let one_call = match &mut self.pending {
-            Some(pending) if pending.binding.is_some() && !results.is_empty() => {
-                let before = std::mem::replace(&mut pending.dying, unused);
-                pending.results = results.to_vec();
-                pending.made.extend(results);
-                self.let_go(&before);
-                self.pending.as_ref().and_then(|pending| pending.binding.as_ref()).is_some_and(|binding| binding.one_call)
-            }
-            _ => {
-                self.let_go(&unused);
-                false
-            }
-        };
-        self.let_go(&dead);
-        if one_call {
-            self.flush();
-        }
-    }
-
-    /// Values that nothing uses any more.
-    fn let_go(&mut self, values: &[ValueId]) {
-        let mut names = Vec::new();
-        for value in values {
-            let is_input = self.inputs.contains(value);
-            if let Some(place) = self.places.get(value).copied().filter(|_| !is_input) {
-                self.places.remove(value);
-                self.code.give_back(place);
-                names.push(place);
-            }
-        }
-        if !names.is_empty() {
-            self.add(StatementKind::Delete(names));
-        }
-    }
-
-    /// What the names of a line hold: one name what its last call gave, several what it made and later lines use.
-    fn held<'n>(&self, binding: &names::Binding<'n>, made: &[ValueId], results: &[ValueId]) -> Vec<(&'n str, Expression)> {
-        let kept = |values: &[ValueId], own: bool| -> Vec<Expression> {
-            let kept = values.iter().filter(|value| !own || self.own.contains(*value));
-            kept.filter_map(|value| self.places.get(value)).map(|place| named(*place)).collect()
-        };
-        match &binding.names[..] {
-            [name] => {
-                let own = kept(results, true);
-                let mut values = if own.is_empty() { kept(results, false) } else { own };
-                let value = if values.len() == 1 { values.pop() } else { Some(list(values)) };
-                value.map(|value| (*name, value)).into_iter().collect()
-            }
-            names => {
-                let values = kept(made, true);
-                let fits = values.len() == names.len() || values.len() == 1;
-                names.iter().copied().zip(values).filter(|_| fits).collect()
-            }
-        }
-    }
-
-    /// Ends a line of Python: its names hold what its last call gave.
-    fn flush(&mut self) {
-        let Some(Pending { binding, made, results, dying, .. }) = self.pending.take() else { return };
-        if let Some(binding) = binding {
-            for (name, value) in self.held(&binding, &made, &results) {
-                let name = self.code.number(&format!("py {name}"));
-                self.add(StatementKind::Assign(Target::Name(name), value));
-            }
-        }
-        self.let_go(&dying);
     }
 }
 
