@@ -77,14 +77,16 @@ impl Part<'_> {
     /// The operators of the first forward, each with the tensors that go after it.
     fn steps(&self) -> Vec<(u32, &Op, Vec<u32>)> {
         let mut shown: Vec<(u32, &Op, Vec<u32>)> = Vec::new();
-        let mut within = false;
+        let (mut within, mut marks) = (false, 0);
         for step in &self.graph.steps {
             match step {
                 Step::Op(id) => {
                     let op = &self.graph.ops[id.index()];
                     match op.operator.name {
-                        "mark" if !shown.is_empty() => break,
-                        "mark" | "load" | "make_optimizer" | "set_grad_enabled" => {}
+                        // the first phase is loading, the second the forward
+                        "mark" if marks > 0 => break,
+                        "mark" => marks += 1,
+                        "load" | "make_optimizer" | "set_grad_enabled" => {}
                         _ => {
                             within = self.lies_within(op);
                             shown.extend(within.then(|| (id.0, op, Vec::new())));

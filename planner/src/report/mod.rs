@@ -183,10 +183,11 @@ impl Planned<'_> {
         });
         let words = quote::cut(&words.collect::<Vec<_>>().join(", "));
         (!unknown.is_empty()).then(|| {
+            let count = unknown.len();
+            let plural = if count == 1 { "" } else { "s" };
             format!(
-                "{} operators are not known ({words}): their outputs are the export's, and they are planned to keep all their inputs \
-                 and outputs for backward; up to {} bytes ({total}) in doubt, and what their kernels take beside",
-                unknown.len(),
+                "{count} operator{plural} not known ({words}): outputs are those of the export's graph, and all inputs and outputs are \
+                 planned to be kept for backward; up to {} bytes ({total}) in doubt, and what kernels take beside",
                 total.0
             )
         })
