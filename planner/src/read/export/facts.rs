@@ -119,9 +119,12 @@ fn outputs(export: &ExportedProgram<'_>, program: &Program<'_>) -> (Option<usize
     (marked, scores)
 }
 
+/// A path of the archive's table, with a shape.
+type Place<'a> = (&'a str, Vec<Option<u64>>);
+
 /// States that the archive's table gives one path.
 fn tied(program: &Program<'_>, table: &WeightsTable<'_>) -> Vec<Vec<usize>> {
-    let mut groups: IndexMap<(&str, Vec<Option<u64>>), Vec<usize>, FxBuildHasher> = IndexMap::default();
+    let mut groups: IndexMap<Place<'_>, Vec<usize>, FxBuildHasher> = IndexMap::default();
     for (number, state) in program.states.iter().enumerate() {
         let (Some(payload), Some(meta)) = (table.config.get(state.name), program.values[state.value.index()].meta)
         else {

@@ -139,6 +139,7 @@ pub enum OptionalTensor<'a> {
 }
 
 /// `Argument`
+#[expect(clippy::enum_variant_names, reason = "the schema's names")]
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Argument<'a> {
@@ -230,6 +231,7 @@ pub struct SizeExpression<'a> {
 }
 
 /// `SymExprHint`
+#[expect(clippy::enum_variant_names, reason = "the schema's names")]
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hint {
