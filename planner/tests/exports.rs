@@ -60,6 +60,22 @@ fn exports_have_the_eager_models_peaks() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// README's table of exports is this test's own output: `UPDATE_README=1 cargo test` writes it anew.
+#[test]
+fn the_readmes_table_of_exports_is_up_to_date() {
+    let mut table = String::from("| case | peak allocated, eager PyTorch | of the plan from the export | events |\n");
+    table.push_str("| --- | ---: | ---: | --- |\n");
+    for record in records("exports.jsonl") {
+        let plan = planned(&record);
+        let (ours, theirs) = (peaks(&plan).0.0, record.max_allocated.0);
+        let shown = if ours == theirs { "exact".to_owned() } else { format!("{:+.3} %", off(ours, theirs)) };
+        let differs = difference(&plan, &Trace::load_from("exports", &record.id)).is_some();
+        let events = if differs { "differ" } else { "the same" };
+        table.push_str(&format!("| {} | {theirs} B | {shown} | {events} |\n", record.id));
+    }
+    support::readme_has("exports", &table);
+}
+
 /// The cases whose event stream is the eager model's: each allocation of its size in its order, each free in its place.
 const THE_SAME: [&str; 11] = [
     "gpt2-infer",

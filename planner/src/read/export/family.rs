@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use rustc_hash::FxHashMap;
 
 use super::arguments::dtype;
-use super::code::{Code, call, int, list};
+use super::code::{Code, call, int, list, literal};
 use super::error::Problem;
 use super::facts::Facts;
 use super::flatten::Program;
@@ -18,7 +18,7 @@ use super::wire::Size;
 use super::write::Writer;
 use crate::dtype::Dtype;
 use crate::read::quote;
-use crate::read::spec::syntax::{Expression, Function, Position, Statement, StatementKind};
+use crate::read::spec::syntax::{Expression, Function, Literal, Position, Statement, StatementKind};
 use crate::read::spec::{Architecture, Buffer, Class, Definition, Family, Field, Shelf, SpecError};
 
 /// What a family is made of.
@@ -37,6 +37,9 @@ pub fn base(path: &Path, shelf: &Shelf) -> Result<Family, SpecError> {
     let file: Rc<str> = path.display().to_string().into();
     shelf.family(&file, "name: exported\nsource: torch.export\nuses: [exports]\n")
 }
+
+/// The class of linear layers, which quantised ones and adapters take the place of.
+const LINEAR: &str = "torch.nn.modules.linear.Linear";
 
 /// The global name of a module's class.
 fn class_name(path: &str) -> String {
@@ -151,6 +154,13 @@ impl<'p, 'a> Parts<'p, 'a> {
                 true => class.parameters.push((field, dtype)),
                 false => class.buffers.push(Buffer { field, dtype, persistent: state.stored }),
             }
+        }
+        if self.calls.classes.get(path) == Some(&LINEAR)
+            && !class.parameters.iter().any(|(field, _)| &*field.name == "bias")
+        {
+            // a layer without a bias has one that is None, for what takes its place
+            let shape = written(&|_| literal(Literal::None));
+            class.parameters.push((Field { name: "bias".into(), shape }, None));
         }
         class.methods.extend(forward.map(|forward| ("forward".into(), Rc::new(forward))));
         Ok(class)
