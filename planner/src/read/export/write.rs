@@ -132,9 +132,9 @@ impl<'p, 'a> Writer<'p, 'a> {
         let results: Vec<ValueId> = call.gives.iter().copied().collect();
         let returned = if number == 0 { self.outputs(&mut body) } else { body.several(&results) };
         body.add(StatementKind::Return(returned));
-        let Body { statements, places, .. } = body;
+        let Body { statements, places, inputs, .. } = body;
         let mut left: Vec<NameId> =
-            places.into_iter().filter(|(value, _)| !taken.contains(value)).map(|(_, place)| place).collect();
+            places.into_iter().filter(|(value, _)| !inputs.contains(value)).map(|(_, place)| place).collect();
         left.sort_unstable_by_key(|place| place.0);
         left.into_iter().for_each(|place| code.give_back(place));
         Ok(statements)
