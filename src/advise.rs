@@ -12,9 +12,10 @@ use crate::{DOES_NOT_FIT, FITS, output};
 
 /// Plans each change and the combinations, reports, and gives the verdict's exit code.
 pub fn run(arguments: &AdviseArguments) -> Result<ExitCode, Failure> {
-    let wishes = wishes(&arguments.run)?;
-    let (run, gpu) = (wishes.run(), gpu(&wishes)?);
+    let mut wishes = wishes(&arguments.run)?;
+    let gpu = gpu(&wishes)?;
     let (source, model) = wishes.model()?;
+    let run = wishes.run();
     let bar = output::progress(0);
     let advice = advise((&model, &|| source.open()), &run, &gpu, &|more, ready| {
         bar.inc_length(more as u64);

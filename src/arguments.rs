@@ -16,6 +16,7 @@ use planner::buy::Budget;
 use planner::bytes::Bytes;
 use planner::checkpoint::{Currency, Form, Granularity, Measure};
 use planner::graph::{Checkpointing, Lora, QuantizedType};
+use planner::read::export::LossKind;
 use planner::read::run_file::{Kernel, Wishes};
 use planner::run::{
     Attention, CacheDtype, CacheKind, Mode, OptimizerChoice, Parallel, ParallelError, Pattern, Precision, Sample,
@@ -44,6 +45,8 @@ memplan predicts the GPU memory of a PyTorch run to the byte, before anything ru
   memplan report gpt2 -o plan.html                          the plan as a page to look at
   memplan snapshot gpt2 -o memplan/gpt2.yaml                keep it: `memplan check` fails when it grows
   memplan diff gpt2 distilgpt2                              what differs, and why
+  memplan plan model.pt2 --batch 8                          what torch.export.save wrote
+  memplan graph gpt2 --module transformer.h.0               what a module computes
   memplan inspect path/to/model                             its parameters and bytes
   memplan pack buffers.csv --minimize                       offsets for buffers in one arena
   memplan calibrate                                         measures this machine's GPU
@@ -172,6 +175,19 @@ Of a model the last step is packed: parameters, buffers and optimizer states lie
 
 Exit codes: 0 packed, or valid; 1 does not fit, or not valid; 2 bad usage or bad input";
 
+const GRAPH_EXAMPLES: &str = "\
+The first forward of the run: what each operator takes and gives, in order.
+
+Examples:
+  memplan graph gpt2 --module transformer.h.0
+  memplan graph model.pt2 --dot | dot -Tsvg > model.svg
+  memplan graph path/to/model --mode infer --json";
+
+const OPERATORS_EXAMPLES: &str = "\
+Examples:
+  memplan ops
+  memplan ops --format json";
+
 const GPUS_EXAMPLES: &str = "\
 Examples:
   memplan gpus
@@ -217,6 +233,10 @@ pub enum Command {
     Report(Box<ReportArguments>),
     /// List a checkpoint's parameters and bytes, by type and by module.
     Inspect(InspectArguments),
+    /// Show a model's forward program: operators with shapes, module by module.
+    Graph(Box<GraphArguments>),
+    /// List the operators that are known, with what each was read from.
+    Ops(OperatorsArguments),
     /// Give a model's buffers, or any with lifetimes, fixed offsets in one arena, or check offsets.
     Pack(PackArguments),
     /// Measure on this machine's GPU what cannot be derived, or replay a plan there.
@@ -242,7 +262,7 @@ pub enum Format {
 /// A model and a run of it.
 #[derive(Debug, Args)]
 pub struct RunArguments {
-    /// A Hugging Face model folder, or the name of a built-in model
+    /// A Hugging Face model folder, an export (model.pt2), a spec (model.yaml), or the name of a built-in model
     #[arg(value_name = "MODEL")]
     named: Option<String>,
     /// The same as a flag, which wins
@@ -344,6 +364,12 @@ pub struct RunArguments {
     /// Check these weights against the model, in place of its own: a .safetensors file, an index or a folder
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     weights: Option<PathBuf>,
+    /// A size that an export leaves open, by its symbol; may be given several times
+    #[arg(long = "dim", value_name = "SYMBOL=N", value_parser = dim, help_heading = "Run")]
+    dims: Vec<(String, u64)>,
+    /// What an export without a loss is trained on: cross-entropy or sum of its first output; output for its own [default: by its outputs]
+    #[arg(long, value_name = "LOSS", help_heading = "Training")]
+    loss: Option<LossKind>,
     /// The GPU, by its key or its name [default: h200]
     #[arg(long, value_name = "NAME", help_heading = "GPU")]
     gpu: Option<String>,
@@ -543,6 +569,32 @@ pub struct PackArguments {
     pub output: Option<PathBuf>,
 }
 
+/// `memplan graph`.
+#[derive(Debug, Args)]
+#[command(after_help = GRAPH_EXAMPLES)]
+pub struct GraphArguments {
+    #[command(flatten)]
+    pub run: RunArguments,
+    /// Show this module alone, with those within it
+    #[arg(long, value_name = "PATH")]
+    pub module: Option<String>,
+    /// Write the data flow in Graphviz's language
+    #[arg(long, conflicts_with = "json")]
+    pub dot: bool,
+    /// Write it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `memplan ops`.
+#[derive(Debug, Args)]
+#[command(after_help = OPERATORS_EXAMPLES)]
+pub struct OperatorsArguments {
+    /// How the list is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
 /// `memplan gpus` and `memplan models`.
 #[derive(Debug, Args)]
 #[command(after_help = GPUS_EXAMPLES)]
@@ -608,6 +660,8 @@ impl RunArguments {
             pin_memory: self.pin_memory.then_some(true),
             host_ram: self.host_ram,
             specs: self.specs.clone(),
+            dim: (!self.dims.is_empty()).then(|| self.dims.iter().cloned().collect()),
+            loss: self.loss,
         }
     }
 }
@@ -673,6 +727,12 @@ fn alignment(text: &str) -> Result<u64, String> {
         Ok(Bytes(bytes)) => Ok(bytes),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// A symbol with its value: `s72=8`.
+fn dim(text: &str) -> Result<(String, u64), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("a symbol with its value is expected: s72=8")?;
+    Ok((name.trim().to_owned(), whole(value.trim())?))
 }
 
 /// A whole number that is not negative.

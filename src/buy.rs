@@ -24,8 +24,9 @@ pub fn run(arguments: &BuyArguments) -> Result<ExitCode, Failure> {
     if arguments.max_gpus == 0 {
         return Err(Failure::new("max-gpus is 0: it must be at least 1", None));
     }
-    let (run, gpus) = (wishes.run(), gpus_or(&wishes, "all")?);
+    let gpus = gpus_or(&wishes, "all")?;
     let (source, model) = wishes.model()?;
+    let run = wishes.run();
     let wanted = Wanted { most: arguments.max_gpus, budget: arguments.budget };
     let bar = output::progress(gpus.len());
     let offers = buy((&model, &|| source.open()), &run, &gpus, &wanted, &|ready| bar.inc(ready as u64));

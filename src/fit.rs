@@ -12,9 +12,10 @@ use crate::{DOES_NOT_FIT, FITS, output};
 
 /// Searches on each GPU, reports, and gives the code of the best of them.
 pub fn run(arguments: &FitArguments) -> Result<ExitCode, Failure> {
-    let wishes = wishes(&arguments.run)?;
-    let (run, gpus) = (wishes.run(), gpus(&wishes)?);
+    let mut wishes = wishes(&arguments.run)?;
+    let gpus = gpus(&wishes)?;
     let (source, model) = wishes.model()?;
+    let run = wishes.run();
     let bar = output::progress(gpus.len() * Axis::of(&model).len());
     let rows = fit((&model, &|| source.open()), &run, &gpus, &|ended| bar.inc(ended as u64));
     bar.finish_and_clear();

@@ -13,6 +13,7 @@ mod catalogue;
 mod checkpoint;
 mod failure;
 mod fit;
+mod graph;
 mod inspect;
 mod output;
 mod pack;
@@ -50,6 +51,8 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Pack(arguments) => pack::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(*arguments),
+        Command::Graph(arguments) => graph::run(&arguments),
+        Command::Ops(arguments) => graph::operators(&arguments),
         Command::Gpus(arguments) => catalogue::gpus(&arguments),
         Command::Models(arguments) => catalogue::models(&arguments),
         Command::Completions(arguments) => arguments::completions(&arguments),

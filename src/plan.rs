@@ -37,7 +37,7 @@ pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
 
 /// The model, the run and the GPU that the flags and the run file ask for.
 pub fn asked(arguments: &RunArguments) -> Result<(model::Model, Run, Gpu), Failure> {
-    let wishes = wishes(arguments)?;
+    let mut wishes = wishes(arguments)?;
     let gpu = gpu(&wishes)?;
     let (_, model) = wishes.model()?;
     Ok((model, wishes.run(), gpu))

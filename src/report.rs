@@ -63,7 +63,7 @@ pub fn run(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(if made.plan.fits() { FITS } else { DOES_NOT_FIT }))
 }
 
-fn made(wishes: Wishes) -> Result<Made, Failure> {
+fn made(mut wishes: Wishes) -> Result<Made, Failure> {
     let gpu = gpu(&wishes)?;
     let (_, model) = wishes.model()?;
     let wanted = Wanted { model, run: wishes.run(), gpu };

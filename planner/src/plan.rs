@@ -390,6 +390,13 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
     if let Some(cache) = run.use_cache {
         config.to_mut().insert("use_cache".to_owned(), cache.into());
     }
+    match &model.family.exported {
+        Some(exported) => config.to_mut().extend(exported.bind(run)?),
+        None if !run.dims.is_empty() || run.loss.is_some() => {
+            return Err(RunError::Contradiction("dim and loss are for exported programs (.pt2)").into());
+        }
+        None => {}
+    }
     Ok(unroll(&model.family, architecture, &config, &wanted)?)
 }
 

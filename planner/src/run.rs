@@ -15,6 +15,7 @@ use crate::choices::{UnknownChoice, choices};
 use crate::dtype::Dtype;
 use crate::graph::{Checkpointing, Lora, Origin, Parameter, QuantizedType};
 use crate::lower::kernels::attention::Backend;
+use crate::read::export::{Dims, LossKind};
 use crate::read::quantization::Quantization;
 
 pub use adapters::Pattern;
@@ -299,6 +300,10 @@ pub struct Run {
     pub host: HostChoice,
     /// The user's folder of specs, which comes before the built-in ones.
     pub specs: Option<std::path::PathBuf>,
+    /// Sizes that an export leaves open, by their symbols.
+    pub dims: Dims,
+    /// What is trained on where an export has no loss of its own; by its outputs where None is given.
+    pub loss: Option<LossKind>,
 }
 
 impl Default for Run {
@@ -334,6 +339,8 @@ impl Default for Run {
             allocator: String::new(),
             host: HostChoice::default(),
             specs: None,
+            dims: Dims::default(),
+            loss: None,
         }
     }
 }
@@ -395,6 +402,9 @@ pub enum RunError {
         /// The mode.
         mode: Mode,
     },
+    /// A run that an exported program does not allow.
+    #[error("{0}")]
+    Export(String),
     /// Two choices that cannot both be.
     #[error("{0}")]
     Contradiction(&'static str),

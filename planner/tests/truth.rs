@@ -108,8 +108,6 @@ fn a_smaller_capacity_runs_out_and_says_where() {
 /// README's accuracy table is this test's own output: `UPDATE_README=1 cargo test` writes it anew.
 #[test]
 fn the_readmes_accuracy_table_is_up_to_date() {
-    let path = support::truth_folder().join("../../README.md");
-    let readme = std::fs::read_to_string(&path).expect("README.md");
     let mut table = String::from("| case | peak allocated | peak reserved | events |\n| --- | ---: | ---: | --- |\n");
     for record in truth_cases().into_iter().filter(is_covered) {
         let plan = planned(&record);
@@ -125,14 +123,7 @@ fn the_readmes_accuracy_table_is_up_to_date() {
         let reserved = show(plan.outcome.peak_reserved, record.max_reserved);
         let _ = writeln!(table, "| {} | {allocated} | {reserved} | {events} |", record.id);
     }
-    let (begin, end) = ("<!-- accuracy: begin -->\n", "<!-- accuracy: end -->");
-    let start = readme.find(begin).expect("the table's begin") + begin.len();
-    let stop = readme.find(end).expect("the table's end");
-    if std::env::var_os("UPDATE_README").is_some() {
-        std::fs::write(&path, format!("{}{table}{}", &readme[..start], &readme[stop..])).expect("README.md is written");
-        return;
-    }
-    assert_eq!(&readme[start..stop], table, "run UPDATE_README=1 cargo test to write the table anew");
+    support::readme_has("accuracy", &table);
 }
 
 fn counts(event: &planner::schedule::Event) -> bool {

@@ -14,6 +14,7 @@ mod choices;
 mod configs;
 mod events;
 mod experts;
+mod exports;
 mod fit;
 mod host;
 mod images;

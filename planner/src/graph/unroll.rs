@@ -133,8 +133,11 @@ impl Machine {
         let class = self.global(&architecture.name.as_str().into())?;
         let given = Given { positional: vec![config.clone()], named: Vec::new() };
         let model = self.call(class, given)?;
+        // what exported programs ask for by these names, wherever they are
+        self.globals.insert("_config".into(), config.clone());
+        self.globals.insert("_model".into(), model.clone());
         let Value::Object(model) = &model else { return self.error("the architecture is no module") };
-        if tied(&config) {
+        if tied(&config) || family.exported.is_some() {
             for (name, other) in &architecture.tied {
                 self.tie(model, name, other)?;
             }

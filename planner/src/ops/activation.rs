@@ -35,6 +35,9 @@ pub(super) const ROWS: &[Row] = &[
     unary("mish", |context, a| one(activation(context, a.tensor(0)?, &MISH))),
     unary("softplus", |context, a| one(activation(context, a.tensor(0)?, &SOFTPLUS))),
     unary("hardswish", |context, a| one(activation(context, a.tensor(0)?, &HARDSWISH))),
+    unary("hardsigmoid", |context, a| one(activation(context, a.tensor(0)?, &HARDSIGMOID))),
+    unary("elu", |context, a| one(activation(context, a.tensor(0)?, &ELU))),
+    unary("exp", |context, a| one(activation(context, a.tensor(0)?, &EXP))),
     row("gelu", "input, approximate=None", |context, a| one(activation(context, a.tensor(0)?, &GELU))),
     row("clamp", "input, min, max", clamp),
     Row {
@@ -109,6 +112,16 @@ const SOFTPLUS: Activation =
     Activation { op: "softplus", node: "SoftplusBackward0", keeps: Keeps::Input, backward: &["softplus_backward"] };
 const HARDSWISH: Activation =
     Activation { op: "hardswish", node: "HardswishBackward0", keeps: Keeps::Input, backward: &["hardswish_backward"] };
+const HARDSIGMOID: Activation = Activation {
+    op: "hardsigmoid",
+    node: "HardsigmoidBackward0",
+    keeps: Keeps::Input,
+    backward: &["hardsigmoid_backward"],
+};
+const ELU: Activation =
+    Activation { op: "elu", node: "EluBackward0", keeps: Keeps::Input, backward: &["elu_backward"] };
+/// grad * result
+const EXP: Activation = Activation { op: "exp", node: "ExpBackward0", keeps: Keeps::Result, backward: &["mul"] };
 const GELU: Activation =
     Activation { op: "gelu", node: "GeluBackward0", keeps: Keeps::Input, backward: &["gelu_backward"] };
 

@@ -18,6 +18,24 @@ pub(super) const ROWS: &[Row] = &[
     row("empty_cache", "like", |_| one_shape(smallvec![0]), empty_cache),
     row("scalar_on_device", "like", |_| one_shape(Dims::new()), scalar_on_device),
     row("pad", "input, left, right", pad_shape, pad),
+    row("constant_pad_nd", "input, pad", padded_shape, |context, a| {
+        let x = a.tensor(0)?;
+        let sizes = padded(&x.sizes, &a.ints(1)?)?;
+        let output = context.empty("constant_pad_nd", &sizes, x.dtype);
+        if context.records(&[x]) {
+            // FunctionsManual.cpp, constant_pad_nd_backward: the gradient is padded the other way round
+            let sizes = x.sizes.clone();
+            context.record(
+                "ConstantPadNdBackward0",
+                &[Some(x)],
+                &[&output],
+                Box::new(move |context, g| {
+                    smallvec![g[0].as_ref().map(|g| context.empty("constant_pad_nd", &sizes, g.dtype))]
+                }),
+            );
+        }
+        one(output)
+    }),
     row("cumsum", "input, dim, dtype=None", first_shape, |context, a| {
         let (x, dtype) = (a.tensor(0)?.clone(), a.dtype(2).unwrap_or(Dtype::I64));
         let output = context.empty("cumsum", &x.sizes, dtype);
@@ -103,6 +121,24 @@ fn empty_cache(context: &mut Context, operands: &Operands) -> Lowered {
 fn scalar_on_device(context: &mut Context, operands: &Operands) -> Lowered {
     let dtype = operands.tensor(0)?.dtype;
     one(context.empty("_to_copy", &[], dtype))
+}
+
+fn padded_shape(call: &Call) -> Shapes {
+    one_shape(padded(call.shape(0)?, &call.ints(1)?)?)
+}
+
+/// The sizes with a pair of paddings for each of the last dimensions, from the last one on.
+fn padded(sizes: &[u64], pad: &[i64]) -> Result<Dims, String> {
+    let mut sizes: Dims = sizes.into();
+    if pad.len() > 2 * sizes.len() {
+        return Err(format!("{} paddings do not fit {} dimensions", pad.len(), sizes.len()));
+    }
+    for (place, pair) in pad.chunks(2).enumerate() {
+        let dim = sizes.len() - 1 - place;
+        let total = pair.iter().try_fold(sizes[dim] as i64, |sum, part| sum.checked_add(*part));
+        sizes[dim] = size(total.unwrap_or(-1))?;
+    }
+    Ok(sizes)
 }
 
 fn pad_shape(call: &Call) -> Shapes {

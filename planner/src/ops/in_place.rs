@@ -15,14 +15,10 @@ use crate::lower::tensor::Tensor;
 const SOURCE: &str = "tools/autograd/derivatives.yaml; tools/autograd/gen_variable_type.py";
 
 pub(super) const ROWS: &[Row] = &[
-    Row {
-        name: "add_",
-        signature: "input, other",
-        returns: Returns::One,
-        source: SOURCE,
-        shapes: first_shape,
-        lower: add,
-    },
+    arithmetic_row("add_", |context, a| arithmetic(context, a, Arithmetic::Add)),
+    arithmetic_row("sub_", |context, a| arithmetic(context, a, Arithmetic::Subtract)),
+    arithmetic_row("mul_", |context, a| arithmetic(context, a, Arithmetic::Multiply)),
+    arithmetic_row("div_", |context, a| arithmetic(context, a, Arithmetic::Divide)),
     Row {
         name: "index_copy_",
         signature: "input, dim, index, source",
@@ -54,14 +50,6 @@ pub(super) const ROWS: &[Row] = &[
         source: "aten/src/ATen/native/cuda/Copy.cu: on one device a kernel copies, whatever the strides",
         shapes: first_shape,
         lower: |context, a| overwritten(context, a.tensor(0)?, a.tensor(1)?),
-    },
-    Row {
-        name: "div_",
-        signature: "input, other",
-        returns: Returns::One,
-        source: SOURCE,
-        shapes: first_shape,
-        lower: divide,
     },
     Row {
         name: "masked_fill_",
@@ -99,14 +87,22 @@ pub(super) const ROWS: &[Row] = &[
         let saved = context.records(&[x]).then(|| context.save(x));
         record(context, ["ReluBackward0", "threshold_backward"], x, saved)
     }),
-    row("relu6_", |context, a| {
-        let x = a.tensor(0)?;
-        // hardtanh_ needs its input, of which it keeps a copy.
-        let copy = context.records(&[x]).then(|| context.empty_like("clone", x));
-        let saved = copy.map(|copy| context.save(&copy));
-        record(context, ["HardtanhBackward0", "hardtanh_backward"], x, saved)
-    }),
+    row("relu6_", |context, a| with_copy(context, a, ["HardtanhBackward0", "hardtanh_backward"])),
+    row("silu_", |context, a| with_copy(context, a, ["SiluBackward0", "silu_backward"])),
+    row("hardswish_", |context, a| with_copy(context, a, ["HardswishBackward0", "hardswish_backward"])),
 ];
+
+const fn arithmetic_row(name: &'static str, lower: super::Lower) -> Row {
+    Row { signature: "input, other", ..row(name, lower) }
+}
+
+/// Functions whose backward needs the input, of which they keep a copy.
+fn with_copy(context: &mut Context, operands: &Operands, names: [&'static str; 2]) -> Lowered {
+    let x = operands.tensor(0)?;
+    let copy = context.records(&[x]).then(|| context.empty_like("clone", x));
+    let saved = copy.map(|copy| context.save(&copy));
+    record(context, names, x, saved)
+}
 
 const fn row(name: &'static str, lower: super::Lower) -> Row {
     Row { name, signature: "input", returns: Returns::One, source: SOURCE, shapes: first_shape, lower }
@@ -184,22 +180,21 @@ fn copy_slice(context: &mut Context, operands: &Operands) -> Lowered {
     one(x.clone())
 }
 
-/// Where the divisor needs a gradient, backward needs the dividend, of which a copy is kept.
-fn divide(context: &mut Context, operands: &Operands) -> Lowered {
-    let (x, other) = (operands.tensor(0)?, operands.tensor(1)?);
-    if context.records(&[x, other]) {
-        let copy = other.requires_grad().then(|| context.aten("clone", |context| context.empty_like("clone", x)));
-        let original = copy.as_ref().map_or_else(|| x.clone(), |copy| copy.clone());
-        let kept = [copy.map(|_| context.save(&original)), Some(context.save(other))];
-        record_arithmetic(context, Arithmetic::Divide, (Some(x), Some(other)), kept, x);
-    }
-    one(x.clone())
-}
-
-fn add(context: &mut Context, operands: &Operands) -> Lowered {
-    let (x, other) = (operands.tensor(0)?, operands.tensor(1)?);
-    if context.records(&[x, other]) {
-        record_arithmetic(context, Arithmetic::Add, (Some(x), Some(other)), [None, None], x);
+/// What backward needs of both; of what is written over a copy is kept.
+fn arithmetic(context: &mut Context, operands: &Operands, kind: Arithmetic) -> Lowered {
+    let (x, other) = (operands.tensor(0)?, operands.optional(1));
+    let tensors: smallvec::SmallVec<[&Tensor; 2]> = std::iter::once(x).chain(other).collect();
+    if context.records(&tensors) {
+        let needed = other.is_some_and(|other| other.requires_grad());
+        let keeps = needed && matches!(kind, Arithmetic::Divide | Arithmetic::Multiply);
+        let copy = keeps.then(|| context.aten("clone", |context| context.empty_like("clone", x)));
+        let of_other = match kind {
+            Arithmetic::Multiply => other.filter(|_| x.requires_grad()),
+            Arithmetic::Divide => other,
+            Arithmetic::Add | Arithmetic::Subtract => None,
+        };
+        let kept = [copy.map(|copy| context.save(&copy)), of_other.map(|other| context.save(other))];
+        record_arithmetic(context, kind, (Some(x), other), kept, x);
     }
     one(x.clone())
 }

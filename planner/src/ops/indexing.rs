@@ -5,7 +5,7 @@ use smallvec::smallvec;
 use super::call::{broadcast, one as one_shape};
 use super::elementwise::{elementwise, first_shape};
 use super::operands::one;
-use super::views::{contiguous, expanded};
+use super::views::expanded;
 use super::{Call, Lowered, Operands, Returns, Row, Shapes};
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
@@ -31,11 +31,17 @@ pub(super) const ROWS: &[Row] = &[
         shapes: first_shape,
         lower: |context, a| {
             let x = a.tensor(0)?;
+            let output = rolled(context, x, a.ints(2)?.len());
             if context.records(&[x]) {
-                return Err("rolling a tensor that needs a gradient is not known".to_owned());
+                let dims = a.ints(2)?.len();
+                context.record(
+                    "RollBackward0",
+                    &[Some(x)],
+                    &[&output],
+                    Box::new(move |context, g| smallvec![g[0].as_ref().map(|g| rolled(context, g, dims))]),
+                );
             }
-            let x = contiguous(context, x);
-            one(context.empty_like("roll", &x))
+            one(output)
         },
     },
     Row {
@@ -61,6 +67,22 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
 ];
+
+/// One dimension after the other, each into a result of its own (TensorTransformations.h, `roll_common`); the input is made
+/// contiguous each time.
+fn rolled(context: &mut Context, x: &Tensor, dims: usize) -> Tensor {
+    let mut x = x.clone();
+    for _ in 0..dims.max(1) {
+        let input = copied_whole(context, &x);
+        x = context.empty_like("roll", &input);
+    }
+    x
+}
+
+/// A contiguous tensor without a place in the autograd graph.
+fn copied_whole(context: &mut Context, x: &Tensor) -> Tensor {
+    if x.is_contiguous() { x.clone() } else { context.empty("clone", &x.sizes, x.dtype) }
+}
 
 /// A contiguous copy, filled in place.
 fn filled(context: &mut Context, x: &Tensor) -> Tensor {

@@ -5,6 +5,7 @@
 //! the PyTorch source that it was read from.
 
 mod activation;
+pub mod aten;
 mod attention;
 mod batch_norm;
 mod call;
@@ -18,6 +19,7 @@ mod indexing;
 mod loss;
 mod matrix;
 mod normalize;
+mod opaque;
 mod operands;
 mod pages;
 mod pooling;
@@ -36,6 +38,7 @@ use smallvec::SmallVec;
 
 pub use call::Call;
 pub use convolution::convolution_workspace;
+pub use opaque::{OPAQUE, Unknown, unknown};
 pub use operands::{Operand, Operands};
 pub use pages::PAGES_KERNEL;
 pub use stored::{KERNEL, other_kernels};
@@ -126,7 +129,7 @@ pub struct Operator {
     pub class: Class,
 }
 
-const TABLE: [&[Row]; 21] = [
+const TABLE: [&[Row]; 22] = [
     activation::ROWS,
     attention::ROWS,
     batch_norm::ROWS,
@@ -140,6 +143,7 @@ const TABLE: [&[Row]; 21] = [
     loss::ROWS,
     matrix::ROWS,
     normalize::ROWS,
+    opaque::ROWS,
     pages::ROWS,
     pooling::ROWS,
     quantized::ROWS,

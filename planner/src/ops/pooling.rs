@@ -37,10 +37,15 @@ pub(super) const ROWS: &[Row] = &[
         returns: Returns::One,
         source: "aten/src/ATen/native/AdaptiveAveragePooling.cpp, adaptive_avg_pool2d",
         shapes: |call| match (&call.shape(0)?[..], call.int(1)?) {
-            ([batch, channels, _, _], 1) => one_shape(smallvec![*batch, *channels, 1, 1]),
-            _ => Err("adaptive_avg_pool2d is known for a result of one place".to_owned()),
+            ([batch, channels, _, _], places @ 1..) => {
+                one_shape(smallvec![*batch, *channels, places as u64, places as u64])
+            }
+            _ => Err("adaptive_avg_pool2d takes images of four dimensions and gives at least one place".to_owned()),
         },
-        lower: |context, a| one(whole_average(context, a.tensor(0)?)?),
+        lower: |context, a| match a.int(1)? {
+            1 => one(whole_average(context, a.tensor(0)?)?),
+            places => one(adaptive_average(context, a.tensor(0)?, places.unsigned_abs())),
+        },
     },
 ];
 
@@ -122,6 +127,20 @@ fn record_pool(
             smallvec![Some(result)]
         }),
     );
+}
+
+/// Backward keeps the input for its sizes, and adds into zeros (cuda/AdaptiveAveragePooling.cu).
+fn adaptive_average(context: &mut Context, x: &Tensor, places: u64) -> Tensor {
+    let saved = context.records(&[x]).then(|| context.save(x));
+    let sizes = [x.sizes[0], x.sizes[1], places, places];
+    let output = empty(context, "_adaptive_avg_pool2d", &sizes, x.dtype, suggested(x));
+    let copy = laid_out(context, x, suggested(x));
+    drop(copy);
+    if let Some(saved) = saved {
+        let names = ["AdaptiveAvgPool2DBackward0", "_adaptive_avg_pool2d_backward"];
+        record_pool(context, names, x, &output, move |context| saved.get(context));
+    }
+    output
 }
 
 /// The mean over rows and columns, which channels last give their strides (`as_strided_`).

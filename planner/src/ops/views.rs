@@ -34,6 +34,11 @@ pub(super) const ROWS: &[Row] = &[
     row("slice", "input, dim, start, end, step=1", slice_shape, slice),
     row("select", "input, dim, index", select_shape, select),
     Row { returns: Returns::Tuple, ..row("split", "input, split_size, dim=0", split_shape, split) },
+    Row { returns: Returns::Tuple, ..row("unbind", "input, dim=0", unbind_shape, unbind) },
+    row("detach", "input", first_shape, |_, a| {
+        let x = a.tensor(0)?;
+        one(TensorData::view(x, x.sizes.clone(), x.strides.clone()))
+    }),
     row("cat", "tensors, dim=0", cat_shape, cat),
 ];
 
@@ -162,6 +167,16 @@ fn parts(total: u64, sizes: &[i64]) -> Result<Vec<u64>, String> {
         }
         _ => Err(fail()),
     }
+}
+
+fn unbind_shape(call: &Call) -> Shapes {
+    let mut shape = call.shape(0)?.clone();
+    let dim = dimension(call.int(1)?, shape.len())?;
+    let count = shape.remove(dim);
+    if count > 100_000 {
+        return Err(format!("{count} parts are more than any program's"));
+    }
+    several((0..count).map(|_| shape.clone()))
 }
 
 fn cat_shape(call: &Call) -> Shapes {
@@ -436,17 +451,36 @@ fn select(context: &mut Context, operands: &Operands) -> Lowered {
     one(output)
 }
 
+/// The views along a dimension; backward stacks their gradients (`unbind_backward`).
+fn unbind(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let dim = dimension(operands.int(1)?, x.sizes.len())?;
+    let (mut sizes, mut strides) = (x.sizes.clone(), x.strides.clone());
+    let count = sizes.remove(dim);
+    strides.remove(dim);
+    let outputs: SmallVec<[Tensor; 2]> =
+        (0..count).map(|_| TensorData::view(x, sizes.clone(), strides.clone())).collect();
+    record_parts(context, "UnbindBackward0", x, &outputs, "stack");
+    Ok(outputs)
+}
+
 /// Backward joins the parts' gradients; a part without one counts as zeros (`split_backward`).
 fn split(context: &mut Context, operands: &Operands) -> Lowered {
     let x = operands.tensor(0)?;
     let dim = dimension(operands.int(2)?, x.sizes.len())?;
     let parts = parts(x.sizes[dim], &operands.ints(1)?)?;
     let outputs: SmallVec<[Tensor; 2]> = parts.iter().map(|length| narrowed(x, dim, *length)).collect();
+    record_parts(context, "SplitBackward0", x, &outputs, "cat");
+    Ok(outputs)
+}
+
+/// The node of views that make up a tensor: one result of its sizes, beside zeros for those without a gradient.
+fn record_parts(context: &mut Context, node: &'static str, x: &Tensor, outputs: &[Tensor], op: &'static str) {
     if context.records(&[x]) {
         let shapes: Vec<Dims> = outputs.iter().map(|output| output.sizes.clone()).collect();
         let sizes = x.sizes.clone();
         context.record(
-            "SplitBackward0",
+            node,
             &[Some(x)],
             &outputs.iter().collect::<Vec<_>>(),
             Box::new(move |context, gradients| {
@@ -457,13 +491,12 @@ fn split(context: &mut Context, operands: &Operands) -> Lowered {
                     .filter(|(part, _)| gradients.get(*part).is_none_or(|g| g.is_none()))
                     .map(|(_, shape)| context.empty("zeros", shape, dtype))
                     .collect();
-                let joined = context.empty("cat", &sizes, dtype);
+                let joined = context.empty(op, &sizes, dtype);
                 drop(zeros);
                 smallvec![Some(joined)]
             }),
         );
     }
-    Ok(outputs)
 }
 
 /// aten/src/ATen/native/cuda/Shape.cu, `cat_out_cuda`: one result of the type that all go into, converted within the kernel;

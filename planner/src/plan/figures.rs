@@ -3,6 +3,8 @@
 use super::Plan;
 use crate::allocate::{OutOfMemory, Outcome};
 use crate::bytes::Bytes;
+use crate::ops::{Unknown, unknown};
+use crate::run::{Mode, Run};
 use crate::schedule::{Allocation, Category, Event, Phase, Stream};
 
 /// The allocation that could not be served.
@@ -160,6 +162,12 @@ impl Plan {
     pub fn slack_at_peak(&self) -> Bytes {
         let asked: Bytes = self.at_peak.iter().map(|live| self.stream.allocations[live.id.index()].bytes).sum();
         Bytes(self.whole().peak_allocated.0.saturating_sub(asked.0))
+    }
+
+    /// The operators that the table lacks, in one forward of a run; inputs and outputs count with the type of the weights.
+    pub fn unknown_operators(&self, run: &Run) -> Vec<Unknown> {
+        let forwards = run.steps.saturating_mul(if run.mode == Mode::Train { run.accumulate } else { 1 });
+        unknown(&self.graph, self.precision.dtype().size(), forwards)
     }
 
     /// Counts parameters and buffers.

@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod config;
 pub mod events;
+pub mod export;
 pub mod gpus;
 pub mod header;
 pub mod inspect;

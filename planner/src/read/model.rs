@@ -15,6 +15,7 @@ pub use weights::{Agreement, agree};
 
 use super::checkpoint::{self, Checkpoint};
 use super::config;
+use super::export::{self, ExportedModel};
 use super::nearest::nearest;
 use super::quantization::{Method, Quantization, QuantizationError};
 use super::spec::{Architecture, Family, Shelf};
@@ -85,6 +86,14 @@ impl Model {
         self.family.architectures.get(&self.architecture).is_some_and(|architecture| architecture.takes_images)
     }
 
+    /// Whether it takes sequences of tokens.
+    pub fn takes_tokens(&self) -> bool {
+        match &self.family.exported {
+            Some(exported) => exported.takes_tokens(),
+            None => !self.takes_images(),
+        }
+    }
+
     /// An entry of its config, or its family's default.
     pub fn entry(&self, key: &str) -> Option<&Value> {
         self.config.get(key).or_else(|| self.family.defaults.get(key))
@@ -120,7 +129,7 @@ impl Model {
     }
 }
 
-/// Opens a model: a folder as Hugging Face lays it out, or a built-in name.
+/// Opens a model: a folder as Hugging Face lays it out, an export (`.pt2`), a spec (`.yaml`), or a built-in name.
 ///
 /// `architecture` takes the place of the one that the config names.
 ///
@@ -131,6 +140,12 @@ pub fn open(name: &str, architecture: Option<&str>, shelf: &Shelf) -> Result<Mod
     if path.is_dir() {
         return open_folder(path, architecture, shelf);
     }
+    if export::is_export(path) && path.exists() {
+        return open_export(path, shelf);
+    }
+    if is_spec(path) && path.is_file() {
+        return open_spec(path, architecture, shelf);
+    }
     if path.is_file() {
         return Err(ModelError::FileNotFolder { path: path.to_owned() });
     }
@@ -139,6 +154,35 @@ pub fn open(name: &str, architecture: Option<&str>, shelf: &Shelf) -> Result<Mod
         Some(family) => built_in(&key, architecture, family, shelf),
         None => Err(unknown_name(name, shelf)?),
     }
+}
+
+/// Whether a path is that of a spec.
+fn is_spec(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
+}
+
+/// A spec of a user's own: its first configuration, or its defaults.
+fn open_spec(path: &Path, architecture: Option<&str>, shelf: &Shelf) -> Result<Model, ModelError> {
+    let family = shelf.family_of_file(path)?;
+    let first = family.configurations.first();
+    let names = || family.architectures.keys().cloned().collect();
+    let own = first.map(|(_, configuration)| configuration.architecture.as_str());
+    let Some(architecture) = architecture.or(own).or(family.architectures.keys().next().map(String::as_str)) else {
+        return Err(ModelError::NoArchitecture { path: path.to_owned() });
+    };
+    if !family.architectures.contains_key(architecture) {
+        return Err(ModelError::UnknownArchitecture { found: architecture.to_owned(), known: names() });
+    }
+    let config = first.map(|(_, configuration)| configuration.config.clone().into_iter().collect()).unwrap_or_default();
+    let dtype = first.and_then(|(_, configuration)| configuration.dtype.as_deref()).and_then(Dtype::named);
+    let (name, architecture) = (path.display().to_string(), architecture.to_owned());
+    Ok(Model { name, architecture, config, dtype, weights: None, family })
+}
+
+fn open_export(path: &Path, shelf: &Shelf) -> Result<Model, ModelError> {
+    let ExportedModel { family, architecture, dtype } = export::read(path, shelf)?;
+    let (name, dtype) = (path.display().to_string(), Some(dtype));
+    Ok(Model { name, family, architecture, config: Map::new(), dtype, weights: None })
 }
 
 fn unknown_name(name: &str, shelf: &Shelf) -> Result<ModelError, ModelError> {

@@ -21,6 +21,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::bytes::Bytes;
 use crate::graph::{Checkpointing, Lora, QuantizedType};
 use crate::lower::kernels::attention::Backend;
+use crate::read::export::{Dims, LossKind};
+use crate::read::model::Model;
 use crate::run::{
     Attention, CacheChoice, CacheDtype, CacheKind, HostChoice, Mode, OptimizerChoice, Parallel, Pattern, Precision,
     Run, RunError, Sample, SavedOperators, ZeroGrad, kernel_word, parse_kernel,
@@ -149,6 +151,11 @@ pub struct Wishes {
     pub host_ram: Option<Bytes>,
     /// The user's folder of specs.
     pub specs: Option<PathBuf>,
+    /// Sizes that an export leaves open: `{s72: 8}`.
+    pub dim: Option<Dims>,
+    /// What is trained on where an export has no loss of its own.
+    #[serde(deserialize_with = "word", serialize_with = "write::word")]
+    pub loss: Option<LossKind>,
 }
 
 /// An attention kernel, or `auto`.
@@ -306,6 +313,8 @@ impl Wishes {
             pin_memory: self.pin_memory.or(other.pin_memory),
             host_ram: self.host_ram.or(other.host_ram),
             specs: self.specs.or(other.specs),
+            dim: self.dim.or(other.dim),
+            loss: self.loss.or(other.loss),
         }
     }
 
@@ -323,6 +332,15 @@ impl Wishes {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Takes the sizes that nobody wishes for from an export, if the model is one.
+    pub fn settle(&mut self, model: &Model) {
+        let Some(exported) = &model.family.exported else { return };
+        let sizes = exported.sizes(self.dim.as_ref().unwrap_or(&Dims::default()));
+        self.batch = self.batch.or(sizes.batch);
+        self.seq = self.seq.or(sizes.seq.filter(|_| !exported.takes_images()));
+        self.image = self.image.or(sizes.image.filter(|_| exported.takes_images()));
     }
 
     /// The run that is wished for.
@@ -370,6 +388,8 @@ impl Wishes {
                 ram: self.host_ram,
             },
             specs: self.specs.clone(),
+            dims: self.dim.clone().unwrap_or_default(),
+            loss: self.loss,
         }
     }
 }

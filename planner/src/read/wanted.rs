@@ -128,13 +128,14 @@ impl Wishes {
         Ok(self)
     }
 
-    /// Opens the model that is wished for, with where it comes from.
+    /// Opens the model that is wished for, with where it comes from; sizes that an export fixes are wished for where nothing else is.
     ///
     /// # Errors
     /// A model that cannot be read, or sizes of inputs that it does not take.
-    pub fn model(&self) -> Result<(Source, Model), WantedError> {
+    pub fn model(&mut self) -> Result<(Source, Model), WantedError> {
         let source = Source::of(self)?;
         let model = source.open()?;
+        self.settle(&model);
         self.check_inputs(model.takes_images())?;
         Ok((source, model))
     }
@@ -171,8 +172,9 @@ impl Wishes {
             let profile = self.profile.as_deref().map_or_else(String::new, |path| path.display().to_string());
             return Err(ProfileError::OtherGpu { profile, measured, planned: gpu.key }.into());
         }
-        let (_, model) = self.model()?;
-        Ok(Wanted { model, run: self.run(), gpu })
+        let mut settled = self.clone();
+        let (_, model) = settled.model()?;
+        Ok(Wanted { model, run: settled.run(), gpu })
     }
 
     /// These with files of the folder named from there, so that no machine's own path is kept.

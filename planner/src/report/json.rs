@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{LARGEST, Planned};
 use crate::bytes::Bytes;
 use crate::graph::QuantizedType;
+use crate::ops::Unknown;
 use crate::plan::host::{HostMemory, HostPart, When};
 use crate::run::{CacheKind, Mode, kernel_word};
 
@@ -50,6 +51,25 @@ pub struct Report {
     /// Parameters that the weights lack, and tensors of the weights that the architecture has no use for.
     pub missing: Vec<String>,
     pub unexpected: Vec<String>,
+    /// The operators of an export that are not known, with the bytes in doubt.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown_operators: Vec<UnknownReport>,
+}
+
+/// An operator that is not known, in one forward.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the keys say it")]
+pub struct UnknownReport {
+    pub name: String,
+    pub calls: u64,
+    /// Its inputs and outputs, all calls together.
+    pub bytes_in_doubt: Bytes,
+}
+
+impl From<Unknown> for UnknownReport {
+    fn from(Unknown { name, calls, bytes }: Unknown) -> UnknownReport {
+        UnknownReport { name, calls, bytes_in_doubt: bytes }
+    }
 }
 
 /// The model.
@@ -296,6 +316,7 @@ pub fn report(planned: &Planned<'_>) -> Report {
         notes: planned.notes(),
         missing: plan.agreement.missing.clone(),
         unexpected: plan.agreement.unexpected.clone(),
+        unknown_operators: plan.unknown_operators(planned.run).into_iter().map(UnknownReport::from).collect(),
     }
 }
 

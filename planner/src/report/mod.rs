@@ -15,6 +15,7 @@ mod colours;
 pub mod compare;
 pub mod events;
 pub mod fit;
+pub mod graph;
 pub mod json;
 pub mod page;
 pub mod picture;
@@ -28,12 +29,13 @@ use std::sync::Arc;
 use crate::bytes::Bytes;
 use crate::ops::{KERNEL, PAGES_KERNEL, convolution_workspace, other_kernels};
 use crate::plan::Plan;
+use crate::read::export::{Exported, LossKind};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::read::profiles::Profile;
 use crate::read::quantization::{Method, Quantization};
 use crate::read::quote;
-use crate::run::{CacheKind, Parallel, Run};
+use crate::run::{CacheKind, Mode, Parallel, Run};
 
 /// How many of the largest tensors are shown.
 const LARGEST: usize = 10;
@@ -88,6 +90,7 @@ impl Planned<'_> {
             format!("{} {noun}{plural} {what}: {}{more}", names.len(), quote::cut(&first.join(", ")))
         })
         .chain(sharded)
+        .chain(self.unknown_operators())
         .collect()
     }
 
@@ -112,6 +115,7 @@ impl Planned<'_> {
             );
         }
         notes.extend(self.convolutions_note());
+        notes.extend(self.model.family.exported.as_ref().map(|exported| self.exported_note(exported)));
         let host = &self.plan.stream.host;
         if !host.is_empty() {
             let total = self.plan.stream.host_bytes();
@@ -161,6 +165,67 @@ impl Planned<'_> {
             format!(
                 "cuDNN workspace not known, up to {bound}: what the largest convolution takes as an explicit matrix product, \
                  with its tensors once more in another layout; counted as 0 bytes"
+            )
+        })
+    }
+
+    /// What an export leaves to be said: the loss, and what it cannot know.
+    fn exported_note(&self, exported: &Exported) -> String {
+        let mut parts = vec![format!(
+            "planned from the graph that torch.export wrote, as eager PyTorch runs it: inputs {}",
+            exported.inputs_in_words()
+        )];
+        if self.run.mode.records() {
+            parts.push(match self.run.loss.or(exported.loss) {
+                Some(LossKind::Output) => "the loss is its own".to_owned(),
+                Some(LossKind::CrossEntropy) => {
+                    "the loss is the cross entropy of its first output, with a label a row (--loss)".to_owned()
+                }
+                _ => "the loss is the sum of its first output (--loss)".to_owned(),
+            });
+        }
+        match (exported.training, self.run.mode == Mode::Train) {
+            (Some(false), true) => parts.push(
+                "it was exported in eval mode: dropout and batch norm are planned as in training, but what its code does in training \
+                 alone (dropout within attention, stochastic depth) is not in it: export it after model.train()"
+                    .to_owned(),
+            ),
+            (Some(true), false) => parts.push(
+                "it was exported in training mode: dropout and batch norm are planned as in eval mode, but what its code does in \
+                 training alone stays in it: export it after model.eval()"
+                    .to_owned(),
+            ),
+            _ => {}
+        }
+        if !exported.has_table {
+            parts.push(
+                "the archive has no table of weights (PyTorch 2.8): parameters that are tied count as several"
+                    .to_owned(),
+            );
+        }
+        let exported_in = self.model.dtype.unwrap_or(crate::dtype::Dtype::F32);
+        if self.plan.precision.dtype() != exported_in {
+            parts.push(format!("it was exported in {exported_in}: casts to that type follow the run's, where their line does not name it"));
+        }
+        parts.join("; ")
+    }
+
+    /// The operators that the table lacks, with the bytes in doubt.
+    fn unknown_operators(&self) -> Option<String> {
+        let unknown = self.plan.unknown_operators(self.run);
+        let total: Bytes = unknown.iter().map(|operator| operator.bytes).sum();
+        let words = unknown.iter().map(|operator| match operator.calls {
+            1 => operator.name.clone(),
+            calls => format!("{} x{calls}", operator.name),
+        });
+        let words = quote::cut(&words.collect::<Vec<_>>().join(", "));
+        (!unknown.is_empty()).then(|| {
+            let count = unknown.len();
+            let plural = if count == 1 { "" } else { "s" };
+            format!(
+                "{count} operator{plural} not known ({words}): outputs are those of the export's graph, and all inputs and outputs are \
+                 planned to be kept for backward; up to {} bytes ({total}) in doubt, and what kernels take beside",
+                total.0
             )
         })
     }

@@ -91,9 +91,9 @@ fn subject(planned: &Planned<'_>) -> String {
 pub(super) fn words(planned: &Planned<'_>) -> Vec<String> {
     let Planned { model, run, plan, .. } = planned;
     let mut words = vec![run.mode.to_string(), plan.precision.to_string(), format!("batch {}", run.batch)];
-    words.push(match model.image_of(run) {
-        Some(size) => format!("image {size}"),
-        None => format!("seq {}", run.seq),
+    words.extend(match model.image_of(run) {
+        Some(size) => Some(format!("image {size}")),
+        None => model.takes_tokens().then(|| format!("seq {}", run.seq)),
     });
     match run.mode {
         Mode::Generate => words.push(format!("{} new tokens", run.new_tokens)),

@@ -117,6 +117,15 @@ pub enum ModelError {
     /// The weights cannot be read.
     #[error(transparent)]
     Weights(#[from] CheckpointError),
+    /// A spec that describes no model.
+    #[error("{}: no architecture: name the model's module under `architectures`", quote::path(.path))]
+    NoArchitecture {
+        /// The spec.
+        path: PathBuf,
+    },
+    /// An exported program cannot be read.
+    #[error(transparent)]
+    Exported(#[from] crate::read::export::ExportedModelError),
     /// A spec cannot be read.
     #[error(transparent)]
     Spec(#[from] SpecError),

@@ -97,8 +97,15 @@ gpu: rtx4090
 capacity: 1.5GiB
 allocator: expandable_segments:True
 hold-outputs: true
+workers: 12
+prefetch: 13
+sample: image=14x15
+pin-memory: true
+host-ram: 1.5GiB
 specs: my-specs
 profile: my-profile.yaml
+dim: {s72: 8}
+loss: sum
 ";
         let (wishes, written) = again(all);
         assert_eq!(wishes, written);

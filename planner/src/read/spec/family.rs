@@ -10,6 +10,7 @@ use super::document::{ArchitectureText, ClassText, Document, FieldText, FullFiel
 use super::syntax::{Function, Position};
 use super::{SpecError, parse};
 use crate::dtype::Dtype;
+use crate::read::export::Exported;
 use crate::read::specs;
 
 /// A tensor that a module owns.
@@ -128,9 +129,14 @@ pub struct Family {
     pub derive: Option<Rc<Function>>,
     /// The modules that peft adapts where it is told none.
     pub lora_targets: Vec<String>,
+    /// What is to be known of an exported program; None of a spec.
+    pub exported: Option<Exported>,
     /// Built-in configurations by name.
     pub configurations: IndexMap<String, Configuration>,
 }
+
+/// The longest spec that is read, in bytes.
+const LARGEST_SPEC: u64 = 16 << 20;
 
 /// Where specs come from: the user's folder first, then the embedded ones.
 #[derive(Clone, Debug, Default)]
@@ -182,6 +188,17 @@ impl Shelf {
             }
         }
         Ok(None)
+    }
+
+    /// The family in a user's own file.
+    pub fn family_of_file(&self, path: &Path) -> Result<Family, SpecError> {
+        let file: Rc<str> = path.display().to_string().into();
+        let length = std::fs::metadata(path).map_or(0, |found| found.len());
+        if length > LARGEST_SPEC {
+            let message = format!("{length} bytes, above the limit of {LARGEST_SPEC} for a spec");
+            return Err(SpecError::new(&file, Position::default(), &message));
+        }
+        self.family(&file, &read_text(path)?)
     }
 
     /// Parses a family and the libraries that it uses.
@@ -281,6 +298,7 @@ pub(super) fn parse(document: &Document, file: &Rc<str>, text: &str) -> Result<F
         aliases: document.config.aliases.clone(),
         derive,
         lora_targets: document.lora_targets.clone(),
+        exported: None,
         configurations: document
             .configurations
             .iter()

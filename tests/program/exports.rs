@@ -1,0 +1,137 @@
+//! Exported programs on the command line, and models that a user wrote as a spec.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::Path;
+
+use flate2::read::GzDecoder;
+use serde_json::Value;
+use zip::write::SimpleFileOptions;
+
+use crate::support::{Folder, assert_snapshot, json_of, report};
+
+/// A graph of `tests/truth/exports/graphs`.
+fn graph(id: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/truth/exports/graphs/{id}.json.gz"));
+    let mut text = String::new();
+    GzDecoder::new(fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+    text
+}
+
+/// Writes the archive of a graph as `torch.export.save` lays it out; weights are left out, as nobody reads them.
+fn save(folder: &Folder, name: &str, text: &str) -> String {
+    let whole: Value = serde_json::from_str(text).unwrap();
+    let mut archive = zip::ZipWriter::new(fs::File::create(folder.join(name)).unwrap());
+    for (entry, text) in
+        [("models/model.json", text), ("data/weights/model_weights_config.json", &whole["weights_config"].to_string())]
+    {
+        archive.start_file(format!("model/{entry}"), SimpleFileOptions::default()).unwrap();
+        archive.write_all(text.as_bytes()).unwrap();
+    }
+    archive.finish().unwrap();
+    folder.argument(name)
+}
+
+fn shown(folder: &Folder, arguments: &[&str]) -> String {
+    report(arguments).replace(&folder.argument(""), "DIR/")
+}
+
+#[test]
+fn an_export_is_planned() {
+    let folder = Folder::new();
+    let model = save(&folder, "bert.pt2", &graph("bert-train"));
+    assert_snapshot("export-bert", &shown(&folder, &["plan", &model, "--checkpoint", "bert.encoder.layer.0"]));
+    let model = save(&folder, "mobilenet.pt2", &graph("mobilenet-v3-infer"));
+    assert_snapshot(
+        "export-mobilenet",
+        &shown(&folder, &["plan", &model, "--mode", "infer", "--precision", "amp-bf16"]),
+    );
+}
+
+#[test]
+fn operators_that_are_not_known_are_named() {
+    let folder = Folder::new();
+    let text = graph("mobilenet-v3-infer").replace("aten.hardsigmoid.default", "mylib.gate.default");
+    let model = save(&folder, "mine.pt2", &text);
+    let report = shown(&folder, &["plan", &model, "--mode", "infer"]);
+    let warning =
+        report.lines().skip_while(|line| !line.starts_with("warning:")).take_while(|line| !line.starts_with("note:"));
+    assert_snapshot("export-unknown", &warning.collect::<Vec<_>>().join("\n"));
+    let unknown = &json_of(&["plan", &model, "--mode", "infer", "--format", "json"])["unknown_operators"];
+    assert_eq!(unknown[0]["name"], "mylib.gate.default");
+    assert_eq!(unknown[0]["calls"], 8);
+}
+
+#[test]
+fn what_an_export_does_not_allow_is_refused() {
+    let folder = Folder::new();
+    let bert = save(&folder, "bert.pt2", &graph("bert-train"));
+    let deit = save(&folder, "deit.pt2", &graph("deit-infer"));
+    fs::write(folder.join("torn.pt2"), b"PK\x03\x04").unwrap();
+    let torn = folder.argument("torn.pt2");
+    let refusals: Vec<String> = [
+        vec!["plan", &bert, "--batch", "9"],
+        vec!["plan", &bert, "--seq", "64"],
+        vec!["plan", &bert, "--image", "64"],
+        vec!["plan", &bert, "--dim", "s0=8"],
+        vec!["plan", &bert, "--dim", "s0"],
+        vec!["plan", &bert, "--mode", "generate"],
+        vec!["plan", &bert, "--attention", "eager"],
+        vec!["plan", &bert, "--checkpoint", "bert.nowhere"],
+        vec!["plan", &deit, "--loss", "output"],
+        vec!["plan", &deit, "--loss", "mse"],
+        vec!["plan", "gpt2", "--loss", "sum"],
+        vec!["plan", &torn],
+        vec!["graph", &bert, "--module", "bert.nowhere"],
+    ]
+    .iter()
+    .map(|arguments| shown(&folder, arguments).replace(&folder.argument(""), "DIR/"))
+    .collect();
+    assert_snapshot("export-refusals", &refusals.concat());
+}
+
+#[test]
+fn a_graph_is_shown() {
+    let folder = Folder::new();
+    let bert = save(&folder, "bert.pt2", &graph("bert-train"));
+    let layer = ["graph", &bert, "--module", "bert.encoder.layer.0.attention"];
+    assert_snapshot("graph-bert", &shown(&folder, &layer));
+    assert_snapshot("graph-dot", &report(&["graph", "gpt2", "--module", "transformer.h.0.mlp.c_fc", "--dot"]));
+    let whole = json_of(&["graph", "gpt2", "--json"]);
+    let operators = whole["operators"].as_array().unwrap();
+    assert!(operators.iter().any(|call| call["operator"] == "cross_entropy"));
+    assert!(operators.iter().all(|call| call["operator"] != "backward"));
+}
+
+#[test]
+fn operators_are_listed() {
+    let list = json_of(&["ops", "--format", "json"]);
+    let operators = list["operators"].as_array().unwrap();
+    let conv = operators.iter().find(|operator| operator["name"] == "conv2d").unwrap();
+    assert_eq!(conv["overloads"], 2);
+    assert!(conv["source"].as_str().unwrap().contains("Convolution.cpp"));
+    let names: Vec<&str> = operators.iter().map(|operator| operator["name"].as_str().unwrap()).collect();
+    assert!(names.is_sorted() && names.len() > 100, "{}", names.len());
+    // each overload is an operator of the list, a function that composes several, or its own argument
+    for overload in list["overloads"].as_array().unwrap() {
+        let is = overload["is"].as_str().unwrap_or("aten_same");
+        assert!(is.starts_with("aten_") || names.contains(&is), "{overload}");
+    }
+    assert!(report(&["ops"]).contains("overloads of ATen in exports"));
+}
+
+/// The worked example of specs/README.md: PyTorch 2.11 ran it on the emulated device, with these peaks.
+#[test]
+fn the_example_of_the_specs_is_planned() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("specs/README.md")).unwrap();
+    let example = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let folder = Folder::new();
+    fs::write(folder.join("gated_lm.yaml"), example).unwrap();
+    let model = folder.argument("gated_lm.yaml");
+    let plan = json_of(&["plan", &model, "--batch", "8", "--seq", "512", "--format", "json"]);
+    assert_eq!(plan["peak_allocated"], 3_578_622_976_u64);
+    assert_eq!(plan["peak_reserved"], 4_179_623_936_u64);
+    fs::write(folder.join("empty.yaml"), "name: empty\nsource: nowhere\n").unwrap();
+    let none = shown(&folder, &["plan", &folder.argument("empty.yaml")]);
+    assert!(none.contains("no architecture: name the model's module under `architectures`"), "{none}");
+}
