@@ -238,7 +238,7 @@ pub enum Command {
     /// List the operators that are known, with what each was read from.
     Ops(OperatorsArguments),
     /// Give a model's buffers, or any with lifetimes, fixed offsets in one arena, or check offsets.
-    Pack(PackArguments),
+    Pack(Box<PackArguments>),
     /// Measure on this machine's GPU what cannot be derived, or replay a plan there.
     Calibrate(Box<CalibrateArguments>),
     /// List the GPUs that are known.
