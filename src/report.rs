@@ -16,6 +16,7 @@ use resvg::{tiny_skia, usvg};
 use crate::arguments::ReportArguments;
 use crate::failure::Failure;
 use crate::output::{self, write_whole};
+use crate::pack::model::Step;
 use crate::plan::{coloured, gpu, wishes};
 use crate::snapshot::other;
 use crate::{DOES_NOT_FIT, FITS};
@@ -77,7 +78,9 @@ fn html(made: &Made, arguments: &ReportArguments) -> Result<(), Failure> {
     let kept = |made: &Made| of((&made.wanted.model, &made.wanted.gpu), &made.wishes, &made.plan);
     let comparison = other.as_ref().map(|other| compare(&kept(other), &kept(made)));
     let beside = other.as_ref().map(Made::planned);
-    let page = page::page(&made.planned(), beside.as_ref().zip(comparison.as_ref()));
+    let step = Step::quickly(&made.plan)?;
+    let arena = step.arena(made.planned())?;
+    let page = page::page(&made.planned(), Some(&arena), beside.as_ref().zip(comparison.as_ref()));
     let page = page.map_err(|error| Failure::new(error, None))?;
     write_whole(&arguments.output, |file| file.write_all(page.as_bytes()))
 }

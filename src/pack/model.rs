@@ -2,8 +2,9 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use packing::{Buffer, Goal, Options, csv, pack};
+use packing::{Buffer, Goal, Options, Packing, csv, pack};
 use planner::allocate::{AllocatorOptions, simulate};
 use planner::bytes::Bytes;
 use planner::plan::{Plan, PlanError, plan};
@@ -18,6 +19,8 @@ use crate::{DOES_NOT_FIT, FITS, output};
 
 /// What PyTorch's allocator rounds sizes to.
 const ALIGNMENT: u64 = 512;
+/// How long a page's arena is looked for.
+const QUICKLY: Duration = Duration::from_millis(500);
 
 /// Plans, packs the last step, reports.
 pub fn run(arguments: &PackArguments) -> Result<ExitCode, Failure> {
@@ -27,33 +30,9 @@ pub fn run(arguments: &PackArguments) -> Result<ExitCode, Failure> {
     let plan = plan(&model, &run, &gpu)?;
     let planned = Planned { model: &model, run: &run, gpu: &gpu, plan: &plan };
     let alignment = arguments.align.unwrap_or(ALIGNMENT);
-    let (lives, _) = last_step(&plan.stream);
-    let (stays, passes): (Vec<Lifetime>, Vec<Lifetime>) = lives.into_iter().partition(|life| life.stays);
-    let (mut places, base) = laid_out(&plan, &stays, alignment);
-    let options = Options {
-        alignment,
-        goal: capacity.map_or(Goal::Minimize, |capacity| Goal::Capacity(capacity.0.saturating_sub(base))),
-        time_limit: arguments.time_limit.unwrap_or(Options::default().time_limit),
-        ..Options::default()
-    };
-    let buffers: Vec<Buffer> = passes.iter().map(|life| buffer(&plan, life, alignment)).collect();
-    let packing = pack(&buffers, &options).map_err(|error| Failure::new(error, None))?;
-    let placed = |(life, offset): (&Lifetime, &u64)| report::Placed { life: *life, offset: Bytes(base + offset) };
-    places.extend(passes.iter().zip(&packing.offsets).map(placed));
-    let phases = last_phases(&plan);
-    let arena = report::Arena {
-        planned,
-        places: &places,
-        size: Bytes(base + packing.peak),
-        stays: Bytes(base),
-        lower_bound: Bytes(base + packing.lower_bound),
-        status: packing.status.name(),
-        alignment: Bytes(alignment),
-        capacity,
-        allocated: phases.0,
-        reserved: phases.1,
-        expandable: expandable(&plan, &run)?,
-    };
+    let time_limit = arguments.time_limit.unwrap_or(Options::default().time_limit);
+    let step = Step::of(&plan, alignment, capacity, time_limit)?;
+    let arena = step.arena(planned)?;
     if let Some(path) = arguments.output.as_deref().filter(|_| arena.fits()) {
         write(path, &arena, &plan)?;
     }
@@ -62,6 +41,55 @@ pub fn run(arguments: &PackArguments) -> Result<ExitCode, Failure> {
         Format::Json => output::print_json(&report::json(&arena)),
     }?;
     Ok(ExitCode::from(if arena.fits() { FITS } else { DOES_NOT_FIT }))
+}
+
+/// A plan's last step, packed.
+pub struct Step {
+    places: Vec<report::Placed>,
+    packing: Packing,
+    /// Where those that stay end.
+    base: u64,
+    alignment: u64,
+    capacity: Option<Bytes>,
+}
+
+impl Step {
+    /// Packs the last step as the allocator would align it, for as long as a page may take.
+    pub fn quickly(plan: &Plan) -> Result<Step, Failure> {
+        Step::of(plan, ALIGNMENT, None, QUICKLY)
+    }
+
+    fn of(plan: &Plan, alignment: u64, capacity: Option<Bytes>, time_limit: Duration) -> Result<Step, Failure> {
+        let (lives, _) = last_step(&plan.stream);
+        let (stays, passes): (Vec<Lifetime>, Vec<Lifetime>) = lives.into_iter().partition(|life| life.stays);
+        let (mut places, base) = laid_out(plan, &stays, alignment);
+        let goal = capacity.map_or(Goal::Minimize, |capacity| Goal::Capacity(capacity.0.saturating_sub(base)));
+        let options = Options { alignment, goal, time_limit, ..Options::default() };
+        let buffers: Vec<Buffer> = passes.iter().map(|life| buffer(plan, life, alignment)).collect();
+        let packing = pack(&buffers, &options).map_err(|error| Failure::new(error, None))?;
+        let placed = |(life, offset): (&Lifetime, &u64)| report::Placed { life: *life, offset: Bytes(base + offset) };
+        places.extend(passes.iter().zip(&packing.offsets).map(placed));
+        Ok(Step { places, packing, base, alignment, capacity })
+    }
+
+    /// With what the caching allocator makes of the step.
+    pub fn arena<'a>(&'a self, planned: Planned<'a>) -> Result<report::Arena<'a>, Failure> {
+        let Step { places, packing, base, .. } = self;
+        let (allocated, reserved) = figures(&planned.plan.whole().phases, planned.plan);
+        Ok(report::Arena {
+            planned,
+            places,
+            size: Bytes(base + packing.peak),
+            stays: Bytes(*base),
+            lower_bound: Bytes(base + packing.lower_bound),
+            status: packing.status.name(),
+            alignment: Bytes(self.alignment),
+            capacity: self.capacity,
+            allocated,
+            reserved,
+            expandable: expandable(planned.plan, planned.run)?,
+        })
+    }
 }
 
 /// In whole multiples of the alignment: what is left of the last one is of no use to others that begin at one.
@@ -83,10 +111,6 @@ fn laid_out(plan: &Plan, stays: &[Lifetime], alignment: u64) -> (Vec<report::Pla
 }
 
 /// The most that the caching allocator has allocated and reserved in the last step.
-fn last_phases(plan: &Plan) -> (Bytes, Bytes) {
-    figures(&plan.whole().phases, plan)
-}
-
 fn figures(phases: &[planner::allocate::PhaseFigures], plan: &Plan) -> (Bytes, Bytes) {
     let last = plan.stream.phases.last().map_or(0, |phase| phase.step);
     let of_last = |number: u32| {

@@ -18,6 +18,29 @@ fn graph(id: &str) -> String {
     text
 }
 
+/// Archives of PyTorch 2.8 and of 2.11 give the same plan: tests/truth/export_versions.py. Without a table of weights, which 2.8
+/// does not write, what is tied is not known.
+#[test]
+fn old_archives_are_read() {
+    let folder = Folder::new();
+    let planned = |version: &str| {
+        let path = format!("{}/tests/truth/exports/versions/{version}.json.gz", env!("CARGO_MANIFEST_DIR"));
+        let mut text = String::new();
+        GzDecoder::new(fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+        let name = format!("{version}.pt2");
+        let mut archive = zip::ZipWriter::new(fs::File::create(folder.join(&name)).unwrap());
+        archive.start_file("net/models/model.json", SimpleFileOptions::default()).unwrap();
+        archive.write_all(text.as_bytes()).unwrap();
+        archive.finish().unwrap();
+        let report = json_of(&["plan", &folder.argument(&name), "--batch", "8", "--format", "json"]);
+        assert!(report["notes"].to_string().contains("has no table of weights"), "{}", report["notes"]);
+        [&report["peak_allocated"], &report["peak_reserved"], &report["parameters"]["count"]].map(Value::clone)
+    };
+    let old = planned("2.8.0");
+    assert_eq!(old, planned("2.11.0"));
+    assert_eq!(old[2], 2_881_792);
+}
+
 /// Writes the archive of a graph as `torch.export.save` lays it out; weights are left out, as nobody reads them.
 fn save(folder: &Folder, name: &str, text: &str) -> String {
     let whole: Value = serde_json::from_str(text).unwrap();

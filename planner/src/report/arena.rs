@@ -1,5 +1,6 @@
 //! A step's buffers in one arena: its size against the bound and the caching allocator, and the layout.
 
+use indexmap::IndexSet;
 use serde::Serialize;
 
 use super::Planned;
@@ -104,6 +105,38 @@ pub struct JsonArena {
     alignment: Bytes,
     buffers: usize,
     layout: Vec<JsonPlace>,
+}
+
+/// An arena on a page: rows of numbers are arrays.
+#[derive(Debug, Serialize)]
+pub(super) struct Shown {
+    size: Bytes,
+    lower_bound: Bytes,
+    reserved: Bytes,
+    expandable: Bytes,
+    status: &'static str,
+    /// Events of the step.
+    length: u64,
+    /// from, until, offset, bytes, category, name.
+    places: Vec<[u64; 6]>,
+    /// Whose buffers are.
+    names: Vec<String>,
+}
+
+/// The arena for a page.
+pub(super) fn shown(arena: &Arena<'_>) -> Shown {
+    let planned = &arena.planned;
+    let mut names: IndexSet<String> = IndexSet::new();
+    let place = |placed: &Placed| {
+        let Lifetime { id, category, from, until, .. } = placed.life;
+        let allocation = &planned.plan.stream.allocations[id.index()];
+        let name = names.insert_full(tensor(planned, allocation)).0 as u64;
+        [from, until, placed.offset.0, allocation.bytes.0, category as u64, name]
+    };
+    let places = arena.places.iter().map(place).collect();
+    let length = arena.places.iter().map(|placed| placed.life.until).max().unwrap_or(0);
+    let Arena { size, lower_bound, reserved, expandable, status, .. } = *arena;
+    Shown { size, lower_bound, reserved, expandable, status, length, places, names: names.into_iter().collect() }
 }
 
 /// A buffer in its place.

@@ -6,6 +6,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::arena::{self, Arena, Shown};
 use super::changes::{self, ComparisonReport};
 use super::colours::{COLOURS, NAMES};
 use super::{Planned, json, text};
@@ -26,10 +27,11 @@ const TENSORS: usize = 60;
 
 const HTML: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
-const SCRIPTS: [&str; 5] = [
+const SCRIPTS: [&str; 6] = [
     include_str!("page/units.js"),
     include_str!("page/timeline.js"),
     include_str!("page/segments.js"),
+    include_str!("page/arena.js"),
     include_str!("page/treemap.js"),
     include_str!("page/page.js"),
 ];
@@ -64,6 +66,7 @@ struct PlanData {
     /// bytes, count, category, place, made by.
     tensors: Vec<Value>,
     segments: Vec<Segment>,
+    arena: Option<Shown>,
 }
 
 #[derive(Serialize)]
@@ -74,13 +77,17 @@ struct Segment {
     blocks: Vec<Value>,
 }
 
-/// The page of a plan, beside another one if there is one, with what differs.
+/// The page of a plan with its last step in an arena, if that was packed, beside another plan if there is one, with what differs.
 ///
 /// # Errors
 /// Figures that JSON cannot hold; there are none.
-pub fn page(planned: &Planned<'_>, against: Option<(&Planned<'_>, &Comparison)>) -> Result<String, serde_json::Error> {
+pub fn page(
+    planned: &Planned<'_>,
+    arena: Option<&Arena<'_>>,
+    against: Option<(&Planned<'_>, &Comparison)>,
+) -> Result<String, serde_json::Error> {
     let data = Data {
-        plan: plan_data(planned),
+        plan: PlanData { arena: arena.map(arena::shown), ..plan_data(planned) },
         against: against.map(|(other, _)| plan_data(other)),
         changes: against.map(|(_, comparison)| changes::report(comparison)),
     };
@@ -128,6 +135,7 @@ fn plan_data(planned: &Planned<'_>) -> PlanData {
         tensors: tensors(planned),
         segments: history.segments.iter().map(|segment| shown(planned, &history, &groups, segment)).collect(),
         groups: groups.into_iter().map(|group| [group.module, group.what]).collect(),
+        arena: None,
     }
 }
 

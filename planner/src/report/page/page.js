@@ -82,6 +82,7 @@ showChanges();
 showTensors();
 showTreemap(first);
 showSegments(first);
+showArena(first);
 showPhases();
 showSettings();
 document.documentElement.dataset.ready = String(Math.round(performance.now()));
