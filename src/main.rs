@@ -27,6 +27,10 @@ use std::process::ExitCode;
 
 use arguments::Command;
 
+/// Plans are made of many small values; side by side they ask for memory from both threads.
+#[global_allocator]
+static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The run fits; buffers do, or are packed rightly.
 const FITS: u8 = 0;
 /// The run does not fit; buffers do not, or are packed wrongly; a kept plan grew.

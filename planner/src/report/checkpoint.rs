@@ -192,11 +192,9 @@ pub struct JsonChoice {
     /// What was to be least.
     cost: &'static str,
     optimal: bool,
-    /// Where operations were to be least.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Where operations were to be least; else null.
     lower_bound_flops: Option<u64>,
-    /// Where time was.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Where time was; else null.
     lower_bound_seconds: Option<f64>,
 }
 
