@@ -248,7 +248,12 @@ impl Gpu {
         self.launch(&self.functions()?.add, &[x.address, y.address, out.address, words], self.blocks)
     }
 
-    /// Sums so many floats.
+    /// Bytes that `run_sum` writes: a float for each block.
+    pub fn sums(&self) -> u64 {
+        4 * u64::from(self.blocks)
+    }
+
+    /// Sums so many floats; `out` has room for `sums`.
     ///
     /// # Errors
     /// As `run_nothing`.

@@ -93,7 +93,9 @@ fn memory_kernels(gpu: &mut Gpu, plan: &Plan, bytes: u64) -> Result<Vec<Kernel>,
         ("add", 3.0, 0.25, |gpu, buffers, bytes| gpu.run_add(buffers, bytes / 16)),
         ("sum", 1.0, 0.25, |gpu, [x, _, out], bytes| gpu.run_sum([x, out], bytes / 4)),
     ];
-    let timed = with_memory(gpu, [bytes; 3], |gpu, [x, y, out]| {
+    // a sum writes a float a block
+    let written = bytes.max(gpu.sums());
+    let timed = with_memory(gpu, [bytes, bytes, written], |gpu, [x, y, out]| {
         for memory in [&x, &y] {
             gpu.touch(memory, 0, bytes)?;
         }
