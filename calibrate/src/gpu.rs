@@ -181,8 +181,7 @@ impl Gpu {
         }
         // SAFETY: as for the driver's
         if !unsafe { nvrtc::sys::is_culib_present() } {
-            let (library, wheel) = ("libnvrtc.so", "nvidia-cuda-nvrtc");
-            return Err(CalibrateError::NoLibrary { library, wheel });
+            return Err(no_nvrtc());
         }
         let (major, minor) = self.facts()?.compute_capability;
         let architecture = format!("compute_{major}{minor}");
@@ -213,8 +212,7 @@ impl Gpu {
         }
         // SAFETY: as for the driver's
         if !unsafe { blas_sys::is_culib_present() } {
-            let (library, wheel) = ("libcublas.so", "nvidia-cublas");
-            return Err(CalibrateError::NoLibrary { library, wheel });
+            return Err(no_blas());
         }
         let failed = CalibrateError::blas("making a handle");
         let handle = Blas(blas::create_handle().map_err(&failed)?);
@@ -314,7 +312,7 @@ impl Gpu {
     }
 
     fn functions(&self) -> Result<&Functions, CalibrateError> {
-        self.functions.as_ref().ok_or(CalibrateError::NoLibrary { library: "libnvrtc.so", wheel: "nvidia-cuda-nvrtc" })
+        self.functions.as_ref().ok_or_else(no_nvrtc)
     }
 
     fn launch(&self, function: &CudaFunction, arguments: &[u64], blocks: u32) -> Result<(), CalibrateError> {
@@ -357,9 +355,7 @@ impl Device for Gpu {
     }
 
     fn multiply(&self, product: &Product, factors: u64, result: u64) -> Result<(), CalibrateError> {
-        let Some(handle) = &self.blas else {
-            return Err(CalibrateError::NoLibrary { library: "libcublas.so", wheel: "nvidia-cublas" });
-        };
+        let Some(handle) = &self.blas else { return Err(no_blas()) };
         let Product { element, rows, columns, inner } = *product;
         let types = types(element);
         let size = |size: u64| size as i32;
@@ -404,6 +400,14 @@ impl Device for Gpu {
     fn wait(&mut self) -> Result<(), CalibrateError> {
         self.stream.synchronize().map_err(CalibrateError::driver("waiting for the GPU"))
     }
+}
+
+fn no_nvrtc() -> CalibrateError {
+    CalibrateError::NoLibrary { library: "libnvrtc.so", wheel: "nvidia-cuda-nvrtc" }
+}
+
+fn no_blas() -> CalibrateError {
+    CalibrateError::NoLibrary { library: "libcublas.so", wheel: "nvidia-cublas" }
 }
 
 /// cuBLAS's types of a product.

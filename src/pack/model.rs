@@ -112,14 +112,9 @@ fn laid_out(plan: &Plan, stays: &[Lifetime], alignment: u64) -> (Vec<report::Pla
 
 /// The most that the caching allocator has allocated and reserved in the last step.
 fn figures(phases: &[planner::allocate::PhaseFigures], plan: &Plan) -> (Bytes, Bytes) {
-    let last = plan.stream.phases.last().map_or(0, |phase| phase.step);
-    let of_last = |number: u32| {
-        let phase = &plan.stream.phases[number as usize];
-        phase.step == last && !matches!(&*phase.name, "load" | "pages")
-    };
     phases
         .iter()
-        .filter(|figures| of_last(figures.phase))
+        .filter(|figures| plan.stream.is_of_last_step(figures.phase))
         .fold((Bytes(0), Bytes(0)), |(allocated, reserved), figures| {
             (allocated.max(figures.peak_allocated), reserved.max(figures.peak_reserved))
         })

@@ -8,7 +8,7 @@ use crate::bytes::Bytes;
 use crate::checkpoint::{Granularity, Wanted, choose};
 use crate::graph::Checkpointing;
 use crate::plan::PlanError;
-use crate::plan::effort::{Effort, effort};
+use crate::plan::effort::{Effort, measured};
 use crate::plan::footprint::{Footprint, footprint};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
@@ -38,7 +38,7 @@ impl Adviser<'_> {
                 ((row, form), variant)
             })
             .unzip();
-        let measured = self.side_by_side(&variants, measure);
+        let measured = self.side_by_side(&variants, |model, run, gpu, capacity| measured(model, run, gpu, &[capacity]));
         let alone = rows.into_iter().zip(variants).zip(measured);
         let mut changes: Vec<Change> = alone
             .filter_map(|(((row, form), variant), measured)| {
@@ -58,7 +58,7 @@ impl Adviser<'_> {
         let off = case.trains() && self.run.checkpoint == Checkpointing::Off;
         let (run, _) = self.chosen(self.model, self.run).filter(|_| off)?;
         let variant = self.variant(run, None);
-        let measured = measure(self.model, &variant.run, self.gpu, self.capacity).ok()?;
+        let measured = measured(self.model, &variant.run, self.gpu, &[self.capacity]).ok()?;
         let cost = Cost { class: Class::Recomputation, amount: 0 };
         let told = Told { name: CHOSEN, words: CHOSEN_COST, source: CHOSEN_SOURCE };
         Some(change(Slot::Checkpoints, cost, told, CHOSEN_CODE.to_owned(), variant, measured))
@@ -121,7 +121,7 @@ impl Adviser<'_> {
         let refined = |model: &Model| {
             let chosen = if given { None } else { self.chosen(model, &variant.run) };
             let run = chosen.as_ref().map_or(&variant.run, |(run, _)| run);
-            let measured = measure(model, run, self.gpu, self.capacity).ok()?;
+            let measured = measured(model, run, self.gpu, &[self.capacity]).ok()?;
             Some((chosen, measured))
         };
         let (chosen, (planned, effort)) = variant.with_model(self.model, refined).ok()??;
@@ -132,11 +132,6 @@ impl Adviser<'_> {
         let (peaks, host) = (planned.within[0], planned.host);
         Some(Combination { changes: set, variant, peaks, host, effort, chosen: count })
     }
-}
-
-/// Plans a run, and counts what a step of it costs.
-fn measure(model: &Model, run: &Run, gpu: &Gpu, capacity: Bytes) -> Result<Measured, PlanError> {
-    Ok((footprint(model, run, gpu, &[capacity])?, effort(model, run, gpu)?))
 }
 
 /// What is told of a change.

@@ -25,8 +25,8 @@ use adviser::Adviser;
 use case::Case;
 
 use crate::bytes::Bytes;
-use crate::plan::effort::{Effort, effort};
-use crate::plan::footprint::{Peaks, footprint};
+use crate::plan::effort::{Effort, measured};
+use crate::plan::footprint::Peaks;
 use crate::plan::{PlanError, capacity};
 use crate::read::gpus::Gpu;
 use crate::read::model::{Model, open};
@@ -143,9 +143,8 @@ pub fn advise(
     done: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Advice, PlanError> {
     let capacity = capacity(run, gpu)?;
-    let planned = footprint(model, run, gpu, &[capacity])?;
+    let (planned, effort) = measured(model, run, gpu, &[capacity])?;
     let (given, precision) = (planned.within[0], planned.precision);
-    let effort = effort(model, run, gpu)?;
     let adviser = Adviser { model, open, run, gpu, capacity, done };
     let case = Case::new(model, run, gpu, precision)?;
     let changes = adviser.changes(&case, given.fits);

@@ -1,10 +1,14 @@
 //! What a step of a run costs, second runs of checkpointed calls apart.
 
-use super::{Emulation, PlanError, device, named, prepare};
+use super::footprint::Footprint;
+use super::{Emulation, PlanError, Prepared, device, named, prepare};
+use crate::bytes::Bytes;
 use crate::lower::lower_with_timeline;
+use crate::lower::timeline::Timeline;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::run::Run;
+use crate::schedule::Stream;
 use crate::time::{Cost, Speeds};
 
 /// What a step costs: operations, and time where something is known of the GPU's speeds.
@@ -17,6 +21,11 @@ pub struct Effort {
 }
 
 impl Effort {
+    fn of(timeline: &Timeline, run: &Run) -> Effort {
+        let recomputed = timeline.recomputed.iter().fold(Cost::default(), |sum, cost| sum.and(*cost));
+        Effort { computed: timeline.computed.shared(run.steps), recomputed: recomputed.shared(run.steps) }
+    }
+
     /// The time of a step in seconds, an estimate on a GPU whose speeds were measured, else the least that the work can take;
     /// None where nothing is known of its speeds.
     pub fn seconds(&self, gpu: &Gpu) -> Option<f64> {
@@ -30,9 +39,22 @@ impl Effort {
 /// As `plan`.
 pub fn effort(model: &Model, run: &Run, gpu: &Gpu) -> Result<Effort, PlanError> {
     let prepared = prepare(model, run, gpu, Emulation::default())?;
-    let graph = prepared.graph;
-    let lowered = lower_with_timeline(&graph, &device(gpu), prepared.settings, Speeds::of(gpu));
-    let (_, timeline) = lowered.map_err(|error| named(error, &graph))?;
-    let recomputed = timeline.recomputed.iter().fold(Cost::default(), |sum, cost| sum.and(*cost));
-    Ok(Effort { computed: timeline.computed.shared(run.steps), recomputed: recomputed.shared(run.steps) })
+    Ok(Effort::of(&lowered(&prepared, gpu)?.1, run))
+}
+
+/// Plans a run as `footprint` does, and counts what a step of it costs.
+///
+/// # Errors
+/// As `plan`.
+pub fn measured(model: &Model, run: &Run, gpu: &Gpu, capacities: &[Bytes]) -> Result<(Footprint, Effort), PlanError> {
+    let prepared = prepare(model, run, gpu, Emulation::default())?;
+    let (stream, timeline) = lowered(&prepared, gpu)?;
+    let footprint = Footprint::of(&stream, &prepared.options, prepared.precision, capacities);
+    Ok((footprint, Effort::of(&timeline, run)))
+}
+
+fn lowered(prepared: &Prepared, gpu: &Gpu) -> Result<(Stream, Timeline), PlanError> {
+    let Prepared { graph, settings, .. } = prepared;
+    let lowered = lower_with_timeline(graph, &device(gpu), settings.clone(), Speeds::of(gpu));
+    lowered.map_err(|error| named(error, graph))
 }

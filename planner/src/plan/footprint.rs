@@ -7,6 +7,7 @@ use crate::lower::lower;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::run::{Precision, Run};
+use crate::schedule::Stream;
 
 /// What a plan says of a run within a capacity; peaks are those without a limit where it does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,23 +50,34 @@ pub fn footprint(model: &Model, run: &Run, gpu: &Gpu, capacities: &[Bytes]) -> R
     let prepared = prepare(model, run, gpu, Emulation::default())?;
     let graph = prepared.graph;
     let stream = lower(&graph, &device(gpu), prepared.settings).map_err(|error| named(error, &graph))?;
-    let options = &prepared.options;
-    let whole = simulate(&stream, options, Some(UNLIMITED));
-    let least = Bytes(stream.most_alive(|bytes| bytes.0));
-    let within = |capacity: &Bytes| {
-        // No allocator serves more than there is, and none is refused anything before all is taken.
-        if least > *capacity {
-            return peaks(&whole, false);
-        }
-        if only_fills(options) && whole.peak_reserved <= *capacity {
-            return peaks(&whole, true);
-        }
-        let outcome = simulate(&stream, options, Some(*capacity));
-        if outcome.out_of_memory.is_none() { peaks(&outcome, true) } else { peaks(&whole, false) }
-    };
-    let within = capacities.iter().map(within).collect();
-    let host = stream.host_bytes();
-    Ok(Footprint { precision: prepared.precision, unlimited: whole.peak_reserved, within, host })
+    Ok(Footprint::of(&stream, &prepared.options, prepared.precision, capacities))
+}
+
+impl Footprint {
+    /// What allocators of these capacities make of a run's events.
+    pub(super) fn of(
+        stream: &Stream,
+        options: &AllocatorOptions,
+        precision: Precision,
+        capacities: &[Bytes],
+    ) -> Footprint {
+        let whole = simulate(stream, options, Some(UNLIMITED));
+        let least = Bytes(stream.most_alive(|bytes| bytes.0));
+        let within = |capacity: &Bytes| {
+            // No allocator serves more than there is, and none is refused anything before all is taken.
+            if least > *capacity {
+                return peaks(&whole, false);
+            }
+            if only_fills(options) && whole.peak_reserved <= *capacity {
+                return peaks(&whole, true);
+            }
+            let outcome = simulate(stream, options, Some(*capacity));
+            if outcome.out_of_memory.is_none() { peaks(&outcome, true) } else { peaks(&whole, false) }
+        };
+        let within = capacities.iter().map(within).collect();
+        let host = stream.host_bytes();
+        Footprint { precision, unlimited: whole.peak_reserved, within, host }
+    }
 }
 
 fn peaks(outcome: &Outcome, fits: bool) -> Peaks {

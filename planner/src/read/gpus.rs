@@ -27,6 +27,7 @@ use names::{distance_to, fold};
 use wire::CatalogueFile;
 
 use super::profiles::Profile;
+use super::quote::yaml_fault;
 use super::specs;
 use crate::bytes::Bytes;
 
@@ -356,8 +357,6 @@ fn user_files(folder: &Path) -> Result<Vec<PathBuf>, GpuError> {
 }
 
 fn parse_error(file: &str, error: &serde_yaml::Error) -> GpuError {
-    let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
-    let message = error.to_string();
-    let place = format!(" at line {line} column {column}");
-    GpuError::Parse { file: file.to_owned(), line, column, message: message.replace(&place, "") }
+    let (line, column, message) = yaml_fault(error);
+    GpuError::Parse { file: file.to_owned(), line, column, message }
 }

@@ -44,15 +44,10 @@ pub fn last_step(stream: &Stream) -> (Vec<Lifetime>, u64) {
 }
 
 fn begin(stream: &Stream) -> usize {
-    let last = stream.phases.last().map_or(0, |phase| phase.step);
-    let belongs = |number: &u32| {
-        let phase = &stream.phases[*number as usize];
-        phase.step == last && !matches!(&*phase.name, "load" | "pages")
-    };
     let mut begin = 0;
     for (place, event) in stream.events.iter().enumerate() {
         match event {
-            Event::Phase(number) if belongs(number) => break,
+            Event::Phase(number) if stream.is_of_last_step(*number) => break,
             Event::Phase(_) => begin = place + 1,
             _ => {}
         }

@@ -176,6 +176,13 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// Whether a phase belongs to the last step: loading and the making of pages come before the first.
+    pub fn is_of_last_step(&self, phase: u32) -> bool {
+        let last = self.phases.last().map_or(0, |phase| phase.step);
+        let phase = &self.phases[phase as usize];
+        phase.step == last && !matches!(&*phase.name, "load" | "pages")
+    }
+
     /// The most that is alive at once, where an allocation of so many bytes counts as `size` says.
     pub(crate) fn most_alive(&self, size: impl Fn(Bytes) -> u64) -> u64 {
         let (mut live, mut most) = (0, 0);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::VERSION;
+use crate::read::quote::yaml_fault;
 
 /// Why a profile cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -63,9 +64,7 @@ pub enum ProfileError {
 impl ProfileError {
     /// YAML's error, its place before its message.
     pub(super) fn parse(file: &str, error: &serde_yaml::Error) -> ProfileError {
-        let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
-        let message = error.to_string();
-        let message = message.replace(&format!(" at line {line} column {column}"), "");
+        let (line, column, message) = yaml_fault(error);
         ProfileError::Parse { file: file.to_owned(), line, column, message }
     }
 }
