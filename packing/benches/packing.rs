@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use packing::{Buffer, Options, Packing, pack};
-use support::{Random, churn, rectangle, training};
+use support::{Random, churn, rectangle, scattered, training};
 
 fn packed(buffers: &[Buffer]) -> Packing {
     let options = Options { time_limit: Duration::from_secs(60), ..Options::default() };
@@ -22,6 +22,7 @@ fn packings(criterion: &mut Criterion) {
         ("rectangle of 300", rectangle(&mut Random::new(0), 1_000, 1_024, 300)),
         ("training step of 1,000", training(&mut Random::new(1), 162)),
         ("training step of 20,000", training(&mut Random::new(0), 3_226)),
+        ("20,000 scattered", scattered(&mut Random::new(0), 20_000, 20_000, 200)),
         ("16 or so, joined and split", churn(&mut Random::new(0), 7, 9)),
     ];
     let mut group = criterion.benchmark_group("pack");

@@ -2,8 +2,8 @@
 //! together do not overlap and the arena is small.
 //!
 //! ```text
-//! csv ──> Buffer, ... ──> problem (units, sections) ──> greedy ──> search ──> Packing ──> csv
-//!                                                                               └─ validate: shares no code with the rest
+//! csv ──> Buffer, ... ──> problem (units, sections) ──> greedy ──> dives ──> search ──> Packing ──> csv
+//!                                                                                         └─ validate: shares no code with the rest
 //! ```
 //!
 //! The problem (dynamic storage allocation) is NP-hard; the largest total alive at a time is a lower bound. [`pack`] meets it,

@@ -1,4 +1,7 @@
-//! The packing of a part: heuristics first, then the search, from the lower bound up.
+//! The packing of a part: greedy placements and dives first, then the search, from the lower bound up.
+//!
+//! A search of many items sees no end, so that large parts get more dives instead: as many as a few seconds hold, counted by what
+//! they look at, so that the packing does not depend on the machine.
 //!
 //! Going up, every capacity that is exhausted raises the bound that is proved, and the first that is met is an optimum. Where
 //! a capacity is neither met nor exhausted within a round's limits, larger ones are tried, so that the packing gets better too.
@@ -8,12 +11,18 @@ use std::time::Instant;
 use crate::greedy::{self, Fit};
 use crate::order;
 use crate::problem::Part;
-use crate::search::{Limits, Verdict, search};
+use crate::search::{Limits, Verdict, dive, search};
 
 /// Above this many items a part is packed by heuristics alone.
 const SEARCHABLE: usize = 5_000;
+/// Pairs of items alive together that dives may look at in such a part.
+const DIVED: usize = 100_000_000;
+/// Dives into such a part at most.
+const DIVES: usize = 30;
 /// Placements for each item in the first round of the search.
 const FIRST_ROUND: u64 = 4;
+/// Rounds that try the lowest capacity alone: where it can be met, that is mostly seen soon.
+const ROUNDS_BELOW: usize = 2;
 /// By how much a round's limits grow.
 const GROWTH: u64 = 4;
 
@@ -26,11 +35,15 @@ pub struct Wanted {
     pub only_enough: bool,
     /// When to stop.
     pub deadline: Instant,
-    /// Whether the search may run.
-    pub search: bool,
 }
 
-/// What became of a part.
+impl Wanted {
+    fn late(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+}
+
+/// What is known of a part.
 #[derive(Clone, Debug)]
 pub struct Solved {
     /// An offset in units for each item.
@@ -44,92 +57,138 @@ pub struct Solved {
 }
 
 impl Solved {
+    /// The first packing of a part: the first heuristic's, or at least some one.
+    pub fn first(part: &Part, wanted: &Wanted) -> Solved {
+        let offsets = greedy::stack(part);
+        let peak = greedy::peak(part, &offsets);
+        let mut solved = Solved { offsets, peak, bound: part.bound, late: false };
+        solved.place(part, &order::order(part, &order::GREEDY[0]), Fit::First, wanted);
+        solved
+    }
+
     /// Whether nothing better is wanted.
     pub fn done(&self, wanted: &Wanted) -> bool {
         self.peak <= wanted.enough.max(self.bound) || wanted.only_enough && self.bound > wanted.enough
     }
 
-    fn improve(&mut self, part: &Part, offsets: Vec<u64>) {
+    /// Tries all that is fast, until nothing better is wanted.
+    pub fn improve(&mut self, part: &Part, wanted: &Wanted) {
+        if searchable(part) {
+            self.heuristics(part, wanted);
+        }
+        self.dives(part, wanted);
+    }
+
+    fn take(&mut self, part: &Part, offsets: Vec<u64>) {
         let peak = greedy::peak(part, &offsets);
         if peak < self.peak {
             (self.offsets, self.peak) = (offsets, peak);
         }
     }
-}
 
-/// Packs a part.
-pub fn solve(part: &Part, wanted: &Wanted) -> Solved {
-    let offsets = greedy::stack(part);
-    let peak = greedy::peak(part, &offsets);
-    let mut solved = Solved { offsets, peak, bound: part.bound, late: false };
-    heuristics(part, wanted, &mut solved);
-    if wanted.search && part.items.len() <= SEARCHABLE {
-        searches(part, wanted, &mut solved);
+    fn place(&mut self, part: &Part, order: &[u32], fit: Fit, wanted: &Wanted) {
+        match greedy::place(part, order, fit, &|| wanted.late()) {
+            Some(offsets) => self.take(part, offsets),
+            None => self.late = true,
+        }
     }
-    solved
-}
 
-fn heuristics(part: &Part, wanted: &Wanted, solved: &mut Solved) {
-    let late = || Instant::now() >= wanted.deadline;
-    for keys in &order::GREEDY {
-        let order = order::order(part, keys);
-        for fit in [Fit::First, Fit::Best] {
-            match greedy::place(part, &order, fit, &late) {
-                Some(offsets) => solved.improve(part, offsets),
-                None => solved.late = true,
+    fn heuristics(&mut self, part: &Part, wanted: &Wanted) {
+        for keys in &order::GREEDY {
+            let order = order::order(part, keys);
+            for fit in [Fit::First, Fit::Best] {
+                if self.done(wanted) || self.late {
+                    return;
+                }
+                self.place(part, &order, fit, wanted);
             }
-            if solved.done(wanted) || solved.late {
+        }
+    }
+
+    /// Dives from the bound, and from capacities up to half of what is missing to it.
+    fn dives(&mut self, part: &Part, wanted: &Wanted) {
+        let orders = order::SEARCHED.map(|keys| order::order(part, &keys));
+        let dives = if searchable(part) { orders.len() } else { (DIVED / part.pairs().max(1)).clamp(1, DIVES) };
+        let lowest = wanted.enough.max(self.bound);
+        let gap = self.peak.saturating_sub(lowest);
+        let mut from = Vec::new();
+        for round in 0..dives.div_ceil(orders.len()) {
+            // 0, 1/4, 1/8, 3/8, 1/16, ... of the gap.
+            let share = u128::from((round as u8).reverse_bits());
+            let capacity = lowest + (u128::from(gap) * share / 512) as u64;
+            if !from.contains(&capacity) {
+                from.push(capacity);
+            }
+        }
+        let tries = from.iter().flat_map(|capacity| orders.iter().map(move |order| (*capacity, order)));
+        for (capacity, order) in tries.take(dives) {
+            if self.done(wanted) || self.late {
                 return;
             }
-        }
-    }
-}
-
-fn searches(part: &Part, wanted: &Wanted, solved: &mut Solved) {
-    let orders = order::SEARCHED.map(|keys| order::order(part, &keys));
-    let mut nodes = FIRST_ROUND * part.items.len() as u64;
-    while !solved.done(wanted) && !solved.late {
-        let lowest = wanted.enough.max(solved.bound);
-        let mut step = 0;
-        // At the lowest capacity first, then up to what is met already.
-        while !solved.done(wanted) && !solved.late {
-            let capacity = lowest.max(solved.bound) + step;
-            if capacity >= solved.peak {
-                break;
-            }
-            let met = attempt(part, &orders, capacity, nodes, wanted, solved);
-            let proved = solved.bound > capacity;
-            if met || wanted.only_enough && !proved {
-                break;
-            }
-            if !proved {
-                step = if step == 0 { ((solved.peak - lowest) / 8).max(1) } else { 2 * step };
+            match dive(part, order, capacity, wanted.deadline) {
+                Some(offsets) => self.take(part, offsets),
+                None => self.late = true,
             }
         }
-        nodes = nodes.saturating_mul(GROWTH);
     }
-}
 
-/// Tries a capacity in every way; whether it was met.
-fn attempt(part: &Part, orders: &[Vec<u32>], capacity: u64, nodes: u64, wanted: &Wanted, solved: &mut Solved) -> bool {
-    for order in orders {
-        for hurried in [false, true] {
-            if Instant::now() >= wanted.deadline {
-                solved.late = true;
-                return false;
+    /// Searches until nothing better is wanted or the time ends; not in a part of too many items.
+    pub fn search(&mut self, part: &Part, wanted: &Wanted) {
+        if !searchable(part) {
+            return;
+        }
+        let orders = order::SEARCHED.map(|keys| order::order(part, &keys));
+        let mut nodes = FIRST_ROUND * part.items.len() as u64;
+        for round in 0.. {
+            if self.done(wanted) || self.late {
+                return;
             }
-            match search(part, order, capacity, Limits { nodes, deadline: wanted.deadline, hurried }) {
-                Verdict::Found(offsets) => {
-                    solved.improve(part, offsets);
-                    return true;
+            let lowest = wanted.enough.max(self.bound);
+            let mut step = 0;
+            // At the lowest capacity first, then up to what is met already.
+            while !self.done(wanted) && !self.late {
+                let capacity = lowest.max(self.bound) + step;
+                if capacity >= self.peak {
+                    break;
                 }
-                Verdict::Exhausted { next } => {
-                    solved.bound = solved.bound.max(next);
+                let met = self.attempt(part, &orders, capacity, nodes, wanted);
+                let proved = self.bound > capacity;
+                if met || !proved && (wanted.only_enough || round < ROUNDS_BELOW) {
+                    break;
+                }
+                if !proved {
+                    step = if step == 0 { ((self.peak - lowest) / 8).max(1) } else { 2 * step };
+                }
+            }
+            nodes = nodes.saturating_mul(GROWTH);
+        }
+    }
+
+    /// Tries a capacity in every way; whether it was met.
+    fn attempt(&mut self, part: &Part, orders: &[Vec<u32>], capacity: u64, nodes: u64, wanted: &Wanted) -> bool {
+        for order in orders {
+            for hurried in [false, true] {
+                if wanted.late() {
+                    self.late = true;
                     return false;
                 }
-                Verdict::Cut => {}
+                match search(part, order, capacity, Limits { nodes, deadline: wanted.deadline, hurried }) {
+                    Verdict::Found(offsets) => {
+                        self.take(part, offsets);
+                        return true;
+                    }
+                    Verdict::Exhausted { next } => {
+                        self.bound = self.bound.max(next);
+                        return false;
+                    }
+                    Verdict::Cut => {}
+                }
             }
         }
+        false
     }
-    false
+}
+
+fn searchable(part: &Part) -> bool {
+    part.items.len() <= SEARCHABLE
 }

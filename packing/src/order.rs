@@ -33,10 +33,9 @@ pub const GREEDY: [[Key; 3]; 6] = [
 
 /// The items by the first key, ties by the others.
 pub fn order(part: &Part, keys: &[Key; 3]) -> Vec<u32> {
-    let totals = largest_totals(part);
     let value = |item: usize, key: Key| -> u128 {
         match key {
-            Key::Total => u128::from(totals[item]),
+            Key::Total => u128::from(part.items[item].most),
             Key::Width => u128::from(part.items[item].time),
             Key::Area => part.items[item].area(),
             Key::Size => u128::from(part.items[item].size),
@@ -45,22 +44,4 @@ pub fn order(part: &Part, keys: &[Key; 3]) -> Vec<u32> {
     let mut order: Vec<u32> = (0..part.items.len() as u32).collect();
     order.sort_by_cached_key(|item| Reverse(keys.map(|key| value(*item as usize, key))));
     order
-}
-
-/// For each item the largest total of its sections, by a table of maxima over powers of two.
-fn largest_totals(part: &Part) -> Vec<u64> {
-    let mut maxima = vec![part.totals.clone()];
-    let mut width = 1;
-    while 2 * width <= part.totals.len() {
-        let below = &maxima[maxima.len() - 1];
-        let next = (0..=part.totals.len() - 2 * width).map(|at| below[at].max(below[at + width])).collect();
-        maxima.push(next);
-        width *= 2;
-    }
-    let largest = |first: u32, end: u32| {
-        let level = (end - first).ilog2();
-        let row = &maxima[level as usize];
-        row[first as usize].max(row[end as usize - (1 << level)])
-    };
-    part.items.iter().map(|item| largest(item.first, item.end)).collect()
 }

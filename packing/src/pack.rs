@@ -5,9 +5,9 @@ use std::fmt;
 use std::time::Instant;
 
 use crate::buffer::{Buffer, BufferError, check};
-use crate::minimize::{Wanted, solve};
+use crate::minimize::{Solved, Wanted};
 use crate::options::{Goal, Options};
-use crate::problem::Problem;
+use crate::problem::{Part, Problem};
 
 /// What is known of a packing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,24 +78,37 @@ pub fn pack(buffers: &[Buffer], options: &Options) -> Result<Packing, BufferErro
         Goal::Minimize => None,
     };
     let units = capacity.map(|bytes| bytes / unit);
-    let mut order: Vec<usize> = (0..problem.parts.len()).collect();
-    order.sort_by_key(|part| Reverse(problem.parts[*part].bound));
+    let wanted = |enough: u64| Wanted { enough, only_enough: capacity.is_some(), deadline };
+    let parts = &problem.parts;
+    let mut solved: Vec<Solved> = parts.iter().map(|part| Solved::first(part, &wanted(0))).collect();
+    let mut proved = lower_bound;
+    let stages: &[fn(&mut Solved, &Part, &Wanted)] =
+        if options.search { &[Solved::improve, Solved::search] } else { &[Solved::improve] };
+    for stage in stages {
+        // The highest first: what it ends at is enough for the others.
+        let mut enough = units.unwrap_or(proved);
+        let mut order: Vec<usize> = (0..parts.len()).collect();
+        order.sort_by_key(|number| Reverse(solved[*number].peak));
+        for number in order {
+            let hopeless = units.is_some_and(|units| proved > units);
+            if solved[number].peak <= enough || hopeless {
+                break;
+            }
+            stage(&mut solved[number], &parts[number], &wanted(enough));
+            proved = proved.max(solved[number].bound);
+            if units.is_none() {
+                enough = enough.max(proved).max(solved[number].peak);
+            }
+        }
+    }
     let mut offsets: Vec<u64> = buffers.iter().map(|buffer| buffer.offset.unwrap_or(0)).collect();
-    let (mut peak, mut proved, mut late) = (0, lower_bound, false);
-    for number in order {
-        let part = &problem.parts[number];
-        let enough = units.unwrap_or(peak.max(proved));
-        let hopeless = units.is_some_and(|units| proved > units);
-        let search = options.search && !hopeless;
-        let wanted = Wanted { enough, only_enough: capacity.is_some(), deadline, search };
-        let solved = solve(part, &wanted);
+    for (part, solved) in parts.iter().zip(&solved) {
         for (item, offset) in part.items.iter().zip(&solved.offsets) {
             offsets[item.buffer] = offset * unit;
         }
-        peak = peak.max(solved.peak);
-        proved = proved.max(solved.bound);
-        late |= solved.late && !solved.done(&wanted);
     }
+    let peak = solved.iter().map(|part| part.peak).max().unwrap_or(0);
+    let late = solved.iter().any(|part| part.late && !part.done(&wanted(units.unwrap_or(proved))));
     // Buffers of no size may be fixed anywhere.
     let empty = buffers.iter().filter(|b| b.size == 0).filter_map(|b| b.offset).max().unwrap_or(0);
     let (peak, lower_bound, proved) =

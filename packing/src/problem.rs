@@ -24,6 +24,8 @@ pub struct Item {
     pub end: u32,
     /// How long it lives, in the time of the buffers.
     pub time: u64,
+    /// The largest total of its sections, in units.
+    pub most: u64,
     /// Units.
     pub size: u64,
     /// Its offset is a multiple of this many units.
@@ -55,6 +57,26 @@ pub struct Part {
     pub bound: u64,
 }
 
+impl Part {
+    /// How many pairs of items are alive together.
+    pub fn pairs(&self) -> usize {
+        let mut begin = vec![0_usize; self.totals.len() + 1];
+        let mut end = begin.clone();
+        for item in &self.items {
+            begin[item.first as usize] += 1;
+            end[item.end as usize] += 1;
+        }
+        let (mut alive, mut pairs) = (0, 0);
+        for (begin, end) in begin.into_iter().zip(end) {
+            alive -= end;
+            // Those that begin here meet what is alive, and each other.
+            pairs += begin * alive + begin * begin.saturating_sub(1) / 2;
+            alive += begin;
+        }
+        pairs
+    }
+}
+
 /// All buffers of a size above zero.
 #[derive(Clone, Debug)]
 pub struct Problem {
@@ -79,7 +101,7 @@ impl Problem {
                 let alignment = alignment / gcd(alignment, unit);
                 let fixed = buffer.offset.map(|offset| offset / unit);
                 let time = buffer.upper.abs_diff(buffer.lower);
-                Item { buffer: n, first, end, time, size: buffer.size / unit, alignment, fixed }
+                Item { buffer: n, first, end, time, most: 0, size: buffer.size / unit, alignment, fixed }
             })
             .collect();
         items.sort_by_key(|item| (item.first, item.end, item.buffer));
@@ -172,7 +194,25 @@ fn part(mut items: Vec<Item>) -> Part {
         .collect();
     let fixed = items.iter().filter_map(|item| Some(item.fixed? + item.size)).max().unwrap_or(0);
     let bound = totals.iter().copied().max().unwrap_or(0).max(fixed);
+    set_most(&mut items, &totals);
     Part { items, totals, bound }
+}
+
+/// Finds the largest totals of items by a table of maxima over powers of two.
+fn set_most(items: &mut [Item], totals: &[u64]) {
+    let mut maxima = vec![totals.to_vec()];
+    let mut width = 1;
+    while 2 * width <= totals.len() {
+        let below = &maxima[maxima.len() - 1];
+        let next = (0..=totals.len() - 2 * width).map(|at| below[at].max(below[at + width])).collect();
+        maxima.push(next);
+        width *= 2;
+    }
+    for item in items {
+        let level = (item.end - item.first).ilog2();
+        let row = &maxima[level as usize];
+        item.most = row[item.first as usize].max(row[item.end as usize - (1 << level)]);
+    }
 }
 
 #[cfg(test)]

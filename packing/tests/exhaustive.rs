@@ -72,6 +72,9 @@ fn checked(buffers: &[Buffer]) -> Status {
     validate(buffers, &packing.offsets).unwrap();
     let peak = buffers.iter().zip(&packing.offsets).map(|(b, offset)| offset + b.size).max().unwrap();
     assert_eq!((packing.peak, packing.proved), (peak, peak), "{buffers:?}");
+    let unsearched = pack(buffers, &Options { search: false, ..options.clone() }).unwrap();
+    validate(buffers, &unsearched.offsets).unwrap();
+    assert!(unsearched.peak >= peak, "{buffers:?}");
     let live = |time| buffers.iter().filter(|b| b.lower <= time && time < b.upper).map(|b| b.size).sum::<u64>();
     let fixed = buffers.iter().filter_map(|b| Some(b.offset? + b.size)).max().unwrap_or(0);
     let bound = buffers.iter().map(|b| live(b.lower)).max().unwrap().max(fixed);

@@ -5,7 +5,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use packing::{Buffer, BufferError, Fault, Goal, LARGEST, Options, Status, pack, validate};
-use support::{Random, buffer, rectangle, training};
+use support::{Random, buffer, rectangle, scattered, training};
 
 #[test]
 fn the_time_limit_is_kept() {
@@ -26,6 +26,28 @@ fn a_training_step_is_packed() {
     let packing = pack(&buffers, &Options { alignment: 512, ..Options::default() }).unwrap();
     assert_eq!(packing.status, Status::OptimalBound);
     validate(&buffers, &packing.offsets).unwrap();
+}
+
+#[test]
+fn many_scattered_buffers_end_near_the_bound() {
+    for seed in 0..3 {
+        let buffers = scattered(&mut Random::new(seed), 6_000, 6_000, 60);
+        let packing = pack(&buffers, &Options { time_limit: Duration::from_secs(600), ..Options::default() }).unwrap();
+        validate(&buffers, &packing.offsets).unwrap();
+        assert!(packing.peak * 50 <= packing.lower_bound * 51, "{} above {}", packing.peak, packing.lower_bound);
+        assert!(matches!(packing.status, Status::Feasible | Status::OptimalBound), "{}", packing.status);
+    }
+}
+
+#[test]
+fn no_part_waits_for_the_search_of_another() {
+    let mut buffers = rectangle(&mut Random::new(1), 1_000, 1 << 20, 600);
+    let later = rectangle(&mut Random::new(2), 1_000, 1 << 20, 600);
+    buffers.extend(later.iter().enumerate().map(|(n, b)| buffer(600 + n, 2_000 + b.lower, 2_000 + b.upper, b.size)));
+    let time_limit = Duration::from_secs(2);
+    let packing = pack(&buffers, &Options { time_limit, ..Options::default() }).unwrap();
+    validate(&buffers, &packing.offsets).unwrap();
+    assert!(packing.peak < 2 * packing.lower_bound, "{}", packing.peak);
 }
 
 #[test]

@@ -7,14 +7,18 @@
 //! - A buffer whose height is at or above the lowest top that another could have is no next one: the other could fall below it.
 //! - Once all packings with a buffer at its height have failed, it is *held*: it must rise above the lowest top of what is yet
 //!   to be placed and meets it. So every buffer has a *bound*, which is at least its height; held ones have it above.
-//! - A section's *floor* is the lowest bound in it. Floor and what is left to be placed there must be within the capacity.
+//! - What is left of a section lies above the lowest bound in it. That bound and what is left to be placed there must be within the capacity.
 //! - Buffers of one size and lifetime are placed by rank, and held together.
 //! - Where nothing that is left crosses a boundary of sections, both sides are searched apart, the smaller first.
 //! - States that have failed (what is left, with its bounds, and what is held) are remembered.
 //!
+//! A [`dive`] goes the same way once and never turns back, for packings of many items.
+//!
 //! Every cut compares some need with the capacity, or none at all; a search that is exhausted gives the least need above the
 //! capacity: no capacity below it does better.
 
+mod blocks;
+mod dive;
 mod node;
 mod state;
 
@@ -49,6 +53,8 @@ pub enum Verdict {
     Cut,
 }
 
+/// Placements between two looks at the clock.
+const CLOCK: u64 = 64;
 /// Stack that the search may need for each buffer, in bytes.
 const STACK: usize = 4 << 10;
 
@@ -60,10 +66,16 @@ pub fn search(part: &Part, order: &[u32], capacity: u64, limits: Limits) -> Verd
     // Placements nest as deep as there are buffers.
     let stack = (1 << 20) + STACK * part.items.len();
     std::thread::scope(|scope| {
-        let run = || State::new(part, order, capacity, limits).run(part, order);
+        let run = || State::new(part, order, capacity, limits).run();
         match std::thread::Builder::new().stack_size(stack).spawn_scoped(scope, run) {
             Ok(thread) => thread.join().unwrap_or(Verdict::Cut),
             Err(_) => Verdict::Cut,
         }
     })
+}
+
+/// A packing of `part` by one dive that starts from `capacity`, with the items ranked by `order`; `None` where the deadline comes
+/// first.
+pub fn dive(part: &Part, order: &[u32], capacity: u64, deadline: Instant) -> Option<Vec<u64>> {
+    State::new(part, order, capacity, Limits { nodes: u64::MAX, deadline, hurried: false }).dive()
 }

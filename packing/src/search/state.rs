@@ -1,10 +1,19 @@
 //! Where a search stands, and how it goes back: everything that changes is written on a trail.
+//!
+//! Placing an item touches only what is alive with it, so that a node costs as much as there is there, however many items a part
+//! has:
+//!
+//! - Items are numbered by their first section, so that those of a range of sections are a range of numbers. What is left of
+//!   them is a linked list; [`Blocks`](super::blocks::Blocks) know what comes next of many at once.
+//! - Whether a section can still be filled within the capacity needs no lowest bound of its items: one item that is low enough
+//!   shows it, its *witness*, and only where that has risen too high another is looked for.
 
 use std::ops::Range;
 
 use rustc_hash::FxHashSet;
 
 use super::Limits;
+use super::blocks::{Blocks, Summary, spans};
 use crate::problem::{Item, Part};
 
 /// No item.
@@ -14,8 +23,8 @@ pub const NONE: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug)]
 pub struct Failed;
 
-/// Items by rank, sections, and what has been placed.
-pub struct State {
+/// Items by the part's numbers, sections, and what has been placed.
+pub struct State<'a> {
     pub capacity: u64,
     pub limits: Limits,
     /// The least need above the capacity that was met.
@@ -24,39 +33,35 @@ pub struct State {
     /// Subtrees that were left before they were exhausted.
     pub abandoned: u64,
 
-    // Of items, by rank:
-    pub items: Vec<Item>,
+    // Of items:
+    pub items: &'a [Item],
+    pub rank: Vec<u32>,
     /// Places of fixed items that are alive with it, by offset.
     blocked: Vec<Vec<Range<u64>>>,
-    /// Items of one size, lifetime and alignment share a class.
-    pub class: Vec<u32>,
-    /// The item of its class before it.
-    pub twin: Vec<u32>,
+    /// The item of its size, lifetime and alignment that comes before it in rank, and the one after it.
+    twin: Vec<u32>,
+    pub next_twin: Vec<u32>,
     pub placed: Vec<bool>,
     pub height: Vec<u64>,
     pub bound: Vec<u64>,
+    pub blocks: Blocks,
 
     // Of sections:
+    /// The first item that begins in it or later.
+    pub begin: Vec<u32>,
     /// What is left to be placed.
     pub left: Vec<u64>,
-    floor: Vec<u64>,
-    /// An item whose bound is the floor.
+    /// An item alive there whose bound was low enough when it was last looked at.
     witness: Vec<u32>,
-    /// `alive[alive_from[s]..alive_from[s + 1]]` are the items of section `s` that are not fixed.
-    alive: Vec<u32>,
-    alive_from: Vec<u32>,
     /// How many items left live on both sides of the boundary before a section.
     pub crossing: Vec<u32>,
 
     // Trails:
     raised: Vec<(u32, u64, u64)>,
-    floors: Vec<(u32, u64, u32)>,
     placements: Vec<u32>,
 
-    /// Lists of items left, one behind another.
-    pub lists: Vec<u32>,
-    /// Candidates of nodes, one behind another.
-    pub candidates: Vec<(u64, u32)>,
+    /// Two numbers for each item that have nothing to do with each other.
+    pub salt: Vec<(u64, u64)>,
     pub failed: FxHashSet<u128>,
 }
 
@@ -64,81 +69,73 @@ pub struct State {
 #[derive(Clone, Copy)]
 pub struct Mark {
     raised: usize,
-    floors: usize,
     placements: usize,
-    lists: usize,
 }
 
-impl State {
+impl<'a> State<'a> {
     /// Nothing is placed but what is fixed.
-    pub fn new(part: &Part, order: &[u32], capacity: u64, limits: Limits) -> State {
-        let items: Vec<Item> = order.iter().map(|n| part.items[*n as usize].clone()).collect();
+    pub fn new(part: &'a Part, order: &[u32], capacity: u64, limits: Limits) -> State<'a> {
+        let items = &part.items[..];
         let sections = part.totals.len();
-        let (class, twin) = classes(&items);
+        let mut rank = vec![0; items.len()];
+        for (place, item) in order.iter().enumerate() {
+            rank[*item as usize] = place as u32;
+        }
+        let (twin, next_twin) = twins(items, &rank);
+        let begin = |section| items.partition_point(|item| (item.first as usize) < section) as u32;
         let mut state = State {
             capacity,
             limits,
             needed: u64::MAX,
             nodes: 0,
             abandoned: 0,
-            blocked: blocked(&items),
-            class,
+            items,
+            rank,
+            blocked: blocked(items),
             twin,
+            next_twin,
             placed: items.iter().map(|item| item.fixed.is_some()).collect(),
             height: vec![0; items.len()],
             bound: vec![0; items.len()],
+            blocks: Blocks::new(items),
+            begin: (0..=sections).map(begin).collect(),
             left: vec![0; sections],
-            floor: vec![0; sections],
             witness: vec![NONE; sections],
-            alive: Vec::new(),
-            alive_from: Vec::new(),
             crossing: vec![0; sections + 1],
             raised: Vec::new(),
-            floors: Vec::new(),
             placements: Vec::new(),
-            lists: Vec::new(),
-            candidates: Vec::new(),
+            salt: (0..items.len() as u64).map(|number| (scramble(number), scramble(!number))).collect(),
             failed: FxHashSet::default(),
-            items,
         };
         state.fill();
         state
     }
 
     fn fill(&mut self) {
-        let mut alive = vec![Vec::new(); self.left.len()];
-        for rank in 0..self.items.len() {
-            self.height[rank] = self.items[rank].fixed.unwrap_or_else(|| self.lowest(rank, 0));
-            self.bound[rank] = self.height[rank];
-            if !self.placed[rank] {
-                let item = &self.items[rank];
-                for section in item.first..item.end {
-                    alive[section as usize].push(rank as u32);
-                    self.left[section as usize] += item.size;
-                }
-                for boundary in item.first + 1..item.end {
-                    self.crossing[boundary as usize] += 1;
-                }
+        for (number, item) in self.items.iter().enumerate() {
+            self.height[number] = item.fixed.unwrap_or_else(|| self.lowest(number, 0));
+            self.bound[number] = self.height[number];
+            if self.placed[number] {
+                self.blocks.remove(number);
+                continue;
             }
-        }
-        self.alive_from.push(0);
-        for section in alive {
-            self.alive.extend(section);
-            self.alive_from.push(self.alive.len() as u32);
+            let (first, end) = (item.first as usize, item.end as usize);
+            self.left[first..end].iter_mut().for_each(|left| *left += item.size);
+            self.crossing[first + 1..end].iter_mut().for_each(|count| *count += 1);
         }
     }
 
-    /// Sets all floors for the first time.
+    /// Looks at all sections for the first time.
     pub fn settle(&mut self) -> Result<(), Failed> {
-        (0..self.left.len()).try_for_each(|section| self.find_floor(section))
+        self.see(0..self.left.len())
     }
 
     /// The lowest place at or above `at` that the item may have.
-    fn lowest(&self, rank: usize, at: u64) -> u64 {
-        let item = &self.items[rank];
+    fn lowest(&self, number: usize, at: u64) -> u64 {
+        let item = &self.items[number];
         let round = |at: u64| if item.alignment == 1 { at } else { at.next_multiple_of(item.alignment) };
         let mut at = round(at);
-        for place in &self.blocked[rank] {
+        for place in &self.blocked[number] {
             if place.start < at + item.size && at < place.end {
                 at = round(place.end);
             }
@@ -146,77 +143,135 @@ impl State {
         at
     }
 
-    /// Places an item at its height; what is left of the list goes behind all lists.
-    pub fn place(&mut self, rank: u32, list: Range<usize>) -> Result<(), Failed> {
-        let number = rank as usize;
-        let (first, end, size) = (self.items[number].first, self.items[number].end, self.items[number].size);
-        let top = self.height[number] + size;
-        self.placed[number] = true;
-        self.placements.push(rank);
-        self.left[first as usize..end as usize].iter_mut().for_each(|left| *left -= size);
-        self.crossing[first as usize + 1..end as usize].iter_mut().for_each(|count| *count -= 1);
-        let from = self.raised.len();
-        for position in list {
-            let other = self.lists[position];
-            if other == rank {
-                continue;
-            }
-            self.lists.push(other);
-            let item = &self.items[other as usize];
-            if item.first < end && first < item.end && self.height[other as usize] < top {
-                let height = self.lowest(other as usize, top);
-                self.raise(other, height, height)?;
-            }
-        }
-        self.floors_of(rank)?;
-        (from..self.raised.len()).try_for_each(|position| self.floors_of(self.raised[position].0))
+    /// Whether the item is the first of its twins that is left, and not held.
+    pub fn eligible(&self, number: usize) -> bool {
+        let twin = self.twin[number];
+        self.bound[number] == self.height[number] && (twin == NONE || self.placed[twin as usize])
     }
 
-    fn raise(&mut self, rank: u32, height: u64, bound: u64) -> Result<(), Failed> {
-        let number = rank as usize;
-        self.raised.push((rank, self.height[number], self.bound[number]));
+    /// Calls `each` for what is left and alive with an item, itself among it if it is left.
+    pub fn meeting(
+        &mut self,
+        number: usize,
+        mut each: impl FnMut(&mut Self, usize) -> Result<(), Failed>,
+    ) -> Result<(), Failed> {
+        let (first, end) = (self.items[number].first as usize, self.items[number].end as usize);
+        let (from, to) = (self.begin[first] as usize, self.begin[end] as usize);
+        for span in spans(0..from) {
+            if self.blocks.reaches(&span, first) {
+                let mut other = self.blocks.first(span.items.start);
+                while other < span.items.end {
+                    if self.items[other].end as usize > first {
+                        each(self, other)?;
+                    }
+                    other = self.blocks.next(other);
+                }
+            }
+        }
+        let mut other = self.blocks.first(from);
+        while other < to {
+            each(self, other)?;
+            other = self.blocks.next(other);
+        }
+        Ok(())
+    }
+
+    /// What comes next of the items left of a range, and their lowest top.
+    pub fn summary(&mut self, range: Range<usize>) -> Summary {
+        let mut summary = Summary::EMPTY;
+        for span in spans(range) {
+            let of_span = self.blocks.summary(&span).unwrap_or_else(|| {
+                let of = |number| self.summary_of(number);
+                self.blocks.left(span.items.clone()).map(of).fold(Summary::EMPTY, Summary::and)
+            });
+            self.blocks.remember(&span, of_span);
+            summary = summary.and(of_span);
+        }
+        summary
+    }
+
+    fn summary_of(&self, number: usize) -> Summary {
+        let height = self.height[number];
+        let eligible = self.eligible(number);
+        let next = if eligible { (height, self.rank[number], number as u32) } else { Summary::EMPTY.next };
+        Summary { lowest_bound: self.bound[number], lowest_top: height + self.items[number].size, next }
+    }
+
+    /// Places an item at its height.
+    pub fn place(&mut self, number: usize) -> Result<(), Failed> {
+        let Item { first, end, size, .. } = self.items[number];
+        let top = self.height[number] + size;
+        self.placed[number] = true;
+        self.placements.push(number as u32);
+        self.blocks.remove(number);
+        self.left[first as usize..end as usize].iter_mut().for_each(|left| *left -= size);
+        self.crossing[first as usize + 1..end as usize].iter_mut().for_each(|count| *count -= 1);
+        let mut touched = first as usize..end as usize;
+        self.meeting(number, |state, other| {
+            if state.height[other] >= top {
+                return Ok(());
+            }
+            let item = &state.items[other];
+            touched = touched.start.min(item.first as usize)..touched.end.max(item.end as usize);
+            let height = state.lowest(other, top);
+            state.raise(other, height, height)
+        })?;
+        self.see(touched)
+    }
+
+    fn raise(&mut self, number: usize, height: u64, bound: u64) -> Result<(), Failed> {
+        self.raised.push((number as u32, self.height[number], self.bound[number]));
+        self.blocks.touch(number);
         self.height[number] = height;
         self.bound[number] = self.bound[number].max(bound);
         self.within(self.bound[number] + self.items[number].size)
     }
 
     /// Raises the bound of an item alone: it is held.
-    pub fn hold(&mut self, rank: u32, bound: u64) -> Result<(), Failed> {
-        let bound = self.lowest(rank as usize, bound);
-        self.raise(rank, self.height[rank as usize], bound)?;
-        self.floors_of(rank)
+    pub fn hold(&mut self, number: usize, bound: u64) -> Result<(), Failed> {
+        let bound = self.lowest(number, bound);
+        self.raise(number, self.height[number], bound)?;
+        let item = &self.items[number];
+        self.see(item.first as usize..item.end as usize)
     }
 
-    /// Looks again at the floors that the item was witness of.
-    fn floors_of(&mut self, rank: u32) -> Result<(), Failed> {
-        let item = &self.items[rank as usize];
-        for section in item.first as usize..item.end as usize {
-            if self.witness[section] == rank {
-                self.find_floor(section)?;
+    /// Sees to it that what is left of each section has room above its lowest bound.
+    fn see(&mut self, sections: Range<usize>) -> Result<(), Failed> {
+        for section in sections {
+            let left = self.left[section];
+            let witness = self.witness[section];
+            if left > 0 && (witness == NONE || !self.is_low(witness as usize, left)) {
+                self.find_witness(section)?;
             }
         }
         Ok(())
     }
 
-    /// Finds the floor of a section, which has not fallen.
-    fn find_floor(&mut self, section: usize) -> Result<(), Failed> {
-        let was = self.floor[section];
-        let (mut floor, mut witness) = (u64::MAX, NONE);
-        for &rank in &self.alive[self.alive_from[section] as usize..self.alive_from[section + 1] as usize] {
-            if !self.placed[rank as usize] && self.bound[rank as usize] < floor {
-                (floor, witness) = (self.bound[rank as usize], rank);
-                if floor == was {
-                    break;
+    /// Whether the item is left, and what is left of a section has room above its bound.
+    fn is_low(&self, number: usize, left: u64) -> bool {
+        !self.placed[number] && self.bound[number].saturating_add(left) <= self.capacity
+    }
+
+    /// Looks for an item of a section that is low enough.
+    fn find_witness(&mut self, section: usize) -> Result<(), Failed> {
+        let left = self.left[section];
+        let mut floor = u64::MAX;
+        for span in spans(0..self.begin[section + 1] as usize).rev() {
+            let is_above = |summary: Summary| summary.lowest_bound >= floor;
+            if !self.blocks.reaches(&span, section) || self.blocks.summary(&span).is_some_and(is_above) {
+                continue;
+            }
+            for number in self.blocks.left(span.items) {
+                if self.items[number].end as usize > section && self.bound[number] < floor {
+                    floor = self.bound[number];
+                    if self.is_low(number, left) {
+                        self.witness[section] = number as u32;
+                        return Ok(());
+                    }
                 }
             }
         }
-        self.floors.push((section as u32, was, self.witness[section]));
-        self.witness[section] = witness;
-        if witness == NONE {
-            return Ok(());
-        }
-        self.floor[section] = floor;
-        self.within(floor + self.left[section])
+        self.within(floor.saturating_add(left))
     }
 
     /// Refuses what needs more than the capacity.
@@ -229,54 +284,47 @@ impl State {
     }
 
     pub fn mark(&self) -> Mark {
-        Mark {
-            raised: self.raised.len(),
-            floors: self.floors.len(),
-            placements: self.placements.len(),
-            lists: self.lists.len(),
-        }
+        Mark { raised: self.raised.len(), placements: self.placements.len() }
+    }
+
+    /// Leaves no moment to go back to.
+    pub fn forget(&mut self) {
+        self.raised.clear();
+        self.placements.clear();
     }
 
     /// Goes back to a moment.
     pub fn undo(&mut self, mark: Mark) {
-        for (rank, height, bound) in self.raised.drain(mark.raised..).rev() {
-            self.height[rank as usize] = height;
-            self.bound[rank as usize] = bound;
+        for (number, height, bound) in self.raised.drain(mark.raised..).rev() {
+            self.height[number as usize] = height;
+            self.bound[number as usize] = bound;
+            self.blocks.touch(number as usize);
         }
-        for (section, floor, witness) in self.floors.drain(mark.floors..).rev() {
-            self.floor[section as usize] = floor;
-            self.witness[section as usize] = witness;
-        }
-        for rank in self.placements.drain(mark.placements..) {
-            let item = &self.items[rank as usize];
-            self.placed[rank as usize] = false;
+        for number in self.placements.drain(mark.placements..).rev() {
+            let item = &self.items[number as usize];
+            self.placed[number as usize] = false;
+            self.blocks.put_back(number as usize);
             let (first, end) = (item.first as usize, item.end as usize);
             self.left[first..end].iter_mut().for_each(|left| *left += item.size);
             self.crossing[first + 1..end].iter_mut().for_each(|count| *count += 1);
         }
-        self.lists.truncate(mark.lists);
     }
 }
 
-/// For each item its class, and the item of its class before it.
-fn classes(items: &[Item]) -> (Vec<u32>, Vec<u32>) {
-    let mut ranks: Vec<u32> = (0..items.len() as u32).collect();
-    let key = |rank: u32| {
-        let item = &items[rank as usize];
-        // Fixed ones are never chosen, so that their classes do not matter.
-        (item.first, item.end, item.size, item.alignment, item.fixed.is_some())
-    };
-    ranks.sort_by_key(|rank| (key(*rank), *rank));
-    let (mut class, mut twin) = (vec![0; items.len()], vec![NONE; items.len()]);
-    let mut count = 0;
-    for (position, &rank) in ranks.iter().enumerate() {
-        match position.checked_sub(1).map(|before| ranks[before]) {
-            Some(before) if key(before) == key(rank) => twin[rank as usize] = before,
-            _ => count += 1,
+/// For each item the one of its kind that comes before it in rank, and the one after it.
+fn twins(items: &[Item], rank: &[u32]) -> (Vec<u32>, Vec<u32>) {
+    // Fixed ones are never chosen, so that theirs do not matter.
+    let kind = |item: &Item| (item.first, item.end, item.size, item.alignment, item.fixed.is_some());
+    let mut numbers: Vec<u32> = (0..items.len() as u32).collect();
+    numbers.sort_by_key(|number| (kind(&items[*number as usize]), rank[*number as usize]));
+    let (mut before, mut after) = (vec![NONE; items.len()], vec![NONE; items.len()]);
+    for pair in numbers.windows(2) {
+        if kind(&items[pair[0] as usize]) == kind(&items[pair[1] as usize]) {
+            before[pair[1] as usize] = pair[0];
+            after[pair[0] as usize] = pair[1];
         }
-        class[rank as usize] = count;
     }
-    (class, twin)
+    (before, after)
 }
 
 fn blocked(items: &[Item]) -> Vec<Vec<Range<u64>>> {
@@ -287,4 +335,11 @@ fn blocked(items: &[Item]) -> Vec<Vec<Range<u64>>> {
         met.map(|(offset, other)| *offset..*offset + other.size).collect()
     };
     items.iter().map(of).collect()
+}
+
+/// Bits that have nothing to do with each other for numbers that do.
+fn scramble(number: u64) -> u64 {
+    let mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed ^ mixed >> 32
 }

@@ -124,3 +124,12 @@ pub fn training(random: &mut Random, layers: usize) -> Vec<Buffer> {
     }
     buffers
 }
+
+/// Buffers that come at random, of random sizes and lifetimes up to `longest`.
+pub fn scattered(random: &mut Random, count: usize, time: u64, longest: u64) -> Vec<Buffer> {
+    let one = |id| {
+        let lower = random.below(time) as i64;
+        buffer(id, lower, lower + 1 + random.below(longest) as i64, 1 + random.below(1_000))
+    };
+    (0..count).map(one).collect()
+}
