@@ -41,9 +41,10 @@ fn many_scattered_buffers_end_near_the_bound() {
 
 #[test]
 fn no_part_waits_for_the_search_of_another() {
-    let mut buffers = rectangle(&mut Random::new(1), 1_000, 1 << 20, 600);
-    let later = rectangle(&mut Random::new(2), 1_000, 1 << 20, 600);
-    buffers.extend(later.iter().enumerate().map(|(n, b)| buffer(600 + n, 2_000 + b.lower, 2_000 + b.upper, b.size)));
+    let mut buffers = rectangle(&mut Random::new(1), 10_000, 1 << 20, 2_000);
+    let later = rectangle(&mut Random::new(2), 10_000, 1 << 20, 2_000);
+    buffers
+        .extend(later.iter().enumerate().map(|(n, b)| buffer(2_000 + n, 10_000 + b.lower, 10_000 + b.upper, b.size)));
     let time_limit = Duration::from_secs(2);
     let packing = pack(&buffers, &Options { time_limit, ..Options::default() }).unwrap();
     validate(&buffers, &packing.offsets).unwrap();
