@@ -16,9 +16,11 @@ use crate::search::{Limits, Verdict, dive, search};
 /// Above this many items a part is packed by heuristics alone.
 const SEARCHABLE: usize = 5_000;
 /// Pairs of items alive together that dives may look at in such a part.
-const DIVED: usize = 100_000_000;
-/// Dives into such a part at most.
-const DIVES: usize = 30;
+const DIVED: usize = 150_000_000;
+/// The thresholds of dives in turn, in 64ths: none is best for all.
+const THRESHOLDS: [u64; 12] = [54, 45, 58, 32, 61, 51, 63, 20, 48, 60, 40, 0];
+/// Dives before a search.
+const DIVES_BEFORE: usize = 3;
 /// Placements for each item in the first round of the search.
 const FIRST_ROUND: u64 = 4;
 /// Rounds that try the lowest capacity alone: where it can be met, that is mostly seen soon.
@@ -105,27 +107,15 @@ impl Solved {
         }
     }
 
-    /// Dives from the bound, and from capacities up to half of what is missing to it.
+    /// Dives from the bound, each with another view of which sections are full.
     fn dives(&mut self, part: &Part, wanted: &Wanted) {
-        let orders = order::SEARCHED.map(|keys| order::order(part, &keys));
-        let dives = if searchable(part) { orders.len() } else { (DIVED / part.pairs().max(1)).clamp(1, DIVES) };
-        let lowest = wanted.enough.max(self.bound);
-        let gap = self.peak.saturating_sub(lowest);
-        let mut from = Vec::new();
-        for round in 0..dives.div_ceil(orders.len()) {
-            // 0, 1/4, 1/8, 3/8, 1/16, ... of the gap.
-            let share = u128::from((round as u8).reverse_bits());
-            let capacity = lowest + (u128::from(gap) * share / 512) as u64;
-            if !from.contains(&capacity) {
-                from.push(capacity);
-            }
-        }
-        let tries = from.iter().flat_map(|capacity| orders.iter().map(move |order| (*capacity, order)));
-        for (capacity, order) in tries.take(dives) {
+        let dives = if searchable(part) { DIVES_BEFORE } else { (DIVED / part.pairs().max(1)).max(1) };
+        let order = order::order(part, &order::SEARCHED[0]);
+        for threshold in THRESHOLDS.into_iter().take(dives) {
             if self.done(wanted) || self.late {
                 return;
             }
-            match dive(part, order, capacity, wanted.deadline) {
+            match dive(part, &order, wanted.enough.max(self.bound), threshold, wanted.deadline) {
                 Some(offsets) => self.take(part, offsets),
                 None => self.late = true,
             }

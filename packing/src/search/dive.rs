@@ -1,22 +1,24 @@
 //! One way down, for parts of which no search sees the end: nothing that was placed is moved again, and where nothing can be
 //! placed within the capacity, the capacity yields by the least that is needed.
 //!
-//! Of what lies lowest, that comes first which is alive where most is left to be placed: what is wasted there is lost for good.
-//! What would break the capacity is held, as in the search, until something is placed below it.
+//! Of what lies lowest, that comes first which fills the sections where most is left to be placed: what is wasted there is lost
+//! for good. What would break the capacity is held, as in the search, until something is placed below it.
 
+use std::cmp::Reverse;
+use std::iter;
 use std::time::Instant;
 
 use super::CLOCK;
 use super::blocks::spans;
 use super::state::{Failed, State};
-use crate::problem::Item;
 
 /// By which part of itself the capacity rises at least: needs that are nearly the same are not met one by one.
 const STEPS: u64 = 4_096;
 
 impl State<'_> {
-    /// Places everything, and gives offsets by the part's own numbering; `None` where the deadline comes first.
-    pub fn dive(mut self) -> Option<Vec<u64>> {
+    /// Places everything, and gives offsets by the part's own numbering; `None` where the deadline comes first. Sections count as
+    /// full above `threshold` 64ths of the fullest.
+    pub fn dive(mut self, threshold: u64) -> Option<Vec<u64>> {
         while self.settle().is_err() {
             self.give_way();
         }
@@ -29,7 +31,7 @@ impl State<'_> {
             }
             let summary = self.summary(all.clone());
             let waits = summary.next.0 >= summary.lowest_top;
-            let urgent = if waits { None } else { self.most_urgent(summary.next.0, &mut lowest) };
+            let urgent = if waits { None } else { self.most_urgent(summary.next.0, threshold, &mut lowest) };
             if !urgent.is_some_and(|number| self.placed_or_held(number as usize)) {
                 self.give_way();
             }
@@ -37,9 +39,10 @@ impl State<'_> {
         Some(self.height)
     }
 
-    /// Of the items of a height that may come next, the first in rank of those in whose sections most is left. `lowest` is room
-    /// for them.
-    fn most_urgent(&self, height: u64, lowest: &mut Vec<u32>) -> Option<u32> {
+    /// The item to place of those of a height that may come next; `lowest` is room for them. It is alive in the fullest section,
+    /// where most is left of all that they live in, and its own sections are fuller than those of others: what counts is how
+    /// far they are above `threshold` 64ths of the fullest, in sum.
+    fn most_urgent(&self, height: u64, threshold: u64, lowest: &mut Vec<u32>) -> Option<u32> {
         lowest.clear();
         for span in spans(0..self.items.len()) {
             if self.blocks.summary(&span).is_none_or(|summary| summary.next.0 == height) {
@@ -57,9 +60,25 @@ impl State<'_> {
             }
             seen = seen.max(item.end);
         }
-        let alive = |item: &Item| item.first <= fullest && fullest < item.end;
-        let there = lowest.iter().copied().filter(|number| alive(&self.items[*number as usize]));
-        there.min_by_key(|number| self.rank[*number as usize])
+        lowest.retain(|number| {
+            let item = &self.items[*number as usize];
+            item.first <= fullest && fullest < item.end
+        });
+        let first = lowest.iter().map(|number| self.items[*number as usize].first).min()?;
+        let end = lowest.iter().map(|number| self.items[*number as usize].end).max()?;
+        // How full the sections from `first` up to each are together.
+        let (mut sum, level) = (0, most / 64 * threshold);
+        let fullness = self.left[first as usize..end as usize].iter().map(|left| {
+            sum += u128::from(left.saturating_sub(level));
+            sum
+        });
+        let fullness: Vec<u128> = iter::once(0).chain(fullness).collect();
+        let urgency = |number: &u32| {
+            let item = &self.items[*number as usize];
+            let own = fullness[(item.end - first) as usize] - fullness[(item.first - first) as usize];
+            (own, Reverse(self.rank[*number as usize]))
+        };
+        lowest.iter().copied().max_by_key(urgency)
     }
 
     /// Whether the item could be placed, or else held.

@@ -74,8 +74,8 @@ pub fn search(part: &Part, order: &[u32], capacity: u64, limits: Limits) -> Verd
     })
 }
 
-/// A packing of `part` by one dive that starts from `capacity`, with the items ranked by `order`; `None` where the deadline comes
-/// first.
-pub fn dive(part: &Part, order: &[u32], capacity: u64, deadline: Instant) -> Option<Vec<u64>> {
-    State::new(part, order, capacity, Limits { nodes: u64::MAX, deadline, hurried: false }).dive()
+/// A packing of `part` by one dive from `capacity`, with the items ranked by `order`; `None` where the deadline comes first.
+/// Sections count as full above `threshold` 64ths of the fullest.
+pub fn dive(part: &Part, order: &[u32], capacity: u64, threshold: u64, deadline: Instant) -> Option<Vec<u64>> {
+    State::new(part, order, capacity, Limits { nodes: u64::MAX, deadline, hurried: false }).dive(threshold)
 }
