@@ -19,7 +19,7 @@ const SEARCHABLE: usize = 5_000;
 const DIVED: usize = 150_000_000;
 /// The thresholds of dives in turn, in 64ths: none is best for all.
 const THRESHOLDS: [u64; 12] = [54, 45, 58, 32, 61, 51, 63, 20, 48, 60, 40, 0];
-/// Dives before a search.
+/// Dives before a search; the others come when it has not met the bound soon.
 const DIVES_BEFORE: usize = 3;
 /// Placements for each item in the first round of the search.
 const FIRST_ROUND: u64 = 4;
@@ -77,8 +77,11 @@ impl Solved {
     pub fn improve(&mut self, part: &Part, wanted: &Wanted) {
         if searchable(part) {
             self.heuristics(part, wanted);
+            self.dives(part, &THRESHOLDS[..DIVES_BEFORE], wanted);
+        } else {
+            let dives = (DIVED / part.pairs().max(1)).clamp(1, THRESHOLDS.len());
+            self.dives(part, &THRESHOLDS[..dives], wanted);
         }
-        self.dives(part, wanted);
     }
 
     fn take(&mut self, part: &Part, offsets: Vec<u64>) {
@@ -108,14 +111,13 @@ impl Solved {
     }
 
     /// Dives from the bound, each with another view of which sections are full.
-    fn dives(&mut self, part: &Part, wanted: &Wanted) {
-        let dives = if searchable(part) { DIVES_BEFORE } else { (DIVED / part.pairs().max(1)).max(1) };
+    fn dives(&mut self, part: &Part, thresholds: &[u64], wanted: &Wanted) {
         let order = order::order(part, &order::SEARCHED[0]);
-        for threshold in THRESHOLDS.into_iter().take(dives) {
+        for threshold in thresholds {
             if self.done(wanted) || self.late {
                 return;
             }
-            match dive(part, &order, wanted.enough.max(self.bound), threshold, wanted.deadline) {
+            match dive(part, &order, wanted.enough.max(self.bound), *threshold, wanted.deadline) {
                 Some(offsets) => self.take(part, offsets),
                 None => self.late = true,
             }
@@ -132,6 +134,9 @@ impl Solved {
         for round in 0.. {
             if self.done(wanted) || self.late {
                 return;
+            }
+            if round == ROUNDS_BELOW {
+                self.dives(part, &THRESHOLDS[DIVES_BEFORE..], wanted);
             }
             let lowest = wanted.enough.max(self.bound);
             let mut step = 0;
