@@ -25,8 +25,11 @@ const DIVES_BEFORE: usize = 3;
 const FIRST_ROUND: u64 = 4;
 /// Rounds that try the lowest capacity alone: where it can be met, that is mostly seen soon.
 const ROUNDS_BELOW: usize = 2;
-/// By how much a round's limits grow.
+/// By how much the limits of these rounds grow, and how much after them.
 const GROWTH: u64 = 4;
+const GROWTH_AFTER: u64 = 2;
+/// Shaken orders of each round after them.
+const SHAKEN: usize = 6;
 
 /// What is wanted of a part.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +132,6 @@ impl Solved {
         if !searchable(part) {
             return;
         }
-        let orders = order::SEARCHED.map(|keys| order::order(part, &keys));
         let mut nodes = FIRST_ROUND * part.items.len() as u64;
         for round in 0.. {
             if self.done(wanted) || self.late {
@@ -138,6 +140,7 @@ impl Solved {
             if round == ROUNDS_BELOW {
                 self.dives(part, &THRESHOLDS[DIVES_BEFORE..], wanted);
             }
+            let tries = tries(part, round);
             let lowest = wanted.enough.max(self.bound);
             let mut step = 0;
             // At the lowest capacity first, then up to what is met already.
@@ -146,7 +149,7 @@ impl Solved {
                 if capacity >= self.peak {
                     break;
                 }
-                let met = self.attempt(part, &orders, capacity, nodes, wanted);
+                let met = self.attempt(part, &tries, capacity, nodes, wanted);
                 let proved = self.bound > capacity;
                 if met || !proved && (wanted.only_enough || round < ROUNDS_BELOW) {
                     break;
@@ -155,33 +158,50 @@ impl Solved {
                     step = if step == 0 { ((self.peak - lowest) / 8).max(1) } else { 2 * step };
                 }
             }
-            nodes = nodes.saturating_mul(GROWTH);
+            let growth = if round + 1 < ROUNDS_BELOW { GROWTH } else { GROWTH_AFTER };
+            nodes = nodes.saturating_mul(growth);
         }
     }
 
     /// Tries a capacity in every way; whether it was met.
-    fn attempt(&mut self, part: &Part, orders: &[Vec<u32>], capacity: u64, nodes: u64, wanted: &Wanted) -> bool {
-        for order in orders {
-            for hurried in [false, true] {
-                if wanted.late() {
-                    self.late = true;
+    fn attempt(&mut self, part: &Part, tries: &[Try], capacity: u64, nodes: u64, wanted: &Wanted) -> bool {
+        for Try { order, hurried } in tries {
+            if wanted.late() {
+                self.late = true;
+                return false;
+            }
+            let limits = Limits { nodes, deadline: wanted.deadline, hurried: *hurried };
+            match search(part, order, capacity, limits) {
+                Verdict::Found(offsets) => {
+                    self.take(part, offsets);
+                    return true;
+                }
+                Verdict::Exhausted { next } => {
+                    self.bound = self.bound.max(next);
                     return false;
                 }
-                match search(part, order, capacity, Limits { nodes, deadline: wanted.deadline, hurried }) {
-                    Verdict::Found(offsets) => {
-                        self.take(part, offsets);
-                        return true;
-                    }
-                    Verdict::Exhausted { next } => {
-                        self.bound = self.bound.max(next);
-                        return false;
-                    }
-                    Verdict::Cut => {}
-                }
+                Verdict::Cut => {}
             }
         }
         false
     }
+}
+
+/// One way to search.
+struct Try {
+    order: Vec<u32>,
+    hurried: bool,
+}
+
+/// The ways of a round: each order, in a hurry and not; in later rounds orders near them too, others in each round.
+fn tries(part: &Part, round: usize) -> Vec<Try> {
+    let both = |keys| [false, true].map(|hurried| Try { order: order::order(part, keys), hurried });
+    let shaken = if round < ROUNDS_BELOW { 0 } else { SHAKEN };
+    let near = (0..shaken).map(|number| Try {
+        order: order::shaken(part, &order::SEARCHED[number % order::SEARCHED.len()], (round * SHAKEN + number) as u64),
+        hurried: number % 2 == 1,
+    });
+    order::SEARCHED.iter().flat_map(both).chain(near).collect()
 }
 
 fn searchable(part: &Part) -> bool {

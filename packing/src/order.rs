@@ -31,17 +31,46 @@ pub const GREEDY: [[Key; 3]; 6] = [
     [Key::Total, Key::Size, Key::Width],
 ];
 
+/// By how much a shaken value is off, as the logarithm of its factor.
+const SHAKEN: f64 = 0.3;
+
 /// The items by the first key, ties by the others.
 pub fn order(part: &Part, keys: &[Key; 3]) -> Vec<u32> {
-    let value = |item: usize, key: Key| -> u128 {
-        match key {
-            Key::Total => u128::from(part.items[item].most),
-            Key::Width => u128::from(part.items[item].time),
-            Key::Area => part.items[item].area(),
-            Key::Size => u128::from(part.items[item].size),
-        }
-    };
+    sorted(part, |item| keys.map(|key| value(part, item, key)))
+}
+
+/// An order near that of the keys, another one for each seed: lengths and areas are off by chance. Where an order leads a search
+/// astray, one near it may not.
+pub fn shaken(part: &Part, keys: &[Key; 3], seed: u64) -> Vec<u32> {
+    sorted(part, |item| {
+        let chance = scramble(scramble(seed) ^ item as u64) as f64 / u64::MAX as f64;
+        let factor = (SHAKEN * (2.0 * chance - 1.0)).exp() * f64::from(1 << 20);
+        keys.map(|key| match key {
+            Key::Total => value(part, item, key),
+            Key::Width | Key::Area | Key::Size => (value(part, item, key) as f64 * factor) as u128,
+        })
+    })
+}
+
+fn value(part: &Part, item: usize, key: Key) -> u128 {
+    let item = &part.items[item];
+    match key {
+        Key::Total => u128::from(item.most),
+        Key::Width => u128::from(item.time),
+        Key::Area => item.area(),
+        Key::Size => u128::from(item.size),
+    }
+}
+
+fn sorted(part: &Part, values: impl Fn(usize) -> [u128; 3]) -> Vec<u32> {
     let mut order: Vec<u32> = (0..part.items.len() as u32).collect();
-    order.sort_by_cached_key(|item| Reverse(keys.map(|key| value(*item as usize, key))));
+    order.sort_by_cached_key(|item| Reverse(values(*item as usize)));
     order
+}
+
+/// Bits that have nothing to do with each other for numbers that do.
+pub fn scramble(number: u64) -> u64 {
+    let mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed ^ mixed >> 32
 }

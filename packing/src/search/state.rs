@@ -14,6 +14,7 @@ use rustc_hash::FxHashSet;
 
 use super::Limits;
 use super::blocks::{Blocks, Summary, spans};
+use crate::order::scramble;
 use crate::problem::{Item, Part};
 
 /// No item.
@@ -335,13 +336,6 @@ fn blocked(items: &[Item]) -> Vec<Vec<Range<u64>>> {
         met.map(|(offset, other)| *offset..*offset + other.size).collect()
     };
     items.iter().map(of).collect()
-}
-
-/// Bits that have nothing to do with each other for numbers that do.
-fn scramble(number: u64) -> u64 {
-    let mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mixed = (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed ^ mixed >> 32
 }
 
 #[cfg(test)]
