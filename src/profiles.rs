@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jiff::Zoned;
 use jiff::civil::Date;
 use planner::read::gpus::GpuCatalogue;
-use planner::read::profiles::{Profile, ProfileError};
+use planner::read::profiles::Profile;
 use planner::read::run_file::Wishes;
 
 use crate::failure::Failure;
@@ -28,13 +28,7 @@ pub fn catalogue(wishes: &Wishes) -> Result<(GpuCatalogue, Option<String>), Fail
 
 /// Refuses a profile of a GPU that is not planned for; warns of one that may no longer hold.
 pub fn check(catalogue: &GpuCatalogue, profiled: Option<&str>, keys: &[&str]) -> Result<(), Failure> {
-    for gpu in profiled.iter().filter_map(|key| catalogue.find(key).ok()) {
-        if !keys.contains(&gpu.key.as_str()) {
-            let profile = gpu.profile.as_ref().map_or_else(String::new, |profile| profile.name.clone());
-            let (measured, planned) = (gpu.key.clone(), keys.join(", "));
-            return Err(ProfileError::OtherGpu { profile, measured, planned }.into());
-        }
-    }
+    catalogue.check_profiled(profiled, keys)?;
     for profile in keys.iter().filter_map(|key| catalogue.find(key).ok()?.profile.as_ref()) {
         for line in doubts(profile, Zoned::now().date(), driver().as_deref()) {
             output::warn(&line);

@@ -26,7 +26,7 @@ pub use error::GpuError;
 use names::{distance_to, fold};
 use wire::CatalogueFile;
 
-use super::profiles::Profile;
+use super::profiles::{Profile, ProfileError};
 use super::quote::yaml_fault;
 use super::specs;
 use crate::bytes::Bytes;
@@ -269,6 +269,14 @@ impl GpuCatalogue {
         }
         gpu.profile = Some(Arc::new(profile));
         Some(gpu.key.clone())
+    }
+
+    /// Refuses the profile of a GPU, by its key, that is not among those that are planned for.
+    pub fn check_profiled(&self, profiled: Option<&str>, planned: &[&str]) -> Result<(), ProfileError> {
+        let other = |gpu: &&Gpu| !planned.contains(&gpu.key.as_str());
+        let Some(gpu) = profiled.and_then(|key| self.find(key).ok()).filter(other) else { return Ok(()) };
+        let profile = gpu.profile.as_ref().map_or_else(String::new, |profile| profile.name.clone());
+        Err(ProfileError::OtherGpu { profile, measured: gpu.key.clone(), planned: planned.join(", ") })
     }
 
     /// The GPU of this name. Case, spaces, punctuation, "NVIDIA" and "GeForce" do not matter; a key is tried first, then

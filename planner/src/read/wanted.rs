@@ -168,10 +168,7 @@ impl Wishes {
         let (catalogue, profiled) = self.catalogue(None)?;
         let name = self.gpu.as_deref().or(profiled.as_deref()).unwrap_or(DEFAULT_GPU);
         let gpu = catalogue.find(name)?.clone();
-        if let Some(measured) = profiled.filter(|key| *key != gpu.key) {
-            let profile = self.profile.as_deref().map_or_else(String::new, |path| path.display().to_string());
-            return Err(ProfileError::OtherGpu { profile, measured, planned: gpu.key }.into());
-        }
+        catalogue.check_profiled(profiled.as_deref(), &[&gpu.key])?;
         let mut settled = self.clone();
         let (_, model) = settled.model()?;
         Ok(Wanted { model, run: settled.run(), gpu })
