@@ -40,6 +40,11 @@ impl Item {
         self.first < other.end && other.first < self.end
     }
 
+    /// What twins have in common: in each other's place they make the same packing.
+    pub fn kind(&self) -> (u32, u32, u64, u64, bool) {
+        (self.first, self.end, self.size, self.alignment, self.fixed.is_some())
+    }
+
     /// Time times units.
     pub fn area(&self) -> u128 {
         u128::from(self.time) * u128::from(self.size)

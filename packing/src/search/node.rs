@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use super::state::{Failed, NONE, State};
 use super::{CLOCK, Verdict};
-use crate::problem::Item;
 
 /// Sections that no item left crosses the ends of.
 #[derive(Clone)]
@@ -162,10 +161,10 @@ impl State<'_> {
     /// Holds an item and its twins: none of them is placed at its height.
     pub fn exclude(&mut self, number: usize, last: u64) -> Result<(), Failed> {
         let mut bound = u64::MAX;
-        let Item { first, end, size, alignment, .. } = self.items[number];
+        let kind = self.items[number].kind();
         self.meeting(number, |state, other| {
             let item = &state.items[other];
-            if (item.first, item.end, item.size, item.alignment) != (first, end, size, alignment) {
+            if item.kind() != kind {
                 bound = bound.min(state.bound[other].max(last) + item.size);
             }
             Ok(())

@@ -315,12 +315,11 @@ impl<'a> State<'a> {
 /// For each item the one of its kind that comes before it in rank, and the one after it.
 fn twins(items: &[Item], rank: &[u32]) -> (Vec<u32>, Vec<u32>) {
     // Fixed ones are never chosen, so that theirs do not matter.
-    let kind = |item: &Item| (item.first, item.end, item.size, item.alignment, item.fixed.is_some());
     let mut numbers: Vec<u32> = (0..items.len() as u32).collect();
-    numbers.sort_by_key(|number| (kind(&items[*number as usize]), rank[*number as usize]));
+    numbers.sort_by_key(|number| (items[*number as usize].kind(), rank[*number as usize]));
     let (mut before, mut after) = (vec![NONE; items.len()], vec![NONE; items.len()]);
     for pair in numbers.windows(2) {
-        if kind(&items[pair[0] as usize]) == kind(&items[pair[1] as usize]) {
+        if items[pair[0] as usize].kind() == items[pair[1] as usize].kind() {
             before[pair[1] as usize] = pair[0];
             after[pair[0] as usize] = pair[1];
         }
