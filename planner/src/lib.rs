@@ -28,3 +28,4 @@ pub mod snapshot;
 pub mod sweep;
 pub mod threads;
 pub mod time;
+pub mod versions;

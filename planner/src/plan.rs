@@ -18,7 +18,7 @@ pub use figures::{CacheBytes, Failure, ParameterTotals};
 pub use siblings::Siblings;
 pub(crate) use siblings::{ranges, split};
 
-use crate::allocate::{AllocatorOptions, OptionsError, Outcome, simulate};
+use crate::allocate::{Addresses, AllocatorOptions, OptionsError, Outcome, Ties, simulate};
 use crate::bytes::Bytes;
 use crate::dtype::Dtype;
 use crate::graph::{AUTOCAST, CacheLayout, Graph, GraphError, Loop, Lora, Parameter, READS_ZEROS, RECORDS, unroll};
@@ -37,6 +37,7 @@ use crate::read::specs;
 use crate::run::{Attention, Mode, OptimizerChoice, Precision, Run, RunError, ZeroGrad};
 use crate::schedule::{Category, Live, Stream, live_after};
 use crate::time::{Cost, Link, Speeds};
+use crate::versions::{Rules, Versions};
 
 /// More than any machine has, and less than what sums in 64 bits could not hold.
 pub(crate) const UNLIMITED: Bytes = Bytes(1 << 60);
@@ -54,18 +55,28 @@ pub struct OutsideAllocator {
 }
 
 /// Where the emulated device of the records differs from a GPU; the default is a GPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Emulation {
     /// The architecture whose kernels CUB runs, whatever the GPU.
     pub cub: Option<Architecture>,
     /// Whether whatever Python reads from the device is zero: transformers then takes a plain batch without a cache for
     /// packed sequences, and makes a mask.
     pub reads_zeros: bool,
+    /// How the driver's addresses go.
+    pub addresses: Addresses,
+}
+
+impl Default for Emulation {
+    /// A GPU, whose driver's addresses nobody knows.
+    fn default() -> Emulation {
+        Emulation { cub: None, reads_zeros: false, addresses: Addresses::Unknown }
+    }
 }
 
 impl Emulation {
     /// The emulated device of the public records.
-    pub const RECORDS: Emulation = Emulation { cub: Some(Architecture::Sm90), reads_zeros: true };
+    pub const RECORDS: Emulation =
+        Emulation { cub: Some(Architecture::Sm90), reads_zeros: true, addresses: Addresses::Rising };
 }
 
 /// A plan.
@@ -194,9 +205,9 @@ pub fn plan(model: &Model, run: &Run, gpu: &Gpu) -> Result<Plan, PlanError> {
 pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> Result<Plan, PlanError> {
     let prepared = prepare(model, run, gpu, emulation)?;
     let without = Settings { training: false, ..prepared.settings.clone() };
-    let Prepared { graph, settings, options, precision, optimizer, agreement, capacity, outside } = prepared;
+    let Prepared { graph, device, settings, options, precision, optimizer, agreement, capacity, outside } = prepared;
     let (stream, timeline) =
-        lower_with_timeline(&graph, &device(gpu), settings, Speeds::of(gpu)).map_err(|error| named(error, &graph))?;
+        lower_with_timeline(&graph, &device, settings, Speeds::of(gpu)).map_err(|error| named(error, &graph))?;
     let measured = gpu.has_measured_speeds();
     let step = Step {
         cost: timeline.whole().shared(run.steps),
@@ -206,13 +217,14 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
     };
     let outcome = simulate(&stream, &options, Some(capacity));
     let without_grad = match run.mode {
-        Mode::EvalWithGrad => lower(&graph, &device(gpu), without).ok().map(|stream| {
+        Mode::EvalWithGrad => lower(&graph, &device, without).ok().map(|stream| {
             let outcome = simulate(&stream, &options, Some(UNLIMITED));
             (outcome.peak_allocated, outcome.peak_reserved)
         }),
         _ => None,
     };
     let unlimited = outcome.out_of_memory.as_ref().map(|_| simulate(&stream, &options, Some(UNLIMITED)));
+    let options = options.with_ties(unlimited.as_ref().unwrap_or(&outcome).ties);
     let mut at_peak = live_after(&stream, unlimited.as_ref().unwrap_or(&outcome).peak_event);
     at_peak.sort_by_key(|live| std::cmp::Reverse(stream.allocations[live.id.index()].bytes));
     let architecture = model.architecture(run.mode.records())?.name.clone();
@@ -242,15 +254,16 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
 /// # Errors
 /// As `plan`.
 pub fn timeline(model: &Model, run: &Run, gpu: &Gpu) -> Result<Timeline, PlanError> {
-    let Prepared { graph, settings, .. } = prepare(model, run, gpu, Emulation::default())?;
+    let Prepared { graph, device, settings, .. } = prepare(model, run, gpu, Emulation::default())?;
     let lowered =
-        lower_with_timeline(&graph, &device(gpu), settings, Speeds::of(gpu)).map_err(|error| named(error, &graph))?;
+        lower_with_timeline(&graph, &device, settings, Speeds::of(gpu)).map_err(|error| named(error, &graph))?;
     Ok(lowered.1)
 }
 
 /// A run that can be lowered.
 pub(crate) struct Prepared {
     pub graph: Rc<Graph>,
+    pub device: Device,
     pub settings: Settings,
     pub options: AllocatorOptions,
     pub precision: Precision,
@@ -272,6 +285,7 @@ pub(crate) fn prepare(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation)
         quantization.check(run, gpu)?;
     }
     let options: AllocatorOptions = run.allocator.parse()?;
+    let options = options.with_ties(Ties::of(Rules::of(run.versions), emulation.addresses));
     let optimizer = optimizer(run)?;
     let precision = precision(model, run, quantization.as_ref())?;
     let mut graph = program(model, run, emulation)?;
@@ -301,9 +315,11 @@ pub(crate) fn prepare(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation)
         parallel: run.parallel.clone(),
         attention_kernel: run.sdpa.filter(|_| run.attention == Attention::Sdpa),
         optimizer: optimizer.clone(),
+        variables: run.variables.clone(),
     };
     let (capacity, outside) = free(run, gpu)?;
-    Ok(Prepared { graph: Rc::new(graph), settings, options, precision, optimizer, agreement, capacity, outside })
+    let device = device(gpu, run.versions);
+    Ok(Prepared { graph: Rc::new(graph), device, settings, options, precision, optimizer, agreement, capacity, outside })
 }
 
 /// What the allocator may take of a GPU, and what lies outside it; None where the capacity was given.
@@ -385,6 +401,7 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
             page_tokens: run.cache.page(),
             dtype: run.cache.dtype.map(|dtype| dtype.0),
         },
+        rules: Rules::of(run.versions),
     };
     let mut config = Cow::Borrowed(&model.config);
     if let Some(cache) = run.use_cache {
@@ -456,14 +473,15 @@ fn copies(stream: &Stream, gpu: &Gpu) -> Option<f64> {
     Some(Link::of(gpu)?.seconds(parameters, held(Category::Gradients).unwrap_or(0)))
 }
 
-/// What kernels ask of the GPU.
-pub fn device(gpu: &Gpu) -> Device {
+/// What kernels of a release ask of the GPU.
+pub fn device(gpu: &Gpu, versions: Versions) -> Device {
     let capability = &gpu.compute_capability;
     let threads = gpu.threads_per_multiprocessor.map_or(2048, u64::from);
     Device {
         compute_capability: (capability.major, capability.minor),
         multiprocessors: u64::from(gpu.multiprocessors),
         threads_per_multiprocessor: threads,
+        rules: Rules::of(versions),
     }
 }
 

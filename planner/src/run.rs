@@ -6,6 +6,7 @@ mod checkpoints;
 mod flags;
 mod host;
 mod parallel;
+mod variables;
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,6 +18,7 @@ use crate::graph::{Checkpointing, Lora, Origin, Parameter, QuantizedType};
 use crate::lower::kernels::attention::Backend;
 use crate::read::export::{Dims, LossKind};
 use crate::read::quantization::Quantization;
+use crate::versions::{VersionError, Versions};
 
 pub use adapters::Pattern;
 pub use cache::{CacheChoice, CacheDtype, PAGE_TOKENS};
@@ -24,6 +26,7 @@ pub use checkpoints::{SavedOperators, UnknownOperator};
 pub use flags::Flags;
 pub use host::{HostChoice, Sample};
 pub use parallel::{Ddp, Fsdp, MOST_RANKS, Parallel, ParallelError};
+pub use variables::{VARIABLES, VariableError, Variables};
 
 /// What the loop does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -296,6 +299,12 @@ pub struct Run {
     pub capacity: Option<Bytes>,
     /// `PYTORCH_CUDA_ALLOC_CONF`.
     pub allocator: String,
+    /// The releases of PyTorch and transformers.
+    pub versions: Versions,
+    /// The environment or lock file that said them, if one did.
+    pub environment: Option<std::path::PathBuf>,
+    /// Environment variables that libraries read.
+    pub variables: Variables,
     /// What is asked of the host.
     pub host: HostChoice,
     /// The user's folder of specs, which comes before the built-in ones.
@@ -337,6 +346,9 @@ impl Default for Run {
             hold_outputs: false,
             capacity: None,
             allocator: String::new(),
+            versions: Versions::default(),
+            environment: None,
+            variables: Variables::default(),
             host: HostChoice::default(),
             specs: None,
             dims: Dims::default(),
@@ -348,6 +360,9 @@ impl Default for Run {
 /// A run that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
+    /// A release whose rules are not known.
+    #[error(transparent)]
+    Version(#[from] VersionError),
     /// Layers that cannot run with gradients.
     #[error(
         "the checkpoint stores {method} weights, whose layers are planned without gradients alone: --mode infer or generate"
@@ -446,6 +461,8 @@ impl Run {
     /// A size of zero, or one beyond any GPU.
     pub fn check(&self) -> Result<(), RunError> {
         self.check_mode()?;
+        self.versions.check()?;
+        self.variables.check()?;
         let sizes = [
             ("batch", self.batch, 1 << 32),
             ("seq", self.seq, 1 << 32),

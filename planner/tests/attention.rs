@@ -1,14 +1,16 @@
-//! Compares the attention plans with what PyTorch 2.11 did on emulated GPUs, row by row.
+//! Compares the attention plans with what PyTorch 2.11 and 2.15 did on emulated GPUs, row by row.
 //!
 //! `tests/truth/kernels/record_attention.py` writes the rows and says what their columns are. To compare with rows
-//! recorded afresh, name their files in `ATTENTION_CHOICES` and `ATTENTION_PLANS`.
+//! recorded afresh, name their folder in `KERNEL_TRUTH`.
 
 #![allow(clippy::unwrap_used)]
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use planner::dtype::Dtype;
 use planner::lower::device::Device;
+use planner::versions::{Release, Rules, Versions};
 use planner::lower::kernels::attention::{
     AttentionError, Backend, Buffer, BufferId, Gradient, Held, Layout, Mask, Problem, Step, backward, choose, forward,
 };
@@ -30,18 +32,28 @@ const DEVICES: [(&str, (u32, u32), u64); 9] = [
 
 #[test]
 fn chooses_what_pytorch_chooses() {
-    compare("attention_choice.csv", "ATTENTION_CHOICES", choices);
+    compare("attention_choice.csv", choices);
 }
 
 #[test]
 fn allocates_what_pytorch_allocates() {
-    compare("attention_plan.csv", "ATTENTION_PLANS", plan);
+    compare("attention_plan.csv", plan);
 }
 
-/// Every row's right half, as we say it and as PyTorch did.
-fn compare(file: &str, elsewhere: &str, ours: fn(&[&str]) -> (String, String)) {
-    let path = std::env::var(elsewhere).unwrap_or(format!("{FOLDER}{file}"));
-    let rows = std::fs::read_to_string(&path).unwrap();
+/// The folders of recordings, with the release that each was made with.
+const RECORDED: [(&str, Release); 2] = [("", Release::new(2, 11)), ("torch-2.15", Release::new(2, 15))];
+
+/// Every row's right half, as we say it and as PyTorch did, in each release.
+fn compare(file: &str, ours: fn(Rules, &[&str]) -> (String, String)) {
+    let folder = std::env::var("KERNEL_TRUTH").unwrap_or(FOLDER.to_owned());
+    for (release, torch) in RECORDED {
+        let rules = Rules::of(Versions { torch, ..Versions::default() });
+        compare_release(&Path::new(&folder).join(release).join(file).display().to_string(), |row| ours(rules, row));
+    }
+}
+
+fn compare_release(path: &str, ours: impl Fn(&[&str]) -> (String, String)) {
+    let rows = std::fs::read_to_string(path).unwrap();
     let (mut wrong, mut report, mut compared) = (0, String::new(), 0);
     for line in rows.lines().filter(|line| !line.starts_with('#')) {
         let (said, truth) = ours(&line.split(',').collect::<Vec<_>>());
@@ -58,8 +70,8 @@ fn compare(file: &str, elsewhere: &str, ours: fn(&[&str]) -> (String, String)) {
 }
 
 /// Columns from 9 on: PyTorch's choice, then whether it runs the call when only cuDNN, flash or efficient may.
-fn choices(row: &[&str]) -> (String, String) {
-    let (device, problem) = (device(row[0]), problem(&row[1..9]));
+fn choices(rules: Rules, row: &[&str]) -> (String, String) {
+    let (device, problem) = (device(rules, row[0]), problem(&row[1..9]));
     let chosen = choose(&device, &problem, None).unwrap();
     let mut said = vec![chosen.name()];
     for only in [Backend::Cudnn, Backend::Flash, Backend::Efficient] {
@@ -70,8 +82,8 @@ fn choices(row: &[&str]) -> (String, String) {
 }
 
 /// Columns from 11 on: the output, the forward call's events, the backward's, the gradients' layouts.
-fn plan(row: &[&str]) -> (String, String) {
-    let (device, problem, backend) = (device(row[0]), problem(&row[2..10]), Backend::named(row[1]).unwrap());
+fn plan(rules: Rules, row: &[&str]) -> (String, String) {
+    let (device, problem, backend) = (device(rules, row[0]), problem(&row[2..10]), Backend::named(row[1]).unwrap());
     let gradient = layout(row[10]);
     let truth = row[11..].join(",");
     let call = match forward(&device, &problem, backend) {
@@ -132,10 +144,10 @@ fn gradients(gradients: &[Option<Gradient>; 4]) -> String {
     shown.collect::<Vec<_>>().join(";")
 }
 
-fn device(name: &str) -> Device {
+fn device(rules: Rules, name: &str) -> Device {
     let (_, compute_capability, multiprocessors) = *DEVICES.iter().find(|row| row.0 == name).unwrap();
     let threads = if matches!(compute_capability, (8, 0) | (9, 0) | (10, 0)) { 2048 } else { 1536 };
-    Device { compute_capability, multiprocessors, threads_per_multiprocessor: threads }
+    Device { compute_capability, multiprocessors, threads_per_multiprocessor: threads, rules }
 }
 
 /// Columns dtype, query, key, value, mask, dropout, flags, who requires a gradient.

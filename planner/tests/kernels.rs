@@ -1,4 +1,5 @@
-//! Every row of tests/truth/kernels: what the allocator saw in PyTorch 2.11, against the functions of `lower::kernels`.
+//! Every row of tests/truth/kernels: what the allocator saw in PyTorch 2.11, and of kernels/torch-2.15, against the functions of
+//! `lower::kernels`.
 //!
 //! The files' notation: an event is n (n bytes were allocated) or -k (the k-th allocation of the row was freed).
 //! `KERNEL_TRUTH=DIR` compares longer recordings of the same form.
@@ -14,6 +15,7 @@ use planner::lower::kernels::layout::Layout;
 use planner::lower::kernels::reduce::{self, Reduction};
 use planner::lower::kernels::sort;
 use planner::lower::kernels::step::Step;
+use planner::versions::{Release, Rules, Versions};
 use std::path::Path;
 
 const DEVICES: [(&str, (u32, u32), u64, u64); 6] = [
@@ -25,29 +27,57 @@ const DEVICES: [(&str, (u32, u32), u64, u64); 6] = [
     ("rtx3090", (8, 6), 82, 1536),
 ];
 
-fn device(name: &str) -> Device {
-    let (_, compute_capability, multiprocessors, threads_per_multiprocessor) =
-        DEVICES.into_iter().find(|d| d.0 == name).expect(name);
-    Device { compute_capability, multiprocessors, threads_per_multiprocessor }
+/// A row of a file and the release that it was recorded with.
+struct Row<'a> {
+    columns: Vec<&'a str>,
+    rules: Rules,
 }
 
+impl<'a> std::ops::Index<usize> for Row<'a> {
+    type Output = &'a str;
+
+    fn index(&self, column: usize) -> &&'a str {
+        &self.columns[column]
+    }
+}
+
+impl Row<'_> {
+    /// The GPU of the first column.
+    fn device(&self) -> Device {
+        let (_, compute_capability, multiprocessors, threads_per_multiprocessor) =
+            DEVICES.into_iter().find(|device| device.0 == self[0]).expect(self[0]);
+        Device { compute_capability, multiprocessors, threads_per_multiprocessor, rules: self.rules }
+    }
+}
+
+/// The folders of recordings within tests/truth/kernels, with the release that each was made with.
+const RECORDED: [(&str, Release); 2] = [("", Release::new(2, 11)), ("torch-2.15", Release::new(2, 15))];
+
 /// Compares every row of a file: all columns but the last are given to `predict`, the last is the truth.
-fn check(file: &str, predict: impl Fn(&[&str]) -> Vec<i64>) {
+fn check(file: &str, predict: impl Fn(&Row) -> Vec<i64>) {
     let built_in = || format!("{}/../tests/truth/kernels", env!("CARGO_MANIFEST_DIR"));
     let folder = std::env::var("KERNEL_TRUTH").unwrap_or_else(|_| built_in());
-    let rows = std::fs::read_to_string(Path::new(&folder).join(file)).expect(file);
+    for (release, torch) in RECORDED {
+        let rules = Rules::of(Versions { torch, ..Versions::default() });
+        check_release(&Path::new(&folder).join(release).join(file), rules, &predict);
+    }
+}
+
+fn check_release(path: &Path, rules: Rules, predict: impl Fn(&Row) -> Vec<i64>) {
+    let rows = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut wrong = Vec::new();
     for row in rows.lines().filter(|row| !row.starts_with('#')) {
         let (question, answer) = row.rsplit_once(',').expect(row);
-        let columns: Vec<&str> = question.split(',').collect();
-        let predicted = predict(&columns).iter().map(i64::to_string).collect::<Vec<_>>().join(" ");
+        let row = Row { columns: question.split(',').collect(), rules };
+        let predicted = predict(&row).iter().map(i64::to_string).collect::<Vec<_>>().join(" ");
         if predicted != answer {
             wrong.push(format!("{question}\n    PyTorch {answer}\n    planner {predicted}"));
         }
     }
     let (count, shown) = (rows.lines().count(), wrong[..wrong.len().min(20)].join("\n"));
-    assert!(count > 0, "{file} is empty");
-    assert!(wrong.is_empty(), "{} of {count} rows of {file} differ, e.g.\n{shown}", wrong.len());
+    let path = path.display();
+    assert!(count > 0, "{path} is empty");
+    assert!(wrong.is_empty(), "{} of {count} rows of {path} differ, e.g.\n{shown}", wrong.len());
 }
 
 /// Outputs that come first, and then steps, in the files' notation.
@@ -105,7 +135,7 @@ fn reductions_allocate_what_pytorch_does() {
         let reduced: Vec<bool> = row[6].chars().map(|c| c == 'r').collect();
         let (kind, output, second) = reduction(row[1], input);
         let kept: u64 = layout.shape.iter().zip(&reduced).filter(|(_, on)| !**on).map(|(n, _)| n).product();
-        let steps = reduce::scratch(&device(row[0]), kind, &layout, input, &reduced, output);
+        let steps = reduce::scratch(&row.device(), kind, &layout, input, &reduced, output);
         events(&[kept * output.size(), kept * second], &steps)
     });
 }
@@ -121,7 +151,7 @@ fn gradients_of_embeddings_allocate_what_pytorch_does() {
             indices_are_contiguous: !row[7].contains("indices"),
             ..embedding::Gradient::new(number(3), number(4), number(5), Dtype::named(row[1]).expect(row[1]))
         };
-        events(&[], &embedding::backward(&device(row[0]), &call))
+        events(&[], &embedding::backward(&row.device(), &call))
     });
 }
 
@@ -137,7 +167,7 @@ fn gradients_of_norms_allocate_what_pytorch_does() {
             input_is_contiguous: !row[6].contains("input"),
             ..layer_norm::Backward::new(number(3), number(4), dtype, wanted)
         };
-        events(&[], &layer_norm::backward(&device(row[0]), &call))
+        events(&[], &layer_norm::backward(&row.device(), &call))
     });
 }
 
@@ -146,9 +176,9 @@ fn norms_of_lists_allocate_what_pytorch_does() {
     check("foreach.csv", |row| {
         let (dtype, sizes) = (Dtype::named(row[2]).expect(row[2]), numbers::<u64>(row[3]));
         let steps = match row[1] {
-            "norm" => foreach::norm(&sizes, dtype),
-            "clip" => foreach::clip_grad_norm(&device(row[0]), &sizes, dtype, Norms::Foreach),
-            _ => foreach::clip_grad_norm(&device(row[0]), &sizes, dtype, Norms::Each),
+            "norm" => foreach::norm(row.rules, &sizes, dtype),
+            "clip" => foreach::clip_grad_norm(&row.device(), &sizes, dtype, Norms::Foreach),
+            _ => foreach::clip_grad_norm(&row.device(), &sizes, dtype, Norms::Each),
         };
         events(&[], &steps)
     });
@@ -159,7 +189,7 @@ fn orders_along_rows_allocate_what_pytorch_does() {
     check("sort.csv", |row| {
         let number = |at: usize| row[at].parse::<u64>().expect(row[at]);
         let (device, dtype, rows, length, k) =
-            (device(row[0]), Dtype::named(row[2]).expect(row[2]), number(3), number(4), number(5));
+            (row.device(), Dtype::named(row[2]).expect(row[2]), number(3), number(4), number(5));
         match row[1] {
             "sort" => {
                 let outputs = [rows * length * dtype.size(), rows * length * 8];
@@ -177,7 +207,7 @@ fn orders_along_rows_allocate_what_pytorch_does() {
 #[test]
 fn further_gradients_allocate_what_pytorch_does() {
     check("facts.csv", |row| {
-        let (device, dtype, n) = (device(row[0]), Dtype::named(row[2]).expect(row[2]), numbers::<u64>(row[3]));
+        let (device, dtype, n) = (row.device(), Dtype::named(row[2]).expect(row[2]), numbers::<u64>(row[3]));
         match row[1] {
             "softmax" => events(&[], &facts::softmax_backward(n[0] * n[1], dtype, dtype)),
             "softmax-float32" => events(&[], &facts::softmax_backward(n[0] * n[1], Dtype::F32, dtype)),

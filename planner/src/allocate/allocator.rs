@@ -10,6 +10,7 @@ use super::release::Retry;
 use super::rounding::{BLOCK, DRIVER_PAGE, SMALL, block_size, segment_size};
 use super::stats::Stats;
 use super::streams::Events;
+use super::ties::{Addresses, Ties};
 use crate::bytes::Bytes;
 
 /// The caching allocator of one GPU.
@@ -85,11 +86,12 @@ impl Allocator {
     /// An allocator that holds nothing yet, on a device that hands out `capacity` bytes in all (`None`: without limit).
     /// The capacity is the GPU's memory less what lies outside of the allocator, such as the CUDA context.
     pub fn new(options: AllocatorOptions, capacity: Option<Bytes>) -> Allocator {
+        let falling = options.ties == Ties::LowestAddress(Addresses::Falling);
         let mut allocator = Allocator {
             options,
             blocks: Blocks::default(),
             pools: Pools::default(),
-            device: Device::new(capacity),
+            device: Device::new(capacity, falling),
             stats: Stats::default(),
             retries: Vec::new(),
             allowed: None,
@@ -142,7 +144,7 @@ impl Allocator {
             return Err(self.out_of_memory(bytes, request.segment));
         };
         if self.is_worth_splitting(id, request) {
-            let rest = self.blocks.cut(id, size);
+            let rest = self.blocks.cut_front(id, size);
             self.put_free(rest);
         }
         let block = &mut self.blocks[id];
@@ -205,7 +207,7 @@ impl Allocator {
         if !fits {
             return None;
         }
-        self.pools[request.pool].free.remove(best.size, best.address);
+        self.pools[request.pool].free.remove(best.size, best.rank);
         Some(best.block)
     }
 

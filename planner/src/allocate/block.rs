@@ -50,6 +50,8 @@ pub(super) struct Block {
     pub requested: u64,
     /// The pool's count of lookups when the block went back to it.
     pub freed_at: u64,
+    /// How many block objects PyTorch had made before this one's.
+    pub born: u64,
     pub before: BlockId,
     pub after: BlockId,
     pub pool: PoolId,
@@ -64,7 +66,7 @@ impl Block {
     /// A block without neighbours that nobody uses.
     pub fn whole(address: u64, size: u64, pool: PoolId, expandable: bool) -> Block {
         let (before, after, state) = (BlockId::NONE, BlockId::NONE, State::Free);
-        Block { address, size, requested: 0, freed_at: 0, before, after, pool, state, expandable, shared: false }
+        Block { address, size, requested: 0, freed_at: 0, born: 0, before, after, pool, state, expandable, shared: false }
     }
 
     /// Whether other blocks share the segment (or the range).
@@ -83,11 +85,14 @@ impl Block {
 pub(super) struct Blocks {
     slots: Vec<Block>,
     vacant: Vec<BlockId>,
+    made: u64,
 }
 
 impl Blocks {
-    /// Takes a block in.
-    pub fn add(&mut self, block: Block) -> BlockId {
+    /// Takes a new block in.
+    pub fn add(&mut self, mut block: Block) -> BlockId {
+        block.born = self.made;
+        self.made += 1;
         if let Some(id) = self.vacant.pop() {
             self[id] = block;
             return id;
@@ -126,6 +131,15 @@ impl Blocks {
         if after != BlockId::NONE {
             self[after].before = rest;
         }
+        rest
+    }
+
+    /// Cuts a block as `cut` does, for what is handed out: PyTorch makes a new object for the front, and the rest stays the old one
+    /// (CUDACachingAllocator.cpp, `alloc_found_block`).
+    pub fn cut_front(&mut self, id: BlockId, size: u64) -> BlockId {
+        let rest = self.cut(id, size);
+        let (old, new) = (self[id].born, self[rest].born);
+        (self[id].born, self[rest].born) = (new, old);
         rest
     }
 

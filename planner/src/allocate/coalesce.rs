@@ -5,8 +5,9 @@
 //! ```
 
 use super::allocator::Allocator;
-use super::block::{BlockId, State};
+use super::block::{Block, BlockId, State};
 use super::free_list::Entry;
+use super::ties::Ties;
 use crate::bytes::Bytes;
 
 impl Allocator {
@@ -32,7 +33,7 @@ impl Allocator {
     pub(super) fn put_free(&mut self, id: BlockId) {
         let block = &mut self.blocks[id];
         (block.state, block.requested, block.freed_at) = (State::Free, 0, self.searches);
-        let entry = Entry { size: block.size, address: block.address, block: id };
+        let entry = Entry { size: block.size, rank: rank(self.options.ties, block), block: id };
         self.pools[block.pool].free.insert(entry);
     }
 
@@ -43,7 +44,15 @@ impl Allocator {
         if block.state == State::Unmapped {
             pool.unmapped.remove(&(block.address, id));
         } else {
-            pool.free.remove(block.size, block.address);
+            pool.free.remove(block.size, rank(self.options.ties, block));
         }
+    }
+}
+
+/// What tells a free block apart from others of its size.
+fn rank(ties: Ties, block: &Block) -> u64 {
+    match ties {
+        Ties::LowestAddress(_) | Ties::OldestSegment => block.address,
+        Ties::OldestBlock => block.born,
     }
 }

@@ -1,13 +1,15 @@
-//! The device as the allocator sees it: a number of bytes to hand out, and addresses that only grow.
+//! The device as the allocator sees it: a number of bytes to hand out, and addresses that only grow, or only fall.
 //!
-//! The driver chooses addresses as it likes. They decide which of several free blocks of equal size is taken; here each
-//! new range lies above all earlier ones, which is what a fresh process mostly sees.
+//! The driver chooses addresses as it likes. To PyTorch 2.11 they decide which of several free blocks of equal size is taken
+//! (`ties.rs`); here each new range lies above all earlier ones, or below them.
 
 use super::rounding::DRIVER_PAGE;
 use crate::bytes::{Bytes, GIB};
 
 /// More than any device has, so that sums of sizes stay within 64 bits.
 const UNLIMITED: u64 = 1 << 62;
+/// Where addresses that fall begin.
+const HIGHEST_ADDRESS: u64 = 1 << 63;
 /// The length of an expandable range on a device without a limit.
 const UNLIMITED_RANGE: u64 = GIB << 20;
 
@@ -18,12 +20,14 @@ pub(super) struct Device {
     total: Option<Bytes>,
     used: u64,
     next_address: u64,
+    falling: bool,
 }
 
 impl Device {
-    /// A device that hands out `capacity` bytes in all, of which it has `total`.
-    pub fn new(capacity: Option<Bytes>) -> Device {
-        Device { capacity, total: capacity, used: 0, next_address: DRIVER_PAGE }
+    /// A device that hands out `capacity` bytes in all, at addresses that rise or fall from range to range.
+    pub fn new(capacity: Option<Bytes>, falling: bool) -> Device {
+        let next_address = if falling { HIGHEST_ADDRESS } else { DRIVER_PAGE };
+        Device { capacity, total: capacity, used: 0, next_address, falling }
     }
 
     /// What it hands out in all, if that is limited.
@@ -67,6 +71,11 @@ impl Device {
     /// Addresses for that many bytes, from a multiple of `alignment`, with a gap before the next range; `None` when 64
     /// bits run out.
     pub fn reserve_addresses(&mut self, bytes: u64, alignment: u64) -> Option<u64> {
+        if self.falling {
+            let highest = self.next_address.checked_sub(bytes)?.checked_sub(DRIVER_PAGE)?;
+            self.next_address = highest / alignment * alignment;
+            return Some(self.next_address);
+        }
         let address = self.next_address.checked_next_multiple_of(alignment)?;
         self.next_address = address.checked_add(bytes)?.checked_add(DRIVER_PAGE)?;
         Some(address)

@@ -1,8 +1,8 @@
-//! A model of the caching allocator that PyTorch 2.11 puts between its tensors and the GPU.
+//! A model of the caching allocator that PyTorch puts between its tensors and the GPU.
 //!
 //! Feeding it the allocations and frees of a run gives `memory_allocated`, `memory_reserved` and both peaks to the byte.
 //! Facts were read from `c10/cuda/CUDACachingAllocator.cpp`, `c10/core/AllocatorConfig.{h,cpp}` and
-//! `c10/cuda/CUDAAllocatorConfig.{h,cpp}` of PyTorch, and checked against recordings of PyTorch 2.11.0.
+//! `c10/cuda/CUDAAllocatorConfig.{h,cpp}` of PyTorch, and checked against recordings of PyTorch 2.11.0. What later releases do otherwise stands in `ties.rs`.
 //!
 //! # Definitions
 //!
@@ -15,7 +15,7 @@
 //! segment, 2 MiB           +-------+------+-----------+---------------+
 //!                          | in use| free | in use    | free          |
 //!                          +-------+------+-----------+---------------+
-//! pool, by (size, address)         (512)                 (1 MiB)
+//! pool, by (size, rank)            (512)                 (1 MiB)
 //! ```
 //!
 //! # Stages of one allocation
@@ -30,9 +30,9 @@
 //! # What is not modelled
 //!
 //! CUDA graphs' private pools, `torch.cuda.MemPool`, `backend:cudaMallocAsync`, several GPUs (use one `Allocator` each),
-//! when an event of another stream completes (see [`Events`]), and the driver's choice of addresses: here each segment
-//! lies above all earlier ones, which decides between free blocks of equal size. A real driver may give a new segment
-//! the addresses of a released one.
+//! when an event of another stream completes (see [`Events`]), and the driver's choice of addresses, which to PyTorch 2.11 decides
+//! between free blocks of equal size: where nobody knows them, runs are simulated with rising and with falling ones. A real driver may
+//! mix both, and give a new segment the addresses of a released one.
 
 mod allocator;
 mod block;
@@ -49,6 +49,7 @@ mod simulate;
 mod snapshot;
 mod stats;
 mod streams;
+mod ties;
 
 pub use allocator::{Allocator, DriverCall, OutOfMemory};
 pub use block::BlockId;
@@ -59,3 +60,4 @@ pub use simulate::{GivenBack, Outcome, PhaseFigures, observe, simulate};
 pub use snapshot::{BlockState, BlockView, SegmentView};
 pub use stats::Stats;
 pub use streams::Events;
+pub use ties::{Addresses, Spread, Ties};

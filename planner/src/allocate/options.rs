@@ -12,13 +12,14 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use super::config;
+use super::ties::Ties;
 use crate::bytes::{Bytes, MIB};
 
 /// Intervals of `roundup_power2_divisions`: below 2 MiB, then one for each power of two, from 32 GiB on the last.
 pub(super) const INTERVALS: usize = 16;
 
 /// How the allocator behaves. `"...".parse()` reads the environment variable's text, the only way to make other options
-/// than PyTorch's defaults, so that they are always valid together.
+/// than PyTorch's defaults, so that they are always valid together. How equal blocks are told apart is the release's (`with_ties`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct AllocatorOptions {
     pub(super) expandable_segments: bool,
@@ -28,6 +29,7 @@ pub struct AllocatorOptions {
     pub(super) garbage_collection_threshold: Option<f64>,
     pub(super) memory_fraction: f64,
     pub(super) divisions: [u64; INTERVALS],
+    pub(super) ties: Ties,
 }
 
 impl AllocatorOptions {
@@ -85,6 +87,7 @@ impl Default for AllocatorOptions {
             garbage_collection_threshold: None,
             memory_fraction: 1.0,
             divisions: [0; INTERVALS],
+            ties: Ties::default(),
         }
     }
 }

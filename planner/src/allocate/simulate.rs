@@ -1,6 +1,7 @@
 //! Drives an event stream through the allocator: what PyTorch's counters read at the end of each phase.
 
-use super::{Allocator, AllocatorOptions, BlockId, OutOfMemory, SegmentView, StreamId};
+use super::ties::larger;
+use super::{Addresses, Allocator, AllocatorOptions, BlockId, OutOfMemory, SegmentView, Spread, StreamId, Ties};
 use crate::bytes::Bytes;
 use crate::schedule::{Event, Stream};
 
@@ -45,14 +46,24 @@ pub struct Outcome {
     pub out_of_memory: Option<(usize, OutOfMemory)>,
     /// The segments when the stream ended.
     pub segments: Vec<SegmentView>,
+    /// The ties by which this came about: of addresses that nobody knows, those that lead to the larger figures.
+    pub ties: Ties,
+    /// Where addresses that nobody knows lead to other peaks: what they lie between.
+    pub spread: Option<Spread>,
 }
 
-/// Runs a stream through an allocator with these options that may take so many bytes.
+/// Runs a stream through an allocator with these options that may take so many bytes. Where it rests on addresses that nobody knows,
+/// both ways, and the larger outcome is given.
 pub fn simulate(stream: &Stream, options: &AllocatorOptions, capacity: Option<Bytes>) -> Outcome {
-    observe(stream, options, capacity, |_, _, _| {})
+    let outcome = |options: &AllocatorOptions| observe(stream, options, capacity, |_, _, _| {});
+    if options.ties() != Ties::LowestAddress(Addresses::Unknown) {
+        return outcome(options);
+    }
+    let with = |addresses| outcome(&options.clone().with_ties(Ties::LowestAddress(addresses)));
+    larger(with(Addresses::Rising), with(Addresses::Falling))
 }
 
-/// The same, with a look at the allocator after each event that was served: its number, the allocator, and the block of each
+/// One way alone, with a look at the allocator after each event that was served: its number, the allocator, and the block of each
 /// allocation.
 pub fn observe(
     stream: &Stream,
@@ -70,6 +81,8 @@ pub fn observe(
         given_back: Vec::new(),
         out_of_memory: None,
         segments: Vec::new(),
+        ties: options.ties(),
+        spread: None,
     };
     for (number, event) in stream.events.iter().enumerate() {
         match event {

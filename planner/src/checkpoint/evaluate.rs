@@ -10,7 +10,7 @@ use crate::bytes::Bytes;
 use crate::graph::{Checkpointing, Graph};
 use crate::lower::timeline::Timeline;
 use crate::lower::{lower, lower_with_timeline};
-use crate::plan::{Emulation, PlanError, Prepared, UNLIMITED, device, named, prepare, program};
+use crate::plan::{Emulation, PlanError, Prepared, UNLIMITED, named, prepare, program};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::run::Run;
@@ -109,7 +109,7 @@ impl<'a> Evaluator<'a> {
     pub fn lower(&self, checkpoint: Checkpointing) -> Result<Lowered, PlanError> {
         let graph = self.program(checkpoint)?;
         let lowered =
-            lower_with_timeline(&graph, &device(self.gpu), self.prepared.settings.clone(), Speeds::of(self.gpu));
+            lower_with_timeline(&graph, &self.prepared.device, self.prepared.settings.clone(), Speeds::of(self.gpu));
         let (stream, timeline) = lowered.map_err(|error| named(error, &graph))?;
         Ok(Lowered { graph, stream, timeline })
     }
@@ -117,7 +117,7 @@ impl<'a> Evaluator<'a> {
     /// The peaks of a choice; None where PyTorch refuses to run it.
     pub fn peaks(&self, checkpoint: Checkpointing) -> Result<Option<Peaks>, PlanError> {
         let graph = self.program(checkpoint)?;
-        let stream = lower(&graph, &device(self.gpu), self.prepared.settings.clone());
+        let stream = lower(&graph, &self.prepared.device, self.prepared.settings.clone());
         Ok(stream.ok().map(|stream| self.peaks_of(&stream)))
     }
 

@@ -6,6 +6,7 @@ use super::call::Given;
 use super::machine::{Machine, Outcome};
 use super::value::{Builtin, Value};
 use crate::interpret::Semantics;
+use crate::read::spec::changes::span;
 use crate::read::spec::syntax::Binary;
 
 /// The builtin of that name.
@@ -25,8 +26,19 @@ pub(super) fn named(name: &str) -> Option<Builtin> {
         "is_tensor" => |_, given| Ok(Value::Bool(matches!(given.positional.first(), Some(Value::Tensor(_))))),
         "Output" => output,
         "require" => require,
+        "since" => since,
         _ => return None,
     })
+}
+
+/// `since("transformers 5.19")`: whether the run's release is that one or a later one.
+fn since(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [text] = given.exactly(machine)?;
+    let Value::Text(text) = text else { return machine.error("a library and its release are expected: since(\"transformers 5.19\")") };
+    match span(&text) {
+        Some((library, release)) => Ok(Value::Bool(machine.rules.is_since(library, release))),
+        None => machine.error(format!("`{text}` names no release: write it as \"transformers 5.19\" or \"torch 2.13\"")),
+    }
 }
 
 /// `require(condition, message)`: ends the run with the message where the condition does not hold.

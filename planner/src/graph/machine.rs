@@ -14,6 +14,7 @@ use crate::ops;
 use crate::read::spec::Definition;
 use crate::read::spec::syntax::*;
 use crate::run::SavedOperators;
+use crate::versions::Rules;
 
 /// What running code gives.
 pub type Outcome<T> = Result<T, Box<GraphError>>;
@@ -52,10 +53,12 @@ pub struct Machine {
     /// The modules whose code runs, outermost first.
     pub(super) running: Vec<ModuleId>,
     pub(super) depth: usize,
+    /// The rules of the run's releases.
+    pub(super) rules: Rules,
 }
 
 impl Machine {
-    pub(super) fn new(definitions: FxHashMap<Rc<str>, Definition>) -> Machine {
+    pub(super) fn new(definitions: FxHashMap<Rc<str>, Definition>, rules: Rules) -> Machine {
         Machine {
             definitions,
             globals: FxHashMap::default(),
@@ -76,6 +79,7 @@ impl Machine {
             calls: Vec::new(),
             running: Vec::new(),
             depth: 0,
+            rules,
         }
     }
 

@@ -12,6 +12,7 @@ use crate::dtype::Dtype;
 use crate::interpret::{Interpreter, Semantics};
 use crate::read::spec::{Architecture, Family};
 use crate::run::SavedOperators;
+use crate::versions::Rules;
 
 /// What the loop of a run is told: entries of `run` in specs/library/loops.yaml.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +41,8 @@ pub struct Loop {
     pub lora: Option<Lora>,
     /// How keys and values of past tokens are kept.
     pub cache: CacheLayout,
+    /// The rules of the run's releases.
+    pub rules: Rules,
 }
 
 /// How keys and values of past tokens are kept, as specs/library/caches.yaml takes it.
@@ -95,7 +98,7 @@ pub fn unroll(
     config: &serde_json::Map<String, serde_json::Value>,
     wanted: &Loop,
 ) -> Result<Graph, GraphError> {
-    let mut machine = Machine::new(family.definitions.clone());
+    let mut machine = Machine::new(family.definitions.clone(), wanted.rules);
     match machine.unroll(family, architecture, config, wanted) {
         Ok(steps) => Ok(Graph {
             modules: machine.modules,

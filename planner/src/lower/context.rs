@@ -17,7 +17,8 @@ use super::optimizer::Attributes;
 use super::parameters::Trained;
 use super::tensor::{Log, Storage, Tensor, TensorData, contiguous_strides};
 use super::timeline::{Mark, Timeline};
-use crate::bytes::{Bytes, MIB};
+use super::workspaces::Workspaces;
+use crate::bytes::Bytes;
 use crate::dtype::Dtype;
 use crate::graph::{CheckpointId, Dims, Graph, ModuleId, TensorId};
 use crate::ops::Known;
@@ -55,6 +56,8 @@ pub struct Settings {
     pub trainable: Option<regex::Regex>,
     /// The optimizer; None where nothing is trained.
     pub optimizer: Option<Rc<crate::read::optimizers::Optimizer>>,
+    /// The environment variables that libraries read.
+    pub variables: crate::run::Variables,
 }
 
 /// The state of a lowering.
@@ -118,15 +121,14 @@ pub struct Context {
     pub(super) dynamic_codes: Option<Rc<Storage>>,
     /// The shapes that Triton's kernels were tuned for.
     pub(crate) tuned: rustc_hash::FxHashSet<(u64, u64, u64)>,
-    /// The workspaces of cuBLAS handles, by thread.
-    blas: [Option<Rc<Storage>>; 2],
-    /// The workspaces of cuBLASLt, by thread.
-    blas_lt: [Option<Rc<Storage>>; 2],
+    /// What cuBLAS and cuBLASLt take and keep.
+    pub(super) workspaces: Workspaces,
 }
 
 impl Context {
     pub(super) fn new(device: Device, settings: Settings, graph: Rc<Graph>) -> Context {
         Context {
+            workspaces: Workspaces::new(&device, &settings.variables),
             log: Rc::default(),
             device,
             grad_enabled: settings.training,
@@ -159,8 +161,6 @@ impl Context {
             parameter: None,
             host: Rc::default(),
             tuned: Default::default(),
-            blas: [None, None],
-            blas_lt: [None, None],
         }
     }
 
@@ -185,8 +185,13 @@ impl Context {
         self.settings.cub.unwrap_or_else(own)
     }
 
+    /// The thread that runs.
+    pub(super) fn thread(&self) -> Thread {
+        self.thread
+    }
+
     /// Whether a region that runs again has all it needs, so that nothing runs any more.
-    fn is_stopped(&self) -> bool {
+    pub(super) fn is_stopped(&self) -> bool {
         self.recomputation.as_ref().is_some_and(|again| again.stopped)
     }
 
@@ -425,41 +430,6 @@ impl Context {
         let has_result = result.is_some_and(|tensor| !tensor.storage.is_nothing());
         let spared = self.recomputation.as_mut().and_then(|again| again.spared.take());
         !spared.is_some_and(|spared| spared.all) && (!stopped || has_result)
-    }
-
-    // ---- libraries ----------------------------------------------------------------------------------------------
-
-    /// A cuBLAS handle is used: its workspace is made at the first use by a thread and kept
-    /// (aten/src/ATen/cuda/CublasHandlePool.cpp; 32 MiB on compute capability 9.0, else `:4096:2:16:8`).
-    pub fn use_blas(&mut self) {
-        let thread = self.thread as usize;
-        if self.blas[thread].is_none() && !self.is_stopped() {
-            let bytes = if self.device.compute_capability.0 == 9 { 32 * MIB } else { 8_519_680 };
-            self.blas[thread] = Some(self.workspace("cublas", bytes));
-        }
-    }
-
-    /// cuBLASLt is used: its own workspace of 1 MiB, beside the handle's (CublasHandlePool.cpp,
-    /// `getCUDABlasLtWorkspace`).
-    pub fn use_blas_lt(&mut self) {
-        let thread = self.thread as usize;
-        if self.is_stopped() {
-            return;
-        }
-        if let (Some(timeline), Some(id)) = (&mut self.timeline, self.runs_again) {
-            timeline.uses_blas_lt[id.index()] = true;
-        }
-        if self.blas_lt[thread].is_none() {
-            self.use_blas();
-            self.blas_lt[thread] = Some(self.workspace("cublasLt", MIB));
-        }
-    }
-
-    pub(crate) fn workspace(&mut self, op: &'static str, bytes: u64) -> Rc<Storage> {
-        let outer = std::mem::replace(&mut self.category, Category::Workspace);
-        let storage = self.allocate(op, bytes);
-        self.category = outer;
-        storage
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) mod quantized;
 pub(crate) mod scaler;
 pub mod tensor;
 pub mod timeline;
+mod workspaces;
 
 use std::fmt;
 use std::rc::Rc;

@@ -12,6 +12,7 @@ use crate::lower::autograd::Gradients;
 use crate::lower::checkpoint::Saved;
 use crate::lower::context::Context;
 use crate::lower::tensor::{Tensor, TensorData};
+use crate::versions::Change;
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -207,7 +208,17 @@ fn prepared_batch(context: &mut Context, x: &Tensor, rows: u64, columns: u64) ->
     (!fits).then(|| context.empty("clone", &x.sizes, x.dtype))
 }
 
+/// bmm outside autograd. Over an inner size of 1 a kernel of Triton's multiplies, where Triton is installed, which it is beside
+/// PyTorch's wheels (torch/_native/ops/bmm_outer_product/triton_impl.py).
 fn plain_bmm(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
+    if a.sizes[2] == 1 && context.device.rules.has(Change::OuterProductsWithoutBlas) {
+        return context.empty("bmm", &[a.sizes[0], a.sizes[1], b.sizes[2]], a.dtype);
+    }
+    batched(context, a, b)
+}
+
+/// `bmm` and `baddbmm` by cuBLAS.
+fn batched(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
     let output = context.empty("bmm", &[a.sizes[0], a.sizes[1], b.sizes[2]], a.dtype);
     if output.count() > 0 {
         let copies =
@@ -245,7 +256,7 @@ fn baddbmm(context: &mut Context, operands: &Operands) -> Lowered {
     let (a, b) = (operands.tensor(1)?, operands.tensor(2)?);
     let scaled = operands.float(3).is_some_and(|alpha| alpha != 1.0);
     let factors = context.records(&[a, b]).then(|| Factors::save(context, a, b));
-    let output = context.aten("baddbmm", |context| plain_bmm(context, a, b));
+    let output = context.aten("baddbmm", |context| batched(context, a, b));
     if let Some(factors) = factors {
         context.record(
             "BaddbmmBackward0",

@@ -53,7 +53,7 @@ fn fp8_linear(context: &mut Context, operands: &Operands) -> Lowered {
     let outputs = weight.sizes.first().copied().unwrap_or(1);
     let (output, rows, columns) = output_of(context, "fp8_linear", input, outputs)?;
     let bytes = tuning(context, rows, outputs, columns).max(deep_gemm(context, rows, columns));
-    drop(context.workspace(KERNEL, bytes));
+    context.workspace(KERNEL, bytes);
     one(output)
 }
 
@@ -87,7 +87,7 @@ fn packed_linear(context: &mut Context, operands: &Operands) -> Lowered {
     let whole = inputs.saturating_mul(outputs).saturating_mul(element);
     let sorted = rows.saturating_mul(inputs).saturating_mul(element);
     let sums = context.device.multiprocessors * rows.div_ceil(16).saturating_mul(16).min(64) * MARLIN_COLUMNS * 4;
-    drop(context.workspace(KERNEL, whole.max(sums.saturating_add(sorted))));
+    context.workspace(KERNEL, whole.max(sums.saturating_add(sorted)));
     one(output)
 }
 

@@ -1,7 +1,7 @@
 //! What a step of a run costs, second runs of checkpointed calls apart.
 
 use super::footprint::Footprint;
-use super::{Emulation, PlanError, Prepared, device, named, prepare};
+use super::{Emulation, PlanError, Prepared, named, prepare};
 use crate::bytes::Bytes;
 use crate::lower::lower_with_timeline;
 use crate::lower::timeline::Timeline;
@@ -54,7 +54,7 @@ pub fn measured(model: &Model, run: &Run, gpu: &Gpu, capacities: &[Bytes]) -> Re
 }
 
 fn lowered(prepared: &Prepared, gpu: &Gpu) -> Result<(Stream, Timeline), PlanError> {
-    let Prepared { graph, settings, .. } = prepared;
-    let lowered = lower_with_timeline(graph, &device(gpu), settings.clone(), Speeds::of(gpu));
+    let Prepared { graph, device, settings, .. } = prepared;
+    let lowered = lower_with_timeline(graph, device, settings.clone(), Speeds::of(gpu));
     lowered.map_err(|error| named(error, graph))
 }

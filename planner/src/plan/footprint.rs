@@ -8,6 +8,7 @@ use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::run::{Precision, Run};
 use crate::schedule::Stream;
+use crate::versions::Versions;
 
 /// What a plan says of a run within a capacity; peaks are those without a limit where it does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub struct Footprint {
 pub fn footprint(model: &Model, run: &Run, gpu: &Gpu, capacities: &[Bytes]) -> Result<Footprint, PlanError> {
     let prepared = prepare(model, run, gpu, Emulation::default())?;
     let graph = prepared.graph;
-    let stream = lower(&graph, &device(gpu), prepared.settings).map_err(|error| named(error, &graph))?;
+    let stream = lower(&graph, &prepared.device, prepared.settings).map_err(|error| named(error, &graph))?;
     Ok(Footprint::of(&stream, &prepared.options, prepared.precision, capacities))
 }
 
@@ -105,7 +106,7 @@ pub fn alike(model: &Model, gpus: &[Gpu]) -> Result<Vec<Vec<usize>>, PlanError> 
         let same = |class: &&mut Vec<usize>| {
             let first = &gpus[class[0]];
             let workspaces = |gpu: &Gpu| gpu.profile.as_ref().and_then(|profile| profile.workspaces.clone());
-            device(first) == device(gpu)
+            device(first, Versions::default()) == device(gpu, Versions::default())
                 && workspaces(first) == workspaces(gpu)
                 && (!apart || first.memory.total == gpu.memory.total)
         };

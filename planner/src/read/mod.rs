@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod config;
+pub mod environment;
 pub mod events;
 pub mod export;
 pub mod gpus;

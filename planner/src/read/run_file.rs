@@ -25,8 +25,9 @@ use crate::read::export::{Dims, LossKind};
 use crate::read::model::Model;
 use crate::run::{
     Attention, CacheChoice, CacheDtype, CacheKind, HostChoice, Mode, OptimizerChoice, Parallel, Pattern, Precision,
-    Run, RunError, Sample, SavedOperators, ZeroGrad, kernel_word, parse_kernel,
+    Run, RunError, Sample, SavedOperators, Variables, ZeroGrad, kernel_word, parse_kernel,
 };
+use crate::versions::{Release, Versions};
 
 /// The longest run file that is read, in bytes.
 const LARGEST_RUN_FILE: u64 = 1 << 20;
@@ -133,6 +134,18 @@ pub struct Wishes {
     pub capacity: Option<Bytes>,
     /// `PYTORCH_CUDA_ALLOC_CONF`.
     pub allocator: Option<String>,
+    /// PyTorch's release. A version without quotes is read as it is written: 2.10 is not 2.1.
+    #[serde(deserialize_with = "word", serialize_with = "write::word")]
+    pub torch: Option<Release>,
+    /// transformers' release.
+    #[serde(deserialize_with = "word", serialize_with = "write::word")]
+    pub transformers: Option<Release>,
+    /// The environment or lock file that says the releases which nobody wishes for; kept plans have the releases instead.
+    #[serde(skip_serializing)]
+    pub env: Option<PathBuf>,
+    /// Environment variables: `{CUBLAS_WORKSPACE_CONFIG: ':16:8'}`.
+    #[serde(deserialize_with = "variables", serialize_with = "write::variables")]
+    pub variables: Option<Variables>,
     /// Whether the model's output is kept until the step ends.
     #[serde(alias = "hold_outputs")]
     pub hold_outputs: Option<bool>,
@@ -306,6 +319,13 @@ impl Wishes {
             profile: self.profile.or(other.profile),
             capacity: self.capacity.or(other.capacity),
             allocator: self.allocator.or(other.allocator),
+            torch: self.torch.or(other.torch),
+            transformers: self.transformers.or(other.transformers),
+            env: self.env.or(other.env),
+            variables: match (self.variables, other.variables) {
+                (Some(ours), Some(theirs)) => Some(ours.or(theirs)),
+                (ours, theirs) => ours.or(theirs),
+            },
             hold_outputs: self.hold_outputs.or(other.hold_outputs),
             workers: self.workers.or(other.workers),
             prefetch: self.prefetch.or(other.prefetch),
@@ -346,6 +366,7 @@ impl Wishes {
     /// The run that is wished for.
     pub fn run(&self) -> Run {
         let default = Run::default();
+        let said = self.variables.as_ref().and_then(Variables::allocator).map(str::to_owned);
         Run {
             mode: self.mode.unwrap_or(default.mode),
             batch: self.batch.unwrap_or(default.batch),
@@ -379,7 +400,13 @@ impl Wishes {
             },
             hold_outputs: self.hold_outputs.unwrap_or(default.hold_outputs),
             capacity: self.capacity.or(default.capacity),
-            allocator: self.allocator.clone().unwrap_or(default.allocator),
+            allocator: self.allocator.clone().or(said).unwrap_or(default.allocator),
+            versions: Versions {
+                torch: self.torch.unwrap_or(default.versions.torch),
+                transformers: self.transformers.unwrap_or(default.versions.transformers),
+            },
+            environment: self.env.clone(),
+            variables: self.variables.clone().unwrap_or_default(),
             host: HostChoice {
                 workers: self.workers,
                 prefetch: self.prefetch,
@@ -454,6 +481,25 @@ fn adapters<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Lora>, 
         }
     };
     lora.map(Some).map_err(D::Error::custom)
+}
+
+/// `NAME=VALUE`, or a mapping of names and values.
+fn variables<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Variables>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "NAME=VALUE, or a mapping of names and values, is expected")]
+    enum Written {
+        Word(String),
+        Entries(indexmap::IndexMap<String, serde_json::Value>),
+    }
+    let set = match Option::<Written>::deserialize(deserializer)? {
+        None => return Ok(None),
+        Some(Written::Word(word)) => word.parse(),
+        Some(Written::Entries(entries)) => Variables::of(entries.into_iter().map(|(name, value)| match value {
+            serde_json::Value::String(text) => (name, text),
+            other => (name, other.to_string()),
+        })),
+    };
+    set.map(Some).map_err(D::Error::custom)
 }
 
 /// A word, or null.

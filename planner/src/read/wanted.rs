@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::environment::{self, EnvironmentError};
 use super::gpus::{Gpu, GpuCatalogue, GpuError};
 use super::model::{self, Model, ModelError};
 use super::profiles::{Profile, ProfileError};
@@ -13,6 +14,7 @@ use super::run_file::Wishes;
 use super::spec::Shelf;
 use crate::graph::{Checkpointing, Region};
 use crate::run::{Run, RunError, UnknownOperator};
+use crate::versions::VersionError;
 
 /// The GPU where none is named.
 pub const DEFAULT_GPU: &str = "h200";
@@ -53,6 +55,17 @@ pub enum WantedError {
         path: PathBuf,
         /// What it was measured on.
         measured: String,
+    },
+    /// Releases cannot be taken from an environment.
+    #[error(transparent)]
+    Releases(#[from] EnvironmentError),
+    /// An environment's release is not known.
+    #[error("{}: {error}", path.display())]
+    Environment {
+        /// The environment or lock file.
+        path: PathBuf,
+        /// What is wrong.
+        error: VersionError,
     },
     /// No folder of specs.
     #[error("{}: no such folder of specs", folder.display())]
@@ -109,12 +122,15 @@ impl Source {
 }
 
 impl Wishes {
-    /// These with the modules that a file lists, a line each or with commas between, in place of its name: `checkpoint: '@FILE'`.
+    /// These with the releases that an environment says, and with the modules that a file lists, a line each or with commas between, in
+    /// place of its name: `checkpoint: '@FILE'`.
     ///
     /// # Errors
-    /// A file that cannot be read, or a folder of specs that is not there: a mistake, not an empty one.
+    /// A file that cannot be read, or a folder of specs that is not there: a mistake, not an empty one. Releases that an environment
+    /// says and that are older than the known ones.
     pub fn complete(mut self) -> Result<Wishes, WantedError> {
         check_folder(self.specs.as_deref())?;
+        self.take_releases()?;
         let Some(Checkpointing::Modules(regions)) = &self.checkpoint else { return Ok(self) };
         let [Region { path, save: None }] = &regions[..] else { return Ok(self) };
         let Some(path) = path.strip_prefix('@').map(str::to_owned) else { return Ok(self) };
@@ -126,6 +142,21 @@ impl Wishes {
         let regions = regions.map_err(|source| WantedError::Operator { path, source })?;
         self.checkpoint = Some(Checkpointing::Modules(regions));
         Ok(self)
+    }
+
+    /// Takes the releases that nobody wishes for from the environment that is wished for; it is forgotten where it says nothing more.
+    fn take_releases(&mut self) -> Result<(), WantedError> {
+        let Some(path) = self.env.take() else { return Ok(()) };
+        let found = environment::read(&path)?;
+        let said = (self.torch.is_none() && found.torch.is_some())
+            || (self.transformers.is_none() && found.transformers.is_some());
+        self.torch = self.torch.or(found.torch);
+        self.transformers = self.transformers.or(found.transformers);
+        if let Err(error) = self.run().versions.check() {
+            return Err(WantedError::Environment { path, error });
+        }
+        self.env = said.then_some(path);
+        Ok(())
     }
 
     /// Opens the model that is wished for, with where it comes from; sizes that an export fixes are wished for where nothing else is.

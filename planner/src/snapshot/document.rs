@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::{HeldTensor, Holder, Most, Peaks, Snapshot, SnapshotError, SpecVersion};
 use crate::bytes::Bytes;
 use crate::read::run_file::{self, RunFileError, Wishes};
+use crate::versions::{Release, Versions};
 
 /// The version of the text: another number means that a key changed its name or meaning.
 pub(super) const FORMAT: u64 = 1;
@@ -18,6 +19,9 @@ pub(super) const HOLDERS: usize = 10;
 const TENSORS: usize = 3;
 /// The key of all that a holder holds.
 const ALL: &str = "all";
+
+/// The releases of snapshots that were kept before runs named any.
+const BEFORE_RELEASES: Versions = Versions { torch: Release::new(2, 11), transformers: Release::new(5, 17) };
 
 const HEAD: &str = "# `memplan check` plans this run again and compares; `--update` accepts what it finds.\n";
 
@@ -144,6 +148,11 @@ pub fn parse(path: &Path, text: &str) -> Result<Snapshot, SnapshotError> {
     }
     let document: Document = run_file::yaml(path, text)?;
     document.run.check_ways(path)?;
+    let run = Wishes {
+        torch: document.run.torch.or(Some(BEFORE_RELEASES.torch)),
+        transformers: document.run.transformers.or(Some(BEFORE_RELEASES.transformers)),
+        ..document.run
+    };
     let peaks = |figures: Figures| Peaks { allocated: figures.allocated, reserved: figures.reserved };
     let holders = document.holders.into_iter().map(|(module, listed)| holder(path, module, listed));
     Ok(Snapshot {
@@ -153,7 +162,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Snapshot, SnapshotError> {
             optimizer: document.spec.optimizer,
             digest: document.spec.digest,
         },
-        run: document.run,
+        run,
         architecture: document.architecture,
         parameters: document.parameters,
         fits: document.fits,

@@ -192,6 +192,8 @@ fn filled(wishes: &Wishes, (model, gpu): (&Model, &Gpu), plan: &Plan) -> Wishes 
         precision: wishes.precision.or((!stored).then_some(plan.precision)),
         optimizer: wishes.optimizer.clone().or((run.mode == Mode::Train).then_some(run.optimizer)),
         steps: Some(run.steps),
+        torch: Some(run.versions.torch),
+        transformers: Some(run.versions.transformers),
         gpu: Some(gpu.key.clone()),
         ..wishes.clone()
     }

@@ -29,6 +29,13 @@ pub struct TruthCase {
     pub case: Value,
     /// `PYTORCH_CUDA_ALLOC_CONF`.
     pub allocator: String,
+    /// PyTorch's version, and transformers' where the model is one of its.
+    pub torch: String,
+    #[serde(default)]
+    pub transformers: Option<String>,
+    /// The trace, where it is kept beside the figures.
+    #[serde(default)]
+    pub events: Value,
     pub device: String,
     /// The GPU's memory as the driver reports it.
     pub total_memory: Bytes,

@@ -11,6 +11,7 @@ use planner::read::model::Model;
 use planner::read::spec::Shelf;
 use planner::run::{Attention, CacheChoice, Mode, OptimizerChoice, Parallel, Run, SavedOperators, parse_kernel};
 use planner::schedule::first_difference;
+use planner::versions::Versions;
 use serde_json::Value;
 
 use super::{Event, Trace, TruthCase};
@@ -65,7 +66,18 @@ pub fn run_of(record: &TruthCase) -> Run {
         hold_outputs: case["hold_outputs"] == true,
         capacity: Some(record.total_memory),
         allocator: record.allocator.clone(),
+        versions: versions_of(record),
         ..Run::default()
+    }
+}
+
+/// The releases that a record was made with.
+fn versions_of(record: &TruthCase) -> Versions {
+    let release = |text: &str| text.parse().unwrap_or_else(|error| panic!("{}: {error}", record.id));
+    let newest = Versions::default();
+    Versions {
+        torch: release(&record.torch),
+        transformers: record.transformers.as_deref().map_or(newest.transformers, release),
     }
 }
 

@@ -84,7 +84,7 @@ pub struct Gradient {
 
 /// What a call allocates and frees.
 pub fn forward(device: &Device, problem: &Problem, backend: Backend) -> Result<Forward, AttentionError> {
-    let mut tape = Tape::default();
+    let mut tape = Tape::new(device.rules);
     let run = run(&mut tape, device, problem, backend)?;
     let saved = run.saved();
     Ok(Forward {
@@ -104,7 +104,7 @@ pub fn backward(
     backend: Backend,
     gradient: &Layout,
 ) -> Result<Backward, AttentionError> {
-    let mut tape = Tape::default();
+    let mut tape = Tape::new(device.rules);
     let run = run(&mut tape, device, problem, backend)?;
     tape.steps.clear();
     let gradient = Value { held: Some(Held::Gradient), ..Value::given(gradient) };
@@ -147,7 +147,7 @@ fn run(tape: &mut Tape, device: &Device, problem: &Problem, backend: Backend) ->
     problem.check(backend)?;
     match backend {
         Backend::Flash => Ok(flash::forward(tape, device, problem)),
-        Backend::Efficient => efficient::forward(tape, problem),
+        Backend::Efficient => efficient::forward(tape, device, problem),
         Backend::Cudnn => cudnn::forward(tape, problem),
         Backend::Math => Ok(math::forward(tape, problem)),
     }

@@ -2,9 +2,10 @@
 //!
 //! Each algorithm divides its input into tiles and keeps a few bytes for every tile. Tile sizes are tuned for each
 //! architecture, so they depend on which of PyTorch's binaries the GPU runs. Measured with PyTorch 2.11 (CUDA 13.0), for
-//! PyTorch's calls in aten/src/ATen/cuda/cub.cuh; sizes follow cub/device/dispatch/dispatch_{radix_sort,scan}.cuh.
+//! PyTorch's calls in aten/src/ATen/cuda/cub.cuh, and with 2.12 to 2.15; sizes follow cub/device/dispatch/dispatch_{radix_sort,scan}.cuh.
 
 use crate::lower::device::Device;
+use crate::versions::{Change, Rules};
 
 /// Each piece of temporary storage starts at a multiple of this, and the whole is padded for an unaligned start.
 const ALIGNMENT: u64 = 256;
@@ -65,12 +66,12 @@ impl Width {
     }
 }
 
-/// `radix_sort_pairs`: sorts `n` keys of all their bits with values of the same width.
-pub fn sort_pairs(architecture: Architecture, width: Width, n: u64) -> u64 {
+/// `radix_sort_pairs`: sorts `n` keys by so many digits of 8 bits, with values of the same width.
+pub fn sort_pairs(architecture: Architecture, width: Width, digits: u64, n: u64) -> u64 {
     match width {
-        Width::Eight => sort_by_digits(architecture, 8, n),
+        Width::Eight => sort_by_digits(architecture, digits, n),
         Width::Four if n <= 4864 => 1,
-        Width::Four => radix_sort(n, 6528, 4, &[4, 4]),
+        Width::Four => radix_sort(n, 6528, digits, if digits > 1 { &[4, 4] } else { &[] }),
     }
 }
 
@@ -87,7 +88,7 @@ pub fn sort_by_digits(architecture: Architecture, digits: u64, n: u64) -> u64 {
 /// blocks of a kernel fit on the GPU (keys of less than 4 bytes before 9.0).
 pub fn sort_with_indices(architecture: Architecture, key: u64, n: u64) -> Option<u64> {
     let tile = match (key, architecture) {
-        (8, _) => return Some(sort_pairs(architecture, Width::Eight, n)),
+        (8, _) => return Some(sort_by_digits(architecture, 8, n)),
         (4, _) => architecture.of_row([3072, 3072, 5376]),
         (2, Architecture::Sm90) => 5632,
         _ => return None,
@@ -126,8 +127,9 @@ pub fn scan_halves(n: u64) -> u64 {
 }
 
 /// `unique_by_key` of `n` keys, without what it writes the keys to.
-pub fn unique_by_key(architecture: Architecture, width: Width, n: u64) -> u64 {
-    let tile = architecture.of_row(width.choose([2816, 704, 7168], [1792, 320, 4480]));
+pub fn unique_by_key(rules: Rules, architecture: Architecture, width: Width, n: u64) -> u64 {
+    let eight = if rules.has(Change::LargerUniqueTiles) { [1344, 320, 4928] } else { [1792, 320, 4480] };
+    let tile = architecture.of_row(width.choose([2816, 704, 7168], eight));
     total(&[1, (PADDING_TILES + n.div_ceil(tile)) * 16])
 }
 

@@ -11,13 +11,14 @@
 //! How many segments and parts there are is known only on the GPU, which is why PyTorch 2.11 allocates for the most
 //! there can be: no size depends on the values of the indices. Nor does any depend on `padding_idx`.
 //!
-//! Read from aten/src/ATen/native/cuda/Embedding.cu and EmbeddingBackwardKernel.cu, and measured with PyTorch 2.11. With
+//! Read from aten/src/ATen/native/cuda/Embedding.cu and EmbeddingBackwardKernel.cu, and measured with PyTorch 2.11 and 2.15. With
 //! `torch.use_deterministic_algorithms(True)` the parts are never summed with atomics; that is not modelled.
 
 use super::cub::{self, Architecture, Width};
 use super::step::{Step, Steps};
 use crate::dtype::Dtype;
 use crate::lower::device::Device;
+use crate::versions::Change;
 
 const MOST_INDICES_OF_ONE_KERNEL: u64 = 3072;
 const ROWS_OF_A_PART: u64 = 10;
@@ -76,6 +77,11 @@ impl Gradient {
         self.indices / ROWS_OF_A_PART + self.segments()
     }
 
+    /// The bits that the number of rows has.
+    fn bits_of_rows(&self) -> u64 {
+        u64::from(u64::BITS - self.rows.leading_zeros()).max(1)
+    }
+
     fn accumulator(&self) -> u64 {
         self.dtype.size().max(4)
     }
@@ -99,22 +105,26 @@ pub fn backward_on(architecture: Architecture, device: &Device, call: &Gradient)
         steps.output(call.rows * call.width * call.dtype.size());
         return steps.finish();
     }
-    sort(architecture, call, &mut steps);
+    sort(architecture, device, call, &mut steps);
     if call.scale_by_frequency {
         count(architecture, call, &mut steps);
     }
     steps.output(call.rows * call.width * call.dtype.size());
-    find_segments(architecture, call, &mut steps);
+    find_segments(architecture, device, call, &mut steps);
     sum_parts(device, call, &mut steps);
     steps.finish()
 }
 
-/// Holds the sorted indices and where each came from.
-fn sort(architecture: Architecture, call: &Gradient, steps: &mut Steps) {
+/// Holds the sorted indices and where each came from. They are sorted by all their bits, or by as many digits of 8 bits as the number
+/// of rows has.
+fn sort(architecture: Architecture, device: &Device, call: &Gradient, steps: &mut Steps) {
     steps.hold(call.index_bytes());
     steps.hold(call.index_bytes());
     steps.hold(call.index_bytes()); // 0, 1, 2, ...
-    steps.hold(cub::sort_pairs(architecture, call.index_width, call.indices));
+    let width = call.index_width;
+    let all = 8 * width.bytes();
+    let bits = if device.rules.has(Change::EmbeddingSortsByDigits) { call.bits_of_rows().min(all) } else { all };
+    steps.hold(cub::sort_pairs(architecture, width, bits.div_ceil(8), call.indices));
     steps.release(2);
 }
 
@@ -127,12 +137,12 @@ fn count(architecture: Architecture, call: &Gradient, steps: &mut Steps) {
 }
 
 /// Holds where segments start, how many there are, how many parts each has, and where its parts start.
-fn find_segments(architecture: Architecture, call: &Gradient, steps: &mut Steps) {
+fn find_segments(architecture: Architecture, device: &Device, call: &Gradient, steps: &mut Steps) {
     let index = call.index_width.bytes();
     steps.hold(call.index_bytes());
     steps.hold(8);
     steps.hold(call.index_bytes()); // the unique keys, which nobody reads
-    steps.hold(cub::unique_by_key(architecture, call.index_width, call.indices));
+    steps.hold(cub::unique_by_key(device.rules, architecture, call.index_width, call.indices));
     steps.release(2);
     steps.hold(call.segments() * index);
     steps.hold(call.segments() * index);

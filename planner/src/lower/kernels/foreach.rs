@@ -9,32 +9,38 @@
 //!
 //! What optimizers, clipping and the loss scaler make of them stands in `specs/optimizers`.
 //!
-//! Measured with PyTorch 2.11.
+//! Measured with PyTorch 2.11 and 2.15.
 
 use super::layout::Layout;
 use super::reduce::{self, Reduction};
 use super::step::{Step, Steps};
 use crate::dtype::Dtype;
 use crate::lower::device::Device;
+use crate::versions::{Change, Rules};
 
 /// Elements that one block of a launch over lists works on.
 const CHUNK: u64 = 65536;
 
 /// `_foreach_norm` (orders 1, 2 and infinity) of tensors of `sizes` elements, its results included.
 ///
-/// First a partial norm for every chunk of every tensor, as if all were as long as the longest, in the accumulation
-/// type; then a scalar a tensor; then the partial norms are freed. Read from aten/src/ATen/native/cuda/ForeachReduceOp.cu.
-pub fn norm(sizes: &[u64], dtype: Dtype) -> Vec<Step> {
+/// First a partial norm for every chunk of every tensor, in the accumulation type; then a scalar a tensor; then the partial norms
+/// are freed. Read from aten/src/ATen/native/cuda/ForeachReduceOp.cu.
+pub fn norm(rules: Rules, sizes: &[u64], dtype: Dtype) -> Vec<Step> {
     let mut steps = Steps::default();
-    steps.hold(partial_norms(sizes, dtype));
+    partial_norms(rules, sizes, dtype).into_iter().for_each(|bytes| steps.hold(bytes));
     sizes.iter().for_each(|_| steps.output(dtype.size()));
     steps.finish()
 }
 
-/// Bytes of the partial norms of `_foreach_norm`.
-fn partial_norms(sizes: &[u64], dtype: Dtype) -> u64 {
-    let longest = sizes.iter().copied().max().unwrap_or(0).div_ceil(CHUNK);
-    longest * sizes.len() as u64 * dtype.size().max(Dtype::F32.size())
+/// Bytes of the partial norms of `_foreach_norm`: as if all tensors were as long as the longest, or packed, behind where each
+/// tensor's begin.
+fn partial_norms(rules: Rules, sizes: &[u64], dtype: Dtype) -> Vec<u64> {
+    let width = dtype.size().max(Dtype::F32.size());
+    let chunks = || sizes.iter().map(|size| size.div_ceil(CHUNK));
+    if rules.has(Change::PackedForeachNorm) {
+        return vec![(sizes.len() as u64 + 1) * Dtype::I64.size(), chunks().sum::<u64>() * width];
+    }
+    vec![chunks().max().unwrap_or(0) * sizes.len() as u64 * width]
 }
 
 /// How `clip_grad_norm_` takes the norms of the gradients.
@@ -58,7 +64,7 @@ pub fn clip_grad_norm(device: &Device, sizes: &[u64], dtype: Dtype, norms: Norms
     }
     let scalar = dtype.size();
     let kept = match norms {
-        Norms::Foreach => norms_at_once(sizes, dtype, &mut steps),
+        Norms::Foreach => norms_at_once(device.rules, sizes, dtype, &mut steps),
         Norms::Each => norms_one_by_one(device, sizes, dtype, &mut steps),
     };
     let stack = steps.keep(sizes.len() as u64 * scalar);
@@ -76,10 +82,10 @@ pub fn clip_grad_norm(device: &Device, sizes: &[u64], dtype: Dtype, norms: Norms
     steps.finish()
 }
 
-fn norms_at_once(sizes: &[u64], dtype: Dtype, steps: &mut Steps) -> Vec<usize> {
-    let partial = steps.keep(partial_norms(sizes, dtype));
+fn norms_at_once(rules: Rules, sizes: &[u64], dtype: Dtype, steps: &mut Steps) -> Vec<usize> {
+    let partial: Vec<usize> = partial_norms(rules, sizes, dtype).into_iter().map(|bytes| steps.keep(bytes)).collect();
     let kept = sizes.iter().map(|_| steps.keep(dtype.size())).collect();
-    steps.free(partial);
+    partial.into_iter().rev().for_each(|number| steps.free(number));
     kept
 }
 

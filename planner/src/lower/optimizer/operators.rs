@@ -157,7 +157,8 @@ impl Machine<'_> {
         let Some(first) = tensors.first() else { return Ok(Value::list(Vec::new())) };
         let dtype = first.tensor()?.tensor.dtype;
         let sizes = tensors.iter().map(|t| Ok(t.tensor()?.tensor.count())).collect::<Outcome<Vec<u64>>>()?;
-        let storages = self.context.scratch("_foreach_norm", &foreach::norm(&sizes, dtype));
+        let steps = foreach::norm(self.context.device.rules, &sizes, dtype);
+        let storages = self.context.scratch("_foreach_norm", &steps);
         let scalar = |storage| {
             Value::Tensor(Handle { tensor: TensorData::new(storage, dtype, smallvec![], smallvec![]), owner: None })
         };

@@ -31,7 +31,12 @@ fn context(choice: &str, vectors: &[(u64, Dtype)]) -> Context {
         frozen: false,
     };
     let graph = Graph { parameters: vectors.iter().enumerate().map(parameter).collect(), ..Graph::default() };
-    let device = Device { compute_capability: (9, 0), multiprocessors: 132, threads_per_multiprocessor: 2048 };
+    let device = Device {
+        compute_capability: (9, 0),
+        multiprocessors: 132,
+        threads_per_multiprocessor: 2048,
+        rules: Default::default(),
+    };
     let chosen = choose(&choice.parse().expect("a choice"), None).expect("an optimizer");
     let settings = Settings {
         profile: None,
@@ -43,6 +48,7 @@ fn context(choice: &str, vectors: &[(u64, Dtype)]) -> Context {
         parallel: None,
         trainable: None,
         optimizer: Some(Rc::new(chosen)),
+        variables: Default::default(),
     };
     let mut context = Context::new(device, settings, Rc::new(graph));
     parameters::load(&mut context);

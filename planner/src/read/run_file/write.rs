@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Wishes;
 use crate::graph::Checkpointing;
-use crate::run::Parallel;
+use crate::run::{Parallel, Variables};
 
 impl Wishes {
     /// The keys with their values, in the order of a run file; what is not said is left out. `parse` reads them.
@@ -30,6 +30,12 @@ pub(super) fn checkpoint<S: Serializer>(choice: &Option<Checkpointing>, to: S) -
         }
         choice => word(choice, to),
     }
+}
+
+/// `{CUBLAS_WORKSPACE_CONFIG: ':16:8'}`
+pub(super) fn variables<S: Serializer>(set: &Option<Variables>, to: S) -> Result<S::Ok, S::Error> {
+    let entries = |set: &Variables| set.iter().map(|(name, value)| (name.to_owned(), value.into())).collect::<Map<_, Value>>();
+    set.as_ref().map(entries).serialize(to)
 }
 
 /// `8,reshard=false`

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::SpecError;
+use super::changes::SpecChange;
 use super::syntax::Position;
 
 /// A spec file as written.
@@ -17,6 +18,9 @@ pub(super) struct Document {
     pub name: String,
     pub source: String,
     pub uses: Vec<String>,
+    /// Listed for people (`changes.rs`); the code asks for the releases itself.
+    #[serde(rename = "changes")]
+    pub _changes: Vec<SpecChange>,
     pub architectures: IndexMap<String, ArchitectureText>,
     pub config: ConfigText,
     pub lora_targets: Vec<String>,

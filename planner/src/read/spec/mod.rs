@@ -5,6 +5,7 @@
 //!        uses: [nn, cache]  -> specs/library/*.yaml, the same format
 //! ```
 
+pub mod changes;
 mod document;
 mod family;
 mod lexer;

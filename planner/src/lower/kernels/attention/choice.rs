@@ -8,6 +8,7 @@ use std::fmt;
 use super::{AttentionError, Problem};
 use crate::dtype::Dtype;
 use crate::lower::device::Device;
+use crate::versions::Change;
 
 /// An implementation of `scaled_dot_product_attention`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,11 +56,11 @@ pub fn choose(device: &Device, problem: &Problem, only: Option<Backend>) -> Resu
     Ok(priority(device).into_iter().find(able).unwrap_or(Backend::Math))
 }
 
-/// `check_prefer_cudnn_attention`: cuDNN newer than 9.15 comes first on Hopper and on Blackwell for data centres, and
-/// else after math, where nothing reaches it.
+/// `check_prefer_cudnn_attention`: cuDNN newer than 9.15, which the wheels have from 2.11 on, comes first on Hopper and on Blackwell
+/// for data centres, and else after math, where nothing reaches it.
 fn priority(device: &Device) -> [Backend; 4] {
     match device.compute_capability.0 {
-        9 | 10 => [Backend::Cudnn, Backend::Flash, Backend::Efficient, Backend::Math],
+        9 | 10 if device.rules.has(Change::CudnnAttentionFirst) => [Backend::Cudnn, Backend::Flash, Backend::Efficient, Backend::Math],
         _ => [Backend::Flash, Backend::Efficient, Backend::Math, Backend::Cudnn],
     }
 }
@@ -100,13 +101,20 @@ const CUDNN: &[Check] = &[
         |_, p| heads_fit(p, true, false),
         "the heads of key and value must be the query's, or divide them with enable_gqa",
     ),
-    (cudnn_head_dim, "the head dimension must be at most 128 (256 on compute capability 9.0)"),
+    (
+        cudnn_head_dim,
+        "the head dimensions must be at most 128 (256 on compute capability 9.0 and 10.0; in training 256, or 192 with values of 128)",
+    ),
     (
         |_, p| p.head_dim().is_multiple_of(8) && p.value_dim().is_multiple_of(8),
         "the head dimension must be a multiple of 8",
     ),
     (|_, p| p.keys() != 1, "the keys must be more than one"),
     (|_, p| p.dropout == 0.0 || p.queries() != 1, "dropout needs more than one query"),
+    (
+        |d, p| !d.rules.has(Change::CudnnDropoutInSixteenths) || (16.0 * p.dropout).fract() == 0.0,
+        "dropout must be a multiple of 1/16",
+    ),
 ];
 
 const FLASH: &[Check] = &[
@@ -139,7 +147,10 @@ const EFFICIENT: &[Check] = &[
         "the last dimension of query, key, value and mask must have stride 1",
     ),
     EQUAL_BATCHES,
-    (|_, p| heads_fit(p, false, true), "query, key and value must have the same number of heads"),
+    (
+        |d, p| heads_fit(p, d.rules.has(Change::EfficientGroups), true),
+        "query, key and value must have the same number of heads (from PyTorch 2.14 on the query's may be a multiple)",
+    ),
     (
         |d, p| matches!(p.dtype, Dtype::F16 | Dtype::F32) || p.dtype == Dtype::BF16 && d.compute_capability.0 >= 8,
         "the data type must be float32, float16 or bfloat16",
@@ -187,14 +198,18 @@ fn mask_fits(p: &Problem) -> bool {
     matches!(mask.layout.shape.len(), 2 | 4) && mask.layout.broadcasts_to(&wanted)
 }
 
-/// `check_cudnn_tensor_shapes`; 192 with a value of 128 on 10.x is measured.
+/// `check_cudnn_tensor_shapes`; 192 with a value of 128 on 10.x, and what holds from 2.14 on, are measured.
 fn cudnn_head_dim(device: &Device, p: &Problem) -> bool {
-    let limit = match device.compute_capability {
-        (9, 0) => 256,
-        (10, _) if (p.head_dim(), p.value_dim()) == (192, 128) => 192,
-        _ => 128,
-    };
-    p.head_dim() <= limit && p.value_dim() <= limit
+    let dims = (p.head_dim(), p.value_dim());
+    let within = |limit| dims.0 <= limit && dims.1 <= limit;
+    let trained = || !p.any_grad() || matches!(dims, (192, 128) | (256, 256));
+    match device.compute_capability {
+        _ if within(128) => true,
+        (9, 0) | (10, _) if device.rules.has(Change::CudnnTrainsFewHeadDims) => within(256) && trained(),
+        (9, 0) => within(256),
+        (10, _) => dims == (192, 128),
+        _ => false,
+    }
 }
 
 /// `check_requires_grad_and_head_dim_gt192_constraints_on_sm86_89_or_120`.

@@ -9,6 +9,7 @@ use super::tape::{Held, Reference, Tape, Value, held};
 use super::{AttentionError, Backend, Nodes, Problem, Run};
 use crate::dtype::Dtype;
 use crate::lower::device::Device;
+use crate::versions::Change;
 
 const FLOAT: u64 = 4;
 
@@ -27,11 +28,12 @@ impl Saved {
 }
 
 /// Runs the call.
-pub(super) fn forward(tape: &mut Tape, problem: &Problem) -> Result<Run, AttentionError> {
+pub(super) fn forward(tape: &mut Tape, device: &Device, problem: &Problem) -> Result<Run, AttentionError> {
     let bias = mask::additive(tape, problem).map(|mask| mask::prepared(tape, problem, mask));
     let (bias, padding) = bias.map_or((None, None), |(bias, padding)| (Some(bias), padding));
     check_alignment(problem, &[&problem.query, &problem.key])?;
     tape.kernel_begins();
+    let seeds = seeds(tape, device, problem);
     let output = tape.tensor("output", by_sequence(&problem.query, problem.value_dim()), problem.dtype.size());
     let mut references = Vec::new();
     if problem.any_grad() || problem.mask_grad() {
@@ -41,14 +43,25 @@ pub(super) fn forward(tape: &mut Tape, problem: &Problem) -> Result<Run, Attenti
         references.extend(bias.iter().map(|bias| mask::reference(tape, bias)));
         references.extend([Held::Key, Held::Query, Held::Value].map(Reference::Held));
         references.extend([Reference::Own(logsumexp), Reference::Held(Held::Output)]);
+        references.extend(seeds.iter().rev().map(|seed| Reference::Own(tape.keep(seed))));
     }
     if problem.dtype != Dtype::F32 && problem.head_dim().max(problem.value_dim()) > 128 {
         let accumulator = tape.tensor("output in fp32", output.layout.clone(), FLOAT);
         tape.drop(&accumulator);
     }
     tape.kernel_ends();
+    seeds.iter().for_each(|seed| tape.drop(seed));
     bias.iter().for_each(|bias| tape.drop(bias));
     Ok(Run { output, nodes: Nodes::Efficient(Saved { references, padding }) })
+}
+
+/// Philox' seed and offset where nothing is dropped: two zeros on the device. With dropout they lie on the host, outside CUDA graphs.
+fn seeds(tape: &mut Tape, device: &Device, problem: &Problem) -> Vec<Value> {
+    if problem.dropout > 0.0 || !device.rules.has(Change::EfficientSeedsOnDevice) {
+        return Vec::new();
+    }
+    let zero = Layout::contiguous(&[]);
+    ["seed", "offset"].into_iter().map(|what| tape.tensor(what, zero.clone(), Dtype::I64.size())).collect()
 }
 
 /// A tensor that is contiguous as `[batch, sequence, heads, last]`, seen as `[batch, heads, sequence, last]`.
@@ -93,10 +106,12 @@ pub(super) fn backward(
     ];
     let gradients = inputs.map(|(what, layout)| tape.tensor(what, by_sequence(layout, layout.shape[3]), element));
     let bias = bias_gradient(tape, problem);
+    let expanded = expanded(tape, problem, element);
     let delta = delta(tape, problem);
     let workspace = tape.allocate("workspace", block.workspace(problem));
     tape.drop(&delta);
     tape.drop(&Value { buffer: workspace, ..Value::given(&Layout::contiguous(&[])) });
+    expanded.iter().rev().for_each(|expanded| tape.drop(expanded));
     copy.iter().for_each(|copy| tape.drop(copy));
     let kept = [0, 1, 2].map(|at| problem.requires_grad[at].then(|| gradients[at].clone()));
     (0..3).filter(|&at| kept[at].is_none()).for_each(|at| tape.drop(&gradients[at]));
@@ -105,6 +120,16 @@ pub(super) fn backward(
     let bias = bias.map(|bias| unprepared(tape, problem, bias, saved.padding.as_ref()));
     let [query, key, value] = kept;
     Ok([query, key, value, bias])
+}
+
+/// The gradients of key and value for each of the query's heads, where these share heads of key and value.
+fn expanded(tape: &mut Tape, problem: &Problem, element: u64) -> Vec<Value> {
+    if problem.heads() == problem.key_heads() {
+        return Vec::new();
+    }
+    let inputs = [("gradient of the key, by heads", &problem.key), ("gradient of the value, by heads", &problem.value)];
+    let by_heads = |layout: &Layout| Layout::contiguous(&[layout.shape[0], layout.shape[2], problem.heads(), layout.shape[3]]);
+    inputs.into_iter().map(|(what, layout)| tape.tensor(what, by_heads(layout), element)).collect()
 }
 
 /// The mask's gradient for each batch and head, its last dimension padded to 16 elements.

@@ -2,6 +2,7 @@
 
 use super::layout::Layout;
 use super::tape::{Held, Reference, Tape, Value};
+use crate::versions::Change;
 
 /// The operands of a `bmm`: their layouts, and references to those that its backward needs.
 #[derive(Debug)]
@@ -59,10 +60,13 @@ pub fn reshaped(tape: &mut Tape, what: &'static str, value: &Value, element: u64
 }
 
 /// `bmm`, which copies operands whose rows or columns cuBLAS cannot step over (`prepare_batch_matrix_for_cublas`,
-/// `aten/src/ATen/native/cuda/Blas.cpp`).
+/// `aten/src/ATen/native/cuda/Blas.cpp`). Over an inner size of 1 it is a kernel of Triton's.
 fn bmm(tape: &mut Tape, what: &'static str, left: &Layout, right: &Layout, element: u64) -> Value {
     let (rows, inner, columns) = (left.shape[1], left.shape[2], right.shape[2]);
     let output = tape.tensor(what, Layout::contiguous(&[left.shape[0], rows, columns]), element);
+    if inner == 1 && tape.rules.has(Change::OuterProductsWithoutBlas) {
+        return output;
+    }
     let copies = if columns == 1 {
         [steps(left, (1, 2), (rows, inner)), steps(right, (1, 2), (inner, columns))].map(|fits| !fits)
     } else {

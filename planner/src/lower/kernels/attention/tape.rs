@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::layout::Layout;
+use crate::versions::Rules;
 
 /// A buffer of a plan: an index into its `buffers`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,10 +102,17 @@ pub struct Tape {
     /// The steps of the fused operator itself: those before and after are of what `scaled_dot_product_attention` calls
     /// around it. Empty where it is made of several operators.
     pub kernel: Range<usize>,
+    /// The rules of the release that runs the call.
+    pub rules: Rules,
     references: Vec<u32>,
 }
 
 impl Tape {
+    /// Nothing yet, by the rules of a release.
+    pub fn new(rules: Rules) -> Tape {
+        Tape { rules, ..Tape::default() }
+    }
+
     /// A new buffer with one reference, or none where it needs no memory.
     pub fn allocate(&mut self, what: &'static str, bytes: u64) -> Option<BufferId> {
         if bytes == 0 {

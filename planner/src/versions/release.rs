@@ -1,0 +1,202 @@
+//! A release by its number, and the releases that a run names.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A library whose releases differ in what they allocate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Library {
+    /// PyTorch.
+    Torch,
+    /// Hugging Face's transformers.
+    Transformers,
+}
+
+impl Library {
+    /// Both libraries.
+    pub const ALL: [Library; 2] = [Library::Torch, Library::Transformers];
+
+    /// The name of its package, which is the name of its flag too.
+    pub fn package(self) -> &'static str {
+        match self {
+            Library::Torch => "torch",
+            Library::Transformers => "transformers",
+        }
+    }
+
+    /// What people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Library::Torch => "PyTorch",
+            Library::Transformers => "transformers",
+        }
+    }
+
+    /// The oldest release that is planned.
+    pub fn oldest(self) -> Release {
+        match self {
+            Library::Torch => Release::new(2, 9),
+            Library::Transformers => Release::new(5, 17),
+        }
+    }
+
+    /// The newest release that was compared with records.
+    pub fn newest(self) -> Release {
+        match self {
+            Library::Torch => Release::new(2, 15),
+            Library::Transformers => Release::new(5, 24),
+        }
+    }
+
+    /// The releases that are planned, oldest first: the minor numbers between the oldest and the newest.
+    pub fn releases(self) -> impl Iterator<Item = Release> {
+        let (oldest, newest) = (self.oldest(), self.newest());
+        (oldest.minor..=newest.minor).map(move |minor| Release { major: oldest.major, minor })
+    }
+
+    /// The library of that package.
+    pub fn of_package(name: &str) -> Option<Library> {
+        Library::ALL.into_iter().find(|library| library.package() == name)
+    }
+}
+
+/// A release: `2.15`. Patch releases (2.14.1) follow the rules of their release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Release {
+    /// The first number.
+    pub major: u16,
+    /// The second number.
+    pub minor: u16,
+}
+
+impl Release {
+    /// A release by its numbers.
+    pub const fn new(major: u16, minor: u16) -> Release {
+        Release { major, minor }
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}.{}", self.major, self.minor))
+    }
+}
+
+/// A text that is no version.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no version: write it as 2.15 or 2.15.0")]
+pub struct ReleaseSyntax {
+    /// What was given.
+    pub text: String,
+}
+
+impl FromStr for Release {
+    type Err = ReleaseSyntax;
+
+    /// The first two numbers of a version; what follows (`.1`, `+cu132`, `.dev20261101`, `rc1`) changes no rule.
+    fn from_str(text: &str) -> Result<Release, ReleaseSyntax> {
+        let wrong = || ReleaseSyntax { text: text.to_owned() };
+        let (major, rest) = text.trim().split_once('.').ok_or_else(wrong)?;
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (minor, rest) = rest.split_at(digits);
+        let plain = |number: &str| number.parse().ok().filter(|_| number.bytes().all(|byte| byte.is_ascii_digit()));
+        let (major, minor) = (plain(major).ok_or_else(wrong)?, plain(minor).ok_or_else(wrong)?);
+        let follows = rest.is_empty() || rest.starts_with(['.', '+', 'a', 'b', 'r', '-']);
+        if follows { Ok(Release { major, minor }) } else { Err(wrong()) }
+    }
+}
+
+/// The releases with which a run is planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versions {
+    /// PyTorch's.
+    pub torch: Release,
+    /// transformers'.
+    pub transformers: Release,
+}
+
+impl Default for Versions {
+    /// The newest releases that are known.
+    fn default() -> Versions {
+        Versions { torch: Library::Torch.newest(), transformers: Library::Transformers.newest() }
+    }
+}
+
+/// A release whose rules are not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{} {release} is older than what is planned: --{} takes {} to {}",
+    .library.name(), .library.package(), .library.oldest(), .library.newest()
+)]
+pub struct VersionError {
+    /// Whose release.
+    pub library: Library,
+    /// What was asked for.
+    pub release: Release,
+}
+
+impl Versions {
+    /// The release of a library.
+    pub fn of(self, library: Library) -> Release {
+        match library {
+            Library::Torch => self.torch,
+            Library::Transformers => self.transformers,
+        }
+    }
+
+    /// Refuses releases that are older than the known ones. Newer ones are planned by the rules of the newest.
+    ///
+    /// # Errors
+    /// A release before the oldest that is planned.
+    pub fn check(self) -> Result<(), VersionError> {
+        let old = Library::ALL.into_iter().find(|library| self.of(*library) < library.oldest());
+        old.map_or(Ok(()), |library| Err(VersionError { library, release: self.of(library) }))
+    }
+
+    /// The releases that are newer than any that is known.
+    pub fn unknown(self) -> impl Iterator<Item = (Library, Release)> {
+        let releases = Library::ALL.into_iter().map(move |library| (library, self.of(library)));
+        releases.filter(|(library, release)| *release > library.newest())
+    }
+}
+
+impl fmt::Display for Versions {
+    /// `PyTorch 2.15, transformers 5.24`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PyTorch {}, transformers {}", self.torch, self.transformers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_packages_write_them() {
+        let read = |text: &str| text.parse::<Release>().ok();
+        let release = |major, minor| Some(Release { major, minor });
+        for text in ["2.15", "2.15.0", "2.15.0+cu132", "2.15.1.dev20261101+cpu", "2.15.0rc2", " 2.15 "] {
+            assert_eq!(read(text), release(2, 15), "{text}");
+        }
+        assert_eq!(read("5.5.4"), release(5, 5));
+        for text in ["", "2", "2.", ".15", "v2.15", "2.x", "+2.15", "2.+15", "2.15garbage", "99999.1", "-2.15"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn older_releases_are_refused_and_newer_ones_are_not() {
+        let run = |torch: &str, transformers: &str| Versions {
+            torch: torch.parse().expect("a version"),
+            transformers: transformers.parse().expect("a version"),
+        };
+        let refused = run("2.8", "5.24").check().expect_err("too old").to_string();
+        assert_eq!(refused, "PyTorch 2.8 is older than what is planned: --torch takes 2.9 to 2.15");
+        let refused = run("2.15", "4.57.6").check().expect_err("too old").to_string();
+        assert_eq!(refused, "transformers 4.57 is older than what is planned: --transformers takes 5.17 to 5.24");
+        let newer = run("2.16", "6.0");
+        assert_eq!(newer.check(), Ok(()));
+        assert_eq!(newer.unknown().count(), 2);
+        assert_eq!(Versions::default().unknown().count(), 0);
+    }
+}

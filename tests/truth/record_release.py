@@ -1,0 +1,267 @@
+#!/usr/bin/env python3
+"""Records the cases of tests/truth anew with the PyTorch and transformers that this Python has, and says which of them moved.
+
+    record_release.py record OUT [SET ...] [--only ID ...] [--jobs N] [--stacks]
+    record_release.py compare OLD NEW [--most N]
+
+`record` takes the cases of each SET.jsonl (all sets where none is named) and appends a line a case to OUT/SET.jsonl: the record
+with its trace as `events`. What OUT has already is not recorded again. `pack OUT` makes OUT/SET.jsonl.gz of them, as the tests read them.
+`compare` goes through two such files (or a SET.jsonl beside its folder of traces) and prints, grouped by what the first differing events are, which
+cases moved and by how much.
+
+ORACLE names the folder of record.py. One import serves all cases: each is a fork of this process, which has not touched CUDA.
+"""
+import argparse, collections, functools, gzip, json, os, sys, time, traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SETS = ["truth", "unseen", "text", "caches", "experts", "optimizers", "adapters", "combinations", "selective", "parallel", "vision", "exports"]
+OVERLOADS = {"add": "Tensor", "div": "Tensor", "mean": "dim", "mul": "Tensor", "pow": "Tensor_Scalar", "sub": "Tensor", "sum": "dim_IntList", "where": "self"}
+
+
+# ---- what record.py's cases do not say ------------------------------------------------------------------------------------
+
+def words(text):
+    """`8,reshard=false` as (8, {"reshard": "false"}); a key alone is true."""
+    first, *rest = str(text).split(",")
+    return int(first), {key.strip(): value.strip() or "true" for key, _, value in (part.partition("=") for part in rest)}
+
+
+def parallelise(case, model, torch):
+    import torch.distributed as dist
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+    (kind, said), = case["parallel"].items()
+    ranks, options = words(said)
+    dist.init_process_group("fake", rank=0, world_size=ranks, store=FakeStore())
+    if kind == "ddp":
+        def hook(state, bucket):
+            reduced = torch.futures.Future()
+            reduced.set_result(bucket.buffer())
+            return reduced
+
+        given = {key: value == "true" for key, value in options.items() if key != "bucket_cap_mb"}
+        if "bucket_cap_mb" in options:
+            given["bucket_cap_mb"] = int(options["bucket_cap_mb"])
+        model = torch.nn.parallel.DistributedDataParallel(model, device_ids=[0], **{"init_sync": False, **given})
+        model.register_comm_hook(None, hook)
+        return model
+    from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
+    types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    policy = {key: types[options[key]] for key in ("param_dtype", "reduce_dtype") if key in options}
+    given = {"mp_policy": MixedPrecisionPolicy(**policy)} if policy else {}
+    if "reshard" in options:
+        given["reshard_after_forward"] = options["reshard"] == "true"
+    if options.get("offload") == "true":
+        given["offload_policy"] = CPUOffloadPolicy()
+    for module in model.modules():
+        if isinstance(module, torch.nn.ModuleList):
+            for block in module:
+                fully_shard(block, **given)
+    fully_shard(model, **given)
+    return model
+
+
+def contexts(names, torch):
+    """The argument that makes a checkpoint save what these operators give."""
+    if not names:
+        return {}
+    from torch.utils.checkpoint import create_selective_checkpoint_contexts
+    operators = [getattr(getattr(torch.ops.aten, name), OVERLOADS.get(name, "default")) for name in names]
+    return {"context_fn": functools.partial(create_selective_checkpoint_contexts, operators)}
+
+
+def apply_checkpointing(case, model):
+    import torch
+    from torch.utils.checkpoint import checkpoint
+    wanted, saved = case["checkpoint"], case.get("checkpoint_save")
+    how = {"use_reentrant": bool(case.get("reentrant"))}
+    if wanted == "none":
+        return
+    if wanted == "full":
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={**how, **contexts(saved, torch)})
+        return
+    for region in wanted:
+        path, _, own = region.partition(":")
+        module = model.get_submodule(path)
+        given = {**how, **contexts(own.split("+") if own else saved, torch)}
+        module.forward = lambda *a, _inner=module.forward, _given=given, **k: checkpoint(_inner, *a, **_given, **k)
+
+
+def without_double_quantisation():
+    from bitsandbytes.nn import Params4bit
+    made = Params4bit.__new__
+    Params4bit.__new__ = lambda cls, *a, **k: made(cls, *a, **{**k, "compress_statistics": False})
+
+
+def prepare(case):
+    """Makes record.py do what this case asks for beyond its keys."""
+    import record
+    record.parallelise, record.apply_checkpointing = parallelise, apply_checkpointing
+    if case.get("double_quant") is False:
+        without_double_quantisation()
+    if case["model"]["library"] == "transformers" and "pixel" not in case and "ViT" not in case["model"]["architecture"]:
+        import record_caches  # encoder-decoders too: it takes record.inputs_for's place
+        plain, both = record_caches.inputs_of_a_language_model, record_caches.inputs_for
+        record.inputs_for = lambda case, model, torch: both(case, getattr(model, "module", model), torch) if case["mode"] in ("infer", "generate") else plain(case, model, torch)
+
+
+# ---- recording --------------------------------------------------------------------------------------------------------------
+
+def read(path):
+    """The records of a file, each with its trace where it is at hand."""
+    opened = gzip.open(path, "rt") if path.endswith(".gz") else open(path)
+    with opened as lines:
+        records = [json.loads(line) for line in lines if line.strip()]
+    folder = {"truth": "traces"}.get(os.path.basename(path).split(".")[0], os.path.basename(path).split(".")[0])
+    for record in records:
+        beside = os.path.join(os.path.dirname(path), folder, record["id"] + ".json.gz")
+        if "events" not in record and os.path.exists(beside):
+            with gzip.open(beside, "rt") as trace:
+                record["events"] = json.load(trace)["events"]
+    return records
+
+
+def child(case, trace, out, stacks):
+    import record
+    os.environ.update(case.get("env") or {})
+    prepare(case)
+    recorded = record.run(case, trace, None, stacks)
+    with open(trace) as written:
+        recorded["events"] = json.load(written)["events"]
+    os.remove(trace)
+    with open(out, "a") as lines:
+        lines.write(json.dumps(recorded, separators=(",", ":")) + "\n")
+
+
+def record_all(args):
+    sys.path.insert(0, HERE)
+    sys.path.insert(0, os.environ.get("ORACLE", HERE))
+    import torch, torchvision, transformers, timm, record  # noqa: F401
+    import transformers.modeling_utils, transformers.models.gpt2.modeling_gpt2, transformers.models.llama.modeling_llama  # noqa: F401
+    os.makedirs(args.out, exist_ok=True)
+    wanted = [(name, record) for name in args.sets or SETS for record in read_cases(name)]
+    done = {(name, record["id"]) for name in args.sets or SETS for record in existing(args.out, name)}
+    left = [(name, case) for name, case in wanted if (name, case["id"]) not in done and (not args.only or case["id"] in args.only)]
+    running, failed = {}, []
+    began = time.time()
+    for number, (name, case) in enumerate(left):
+        if len(running) >= args.jobs:
+            reap(running, failed)
+        trace = os.path.join(args.out, f".{name}-{case['id'].replace('/', '_')}.json")
+        process = os.fork()
+        if process:
+            running[process] = f"{name} {case['id']}"
+            continue
+        try:
+            sys.stderr = open(os.path.join(args.out, f".{name}-{case['id']}.log"), "w")
+            child(case, trace, os.path.join(args.out, name + ".jsonl"), args.stacks)
+            os.remove(sys.stderr.name)
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+    while running:
+        reap(running, failed)
+    print(f"{len(left) - len(failed)} recorded in {time.time() - began:.0f} s, {len(failed)} failed: {' '.join(failed)}")
+    sys.exit(1 if failed else 0)
+
+
+def reap(running, failed):
+    process, status = os.wait()
+    name = running.pop(process)
+    if status:
+        failed.append(name.split()[1])
+    print(name, "failed: its log is beside the records" if status else "", flush=True)
+
+
+def read_cases(name):
+    with open(os.path.join(HERE, name + ".jsonl")) as lines:
+        records = [json.loads(line) for line in lines if line.strip()]
+    return [{"id": record["id"], **record["case"]} for record in records]
+
+
+def existing(out, name):
+    path = os.path.join(out, name + ".jsonl")
+    return read(path) if os.path.exists(path) else []
+
+
+def pack(args):
+    for name in SETS:
+        order = {case["id"]: number for number, case in enumerate(read_cases(name))}
+        records = sorted(existing(args.out, name), key=lambda record: order[record["id"]])
+        if records:
+            with gzip.GzipFile(os.path.join(args.out, name + ".jsonl.gz"), "wb", 9, mtime=0) as packed:
+                packed.writelines((json.dumps(record, separators=(",", ":")) + "\n").encode() for record in records)
+
+
+# ---- comparing --------------------------------------------------------------------------------------------------------------
+
+def moments(events):
+    """Allocations as (bytes, stream), each with the frees before it as a set: neighbouring frees have no order."""
+    freed, found = set(), []
+    for event in events:
+        if isinstance(event, int) and event < 0:
+            freed.add(-1 - event)
+        elif isinstance(event, int):
+            found.append(((event, 0), freed))
+            freed = set()
+        elif "alloc" in event:
+            found.append(((event["alloc"], event.get("stream", 0)), freed))
+            freed = set()
+    return found + [(None, freed)]
+
+
+def first_difference(old, new):
+    """What the first differing moment of two traces is, in words; None where there is none."""
+    olds, news = moments(old), moments(new)
+    for number, (left, right) in enumerate(zip(olds, news)):
+        if left == right:
+            continue
+        if left[0] == right[0]:
+            return number, "the same sizes, other lifetimes"
+        coming = [size for size, _ in news[number:number + 60]], [size for size, _ in olds[number:number + 60]]
+        if left[0] in coming[0][:8] and left[0] is not None:
+            return number, f"new: {' '.join(str(size[0]) for size in coming[0][:coming[0].index(left[0])])}"
+        if right[0] in coming[1][:8] and right[0] is not None:
+            return number, f"gone: {' '.join(str(size[0]) for size in coming[1][:coming[1].index(right[0])])}"
+        return number, f"{left[0][0] if left[0] else 'the end'} became {right[0][0] if right[0] else 'the end'}"
+    return None if len(olds) == len(news) else (min(len(olds), len(news)), "one goes on")
+
+
+def compare(args):
+    old, new = ({record["id"]: record for record in read(path)} for path in (args.old, args.new))
+    groups, same = collections.defaultdict(list), 0
+    for name in old:
+        if name not in new:
+            groups["not recorded"].append(name)
+            continue
+        left, right = old[name], new[name]
+        moved = [right[key] - left[key] for key in ("max_allocated", "max_reserved")]
+        found = first_difference(left["events"], right["events"]) if "events" in left and "events" in right else None
+        if found is None and moved == [0, 0]:
+            same += 1
+            continue
+        at, cause = found or (None, "the same events, other peaks")
+        by = ", ".join(f"{what} {delta:+} ({100 * delta / left[key]:+.2f} %)" for what, key, delta in zip(("allocated", "reserved"), ("max_allocated", "max_reserved"), moved) if delta)
+        groups[cause].append(f"{name} at allocation {at}: {by or 'the same peaks'}")
+    print(f"{same} of {len(old)} the same")
+    for cause, cases in sorted(groups.items(), key=lambda group: -len(group[1])):
+        print(f"\n{cause} ({len(cases)})")
+        print("\n".join("  " + case for case in cases[:args.most]))
+        if len(cases) > args.most:
+            print(f"  and {len(cases) - args.most} more")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(required=True)
+    verb = verbs.add_parser("record"); verb.set_defaults(run=record_all)
+    verb.add_argument("out"); verb.add_argument("sets", nargs="*"); verb.add_argument("--only", nargs="*"); verb.add_argument("--jobs", type=int, default=1); verb.add_argument("--stacks", action="store_true")
+    verb = verbs.add_parser("pack"); verb.set_defaults(run=pack); verb.add_argument("out")
+    verb = verbs.add_parser("compare"); verb.set_defaults(run=compare); verb.add_argument("old"); verb.add_argument("new"); verb.add_argument("--most", type=int, default=8)
+    args = parser.parse_args()
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()
