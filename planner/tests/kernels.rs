@@ -211,7 +211,7 @@ fn further_gradients_allocate_what_pytorch_does() {
         match row[1] {
             "softmax" => events(&[], &facts::softmax_backward(n[0] * n[1], dtype, dtype)),
             "softmax-float32" => events(&[], &facts::softmax_backward(n[0] * n[1], Dtype::F32, dtype)),
-            "group-norm" => events(&[], &facts::group_norm_backward(n[0], n[1], n[2], n[3], dtype)),
+            "group-norm" => events(&[], &facts::group_norm_backward(row.rules, [n[0], n[1], n[2], n[3]], dtype)),
             _ => {
                 let output = n[1] * n[2] * n[3] * dtype.size();
                 let positions = if row[1] == "index-1" { n[1] } else { n[1] * n[2] };

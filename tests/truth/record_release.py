@@ -65,7 +65,8 @@ def contexts(names, torch):
     if not names:
         return {}
     from torch.utils.checkpoint import create_selective_checkpoint_contexts
-    operators = [getattr(getattr(torch.ops.aten, name), OVERLOADS.get(name, "default")) for name in names]
+    parts = [name.partition(".") for name in names]
+    operators = [getattr(getattr(torch.ops.aten, name), overload or OVERLOADS.get(name, "default")) for name, _, overload in parts]
     return {"context_fn": functools.partial(create_selective_checkpoint_contexts, operators)}
 
 
@@ -95,6 +96,9 @@ def without_double_quantisation():
 def prepare(case):
     """Makes record.py do what this case asks for beyond its keys."""
     import record
+    if case.get("optimizer", {}).get("name") == "adadelta":
+        options = {key: value for key, value in case["optimizer"].items() if key != "name" and value is not None}
+        record.optimizer_for = lambda case, parameters, torch: torch.optim.Adadelta(parameters, lr=1e-3, **options)
     record.parallelise, record.apply_checkpointing = parallelise, apply_checkpointing
     if case.get("double_quant") is False:
         without_double_quantisation()
@@ -124,6 +128,10 @@ def child(case, trace, out, stacks):
     import record
     os.environ.update(case.get("env") or {})
     prepare(case)
+    import transformers
+    release = tuple(int(part) for part in transformers.__version__.split(".")[:2])
+    if release >= (5, 21) and case["model"].get("architecture", "").startswith("Gemma2"):
+        case = {**case, "attention": "eager", "sdpa": None}  # its soft-capping is refused under sdpa from 5.21 on
     recorded = record.run(case, trace, None, stacks)
     with open(trace) as written:
         recorded["events"] = json.load(written)["events"]

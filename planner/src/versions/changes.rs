@@ -9,6 +9,14 @@ use super::{Library, Release};
 pub enum Change {
     /// cuDNN's attention comes first on Hopper and Blackwell.
     CudnnAttentionFirst,
+    /// CUB's `unique_by_key` keeps its states in a piece beside another.
+    UniqueInTwoPieces,
+    /// `any` and `all` reduce integers as booleans.
+    LogicalInBooleans,
+    /// `native_group_norm_backward` of one position keeps no sums by channel.
+    GroupNormOfOnePosition,
+    /// `native_layer_norm_backward` of many rows sums the gradient of a bias alone.
+    BiasAloneIsSummed,
     /// cuBLAS takes 32 MiB on Blackwell too.
     BlackwellWorkspace,
     /// Of equal free blocks the one whose block object was made first is taken.
@@ -76,6 +84,24 @@ pub const CHANGES: &[ChangeRow] = &[
         until: None,
         what: "cuDNN's attention comes before flash on compute capability 9.0 and 10.x: the wheels bring a cuDNN that is new enough",
         source: "aten/src/ATen/native/transformers/cuda/sdp_utils.cpp, check_prefer_cudnn_attention",
+        pulls: &[],
+    },
+    ChangeRow {
+        change: Change::UniqueInTwoPieces,
+        library: Library::Torch,
+        since: torch(11),
+        until: None,
+        what: "CUB's unique_by_key, in the gradient of an embedding, takes 256 bytes more",
+        source: "cub/device/dispatch/dispatch_unique_by_key.cuh of CUDA 13, by measuring",
+        pulls: &[],
+    },
+    ChangeRow {
+        change: Change::LogicalInBooleans,
+        library: Library::Torch,
+        since: torch(12),
+        until: None,
+        what: "any and all reduce integers as booleans: partial results of a byte, no longer of the input's width",
+        source: "aten/src/ATen/native/cuda/ReduceLogicKernel.cu, by measuring",
         pulls: &[],
     },
     ChangeRow {
@@ -151,6 +177,15 @@ pub const CHANGES: &[ChangeRow] = &[
         pulls: &[],
     },
     ChangeRow {
+        change: Change::GroupNormOfOnePosition,
+        library: Library::Torch,
+        since: torch(14),
+        until: None,
+        what: "the gradient of a group norm over one position keeps no sums by channel",
+        source: "aten/src/ATen/native/cuda/group_norm_kernel.cu, GroupNorm1dBackward, by measuring",
+        pulls: &[],
+    },
+    ChangeRow {
         change: Change::EfficientGroups,
         library: Library::Torch,
         since: torch(14),
@@ -185,6 +220,15 @@ pub const CHANGES: &[ChangeRow] = &[
         what: "each call of cuBLAS and cuBLASLt takes a workspace and gives it back; TORCH_CUBLAS_WORKSPACE_CACHE=1 keeps them",
         source: "aten/src/ATen/cuda/CublasHandlePool.cpp, getCurrentCUDABlasHandleWithWorkspace",
         pulls: &[194311],
+    },
+    ChangeRow {
+        change: Change::BiasAloneIsSummed,
+        library: Library::Torch,
+        since: torch(15),
+        until: None,
+        what: "the gradient of a layer norm's bias is summed from partial gradients without a weight's too, where rows are many",
+        source: "aten/src/ATen/native/cuda/layer_norm_kernel.cu, LayerNormBackwardKernelImplInternal, by measuring",
+        pulls: &[],
     },
     ChangeRow {
         change: Change::PackedForeachNorm,

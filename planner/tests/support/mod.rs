@@ -135,27 +135,6 @@ impl Trace {
         let event = |entry| event(entry).unwrap_or_else(|| panic!("{id}: {entry} is no event"));
         Trace { id: id.to_string(), events: entries.iter().map(event).collect() }
     }
-
-    /// The trace without these allocations, and the others numbered anew.
-    pub fn without(self, left_out: std::ops::Range<usize>) -> Trace {
-        let mut number = 0;
-        let events = self.events.into_iter().filter_map(|event| match event {
-            Event::Allocate { .. } => {
-                number += 1;
-                (!left_out.contains(&(number - 1))).then_some(event)
-            }
-            Event::Free(freed) if left_out.contains(&freed) => None,
-            Event::Free(freed) if freed >= left_out.end => Some(Event::Free(freed - left_out.len())),
-            other => Some(other),
-        });
-        Trace { id: self.id, events: events.collect() }
-    }
-}
-
-/// The allocations of a trace that are the recorder's own: it called `model.state_dict()` to describe the model, for which
-/// bitsandbytes copies a table of 1024 bytes a quantised layer (functional.py, `QuantState.as_dict`).
-pub fn recorders_own(id: &str) -> std::ops::Range<usize> {
-    if id == "llama-3.2-1b-train-qlora" { 1365..1477 } else { 0..0 }
 }
 
 /// The JSON values of a compressed file, one a line; the path is relative to the repository.

@@ -123,6 +123,36 @@ pub fn planned(record: &TruthCase) -> Plan {
     plan.unwrap_or_else(|error| panic!("{}: {error}", record.id))
 }
 
+/// How many records a release has of a set, and those that are planned otherwise: by their names, with the first difference in words.
+pub fn release_differences(release: &str, set: &str) -> (usize, Vec<(String, String)>) {
+    let values = super::lines(&format!("tests/truth/{release}/{set}.jsonl.gz"));
+    let records = values.into_iter().map(|value| serde_json::from_value::<TruthCase>(value).expect("a record"));
+    let records: Vec<TruthCase> = records.collect();
+    let wrong = records.iter().filter_map(|record| {
+        let text = match plan_with(&model_of(&record.case), &run_of(record), &gpu_of(record), Emulation::RECORDS) {
+            Ok(plan) => recorded_difference(&plan, record)?,
+            Err(error) => error.to_string(),
+        };
+        Some((record.id.clone(), text))
+    });
+    (records.len(), wrong.collect())
+}
+
+/// Names with their differences, a paragraph each.
+pub fn report(wrong: &[&(String, String)]) -> String {
+    wrong.iter().map(|(id, text)| format!("{id}: {text}")).collect::<Vec<_>>().join("\n")
+}
+
+/// The first difference of a plan from a record that has its trace.
+fn recorded_difference(plan: &Plan, record: &TruthCase) -> Option<String> {
+    let trace = Trace::of(&record.id, &serde_json::json!({ "events": &record.events }));
+    let peaks = peaks(plan);
+    let differs = || format!("peaks {peaks:?}, PyTorch's {:?}", (record.max_allocated, record.max_reserved));
+    difference(plan, &trace)
+        .or_else(|| phase_difference(plan, record))
+        .or_else(|| (peaks != (record.max_allocated, record.max_reserved)).then(differs))
+}
+
 /// Plans every record of a set, `tests/truth/SET.jsonl`: all are as PyTorch recorded them, and there are so many at least.
 pub fn all_are_the_same(set: &str, at_least: usize) {
     all_planned_are_the_same(set, at_least, planned);
@@ -146,7 +176,6 @@ pub fn all_planned_are_the_same(set: &str, at_least: usize, plan: impl Fn(&Truth
 
 /// The first place where the plan's stream differs from the trace, in words.
 pub fn difference(plan: &Plan, trace: &Trace) -> Option<String> {
-    let trace = trace.clone().without(super::recorders_own(&trace.id));
     let events = trace.events.iter().filter_map(|event| match event {
         Event::Allocate { bytes, stream } => Some(Ok((bytes.0, stream.0))),
         Event::Free(number) => Some(Err(*number)),

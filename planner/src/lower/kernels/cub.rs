@@ -130,7 +130,8 @@ pub fn scan_halves(n: u64) -> u64 {
 pub fn unique_by_key(rules: Rules, architecture: Architecture, width: Width, n: u64) -> u64 {
     let eight = if rules.has(Change::LargerUniqueTiles) { [1344, 320, 4928] } else { [1792, 320, 4480] };
     let tile = architecture.of_row(width.choose([2816, 704, 7168], eight));
-    total(&[1, (PADDING_TILES + n.div_ceil(tile)) * 16])
+    let tiles = (PADDING_TILES + n.div_ceil(tile)) * 16;
+    if rules.has(Change::UniqueInTwoPieces) { total(&[1, tiles]) } else { total(&[tiles]) }
 }
 
 /// `inclusive_sum_by_key` and `inclusive_scan_by_key` of `n` numbers.

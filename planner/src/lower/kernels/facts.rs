@@ -63,6 +63,7 @@ use super::cub::{self, Architecture};
 use super::step::{Step, Steps};
 use crate::dtype::Dtype;
 use crate::lower::device::Device;
+use crate::versions::{Change, Rules};
 
 /// `_softmax_backward_data` of `n` elements into `dtype`: its result and the product of gradient and output, which are both
 /// in `gradient`'s dtype (float32 where a float16 softmax was computed as float32).
@@ -74,15 +75,17 @@ pub fn softmax_backward(n: u64, gradient: Dtype, dtype: Dtype) -> Vec<Step> {
 }
 
 /// `native_group_norm_backward` of `[batch, channels, ...]`, contiguous, all three gradients wanted, its results included.
-pub fn group_norm_backward(batch: u64, channels: u64, positions: u64, groups: u64, dtype: Dtype) -> Vec<Step> {
+pub fn group_norm_backward(rules: Rules, [batch, channels, positions, groups]: [u64; 4], dtype: Dtype) -> Vec<Step> {
     let accumulator = dtype.size().max(Dtype::F32.size());
     let (by_channel, by_group) = (batch * channels * accumulator, batch * groups * accumulator);
     let mut steps = Steps::default();
     steps.output(batch * channels * positions * dtype.size());
     steps.output(channels * dtype.size());
     steps.output(channels * dtype.size());
-    steps.hold(by_channel);
-    steps.hold(by_channel);
+    if positions > 1 || !rules.has(Change::GroupNormOfOnePosition) {
+        steps.hold(by_channel);
+        steps.hold(by_channel);
+    }
     let second = steps.keep(by_group);
     let third = steps.keep(by_group);
     let first = (positions > 1).then(|| steps.keep(by_channel));

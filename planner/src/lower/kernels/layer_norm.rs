@@ -19,6 +19,7 @@ use super::reduce::{self, Reduction};
 use super::step::{Step, Steps};
 use crate::dtype::Dtype;
 use crate::lower::device::Device;
+use crate::versions::Change;
 
 /// Partial gradients are worth it above so many rows.
 const MANY_ROWS: u64 = 64 * 1024;
@@ -85,10 +86,10 @@ fn parameter(call: &Backward, is_replaced: bool, steps: &mut Steps) -> usize {
     0
 }
 
-/// Partial gradients of each parameter, and their sums in the place of the first results. A bias alone gets none:
-/// PyTorch 2.11 then drops its result and returns no gradient.
+/// Partial gradients of each parameter, and their sums in the place of the first results. A bias alone gets none before 2.15:
+/// PyTorch then drops its result and returns no gradient.
 fn sum_parts(device: &Device, call: &Backward, replaced: &[usize], steps: &mut Steps) {
-    if !call.wanted[1] {
+    if !call.wanted[1] && !device.rules.has(Change::BiasAloneIsSummed) {
         replaced.iter().for_each(|&number| steps.free(number));
         return;
     }

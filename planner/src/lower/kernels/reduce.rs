@@ -16,6 +16,7 @@ use super::reduction_space::Space;
 use super::step::{Step, Steps};
 use crate::dtype::Dtype;
 use crate::lower::device::Device;
+use crate::versions::{Change, Rules};
 
 const THREADS_PER_BLOCK: i64 = 512;
 const WARP: i64 = 32;
@@ -66,7 +67,7 @@ pub fn scratch(
         return steps.finish();
     }
     let prepared = prepare(reduction, input, dtype, output, &mut steps);
-    let kernel = Kernel::new(reduction, prepared.dtype, output);
+    let kernel = Kernel::new(device.rules, reduction, prepared.dtype, output);
     let second = if reduction == Reduction::ExtremeWithIndex { Dtype::I64.size() } else { 0 };
     let space = Space::new(&prepared.layout, reduced, prepared.dtype.size(), output.size(), second);
     if !space.fits_32_bits() && !kernel.accumulates_in_output && output.size() < kernel.accumulator {
@@ -153,10 +154,11 @@ struct Kernel {
 }
 
 impl Kernel {
-    fn new(reduction: Reduction, input: Dtype, output: Dtype) -> Kernel {
+    fn new(rules: Rules, reduction: Reduction, input: Dtype, output: Dtype) -> Kernel {
         let wide = if is_half(input) { 4 } else { input.size() };
         let accumulator = match reduction {
             Reduction::Sum | Reduction::Product | Reduction::Mean | Reduction::Norm => wide,
+            Reduction::Logical if rules.has(Change::LogicalInBooleans) => Dtype::Bool.size(),
             Reduction::Extreme | Reduction::ExtremeOfAll | Reduction::Logical => input.size(),
             Reduction::ExtremeWithIndex => pair(input.size(), 8),
             Reduction::Argument => pair(wide, 8),
