@@ -106,10 +106,12 @@ impl Machine {
             }
         }
         for (field, dtype) in &class.parameters {
-            self.enlist_tensor(object, module, &field.name, path, Kind::Parameter(*dtype))?;
+            let dtype = dtype.and_then(|dtype| dtype.by(self.rules));
+            self.enlist_tensor(object, module, &field.name, path, Kind::Parameter(dtype))?;
         }
         for buffer in &class.buffers {
-            let kind = Kind::Buffer { dtype: buffer.dtype, persistent: buffer.persistent };
+            let dtype = buffer.dtype.and_then(|dtype| dtype.by(self.rules));
+            let kind = Kind::Buffer { dtype, persistent: buffer.persistent };
             self.enlist_tensor(object, module, &buffer.field.name, path, kind)?;
         }
         Ok(())

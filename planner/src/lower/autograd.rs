@@ -21,6 +21,7 @@ use smallvec::SmallVec;
 use super::context::{Context, Thread};
 use super::tensor::{Tensor, TensorData};
 use super::timeline::Mark;
+use crate::versions::Change;
 use crate::dtype::Dtype;
 use crate::graph::{CallId, Dims, ModuleId};
 use crate::ops;
@@ -104,6 +105,11 @@ impl Drop for Node {
 }
 
 impl Node {
+    /// Whether its function is written in Python: the names of PyTorch's own end with a number.
+    fn is_python(&self) -> bool {
+        !self.name.ends_with(|last: char| last.is_ascii_digit())
+    }
+
     /// Has the hook of a call run before it.
     pub(super) fn set_hook(&self, call: CallId) {
         self.hook.set(Some(call));
@@ -246,6 +252,9 @@ fn run(
     }
     let mut outputs = if inputs.iter().any(Option::is_some) { apply(context, &mut inputs) } else { Gradients::new() };
     let edges = node.edges.borrow().clone();
+    if node.is_python() && context.device.rules.has(Change::PythonNodesLetGoFirst) {
+        inputs.clear();
+    }
     validate(context, &edges, &mut outputs);
     drop(inputs);
     drop(apply);

@@ -7,6 +7,7 @@ use super::elementwise::{Arithmetic, record_arithmetic, sum_of};
 use super::operands::one;
 use super::views::{expand, reshape, transpose, transposed, unsafe_view, view};
 use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
 use crate::lower::checkpoint::Saved;
@@ -161,10 +162,18 @@ pub(crate) fn mm(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
     output
 }
 
+/// Whether cuBLASLt adds a whole matrix, in half precision.
+fn is_added_by_lt(context: &Context, addend: &Tensor, output: &Tensor) -> bool {
+    let half = matches!(addend.dtype, Dtype::F16 | Dtype::BF16);
+    let rules = context.device.rules;
+    rules.has(Change::MatricesAddedByLt) && half && addend.sizes == output.sizes && addend.is_contiguous()
+}
+
 /// addmm outside autograd: through cuBLASLt where the bias can be added by its epilogue.
 fn plain_addmm(context: &mut Context, bias: &Tensor, a: &Tensor, b: &Tensor) -> Tensor {
     let output = context.empty("addmm", &[a.sizes[0], b.sizes[1]], a.dtype);
-    let fused = bias.sizes[..] == [b.sizes[1]] && bias.is_contiguous() && b.sizes[0] > 1 && b.sizes[1] > 1;
+    let epilogue = bias.sizes[..] == [b.sizes[1]] && bias.is_contiguous();
+    let fused = (epilogue || is_added_by_lt(context, bias, &output)) && b.sizes[0] > 1 && b.sizes[1] > 1;
     let copies = [prepared(context, a), prepared(context, b)];
     if fused {
         context.use_blas_lt();

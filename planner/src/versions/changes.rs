@@ -33,6 +33,8 @@ pub enum Change {
     OuterProductsWithoutBlas,
     /// The gradient of an embedding sorts indices by as many digits as the table's rows have.
     EmbeddingSortsByDigits,
+    /// Functions written in Python let incoming gradients go before their results are checked.
+    PythonNodesLetGoFirst,
     /// CUB's `unique_by_key` has other tiles for 64-bit keys.
     LargerUniqueTiles,
     /// Efficient attention takes query heads that share heads of key and value.
@@ -41,6 +43,10 @@ pub enum Change {
     CudnnTrainsFewHeadDims,
     /// Efficient attention keeps seed and offset on the device without dropout too.
     EfficientSeedsOnDevice,
+    /// cuBLASLt adds whole matrices in half precision.
+    MatricesAddedByLt,
+    /// FSDP2 lets go of what it gathered before and of the last gradient earlier.
+    FsdpLetsGoFirst,
     /// `_foreach_norm` keeps as many partial norms as there are chunks.
     PackedForeachNorm,
 }
@@ -168,6 +174,15 @@ pub const CHANGES: &[ChangeRow] = &[
         pulls: &[],
     },
     ChangeRow {
+        change: Change::PythonNodesLetGoFirst,
+        library: Library::Torch,
+        since: torch(13),
+        until: None,
+        what: "functions written in Python let incoming gradients go before their results are cast to what they are gradients of",
+        source: "torch/csrc/autograd/python_function.cpp, PyNode::apply, by measuring",
+        pulls: &[],
+    },
+    ChangeRow {
         change: Change::LargerUniqueTiles,
         library: Library::Torch,
         since: torch(13),
@@ -228,6 +243,24 @@ pub const CHANGES: &[ChangeRow] = &[
         until: None,
         what: "the gradient of a layer norm's bias is summed from partial gradients without a weight's too, where rows are many",
         source: "aten/src/ATen/native/cuda/layer_norm_kernel.cu, LayerNormBackwardKernelImplInternal, by measuring",
+        pulls: &[],
+    },
+    ChangeRow {
+        change: Change::MatricesAddedByLt,
+        library: Library::Torch,
+        since: torch(15),
+        until: None,
+        what: "addmm of a whole matrix in half precision is added by cuBLASLt (Muon)",
+        source: "aten/src/ATen/native/cuda/Blas.cpp, addmm_out_cuda_impl, by measuring",
+        pulls: &[],
+    },
+    ChangeRow {
+        change: Change::FsdpLetsGoFirst,
+        library: Library::Torch,
+        since: torch(15),
+        until: None,
+        what: "FSDP2 frees what it gathered before as it copies out, and the last gradient before it reduces",
+        source: "torch/distributed/fsdp/_fully_shard/_fsdp_param_group.py, wait_for_unshard; _fsdp_collectives.py, foreach_reduce",
         pulls: &[],
     },
     ChangeRow {

@@ -18,6 +18,7 @@ use std::rc::Rc;
 
 use super::groups::{Group, Phase, Sharded, shard};
 use super::metadata;
+use crate::versions::Change;
 use crate::dtype::Dtype;
 use crate::graph::{CallId, ModuleId, TensorId};
 use crate::lower::autograd::{Edge, Gradients};
@@ -179,13 +180,17 @@ impl Sharding {
         self.groups[group].gathered = Some(buffer);
     }
 
-    /// _fsdp_param_group.py, `wait_for_unshard`: the parameters are copied out of the buffer.
+    /// _fsdp_param_group.py, `wait_for_unshard`: the parameters are copied out of the buffer. The buffer of the group before goes
+    /// first, or before 2.15 with a variable when the function returns.
     fn wait_for_unshard(&mut self, context: &mut Context, group: usize) {
         let ranks = self.options.ranks;
         let wanted = &mut self.groups[group];
         let Some(buffer) = wanted.gathered.take() else { return };
         let is_forward = wanted.phase == Phase::Forward;
-        let before = if is_forward { self.last_gathered.take() } else { None };
+        let mut before = if is_forward { self.last_gathered.take() } else { None };
+        if context.device.rules.has(Change::FsdpLetsGoFirst) {
+            before = None;
+        }
         let category = std::mem::replace(&mut context.category, Category::Parameters);
         for parameter in &wanted.parameters {
             let bytes = parameter.padded * parameter.tensor.dtype.size();
@@ -242,7 +247,7 @@ impl Sharding {
         context.leave_module(outer);
     }
 
-    /// _fsdp_collectives.py, `foreach_reduce`. A variable of a loop holds the last gradient until the function returns.
+    /// _fsdp_collectives.py, `foreach_reduce`. Before 2.15 a variable of a loop holds the last gradient until the function returns.
     fn reduce(&mut self, context: &mut Context, group: usize, mut gradients: Vec<(usize, Tensor)>) {
         let ranks = self.options.ranks;
         let parameters = &self.groups[group].parameters;
@@ -255,7 +260,8 @@ impl Sharding {
         let input = context.allocate("reduce_scatter", elements * reduced.size());
         context.category = Category::Temporaries;
         drop(context.allocate("_chunk_cat", metadata::chunk_cat(&chunks)));
-        let last = gradients.pop().filter(|_| ranks > 1);
+        let held = ranks > 1 && !context.device.rules.has(Change::FsdpLetsGoFirst);
+        let last = gradients.pop().filter(|_| held);
         drop(gradients);
         context.category = Category::Gradients;
         let output = self.on(context, Side::ReduceScatter, |context| {

@@ -72,6 +72,12 @@ pub(super) struct ConfigurationText {
     pub config: IndexMap<String, serde_json::Value>,
 }
 
+impl Default for Scalar {
+    fn default() -> Scalar {
+        Scalar::List(Vec::new())
+    }
+}
+
 /// An expression that YAML may have read as a number, a boolean or a list of such.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
@@ -108,12 +114,15 @@ pub(super) enum FieldText {
     Full(FullFieldText),
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FullFieldText {
     pub shape: Scalar,
     #[serde(default)]
     pub dtype: Option<String>,
+    /// The release from which on the source gives that type: `transformers 5.24`.
+    #[serde(default)]
+    pub since: Option<String>,
     #[serde(default)]
     pub persistent: bool,
     #[serde(default)]

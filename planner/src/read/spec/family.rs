@@ -6,12 +6,14 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 use rustc_hash::FxHashMap;
 
+use super::changes::span;
 use super::document::{ArchitectureText, ClassText, Document, FieldText, FullFieldText, Places, Scalar, read};
 use super::syntax::{Function, Position};
 use super::{SpecError, parse};
 use crate::dtype::Dtype;
 use crate::read::export::Exported;
 use crate::read::specs;
+use crate::versions::{Library, Release, Rules};
 
 /// A tensor that a module owns.
 #[derive(Debug)]
@@ -22,13 +24,34 @@ pub struct Field {
     pub shape: Function,
 }
 
+/// The type that the source gives a tensor, from a release on where one is named.
+#[derive(Clone, Copy, Debug)]
+pub struct FieldType {
+    /// The type.
+    pub dtype: Dtype,
+    /// The first release that gives it.
+    pub since: Option<(Library, Release)>,
+}
+
+impl FieldType {
+    /// A type that all releases give.
+    pub fn always(dtype: Dtype) -> FieldType {
+        FieldType { dtype, since: None }
+    }
+
+    /// The type by these rules, if they give it.
+    pub fn by(self, rules: Rules) -> Option<Dtype> {
+        self.since.is_none_or(|(library, release)| rules.is_since(library, release)).then_some(self.dtype)
+    }
+}
+
 /// A buffer that a module owns.
 #[derive(Debug)]
 pub struct Buffer {
     /// Its name and shape.
     pub field: Field,
     /// Its type; the weights' type where the spec gives none.
-    pub dtype: Option<Dtype>,
+    pub dtype: Option<FieldType>,
     /// Whether checkpoints hold it.
     pub persistent: bool,
 }
@@ -52,7 +75,7 @@ pub struct Class {
     /// `layers as layer{1}` calls them layer1, layer2, ...
     pub elements: FxHashMap<Rc<str>, (Rc<str>, usize)>,
     /// Parameters in order, with their types where the spec fixes them.
-    pub parameters: Vec<(Field, Option<Dtype>)>,
+    pub parameters: Vec<(Field, Option<FieldType>)>,
     /// Buffers in order.
     pub buffers: Vec<Buffer>,
     /// Methods, `forward` among them.
@@ -430,7 +453,7 @@ fn parse_field(
     expression: &mut dyn FnMut(&str, &Scalar) -> Result<Function, SpecError>,
 ) -> Result<Buffer, SpecError> {
     let full = match text {
-        FieldText::Shape(shape) => FullFieldText { shape: shape.clone(), dtype: None, persistent: false, when: None },
+        FieldText::Shape(shape) => FullFieldText { shape: shape.clone(), ..FullFieldText::default() },
         FieldText::Full(full) => full.clone(),
     };
     let shape = match &full.when {
@@ -438,12 +461,20 @@ fn parse_field(
         Some(when) => Scalar::Text(format!("({}) if {when} else None", full.shape)),
     };
     let shape = expression(key, &shape)?;
+    let fail = |message: String| {
+        let at = shape.body.first().map_or(Position::default(), |statement| statement.at);
+        SpecError::new(&shape.file, at, &message)
+    };
+    let since = match &full.since {
+        None => None,
+        Some(text) => Some(span(text).ok_or_else(|| fail(format!("`{text}` names no release: write transformers 5.24")))?),
+    };
     let dtype = match &full.dtype {
         None => None,
-        Some(name) => Some(Dtype::named(name).ok_or_else(|| {
-            let at = shape.body.first().map_or(Position::default(), |statement| statement.at);
-            SpecError::new(&shape.file, at, &format!("`{name}` is not the name of a type"))
-        })?),
+        Some(name) => {
+            let dtype = Dtype::named(name).ok_or_else(|| fail(format!("`{name}` is not the name of a type")))?;
+            Some(FieldType { dtype, since })
+        }
     };
     Ok(Buffer { field: Field { name: key.into(), shape }, dtype, persistent: full.persistent })
 }

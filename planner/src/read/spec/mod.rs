@@ -18,7 +18,7 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 use serde::Deserialize;
 
-pub use family::{Architecture, Buffer, Class, Configuration, Definition, Family, Field, Shelf};
+pub use family::{Architecture, Buffer, Class, Configuration, Definition, Family, Field, FieldType, Shelf};
 use syntax::Position;
 
 /// What is wrong with a spec, and where.
