@@ -79,6 +79,7 @@ fn stages(criterion: &mut Criterion, model: &planner::read::model::Model, run: &
         trainable: None,
         optimizer: Some(adamw.clone()),
         variables: Default::default(),
+        reads_zeros: false,
     };
     let stream = lower(&graph, &device(gpu, run.versions), settings()).expect("a stream");
     criterion.bench_function("stage: unroll llama-3.1-405b", |b| {

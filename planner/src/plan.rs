@@ -316,6 +316,7 @@ pub(crate) fn prepare(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation)
         attention_kernel: run.sdpa.filter(|_| run.attention == Attention::Sdpa),
         optimizer: optimizer.clone(),
         variables: run.variables.clone(),
+        reads_zeros: emulation.reads_zeros,
     };
     let (capacity, outside) = free(run, gpu)?;
     let device = device(gpu, run.versions);

@@ -17,6 +17,6 @@ fn all_are_the_same(release: &str, set: &str, at_least: usize, known: &[&str]) {
 
 #[test]
 fn torch_2_9() {
-    for set in ["truth","unseen","text","caches","experts","optimizers","adapters","combinations","selective","parallel","vision"] { let (n, w) = release_differences("torch-2.15", set); for (id, t) in &w { println!("DIFF {set} {id}: {t}\n"); } println!("SET {set}: {} of {n} differ", w.len()); }
+    for (r, sets) in [("2.9", "truth"), ("2.10", "truth"), ("2.12", "truth"), ("2.13", "truth"), ("2.14", "truth"), ("2.15", "truth unseen text caches experts optimizers adapters combinations selective parallel vision")] { for set in sets.split(" ") { let (n, w) = release_differences(&format!("torch-{r}"), set); for (id, t) in &w { println!("DIFF {r} {set} {id}: {t}\n"); } println!("SET {r} {set}: {} of {n} differ", w.len()); } }
     all_are_the_same("torch-2.9", "truth", 64, &[]);
 }

@@ -93,6 +93,19 @@ def without_double_quantisation():
     Params4bit.__new__ = lambda cls, *a, **k: made(cls, *a, **{**k, "compress_statistics": False})
 
 
+def with_own_types(build_model):
+    """record.py puts every parameter on the device in the case's type; here those whose source names a type keep it."""
+    def build(case, torch):
+        empty_like = torch.empty_like
+        torch.empty_like = lambda like, **given: empty_like(like, **({**given, "dtype": like.dtype} if isinstance(like, torch.nn.Parameter) else given))
+        try:
+            return build_model(case, torch)
+        finally:
+            torch.empty_like = empty_like
+
+    return build
+
+
 def prepare(case):
     """Makes record.py do what this case asks for beyond its keys."""
     import record
@@ -100,6 +113,7 @@ def prepare(case):
         options = {key: value for key, value in case["optimizer"].items() if key != "name" and value is not None}
         record.optimizer_for = lambda case, parameters, torch: torch.optim.Adadelta(parameters, lr=1e-3, **options)
     record.parallelise, record.apply_checkpointing = parallelise, apply_checkpointing
+    record.build_model = with_own_types(record.build_model)
     if case.get("double_quant") is False:
         without_double_quantisation()
     if case["model"]["library"] == "transformers" and "pixel" not in case and "ViT" not in case["model"]["architecture"]:

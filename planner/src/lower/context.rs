@@ -58,6 +58,8 @@ pub struct Settings {
     pub optimizer: Option<Rc<crate::read::optimizers::Optimizer>>,
     /// The environment variables that libraries read.
     pub variables: crate::run::Variables,
+    /// Whether whatever Python reads from the device is zero, as on the emulated device of the records.
+    pub reads_zeros: bool,
 }
 
 /// The state of a lowering.

@@ -6,6 +6,7 @@ use super::call::one as one_shape;
 use super::operands::one;
 use super::views::transposed;
 use super::{Lowered, Operands, Returns, Row};
+use crate::versions::Change;
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::{Context, detach};
@@ -42,16 +43,24 @@ fn plain(context: &mut Context, a: &Tensor, b: &Tensor, groups: u64) -> Tensor {
         let steps = scratch(&context.device, groups);
         context.scratch("_grouped_mm", &steps);
     } else {
-        context.use_blas();
+        multiply_groups(context);
     }
     output
+}
+
+/// A product a group that has tokens. Where the numbers of tokens read as zero none is called; before 2.15 the handle's workspace
+/// is made all the same.
+fn multiply_groups(context: &mut Context) {
+    if !context.settings.reads_zeros || !context.device.rules.has(Change::WorkspacePerCall) {
+        context.use_blas();
+    }
 }
 
 /// transformers' own operator (`_grouped_mm_fallback`): products into zeros; backward makes both gradients, needed or not, that
 /// of the input first.
 fn custom(context: &mut Context, input: &Tensor, weight: &Tensor, offsets: &Tensor) -> Lowered {
     let output = context.empty("grouped_mm_fallback", &[input.sizes[0], weight.sizes[2]], input.dtype);
-    context.use_blas();
+    multiply_groups(context);
     if context.records(&[input, weight]) {
         let (kept_input, kept_weight) = (context.save(input), context.save(weight));
         context.record(
@@ -65,7 +74,7 @@ fn custom(context: &mut Context, input: &Tensor, weight: &Tensor, offsets: &Tens
                 let (input, weight) = (kept_input.get(context), kept_weight.get(context));
                 let of_input = context.empty_like("zeros_like", &input);
                 let of_weight = context.empty_like("zeros_like", &weight);
-                context.use_blas();
+                multiply_groups(context);
                 smallvec![Some(of_input), Some(of_weight)]
             }),
         );

@@ -49,6 +49,7 @@ fn context(choice: &str, vectors: &[(u64, Dtype)]) -> Context {
         trainable: None,
         optimizer: Some(Rc::new(chosen)),
         variables: Default::default(),
+        reads_zeros: false,
     };
     let mut context = Context::new(device, settings, Rc::new(graph));
     parameters::load(&mut context);
