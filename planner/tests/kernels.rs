@@ -198,7 +198,7 @@ fn orders_along_rows_allocate_what_pytorch_does() {
             "topk" => events(&[rows * k * dtype.size(), rows * k * 8], &sort::topk(&device, dtype, rows, length)),
             _ => {
                 let output = if dtype.is_floating() { dtype } else { Dtype::I64 };
-                events(&[rows * length * output.size()], &sort::cumsum(dtype, output, rows, length))
+                events(&[rows * length * output.size()], &sort::cumsum(row.rules, dtype, output, rows, length))
             }
         }
     });

@@ -143,7 +143,9 @@ fn activation(context: &mut Context, x: &Tensor, rule: &'static Activation) -> T
                 let operands: smallvec::SmallVec<[&Tensor; 2]> = std::iter::once(g).chain(&saved).collect();
                 let mut results: smallvec::SmallVec<[Tensor; 3]> =
                     rule.backward.iter().map(|op| elementwise(context, op, &operands, g.dtype)).collect();
-                smallvec![results.pop()]
+                let gradient = results.pop();
+                while results.pop().is_some() {} // temporaries of an expression go in reverse
+                smallvec![gradient]
             }),
         );
     }

@@ -109,6 +109,18 @@ impl Memory {
         Some(TensorData::new(storage, Dtype::U8, smallvec![buffers.get(number)?.bytes], smallvec![1]))
     }
 
+    /// Lets go of what nobody keeps, in the order in which the call's locals go: the fused operator's results, as their tuple has them,
+    /// then what was made before them.
+    fn let_go(mut self, plan: &Forward) {
+        let results = plan.results();
+        let (before, after): (Vec<_>, Vec<_>) = results.into_iter().partition(|id| id.0 < plan.output.0);
+        for id in after.into_iter().chain(before) {
+            if let Some(buffer) = self.buffers.get_mut(id.0) {
+                *buffer = None;
+            }
+        }
+    }
+
     fn tensor(&self, buffer: usize, layout: &Layout, dtype: Dtype) -> Option<Tensor> {
         let storage = self.buffers.get(buffer)?.clone()?;
         Some(TensorData::new(storage, dtype, layout.shape[..].into(), layout.strides[..].into()))
@@ -222,7 +234,7 @@ fn attend(context: &mut Context, operands: &Operands, mut problem: Problem) -> L
     if !is_region {
         kept.keep_buffers(context, &memory, &plan.buffers);
     }
-    drop(memory);
+    memory.let_go(&plan);
     let node = Recorded { names: [node, backward_name], backend, problem: Rc::new(problem), kept };
     node.record(context, [inputs[0], inputs[1], inputs[2]], mask, &output);
     one(output)
@@ -271,7 +283,10 @@ impl Recorded {
         let kept = RefCell::new(kept);
         let start = move |context: &mut Context, incoming: Tensor| {
             // What can be run forward can be run backward, unless the gradient has a layout that the kernel refuses.
-            let plan = attention::backward(&context.device, &problem, backend, &layout(&incoming)).ok()?;
+            let mut plan = attention::backward(&context.device, &problem, backend, &layout(&incoming)).ok()?;
+            if kept.borrow().is_run_again() {
+                plan.unpacked_go_first();
+            }
             let mut memory = std::mem::take(&mut *kept.borrow_mut()).into_memory(context);
             memory.held.push((Held::Gradient, incoming));
             let split = plan.steps.iter().position(|step| matches!(step, Step::Hand { .. }));
@@ -355,6 +370,12 @@ impl Kept {
             let tensor = TensorData::new(context.log.nothing(), Dtype::U8, smallvec![buffer.bytes], smallvec![1]);
             self.buffers.push((number, context.save(&tensor)));
         }
+    }
+
+    /// Whether a second run gives what is kept.
+    fn is_run_again(&self) -> bool {
+        let held = self.held.iter().map(|(_, saved)| saved);
+        held.chain(self.buffers.iter().map(|(_, saved)| saved)).any(|saved| matches!(saved, Saved::Later(_)))
     }
 
     fn into_memory(self, context: &mut Context) -> Memory {

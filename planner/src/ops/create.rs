@@ -40,7 +40,8 @@ pub(super) const ROWS: &[Row] = &[
         let (x, dtype) = (a.tensor(0)?.clone(), a.dtype(2).unwrap_or(Dtype::I64));
         let output = context.empty("cumsum", &x.sizes, dtype);
         let length = x.sizes.last().copied().unwrap_or(1);
-        context.scratch("cumsum", &cumsum(x.dtype, dtype, x.count() / length.max(1), length));
+        let rules = context.device.rules;
+        context.scratch("cumsum", &cumsum(rules, x.dtype, dtype, x.count() / length.max(1), length));
         one(output)
     }),
     row("zeros_like", "input", first_shape, |context, a| {

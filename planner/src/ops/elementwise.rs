@@ -272,7 +272,8 @@ impl Arithmetic {
     }
 }
 
-/// A node computes its outputs in the order of their names: `other` before `self`.
+/// A node computes its outputs in the order of their names: `other` before `self`, in which it also lets go of them; what a second
+/// run gave goes the other way round.
 pub(super) fn record_arithmetic(
     context: &mut Context,
     kind: Arithmetic,
@@ -288,9 +289,11 @@ pub(super) fn record_arithmetic(
         Arithmetic::Multiply => "MulBackward0",
         Arithmetic::Divide => "DivBackward0",
     };
+    let [saved_a, saved_b] = saved;
+    let saved = [saved_b, saved_a];
     let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
         let Some(g) = &g[0] else { return Gradients::new() };
-        let [a, b] = [0, 1].map(|number: usize| saved[number].as_ref().map(|saved| saved.get(context)));
+        let [b, a] = [0, 1].map(|number: usize| saved[number].as_ref().map(|saved| saved.get(context)));
         let other = needs_b.then(|| match kind {
             Arithmetic::Add => g.clone(),
             Arithmetic::Subtract => elementwise(context, "neg", &[g], g.dtype),

@@ -61,9 +61,9 @@ fn layer_norm(context: &mut Context, operands: &Operands) -> Lowered {
         let output = context.empty(op, &input.sizes, input.dtype);
         let [mean, rstd] = [(); 2].map(|()| context.empty(op, &[rows], accumulator(input.dtype)));
         drop(copy);
-        smallvec![rstd, mean, output]
+        smallvec![mean, rstd, output]
     });
-    let [rstd, mean, output] = &outputs[..] else { return Err("layer norm gives three tensors".to_owned()) };
+    let [mean, rstd, output] = &outputs[..] else { return Err("layer norm gives three tensors".to_owned()) };
     if let Some((saved_input, saved_weight, saved_bias)) = saved_inputs {
         let statistics = [mean, rstd].map(|tensor| context.save(tensor));
         let needs = |tensor: Option<&Tensor>| tensor.is_some_and(|tensor| tensor.requires_grad());
@@ -73,7 +73,8 @@ fn layer_norm(context: &mut Context, operands: &Operands) -> Lowered {
             let input = saved_input.get(context);
             let weight = saved_weight.as_ref().map(|saved| saved.get(context));
             let _bias = saved_bias.as_ref().map(|saved| saved.get(context));
-            let _statistics = [0, 1].map(|number: usize| statistics[number].get(context));
+            let _mean = statistics[0].get(context);
+            let _rstd = statistics[1].get(context);
             let call = Backward {
                 gradient_is_contiguous: g.is_contiguous(),
                 input_is_contiguous: input.is_contiguous(),

@@ -9,8 +9,8 @@ use super::{Library, Release};
 pub enum Change {
     /// cuDNN's attention comes first on Hopper and Blackwell.
     CudnnAttentionFirst,
-    /// CUB's `unique_by_key` keeps its states in a piece beside another.
-    UniqueInTwoPieces,
+    /// CUB's scans and `unique_by_key` keep their states in a piece beside another.
+    ScansInTwoPieces,
     /// `any` and `all` reduce integers as booleans.
     LogicalInBooleans,
     /// `native_group_norm_backward` of one position keeps no sums by channel.
@@ -93,12 +93,12 @@ pub const CHANGES: &[ChangeRow] = &[
         pulls: &[],
     },
     ChangeRow {
-        change: Change::UniqueInTwoPieces,
+        change: Change::ScansInTwoPieces,
         library: Library::Torch,
         since: torch(11),
         until: None,
-        what: "CUB's unique_by_key, in the gradient of an embedding, takes 256 bytes more",
-        source: "cub/device/dispatch/dispatch_unique_by_key.cuh of CUDA 13, by measuring",
+        what: "CUB's scans and unique_by_key, as in cumsum and in the gradient of an embedding, take 256 bytes more",
+        source: "cub/device/dispatch/dispatch_scan.cuh and dispatch_unique_by_key.cuh of CUDA 13, by measuring",
         pulls: &[],
     },
     ChangeRow {

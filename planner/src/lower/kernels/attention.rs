@@ -73,6 +73,16 @@ pub struct Backward {
     pub gradients: [Option<Gradient>; 4],
 }
 
+impl Backward {
+    /// What was saved goes before the incoming gradient, the last saved first: a second run gives it to locals of the node's function.
+    pub fn unpacked_go_first(&mut self) {
+        let Some(gradient) = self.steps.iter().position(|step| *step == Step::Release(Held::Gradient)) else { return };
+        let follow = self.steps[gradient + 1..].iter();
+        let count = follow.take_while(|step| matches!(step, Step::Release(_) | Step::Free(_))).count();
+        self.steps[gradient..=gradient + count].reverse();
+    }
+}
+
 /// A gradient as it reaches the node that made the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gradient {

@@ -115,9 +115,9 @@ fn radix_sort(n: u64, tile: u64, passes: u64, buffers: &[u64]) -> u64 {
 }
 
 /// `exclusive_sum` and `inclusive_scan` of `n` (at most 2^30) numbers.
-pub fn scan(width: Width, n: u64) -> u64 {
+pub fn scan(rules: Rules, width: Width, n: u64) -> u64 {
     let tiles = n.div_ceil(width.choose(1920, 896));
-    total(&[1, (PADDING_TILES + tiles) * width.bytes() * 2])
+    beside_one(rules, (PADDING_TILES + tiles) * width.bytes() * 2)
 }
 
 /// `inclusive_scan` of `n` (at most 2^30) half-precision numbers.
@@ -130,8 +130,12 @@ pub fn scan_halves(n: u64) -> u64 {
 pub fn unique_by_key(rules: Rules, architecture: Architecture, width: Width, n: u64) -> u64 {
     let eight = if rules.has(Change::LargerUniqueTiles) { [1344, 320, 4928] } else { [1792, 320, 4480] };
     let tile = architecture.of_row(width.choose([2816, 704, 7168], eight));
-    let tiles = (PADDING_TILES + n.div_ceil(tile)) * 16;
-    if rules.has(Change::UniqueInTwoPieces) { total(&[1, tiles]) } else { total(&[tiles]) }
+    beside_one(rules, (PADDING_TILES + n.div_ceil(tile)) * 16)
+}
+
+/// The states of tiles, and from CUDA 13 on a piece of one byte before them.
+fn beside_one(rules: Rules, states: u64) -> u64 {
+    if rules.has(Change::ScansInTwoPieces) { total(&[1, states]) } else { total(&[states]) }
 }
 
 /// `inclusive_sum_by_key` and `inclusive_scan_by_key` of `n` numbers.

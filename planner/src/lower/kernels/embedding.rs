@@ -146,7 +146,7 @@ fn find_segments(architecture: Architecture, device: &Device, call: &Gradient, s
     steps.release(2);
     steps.hold(call.segments() * index);
     steps.hold(call.segments() * index);
-    steps.pass(cub::scan(call.index_width, call.segments()));
+    steps.pass(cub::scan(device.rules, call.index_width, call.segments()));
     steps.hold(8); // how many parts there are
     steps.hold(call.parts() * index);
 }

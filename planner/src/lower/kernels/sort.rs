@@ -16,6 +16,7 @@ use super::cub::{self, Architecture, Width};
 use super::step::{Step, Steps};
 use crate::dtype::Dtype;
 use crate::lower::device::Device;
+use crate::versions::Rules;
 
 const LONGEST_SORTED_IN_PLACE: u64 = 4096;
 /// Rows of so many elements are sorted one after another.
@@ -87,15 +88,15 @@ fn topk_items_per_thread(device: &Device, elements: u64) -> u64 {
 }
 
 /// `cumsum` of `rows` rows of `length` elements into `output`; other dtypes are converted first.
-pub fn cumsum(dtype: Dtype, output: Dtype, rows: u64, length: u64) -> Vec<Step> {
+pub fn cumsum(rules: Rules, dtype: Dtype, output: Dtype, rows: u64, length: u64) -> Vec<Step> {
     let mut steps = Steps::default();
     if dtype != output {
         steps.hold(rows * length * output.size());
     }
     if rows == 1 && length > 0 {
         steps.pass(match output.size() {
-            8 => cub::scan(Width::Eight, length),
-            4 => cub::scan(Width::Four, length),
+            8 => cub::scan(rules, Width::Eight, length),
+            4 => cub::scan(rules, Width::Four, length),
             _ => cub::scan_halves(length),
         });
     }
