@@ -313,14 +313,24 @@ pub(crate) fn prepare(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation)
         cub: emulation.cub,
         profile: gpu.profile.clone().filter(|_| emulation == Emulation::default()),
         parallel: run.parallel.clone(),
-        attention_kernel: run.sdpa.filter(|_| run.attention == Attention::Sdpa),
+        attention_kernel: run.sdpa.filter(|_| run.attention != Some(Attention::Eager)),
         optimizer: optimizer.clone(),
         variables: run.variables.clone(),
         reads_zeros: emulation.reads_zeros,
     };
     let (capacity, outside) = free(run, gpu)?;
     let device = device(gpu, run.versions);
-    Ok(Prepared { graph: Rc::new(graph), device, settings, options, precision, optimizer, agreement, capacity, outside })
+    Ok(Prepared {
+        graph: Rc::new(graph),
+        device,
+        settings,
+        options,
+        precision,
+        optimizer,
+        agreement,
+        capacity,
+        outside,
+    })
 }
 
 /// What the allocator may take of a GPU, and what lies outside it; None where the capacity was given.
@@ -389,7 +399,7 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
             (READS_ZEROS, emulation.reads_zeros),
             (AUTOCAST, matches!(run.precision, Some(Precision::AmpBf16 | Precision::AmpFp16))),
         ],
-        attention: run.attention.word().to_owned(),
+        attention: run.attention,
         checkpoint: run.checkpoint.clone(),
         checkpoint_save: run.checkpoint_save.clone(),
         reentrant: run.reentrant,

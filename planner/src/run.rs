@@ -287,8 +287,8 @@ pub struct Run {
     pub double_quant: bool,
     /// How often the loop goes round.
     pub steps: u64,
-    /// How the model computes attention.
-    pub attention: Attention,
+    /// How the model computes attention; the library's choice for its class where None is given.
+    pub attention: Option<Attention>,
     /// The attention kernel; PyTorch's choice where None is given.
     pub sdpa: Option<Backend>,
     /// How keys and values of past tokens are kept.
@@ -340,7 +340,7 @@ impl Default for Run {
             quantize: None,
             double_quant: true,
             steps: 3,
-            attention: Attention::default(),
+            attention: None,
             sdpa: None,
             cache: CacheChoice::default(),
             hold_outputs: false,

@@ -10,10 +10,10 @@ use std::path::Path;
 
 use planner::dtype::Dtype;
 use planner::lower::device::Device;
-use planner::versions::{Release, Rules, Versions};
 use planner::lower::kernels::attention::{
     AttentionError, Backend, Buffer, BufferId, Gradient, Held, Layout, Mask, Problem, Step, backward, choose, forward,
 };
+use planner::versions::{Release, Rules, Versions};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/truth/kernels/");
 

@@ -128,8 +128,8 @@ pub(super) const ROWS: &[Row] = &[
         code: "from_pretrained(..., attn_implementation=\"sdpa\")",
         source: "transformers/integrations/sdpa_attention.py, sdpa_attention_forward",
         forms: |case| {
-            case.when(case.run.attention == crate::run::Attention::Eager, |run| {
-                run.attention = crate::run::Attention::Sdpa
+            case.when(case.run.attention == Some(crate::run::Attention::Eager), |run| {
+                run.attention = Some(crate::run::Attention::Sdpa)
             })
         },
     },

@@ -66,7 +66,19 @@ impl Block {
     /// A block without neighbours that nobody uses.
     pub fn whole(address: u64, size: u64, pool: PoolId, expandable: bool) -> Block {
         let (before, after, state) = (BlockId::NONE, BlockId::NONE, State::Free);
-        Block { address, size, requested: 0, freed_at: 0, born: 0, before, after, pool, state, expandable, shared: false }
+        Block {
+            address,
+            size,
+            requested: 0,
+            freed_at: 0,
+            born: 0,
+            before,
+            after,
+            pool,
+            state,
+            expandable,
+            shared: false,
+        }
     }
 
     /// Whether other blocks share the segment (or the range).

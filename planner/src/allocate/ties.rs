@@ -76,7 +76,8 @@ pub(super) fn larger(rising: Outcome, falling: Outcome) -> Outcome {
         let (one, other) = (figure(&rising), figure(&falling));
         (one.min(other), one.max(other))
     };
-    let spread = Spread { allocated: both(|outcome| outcome.peak_allocated), reserved: both(|outcome| outcome.peak_reserved) };
+    let spread =
+        Spread { allocated: both(|outcome| outcome.peak_allocated), reserved: both(|outcome| outcome.peak_reserved) };
     let ended = rising.out_of_memory.is_some() || falling.out_of_memory.is_some();
     let differs = spread.allocated.0 != spread.allocated.1 || spread.reserved.0 != spread.reserved.1;
     let mut outcome = if size(&falling) > size(&rising) { falling } else { rising };

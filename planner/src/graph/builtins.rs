@@ -34,10 +34,14 @@ pub(super) fn named(name: &str) -> Option<Builtin> {
 /// `since("transformers 5.19")`: whether the run's release is that one or a later one.
 fn since(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [text] = given.exactly(machine)?;
-    let Value::Text(text) = text else { return machine.error("a library and its release are expected: since(\"transformers 5.19\")") };
+    let Value::Text(text) = text else {
+        return machine.error("a library and its release are expected: since(\"transformers 5.19\")");
+    };
     match span(&text) {
         Some((library, release)) => Ok(Value::Bool(machine.rules.is_since(library, release))),
-        None => machine.error(format!("`{text}` names no release: write it as \"transformers 5.19\" or \"torch 2.13\"")),
+        None => {
+            machine.error(format!("`{text}` names no release: write it as \"transformers 5.19\" or \"torch 2.13\""))
+        }
     }
 }
 

@@ -31,7 +31,7 @@ use smallvec::SmallVec;
 
 use crate::dtype::Dtype;
 use crate::ops::Operator;
-use crate::run::SavedOperators;
+use crate::run::{Attention, SavedOperators};
 
 pub use exchange::{Lora, QuantizedType};
 pub use stored::{Choice, Loading, Piece, Role, StoredLayers, Which};
@@ -304,6 +304,13 @@ impl Graph {
     /// Whether adapters were added to the model.
     pub fn is_adapted(&self) -> bool {
         self.parameters.iter().any(|parameter| matches!(parameter.origin, Origin::Adapter { .. }))
+    }
+
+    /// How the model computes attention, by what its calls are; None without any.
+    pub fn attention(&self) -> Option<Attention> {
+        let calls = |name: &str| self.ops.iter().any(|op| op.operator.name == name);
+        let eager = || calls("softmax").then_some(Attention::Eager);
+        calls("scaled_dot_product_attention").then_some(Attention::Sdpa).or_else(eager)
     }
 
     /// The data flow: an edge from the call that makes a tensor to each call that takes it.

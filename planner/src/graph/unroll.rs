@@ -11,7 +11,7 @@ use super::{DtypeArgument, Graph, GraphError, Lora, Origin, QuantizedType, Store
 use crate::dtype::Dtype;
 use crate::interpret::{Interpreter, Semantics};
 use crate::read::spec::{Architecture, Family};
-use crate::run::SavedOperators;
+use crate::run::{Attention, SavedOperators};
 use crate::versions::Rules;
 
 /// What the loop of a run is told: entries of `run` in specs/library/loops.yaml.
@@ -25,8 +25,8 @@ pub struct Loop {
     pub integers: Vec<(&'static str, u64)>,
     /// Switches such as hold_outputs.
     pub flags: Vec<(&'static str, bool)>,
-    /// How attention is computed: `sdpa` or `eager`.
-    pub attention: String,
+    /// How attention is to be computed, where that is asked for.
+    pub attention: Option<Attention>,
     /// Which modules' calls are checkpointed.
     pub checkpoint: Checkpointing,
     /// The operators whose results checkpointed calls save, where their region says nothing else.
@@ -218,7 +218,10 @@ impl Machine {
         }
         let mut attributes = Attributes::default();
         attributes.extend(entries.iter().map(|(key, value)| (Rc::from(*key), Value::from_json(value))));
-        attributes.insert("_attn_implementation".into(), Value::Text(wanted.attention.as_str().into()));
+        let attention = wanted.attention.unwrap_or_default().word();
+        attributes.insert("_attn_implementation".into(), Value::Text(attention.into()));
+        let asked = wanted.attention.map_or(Value::None, |attention| Value::Text(attention.word().into()));
+        attributes.insert("_attention_asked".into(), asked);
         attributes.insert("_reads_zeros".into(), Value::Bool(wanted.flags.contains(&(READS_ZEROS, true))));
         for (name, switch) in [("_records", RECORDS), ("_autocast", AUTOCAST)] {
             attributes.insert(name.into(), Value::Bool(wanted.flags.contains(&(switch, true))));

@@ -21,11 +21,11 @@ use smallvec::SmallVec;
 use super::context::{Context, Thread};
 use super::tensor::{Tensor, TensorData};
 use super::timeline::Mark;
-use crate::versions::Change;
 use crate::dtype::Dtype;
 use crate::graph::{CallId, Dims, ModuleId};
 use crate::ops;
 use crate::schedule::Category;
+use crate::versions::Change;
 
 /// Gradients: of a node's outputs going in, of its inputs coming out.
 pub type Gradients = SmallVec<[Option<Tensor>; 3]>;

@@ -6,12 +6,12 @@ use super::call::one as one_shape;
 use super::operands::one;
 use super::views::transposed;
 use super::{Lowered, Operands, Returns, Row};
-use crate::versions::Change;
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::{Context, detach};
 use crate::lower::kernels::grouped::{is_fused, scratch};
 use crate::lower::tensor::Tensor;
+use crate::versions::Change;
 
 /// Strides of operands and results are multiples of so many bytes.
 const ALIGNMENT: u64 = 16;

@@ -136,7 +136,12 @@ mod tests {
     /// The example in FlashAttention's own comment: of 48 blocks on 108 multiprocessors two splits use 89 %, three 67 %.
     #[test]
     fn keys_are_split_to_fill_the_gpu() {
-        let device = Device { compute_capability: (8, 0), multiprocessors: 108, threads_per_multiprocessor: 2048, rules: Rules::default() };
+        let device = Device {
+            compute_capability: (8, 0),
+            multiprocessors: 108,
+            threads_per_multiprocessor: 2048,
+            rules: Rules::default(),
+        };
         assert_eq!(flash_3_splits(&device, 48, 1, 100_000), 2);
         assert_eq!(flash_3_splits(&device, 48, 1, 256), 1, "four blocks of keys are not split");
         assert_eq!(flash_3_splits(&device, 87, 64, 100_000), 1, "enough rows");

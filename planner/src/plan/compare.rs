@@ -48,7 +48,11 @@ const LEVERS: [Lever; 22] = [
     Lever { flags: "--optimizer adafactor", in_all: false, apply: |run| optimizer(run, "adafactor") },
     Lever { flags: "--optimizer momentum", in_all: false, apply: |run| optimizer(run, "momentum") },
     Lever { flags: "--optimizer sgd", in_all: false, apply: |run| optimizer(run, "sgd") },
-    Lever { flags: "--attention sdpa", in_all: true, apply: |run| set(&mut run.attention, Attention::Sdpa) },
+    Lever {
+        flags: "--attention sdpa",
+        in_all: true,
+        apply: |run| run.attention == Some(Attention::Eager) && set(&mut run.attention, Some(Attention::Sdpa)),
+    },
     Lever {
         flags: "--allocator expandable_segments:True",
         in_all: true,

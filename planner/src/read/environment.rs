@@ -104,7 +104,8 @@ fn folder(path: &Path) -> Result<Found, EnvironmentError> {
     let environments = WITHIN.iter().map(|name| path.join(name)).filter(|path| path.is_dir());
     for environment in [path.to_owned()].into_iter().chain(environments) {
         let mut packages = site_packages(&environment).into_iter().chain([environment]);
-        let found = packages.try_fold(Found::default(), |found, folder| installed(&folder).map(|more| or(found, more)))?;
+        let found =
+            packages.try_fold(Found::default(), |found, folder| installed(&folder).map(|more| or(found, more)))?;
         if !found.is_empty() {
             return Ok(found);
         }
@@ -208,7 +209,11 @@ mod tests {
 
     #[test]
     fn environments_are_read_by_the_names_of_their_folders() {
-        let folder = environment(&["torch-2.13.0+cu130.dist-info", "torchvision-0.28.0.dist-info", "transformers-5.20.2.dist-info"]);
+        let folder = environment(&[
+            "torch-2.13.0+cu130.dist-info",
+            "torchvision-0.28.0.dist-info",
+            "transformers-5.20.2.dist-info",
+        ]);
         let expected = Found { torch: release("2.13"), transformers: release("5.20") };
         assert_eq!(read(folder.path()).expect("found"), expected);
         assert_eq!(read(&folder.path().join("lib/python3.12/site-packages")).expect("found"), expected);

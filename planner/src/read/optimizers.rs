@@ -13,6 +13,7 @@ use indexmap::IndexMap;
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
+use super::spec::changes::SpecChange;
 use super::spec::syntax::{Function, Position};
 use super::spec::{self, SpecError};
 use super::specs;
@@ -125,6 +126,9 @@ struct FileText {
     #[serde(rename = "name")]
     _name: String,
     source: String,
+    /// Listed for people (`spec/changes.rs`); the code asks for the releases itself.
+    #[serde(default, rename = "changes")]
+    _changes: Vec<SpecChange>,
     #[serde(default)]
     when_sharded: Option<String>,
     #[serde(default)]

@@ -390,7 +390,7 @@ impl Wishes {
             quantize: self.quantize.or(default.quantize),
             double_quant: self.double_quant.unwrap_or(default.double_quant),
             steps: self.steps.unwrap_or(default.steps),
-            attention: self.attention.unwrap_or(default.attention),
+            attention: self.attention.or(default.attention),
             sdpa: self.sdpa.map_or(default.sdpa, |kernel| kernel.0),
             cache: CacheChoice {
                 kind: self.cache,

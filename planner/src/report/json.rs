@@ -339,7 +339,7 @@ fn run(planned: &Planned<'_>) -> RunReport {
         use_cache: run.use_cache,
         checkpoint_save: run.checkpoint_save.as_ref().map(|saved| saved.to_string()),
         steps: run.steps,
-        attention: run.attention.word(),
+        attention: planned.plan.graph.attention().or(run.attention).unwrap_or_default().word(),
         sdpa: kernel_word(run.sdpa),
         hold_outputs: run.hold_outputs,
         trainable: run.trainable.as_ref().map(|pattern| pattern.to_string()),

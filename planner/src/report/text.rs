@@ -113,13 +113,10 @@ pub(super) fn words(planned: &Planned<'_>) -> Vec<String> {
     words.extend((run.accumulate > 1 && run.mode == Mode::Train).then(|| format!("accumulate {}", run.accumulate)));
     words.extend(run.parallel.as_ref().map(|parallel| parallel.words()));
     words.push(format!("{} step{}", run.steps, if run.steps == 1 { "" } else { "s" }));
-    let attends = |name: &str| name == "scaled_dot_product_attention" || name == "softmax";
-    if plan.graph.ops.iter().any(|op| attends(op.operator.name)) {
-        words.push(match (run.attention, run.sdpa) {
-            (Attention::Sdpa, Some(_)) => format!("sdpa attention ({})", kernel_word(run.sdpa)),
-            (attention, _) => format!("{attention} attention"),
-        });
-    }
+    words.extend(plan.graph.attention().map(|attention| match (attention, run.sdpa) {
+        (Attention::Sdpa, Some(_)) => format!("sdpa attention ({})", kernel_word(run.sdpa)),
+        _ => format!("{attention} attention"),
+    }));
     words.extend(cache(run));
     words.extend(run.lora.as_ref().map(|lora| format!("lora {lora}")));
     words.extend(run.quantize.map(|form| match (form, run.double_quant) {

@@ -70,7 +70,7 @@ impl CacheChoice {
                 _ => None,
             };
         }
-        if run.attention == Attention::Eager || run.sdpa.is_some() {
+        if run.attention == Some(Attention::Eager) || run.sdpa.is_some() {
             return Some("an engine's own kernels read pages: leave attention and sdpa out with --cache paged");
         }
         let autocast = run.precision.and_then(Precision::autocast);

@@ -32,7 +32,7 @@ const KEYS: [Key; 31] = [
     ("quantize", |run| run.quantize.and_then(text)),
     ("double-quant", |run| text(run.double_quant)),
     ("steps", |run| text(run.steps)),
-    ("attention", |run| text(run.attention)),
+    ("attention", |run| run.attention.and_then(text)),
     ("sdpa", |run| text(kernel_word(run.sdpa))),
     ("cache", |run| run.cache.kind.and_then(text)),
     ("cache-tokens", |run| run.cache.tokens.and_then(text)),

@@ -98,7 +98,8 @@ impl Variables {
     /// Refuses workspaces beyond any GPU.
     pub(super) fn check(&self) -> Result<(), RunError> {
         const MOST: u64 = 1 << 40;
-        let sizes = [("CUBLAS_WORKSPACE_CONFIG", self.blas_workspace()), ("CUBLASLT_WORKSPACE_SIZE", self.lt_workspace())];
+        let sizes =
+            [("CUBLAS_WORKSPACE_CONFIG", self.blas_workspace()), ("CUBLASLT_WORKSPACE_SIZE", self.lt_workspace())];
         match sizes.into_iter().find(|(_, bytes)| bytes.is_some_and(|bytes| bytes > MOST)) {
             Some((what, bytes)) => Err(RunError::TooLarge { what, value: bytes.unwrap_or_default(), most: MOST }),
             None => Ok(()),
@@ -109,7 +110,8 @@ impl Variables {
     /// PyTorch takes its default (aten/src/ATen/cuda/CublasHandlePool.cpp, `parseChosenWorkspaceSize`).
     pub fn blas_workspace(&self) -> Option<u64> {
         let numbers: Vec<&str> = self.get("CUBLAS_WORKSPACE_CONFIG")?.strip_prefix(':')?.split(':').collect();
-        let pairs = numbers.chunks_exact(2).map(|pair| Some((pair[0].parse::<u64>().ok()?, pair[1].parse::<u64>().ok()?)));
+        let pairs =
+            numbers.chunks_exact(2).map(|pair| Some((pair[0].parse::<u64>().ok()?, pair[1].parse::<u64>().ok()?)));
         let pairs: Vec<(u64, u64)> = pairs.map_while(|pair| pair).collect();
         let bytes = |(size, count): &(u64, u64)| size.saturating_mul(1024).saturating_mul(*count);
         (!pairs.is_empty()).then(|| pairs.iter().map(bytes).fold(0, u64::saturating_add))
@@ -154,7 +156,10 @@ mod tests {
 
     #[test]
     fn unknown_variables_are_refused() {
-        assert_eq!("A".parse::<Variables>().expect_err("no value").to_string(), "`A` sets no variable: write NAME=VALUE");
+        assert_eq!(
+            "A".parse::<Variables>().expect_err("no value").to_string(),
+            "`A` sets no variable: write NAME=VALUE"
+        );
         let unknown = "NCCL_DEBUG=INFO".parse::<Variables>().expect_err("unknown").to_string();
         assert!(unknown.starts_with("the variable NCCL_DEBUG is not known: known are CUBLAS_WORKSPACE_CONFIG, "));
     }

@@ -9,6 +9,8 @@ use super::{Library, Release};
 pub enum Change {
     /// cuDNN's attention comes first on Hopper and Blackwell.
     CudnnAttentionFirst,
+    /// The gradient of an embedding sums with atomics where many parts fall on few rows.
+    EmbeddingSumsWithAtomics,
     /// CUB's scans and `unique_by_key` keep their states in a piece beside another.
     ScansInTwoPieces,
     /// `any` and `all` reduce integers as booleans.
@@ -35,6 +37,8 @@ pub enum Change {
     EmbeddingSortsByDigits,
     /// Functions written in Python let incoming gradients go before their results are checked.
     PythonNodesLetGoFirst,
+    /// FSDP2 holds the input of the reduction before while it reduces.
+    FsdpHoldsTheLastReduction,
     /// CUB's `unique_by_key` has other tiles for 64-bit keys.
     LargerUniqueTiles,
     /// Efficient attention takes query heads that share heads of key and value.
@@ -47,6 +51,8 @@ pub enum Change {
     MatricesAddedByLt,
     /// FSDP2 lets go of what it gathered before and of the last gradient earlier.
     FsdpLetsGoFirst,
+    /// FSDP2 reduces gradients in the type in which parameters are kept, where no other is asked for.
+    FsdpReducesAsKept,
     /// `_foreach_norm` keeps as many partial norms as there are chunks.
     PackedForeachNorm,
 }
@@ -93,6 +99,15 @@ pub const CHANGES: &[ChangeRow] = &[
         pulls: &[],
     },
     ChangeRow {
+        change: Change::EmbeddingSumsWithAtomics,
+        library: Library::Torch,
+        since: torch(11),
+        until: None,
+        what: "the gradient of an embedding sums with atomics where many parts fall on few rows, in place of a row of sums a part",
+        source: "aten/src/ATen/native/cuda/EmbeddingBackwardKernel.cu, embedding_backward_cuda_kernel, by measuring",
+        pulls: &[],
+    },
+    ChangeRow {
         change: Change::ScansInTwoPieces,
         library: Library::Torch,
         since: torch(11),
@@ -136,6 +151,15 @@ pub const CHANGES: &[ChangeRow] = &[
         what: "cuDNN's attention refuses dropout that is no multiple of 1/16, so that flash attention runs",
         source: "aten/src/ATen/native/transformers/cuda/sdp_utils.cpp, check_cudnn_dropout",
         pulls: &[174245],
+    },
+    ChangeRow {
+        change: Change::FsdpHoldsTheLastReduction,
+        library: Library::Torch,
+        since: torch(12),
+        until: Some(torch(13)),
+        what: "FSDP2 holds the input of the reduction before while it reduces: one buffer of gradients more",
+        source: "torch/distributed/fsdp/_fully_shard/_fsdp_param_group.py, post_backward",
+        pulls: &[],
     },
     ChangeRow {
         change: Change::OldestBlockFirst,
@@ -261,6 +285,15 @@ pub const CHANGES: &[ChangeRow] = &[
         until: None,
         what: "FSDP2 frees what it gathered before as it copies out, and the last gradient before it reduces",
         source: "torch/distributed/fsdp/_fully_shard/_fsdp_param_group.py, wait_for_unshard; _fsdp_collectives.py, foreach_reduce",
+        pulls: &[],
+    },
+    ChangeRow {
+        change: Change::FsdpReducesAsKept,
+        library: Library::Torch,
+        since: torch(15),
+        until: None,
+        what: "FSDP2 reduces gradients in the type in which parameters are kept, no longer in the gradients' own, where reduce_dtype is not given",
+        source: "torch/distributed/fsdp/_fully_shard/_fsdp_param_group.py, _get_reduce_dtype, by measuring",
         pulls: &[],
     },
     ChangeRow {

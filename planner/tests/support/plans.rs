@@ -50,7 +50,7 @@ pub fn run_of(record: &TruthCase) -> Run {
         checkpoint_save: saved_operators(&case["checkpoint_save"]),
         parallel: parallel(&case["parallel"]),
         steps: number("steps"),
-        attention: word("attention").parse::<Attention>().expect("an attention"),
+        attention: Some(word("attention").parse::<Attention>().expect("an attention")),
         optimizer: OptimizerChoice::from_json(&case["optimizer"]).expect("an optimizer"),
         clip: case["clip"].as_f64(),
         trainable: case["trainable"].as_str().map(|pattern| pattern.parse().expect("a regular expression")),

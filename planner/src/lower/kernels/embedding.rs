@@ -164,6 +164,9 @@ fn sum_parts(device: &Device, call: &Gradient, steps: &mut Steps) {
 }
 
 fn uses_atomics(device: &Device, call: &Gradient) -> bool {
+    if !device.rules.has(Change::EmbeddingSumsWithAtomics) {
+        return false;
+    }
     let lanes = call.width.next_multiple_of(WARP);
     let blocks = (call.segments() * lanes).div_ceil(lanes.clamp(1, THREADS_PER_BLOCK));
     blocks < device.multiprocessors * FULL_BLOCKS_PER_MULTIPROCESSOR && call.parts() > blocks * PARTS_PER_BLOCK

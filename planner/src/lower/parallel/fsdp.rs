@@ -18,7 +18,6 @@ use std::rc::Rc;
 
 use super::groups::{Group, Phase, Sharded, shard};
 use super::metadata;
-use crate::versions::Change;
 use crate::dtype::Dtype;
 use crate::graph::{CallId, ModuleId, TensorId};
 use crate::lower::autograd::{Edge, Gradients};
@@ -26,6 +25,7 @@ use crate::lower::context::Context;
 use crate::lower::tensor::{Storage, Tensor, TensorData};
 use crate::run::Fsdp;
 use crate::schedule::Category;
+use crate::versions::Change;
 
 /// The side streams that allocate; the all-gather stream does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,7 +228,7 @@ impl Sharding {
         }
     }
 
-    /// _fsdp_param_group.py, `post_backward`.
+    /// _fsdp_param_group.py, `post_backward`: the input of the reduction before goes first; in 2.12 a loop's variable holds it to the end.
     pub(super) fn after_backward(&mut self, context: &mut Context, group: usize) {
         let done = &mut self.groups[group];
         done.phase = Phase::AfterBackward;
@@ -242,8 +242,10 @@ impl Sharding {
             return;
         }
         let outer = context.enter_module(done.module);
-        self.reducing = None;
+        let before = self.reducing.take();
+        let held = before.filter(|_| context.device.rules.has(Change::FsdpHoldsTheLastReduction));
         self.reduce(context, group, gradients);
+        drop(held);
         context.leave_module(outer);
     }
 
@@ -252,8 +254,9 @@ impl Sharding {
         let ranks = self.options.ranks;
         let parameters = &self.groups[group].parameters;
         let places: Vec<usize> = gradients.iter().map(|(place, _)| *place).collect();
-        let reduced = self.options.reduce_dtype.unwrap_or(gradients[0].1.dtype);
         let original = parameters[places[0]].dtype;
+        let as_kept = context.device.rules.has(Change::FsdpReducesAsKept);
+        let reduced = self.options.reduce_dtype.unwrap_or(if as_kept { original } else { gradients[0].1.dtype });
         let elements: u64 = places.iter().map(|place| parameters[*place].padded).sum();
         let chunks: Vec<u64> = places.iter().map(|place| parameters[*place].padded / ranks * reduced.size()).collect();
         let category = std::mem::replace(&mut context.category, Category::Communication);

@@ -19,7 +19,7 @@ use super::write::Writer;
 use crate::dtype::Dtype;
 use crate::read::quote;
 use crate::read::spec::syntax::{Expression, Function, Literal, Position, Statement, StatementKind};
-use crate::read::spec::{FieldType, Architecture, Buffer, Class, Definition, Family, Field, Shelf, SpecError};
+use crate::read::spec::{Architecture, Buffer, Class, Definition, Family, Field, FieldType, Shelf, SpecError};
 
 /// What a family is made of.
 pub struct Parts<'p, 'a> {
@@ -152,7 +152,9 @@ impl<'p, 'a> Parts<'p, 'a> {
             let field = Field { name: split(state.name).1.into(), shape };
             match state.parameter {
                 true => class.parameters.push((field, dtype.map(FieldType::always))),
-                false => class.buffers.push(Buffer { field, dtype: dtype.map(FieldType::always), persistent: state.stored }),
+                false => {
+                    class.buffers.push(Buffer { field, dtype: dtype.map(FieldType::always), persistent: state.stored })
+                }
             }
         }
         if self.calls.classes.get(path) == Some(&LINEAR)

@@ -34,7 +34,8 @@ pub(super) fn checkpoint<S: Serializer>(choice: &Option<Checkpointing>, to: S) -
 
 /// `{CUBLAS_WORKSPACE_CONFIG: ':16:8'}`
 pub(super) fn variables<S: Serializer>(set: &Option<Variables>, to: S) -> Result<S::Ok, S::Error> {
-    let entries = |set: &Variables| set.iter().map(|(name, value)| (name.to_owned(), value.into())).collect::<Map<_, Value>>();
+    let entries =
+        |set: &Variables| set.iter().map(|(name, value)| (name.to_owned(), value.into())).collect::<Map<_, Value>>();
     set.as_ref().map(entries).serialize(to)
 }
 

@@ -65,7 +65,8 @@ mod tests {
         let listed = changes().expect("sound specs");
         assert!(!listed.is_empty());
         for (path, text) in ["library", "models", "optimizers"].into_iter().flat_map(specs::embedded_files) {
-            let mut in_code: Vec<&str> = asked.captures_iter(text).filter_map(|found| Some(found.get(1).or(found.get(2))?.as_str())).collect();
+            let mut in_code: Vec<&str> =
+                asked.captures_iter(text).filter_map(|found| Some(found.get(1).or(found.get(2))?.as_str())).collect();
             in_code.sort_unstable();
             in_code.dedup();
             let mut spans: Vec<&str> =

@@ -467,7 +467,9 @@ fn parse_field(
     };
     let since = match &full.since {
         None => None,
-        Some(text) => Some(span(text).ok_or_else(|| fail(format!("`{text}` names no release: write transformers 5.24")))?),
+        Some(text) => {
+            Some(span(text).ok_or_else(|| fail(format!("`{text}` names no release: write transformers 5.24")))?)
+        }
     };
     let dtype = match &full.dtype {
         None => None,

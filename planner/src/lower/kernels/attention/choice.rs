@@ -60,7 +60,9 @@ pub fn choose(device: &Device, problem: &Problem, only: Option<Backend>) -> Resu
 /// for data centres, and else after math, where nothing reaches it.
 fn priority(device: &Device) -> [Backend; 4] {
     match device.compute_capability.0 {
-        9 | 10 if device.rules.has(Change::CudnnAttentionFirst) => [Backend::Cudnn, Backend::Flash, Backend::Efficient, Backend::Math],
+        9 | 10 if device.rules.has(Change::CudnnAttentionFirst) => {
+            [Backend::Cudnn, Backend::Flash, Backend::Efficient, Backend::Math]
+        }
         _ => [Backend::Flash, Backend::Efficient, Backend::Math, Backend::Cudnn],
     }
 }

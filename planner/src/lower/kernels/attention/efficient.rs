@@ -128,7 +128,8 @@ fn expanded(tape: &mut Tape, problem: &Problem, element: u64) -> Vec<Value> {
         return Vec::new();
     }
     let inputs = [("gradient of the key, by heads", &problem.key), ("gradient of the value, by heads", &problem.value)];
-    let by_heads = |layout: &Layout| Layout::contiguous(&[layout.shape[0], layout.shape[2], problem.heads(), layout.shape[3]]);
+    let by_heads =
+        |layout: &Layout| Layout::contiguous(&[layout.shape[0], layout.shape[2], problem.heads(), layout.shape[3]]);
     inputs.into_iter().map(|(what, layout)| tape.tensor(what, by_heads(layout), element)).collect()
 }
 
