@@ -20,8 +20,9 @@ use planner::read::export::LossKind;
 use planner::read::run_file::{Kernel, Wishes};
 use planner::run::{
     Attention, CacheDtype, CacheKind, Mode, OptimizerChoice, Parallel, ParallelError, Pattern, Precision, Sample,
-    SavedOperators, ZeroGrad,
+    SavedOperators, Variables, ZeroGrad,
 };
+use planner::versions::Release;
 
 pub use report::ReportArguments;
 pub use shell::{CompletionsArguments, ManArguments, completions, man};
@@ -52,6 +53,7 @@ memplan predicts the GPU memory of a PyTorch run to the byte, before anything ru
   memplan calibrate                                         measures this machine's GPU
   memplan models                                            the built-in models
   memplan gpus                                              the GPUs
+  memplan versions                                          releases of PyTorch and transformers
 
 `memplan --help` and `memplan plan --help` say the rest.
 ";
@@ -200,6 +202,12 @@ Examples:
   memplan models --format json
   memplan models --specs my-specs    with the families of my-specs/models/*.yaml";
 
+const VERSIONS_EXAMPLES: &str = "\
+Examples:
+  memplan versions
+  memplan versions --format json      with the source file of each change
+  memplan plan gpt2 --torch 2.11      a run with an older release";
+
 /// Predicts the GPU memory of a PyTorch run to the byte, without PyTorch and without a GPU.
 #[derive(Debug, Parser)]
 #[command(name = "memplan", version, args_override_self = true, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
@@ -246,6 +254,8 @@ pub enum Command {
     /// List the models that are built in.
     #[command(after_help = MODELS_EXAMPLES)]
     Models(ListArguments),
+    /// List the releases of PyTorch and transformers that are planned, and what changed in each.
+    Versions(VersionsArguments),
     /// Print what makes a shell complete memplan's commands.
     Completions(CompletionsArguments),
     /// Print the manual's page, or write all of them.
@@ -397,6 +407,18 @@ pub struct RunArguments {
     /// The machine's memory: bytes, or 32GiB
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true, help_heading = "Host")]
     host_ram: Option<Bytes>,
+    /// PyTorch's release, such as 2.11 or 2.15.0; `memplan versions` lists them [default: what --env says, or the newest]
+    #[arg(long, value_name = "VERSION", help_heading = "Versions")]
+    torch: Option<Release>,
+    /// transformers' release, such as 5.17 [default: what --env says, or the newest]
+    #[arg(long, value_name = "VERSION", help_heading = "Versions")]
+    transformers: Option<Release>,
+    /// Take the releases from a virtual environment, a lock file or a folder that has one [default: the activated environment, else uv.lock, poetry.lock, pylock.toml or requirements.txt beside the run]
+    #[arg(long, value_name = "PATH", help_heading = "Versions")]
+    env: Option<PathBuf>,
+    /// An environment variable of the run, such as CUBLAS_WORKSPACE_CONFIG=:16:8; may be given several times
+    #[arg(long = "variable", value_name = "NAME=VALUE", help_heading = "Versions")]
+    variables: Vec<Variables>,
     /// A run file in YAML with the same keys; flags win over it
     #[arg(long, value_name = "FILE")]
     pub run: Option<PathBuf>,
@@ -607,6 +629,15 @@ pub struct ListArguments {
     pub format: Format,
 }
 
+/// `memplan versions`.
+#[derive(Debug, Args)]
+#[command(after_help = VERSIONS_EXAMPLES)]
+pub struct VersionsArguments {
+    /// How the list is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
 impl RunArguments {
     /// The model, as it was written.
     pub fn model(&self) -> Option<&str> {
@@ -662,6 +693,10 @@ impl RunArguments {
             specs: self.specs.clone(),
             dim: (!self.dims.is_empty()).then(|| self.dims.iter().cloned().collect()),
             loss: self.loss,
+            torch: self.torch,
+            transformers: self.transformers,
+            env: self.env.clone(),
+            variables: self.variables.iter().rev().cloned().reduce(Variables::or),
         }
     }
 }

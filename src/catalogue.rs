@@ -1,12 +1,12 @@
-//! `memplan gpus` and `memplan models`: what is known.
+//! `memplan gpus`, `memplan models` and `memplan versions`: what is known.
 
 use std::process::ExitCode;
 
 use planner::read::gpus::GpuCatalogue;
 use planner::read::spec::Shelf;
-use planner::report::catalogue;
+use planner::report::{catalogue, versions};
 
-use crate::arguments::{Format, ListArguments};
+use crate::arguments::{Format, ListArguments, VersionsArguments};
 use crate::failure::Failure;
 use crate::{FITS, output};
 use planner::read::wanted::check_folder;
@@ -30,6 +30,16 @@ pub fn models(arguments: &ListArguments) -> Result<ExitCode, Failure> {
     match arguments.format {
         Format::Text => output::print(&catalogue::models_text(&families)),
         Format::Json => output::print_json(&catalogue::models(&families)),
+    }?;
+    Ok(ExitCode::from(FITS))
+}
+
+/// Lists the releases of PyTorch and transformers that are planned, and what changed in each.
+pub fn versions(arguments: &VersionsArguments) -> Result<ExitCode, Failure> {
+    let broken = |error| Failure::new(error, None);
+    match arguments.format {
+        Format::Text => output::print(&versions::text().map_err(broken)?),
+        Format::Json => output::print_json(&versions::report().map_err(broken)?),
     }?;
     Ok(ExitCode::from(FITS))
 }

@@ -13,6 +13,7 @@ use planner::read::model::ModelError;
 use planner::read::profiles::ProfileError;
 use planner::read::wanted::WantedError;
 use planner::run::RunError;
+use planner::versions::VersionError;
 
 use crate::{BAD, NO_GPU, output};
 
@@ -93,6 +94,10 @@ impl From<WantedError> for Failure {
             WantedError::Gpu(error) => error.into(),
             WantedError::Run(error) => PlanError::from(error).into(),
             WantedError::Profile(error) => error.into(),
+            error @ WantedError::Environment { error: VersionError { library, .. }, .. } => {
+                let hint = format!("--{} {} plans with the newest release", library.package(), library.newest());
+                Failure::new(error, Some(hint))
+            }
             error @ WantedError::Measured { .. } => {
                 let hint = "an entry in a file of gpus/ in a folder of your own specs (--specs DIR) adds it";
                 Failure::new(error, Some(hint.to_owned()))

@@ -59,6 +59,7 @@ fn main() -> ExitCode {
         Command::Ops(arguments) => graph::operators(&arguments),
         Command::Gpus(arguments) => catalogue::gpus(&arguments),
         Command::Models(arguments) => catalogue::models(&arguments),
+        Command::Versions(arguments) => catalogue::versions(&arguments),
         Command::Completions(arguments) => arguments::completions(&arguments),
         Command::Man(arguments) => arguments::man(&arguments),
     });

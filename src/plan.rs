@@ -1,12 +1,13 @@
 //! `memplan plan`: wishes become a run, the run a plan, the plan a report.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use planner::plan::compare;
 use planner::read::gpus::{Gpu, GpuCatalogue};
-use planner::read::model;
 use planner::read::run_file::{self, Wishes};
 use planner::read::wanted::{DEFAULT_GPU, Source};
+use planner::read::{environment, model};
 use planner::report::{Planned, events, json, text};
 use planner::run::Run;
 
@@ -106,7 +107,18 @@ pub fn wishes(arguments: &RunArguments) -> Result<Wishes, Failure> {
         Some(path) => run_file::read(path).map_err(|error| Failure::new(error, None))?,
         None => Wishes::default(),
     };
-    Ok(flags.or(file).complete()?)
+    let mut wishes = flags.or(file);
+    if wishes.torch.is_none() || wishes.transformers.is_none() {
+        wishes.env = wishes.env.or_else(|| surroundings(arguments.run.as_deref()));
+    }
+    Ok(wishes.complete()?)
+}
+
+/// Where the releases of a run are written down when nobody says so: the activated environment, else a lock file beside the run.
+fn surroundings(run: Option<&Path>) -> Option<PathBuf> {
+    let activated = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().find_map(std::env::var_os).map(PathBuf::from);
+    let beside = run.and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
+    environment::around(activated.as_deref(), beside.unwrap_or(Path::new(".")))
 }
 
 /// The GPU that is wished for, with what was measured on it.

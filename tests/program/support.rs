@@ -11,7 +11,7 @@ use tempfile::TempDir;
 /// A call of the program.
 pub fn memplan(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_memplan"));
-    command.env("XDG_CONFIG_HOME", "/nonexistent");
+    command.env("XDG_CONFIG_HOME", "/nonexistent").env_remove("VIRTUAL_ENV").env_remove("CONDA_PREFIX");
     command.args(arguments).env("NO_COLOR", "1").env("COLUMNS", "100").stdin(Stdio::null());
     command
 }

@@ -140,7 +140,7 @@ mod tests {
             compute_capability: (8, 0),
             multiprocessors: 108,
             threads_per_multiprocessor: 2048,
-            rules: Rules::default(),
+            rules: crate::versions::Rules::default(),
         };
         assert_eq!(flash_3_splits(&device, 48, 1, 100_000), 2);
         assert_eq!(flash_3_splits(&device, 48, 1, 256), 1, "four blocks of keys are not split");

@@ -25,6 +25,8 @@ pub struct Report {
     /// Of the whole run: without a limit where it does not fit. So are `phases`, `at_peak` and `largest`.
     pub peak_allocated: Bytes,
     pub peak_reserved: Bytes,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spread: Option<SpreadReport>,
     /// What the allocator may take.
     pub capacity: Bytes,
     /// What is left of it at the peak.
@@ -125,6 +127,22 @@ pub struct RunReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored: Option<&'static str>,
     pub allocator: String,
+    /// The releases whose rules the plan follows.
+    pub torch: String,
+    pub transformers: String,
+    /// The environment or lock file that says them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub variables: IndexMap<String, String>,
+}
+
+/// Peaks by the order in which equal free blocks are taken, which the driver's addresses decide before PyTorch 2.12: the least and the most.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "as in the report")]
+pub struct SpreadReport {
+    pub peak_allocated: (Bytes, Bytes),
+    pub peak_reserved: (Bytes, Bytes),
 }
 
 /// Keys and values of past tokens.
@@ -284,6 +302,10 @@ pub fn report(planned: &Planned<'_>) -> Report {
         fits: plan.fits(),
         peak_allocated: plan.whole().peak_allocated,
         peak_reserved: plan.whole().peak_reserved,
+        spread: plan
+            .outcome
+            .spread
+            .map(|spread| SpreadReport { peak_allocated: spread.allocated, peak_reserved: spread.reserved }),
         capacity: plan.capacity,
         headroom: plan.headroom(),
         out_of_memory: out_of_memory(planned),
@@ -348,6 +370,10 @@ fn run(planned: &Planned<'_>) -> RunReport {
         double_quant: run.quantize.filter(|form| *form != QuantizedType::Int8).map(|_| run.double_quant),
         stored: planned.quantization().map(|stored| stored.word()),
         allocator: run.allocator.clone(),
+        torch: run.versions.torch.to_string(),
+        transformers: run.versions.transformers.to_string(),
+        environment: run.environment.as_ref().map(|path| path.display().to_string()),
+        variables: run.variables.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
     }
 }
 

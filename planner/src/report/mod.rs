@@ -23,6 +23,7 @@ pub mod sweep;
 mod table;
 pub mod text;
 pub mod trace;
+pub mod versions;
 
 use std::sync::Arc;
 
@@ -83,15 +84,17 @@ impl Planned<'_> {
             (Some(Parallel::Fsdp(_)), Some(optimizer)) => optimizer.when_sharded.clone(),
             _ => None,
         };
-        some.map(|(noun, (names, what))| {
+        let newer = self.run.versions.unknown().map(|(library, release)| {
+            let (name, newest) = (library.name(), library.newest());
+            format!("{name} {release} is not known here: planned by the rules of {newest}, the newest that is")
+        });
+        let lists = some.map(|(noun, (names, what))| {
             let first: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
             let more = if names.len() > 3 { format!(" and {} more", names.len() - 3) } else { String::new() };
             let plural = if names.len() == 1 { "" } else { "s" };
             format!("{} {noun}{plural} {what}: {}{more}", names.len(), quote::cut(&first.join(", ")))
-        })
-        .chain(sharded)
-        .chain(self.unknown_operators())
-        .collect()
+        });
+        newer.chain(lists).chain(sharded).chain(self.unknown_operators()).collect()
     }
 
     /// What the figures leave out or take for granted.

@@ -63,6 +63,15 @@ pub fn verdict(planned: &Planned<'_>) -> String {
             plan.given_back()
         );
     }
+    if let Some(spread) = &plan.outcome.spread {
+        let (least, most) = if spread.reserved.0 == spread.reserved.1 { spread.allocated } else { spread.reserved };
+        let of = if spread.reserved.0 == spread.reserved.1 { "allocated" } else { "reserved" };
+        let _ = writeln!(
+            line,
+            "bounded: {} to {} bytes {of}; PyTorch {} takes equal free blocks by the driver's addresses",
+            least.0, most.0, planned.run.versions.torch
+        );
+    }
     line
 }
 
@@ -81,10 +90,18 @@ fn subject(planned: &Planned<'_>) -> String {
     if !run.allocator.is_empty() {
         let _ = writeln!(text, "       {}", run.allocator);
     }
+    let _ = writeln!(text, "with   {}", releases(run));
     let memory = gpu.memory.total;
     let _ = writeln!(text, "gpu    {}: {} bytes ({memory}), source: {}", gpu.name, memory.0, gpu.memory.source);
     text.push_str(&step(planned));
     text
+}
+
+/// `PyTorch 2.15, transformers 5.24 (uv.lock)`, with the environment's variables.
+fn releases(run: &Run) -> String {
+    let said = run.environment.as_ref().map(|path| format!(" ({})", quote::cut(&path.display().to_string())));
+    let variables = run.variables.iter().map(|(name, value)| format!(", {name}={}", quote::cut(value)));
+    format!("{}{}{}", run.versions, said.unwrap_or_default(), variables.collect::<String>())
 }
 
 /// What the run is, in words: `train`, `fp32`, `batch 4`, ...

@@ -8,7 +8,7 @@ use super::{Run, kernel_word};
 type Key = (&'static str, fn(&Run) -> Option<String>);
 
 /// The keys of a run with what is written behind each; None where nothing needs to be said. An empty text is a switch.
-const KEYS: [Key; 31] = [
+const KEYS: [Key; 34] = [
     ("mode", |run| text(run.mode)),
     ("batch", |run| text(run.batch)),
     ("seq", |run| text(run.seq)),
@@ -32,6 +32,9 @@ const KEYS: [Key; 31] = [
     ("quantize", |run| run.quantize.and_then(text)),
     ("double-quant", |run| text(run.double_quant)),
     ("steps", |run| text(run.steps)),
+    ("torch", |run| text(run.versions.torch)),
+    ("transformers", |run| text(run.versions.transformers)),
+    ("variable", variables),
     ("attention", |run| run.attention.and_then(text)),
     ("sdpa", |run| text(kernel_word(run.sdpa))),
     ("cache", |run| run.cache.kind.and_then(text)),
@@ -44,6 +47,12 @@ const KEYS: [Key; 31] = [
 
 fn text(value: impl fmt::Display) -> Option<String> {
     Some(value.to_string())
+}
+
+/// `A=1 --variable B=2`
+fn variables(run: &Run) -> Option<String> {
+    let entries: Vec<String> = run.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    (!entries.is_empty()).then(|| entries.join(" --variable "))
 }
 
 fn spread(run: &Run, kind: &str) -> Option<String> {

@@ -6,6 +6,7 @@ use super::machine::{Machine, Outcome};
 use super::value::{Given, Handle, Value};
 use crate::dtype::Dtype;
 use crate::lower::tensor::TensorData;
+use crate::read::spec::changes::span;
 use crate::run::Parallel;
 
 impl Machine<'_> {
@@ -26,6 +27,13 @@ impl Machine<'_> {
                     let name = &self.optimizer.name;
                     Err(if let Value::Text(text) = given.at(1)? { format!("{name}: {text}") } else { name.clone() })
                 }
+            },
+            "since" => match given.at(0)? {
+                Value::Text(text) => match span(text) {
+                    Some((library, release)) => Ok(Value::Bool(self.context.device.rules.is_since(library, release))),
+                    None => Err(format!("`{text}` names no release: write it as \"torch 2.13\"")),
+                },
+                _ => Err("a library and its release are expected: since(\"torch 2.13\")".to_owned()),
             },
             "is_offloaded" => Ok(Value::Bool(self.context.optimizes_on_host())),
             "is_sharded" => Ok(Value::Bool(matches!(self.context.settings.parallel, Some(Parallel::Fsdp(_))))),
