@@ -696,7 +696,7 @@ impl RunArguments {
             torch: self.torch,
             transformers: self.transformers,
             env: self.env.clone(),
-            variables: self.variables.iter().rev().cloned().reduce(Variables::or),
+            variables: (!self.variables.is_empty()).then(|| self.variables.iter().cloned().collect()),
         }
     }
 }

@@ -118,7 +118,7 @@ pub fn wishes(arguments: &RunArguments) -> Result<Wishes, Failure> {
 fn surroundings(run: Option<&Path>) -> Option<PathBuf> {
     let activated = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().find_map(std::env::var_os).map(PathBuf::from);
     let beside = run.and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
-    environment::around(activated.as_deref(), beside.unwrap_or(Path::new(".")))
+    environment::around(activated.as_deref(), beside.unwrap_or(Path::new("")))
 }
 
 /// The GPU that is wished for, with what was measured on it.

@@ -8,7 +8,7 @@ use planner::allocate::{AllocatorOptions, simulate};
 use planner::bytes::Bytes;
 use planner::read::spec::Shelf;
 use planner::run::Precision;
-use support::plans::{difference, phase_difference, planned};
+use support::plans::{difference, phase_difference, planned, trace_of};
 use support::{Trace, TruthCase, truth_cases};
 
 /// Keys of a case that plans do not cover yet, with the value that means "not used".
@@ -107,22 +107,33 @@ fn a_smaller_capacity_runs_out_and_says_where() {
 /// README's accuracy table is this test's own output: `UPDATE_README=1 cargo test` writes it anew.
 #[test]
 fn the_readmes_accuracy_table_is_up_to_date() {
-    let mut table = String::from("| case | peak allocated | peak reserved | events |\n| --- | ---: | ---: | --- |\n");
+    let mut table = String::from(
+        "| case | allocated, 2.11 | reserved, 2.11 | events, 2.11 | allocated, 2.15 | reserved, 2.15 | events, 2.15 |\n\
+         | --- | ---: | ---: | --- | ---: | ---: | --- |\n",
+    );
+    let newest = support::plans::release_records("torch-2.15", "truth");
     for record in truth_cases().into_iter().filter(is_covered) {
-        let plan = planned(&record);
-        let show = |ours: Bytes, theirs: Bytes| match ours.0 as i128 - theirs.0 as i128 {
-            0 => format!("{} B, exact", ours.0),
-            off => format!("{} B, {off:+} B", ours.0),
-        };
-        let events = match difference(&plan, &Trace::load(&record.id)) {
-            None => format!("{} the same", plan.stream.events.iter().filter(|e| counts(e)).count()),
-            Some(_) => "differ".to_owned(),
-        };
-        let allocated = show(plan.outcome.peak_allocated, record.max_allocated);
-        let reserved = show(plan.outcome.peak_reserved, record.max_reserved);
-        let _ = writeln!(table, "| {} | {allocated} | {reserved} | {events} |", record.id);
+        let with_newest = newest.iter().find(|other| other.id == record.id).expect("the same cases");
+        let cells = [figures(&record, &Trace::load(&record.id)), figures(with_newest, &trace_of(with_newest))];
+        let _ = writeln!(table, "| {} | {} |", record.id, cells.join(" | "));
     }
     support::readme_has("accuracy", &table);
+}
+
+/// Both peaks and the events of a plan beside a record's.
+fn figures(record: &TruthCase, trace: &Trace) -> String {
+    let plan = planned(record);
+    let show = |ours: Bytes, theirs: Bytes| match ours.0 as i128 - theirs.0 as i128 {
+        0 => format!("{} B, exact", ours.0),
+        off => format!("{} B, {off:+} B", ours.0),
+    };
+    let events = match difference(&plan, trace) {
+        None => format!("{} the same", plan.stream.events.iter().filter(|e| counts(e)).count()),
+        Some(_) => "differ".to_owned(),
+    };
+    let allocated = show(plan.outcome.peak_allocated, record.max_allocated);
+    let reserved = show(plan.outcome.peak_reserved, record.max_reserved);
+    format!("{allocated} | {reserved} | {events}")
 }
 
 fn counts(event: &planner::schedule::Event) -> bool {

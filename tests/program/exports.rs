@@ -151,7 +151,20 @@ fn the_example_of_the_specs_is_planned() {
     let folder = Folder::new();
     fs::write(folder.join("gated_lm.yaml"), example).unwrap();
     let model = folder.argument("gated_lm.yaml");
-    let plan = json_of(&["plan", &model, "--batch", "8", "--seq", "512", "--format", "json"]);
+    let plan = json_of(&[
+        "plan",
+        &model,
+        "--batch",
+        "8",
+        "--seq",
+        "512",
+        "--torch",
+        "2.11",
+        "--transformers",
+        "5.17",
+        "--format",
+        "json",
+    ]);
     assert_eq!(plan["peak_allocated"], 3_578_622_976_u64);
     assert_eq!(plan["peak_reserved"], 4_179_623_936_u64);
     fs::write(folder.join("empty.yaml"), "name: empty\nsource: nowhere\n").unwrap();

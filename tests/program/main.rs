@@ -30,4 +30,5 @@ mod specs;
 mod support;
 mod sweep;
 mod usage;
+mod versions;
 mod weights;

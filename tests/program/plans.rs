@@ -87,10 +87,8 @@ fn a_run_that_does_not_fit() {
 fn a_run_that_fits_by_giving_cached_blocks_back() {
     let run = ["plan", "gpt2", "--seq", "128", "--format", "json"];
     let peaks = json_of(&run);
-    let capacity = 2_900_000_000;
-    assert!(
-        peaks["peak_allocated"].as_u64().unwrap() < capacity && capacity < peaks["peak_reserved"].as_u64().unwrap()
-    );
+    let middle = (peaks["peak_allocated"].as_u64().unwrap() + peaks["peak_reserved"].as_u64().unwrap()) / 2;
+    let capacity = middle.next_multiple_of(1_000_000);
     snapshot("plan_gives_back", &["gpt2", "--seq", "128", "--capacity", &capacity.to_string()]);
 }
 
@@ -142,7 +140,7 @@ fn categories_add_up_to_the_peak() {
 #[test]
 fn a_recorded_run_has_its_recorded_figures() {
     let run = ["plan", "gpt2", "--precision", "fp32", "--batch", "4", "--seq", "512", "--format", "json"];
-    let json = json_of(&run);
+    let json = json_of(&[&run[..], &["--torch", "2.11", "--transformers", "5.17"]].concat());
     let record = include_str!("../truth/truth.jsonl").lines().next().unwrap();
     let record: serde_json::Value = serde_json::from_str(record).unwrap();
     assert_eq!(record["id"], "gpt2-train-fp32");

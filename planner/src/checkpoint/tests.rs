@@ -125,7 +125,14 @@ fn bert_with_accumulation_and_eager_attention() {
     let config = json!({"hidden_size": 96, "intermediate_size": 300, "num_hidden_layers": 4, "num_attention_heads": 3,
         "vocab_size": 303});
     let (attention, accumulate) = (crate::run::Attention::Eager, 2);
-    let run = Run { batch: 3, seq: 90, precision: Some(Precision::Fp32), attention: Some(attention), accumulate, ..Run::default() };
+    let run = Run {
+        batch: 3,
+        seq: 90,
+        precision: Some(Precision::Fp32),
+        attention: Some(attention),
+        accumulate,
+        ..Run::default()
+    };
     check(&case("BertForSequenceClassification", config, run, Granularity::Block, None));
 }
 

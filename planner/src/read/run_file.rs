@@ -135,10 +135,10 @@ pub struct Wishes {
     /// `PYTORCH_CUDA_ALLOC_CONF`.
     pub allocator: Option<String>,
     /// PyTorch's release. A version without quotes is read as it is written: 2.10 is not 2.1.
-    #[serde(deserialize_with = "word", serialize_with = "write::word")]
+    #[serde(deserialize_with = "release", serialize_with = "write::word")]
     pub torch: Option<Release>,
     /// transformers' release.
-    #[serde(deserialize_with = "word", serialize_with = "write::word")]
+    #[serde(deserialize_with = "release", serialize_with = "write::word")]
     pub transformers: Option<Release>,
     /// The environment or lock file that says the releases which nobody wishes for; kept plans have the releases instead.
     #[serde(skip_serializing)]
@@ -500,6 +500,11 @@ fn variables<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Variab
         })),
     };
     set.map(Some).map_err(D::Error::custom)
+}
+
+/// A release: the scalar's own text, which a number would lose.
+fn release<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Release>, D::Error> {
+    Option::<String>::deserialize(deserializer)?.map(|text| text.parse().map_err(D::Error::custom)).transpose()
 }
 
 /// A word, or null.

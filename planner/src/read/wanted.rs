@@ -14,7 +14,7 @@ use super::run_file::Wishes;
 use super::spec::Shelf;
 use crate::graph::{Checkpointing, Region};
 use crate::run::{Run, RunError, UnknownOperator};
-use crate::versions::VersionError;
+use crate::versions::{Library, VersionError};
 
 /// The GPU where none is named.
 pub const DEFAULT_GPU: &str = "h200";
@@ -148,12 +148,17 @@ impl Wishes {
     fn take_releases(&mut self) -> Result<(), WantedError> {
         let Some(path) = self.env.take() else { return Ok(()) };
         let found = environment::read(&path)?;
-        let said = (self.torch.is_none() && found.torch.is_some())
-            || (self.transformers.is_none() && found.transformers.is_some());
-        self.torch = self.torch.or(found.torch);
-        self.transformers = self.transformers.or(found.transformers);
-        if let Err(error) = self.run().versions.check() {
-            return Err(WantedError::Environment { path, error });
+        let mut said = false;
+        for (library, wish, found) in [
+            (Library::Torch, &mut self.torch, found.torch),
+            (Library::Transformers, &mut self.transformers, found.transformers),
+        ] {
+            let (None, Some(release)) = (*wish, found) else { continue };
+            if release < library.oldest() {
+                return Err(WantedError::Environment { path, error: VersionError { library, release } });
+            }
+            *wish = Some(release);
+            said = true;
         }
         self.env = said.then_some(path);
         Ok(())

@@ -124,6 +124,13 @@ impl Variables {
     }
 }
 
+/// Several given one after the other: the later one of a name counts.
+impl FromIterator<Variables> for Variables {
+    fn from_iter<I: IntoIterator<Item = Variables>>(given: I) -> Variables {
+        Variables(given.into_iter().flat_map(|variables| variables.0).collect())
+    }
+}
+
 impl fmt::Display for Variables {
     /// `A=1 B=2`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -125,9 +125,7 @@ pub fn planned(record: &TruthCase) -> Plan {
 
 /// How many records a release has of a set, and those that are planned otherwise: by their names, with the first difference in words.
 pub fn release_differences(release: &str, set: &str) -> (usize, Vec<(String, String)>) {
-    let values = super::lines(&format!("tests/truth/{release}/{set}.jsonl.gz"));
-    let records = values.into_iter().map(|value| serde_json::from_value::<TruthCase>(value).expect("a record"));
-    let records: Vec<TruthCase> = records.collect();
+    let records = release_records(release, set);
     let wrong = records.iter().filter_map(|record| {
         let text = match plan_with(&model_of(&record.case), &run_of(record), &gpu_of(record), Emulation::RECORDS) {
             Ok(plan) => recorded_difference(&plan, record)?,
@@ -138,6 +136,17 @@ pub fn release_differences(release: &str, set: &str) -> (usize, Vec<(String, Str
     (records.len(), wrong.collect())
 }
 
+/// The records of a set of a release.
+pub fn release_records(release: &str, set: &str) -> Vec<TruthCase> {
+    let values = super::lines(&format!("tests/truth/{release}/{set}.jsonl.gz"));
+    values.into_iter().map(|value| serde_json::from_value(value).expect("a record")).collect()
+}
+
+/// The events of a record that has them itself.
+pub fn trace_of(record: &TruthCase) -> Trace {
+    Trace::of(&record.id, &serde_json::json!({ "events": &record.events }))
+}
+
 /// Names with their differences, a paragraph each.
 pub fn report(wrong: &[&(String, String)]) -> String {
     wrong.iter().map(|(id, text)| format!("{id}: {text}")).collect::<Vec<_>>().join("\n")
@@ -145,7 +154,7 @@ pub fn report(wrong: &[&(String, String)]) -> String {
 
 /// The first difference of a plan from a record that has its trace.
 fn recorded_difference(plan: &Plan, record: &TruthCase) -> Option<String> {
-    let trace = Trace::of(&record.id, &serde_json::json!({ "events": &record.events }));
+    let trace = trace_of(record);
     let peaks = peaks(plan);
     let differs = || format!("peaks {peaks:?}, PyTorch's {:?}", (record.max_allocated, record.max_reserved));
     difference(plan, &trace)

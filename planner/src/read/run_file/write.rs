@@ -113,6 +113,9 @@ specs: my-specs
 profile: my-profile.yaml
 dim: {s72: 8}
 loss: sum
+torch: 2.10
+transformers: 5.18
+variables: {CUBLAS_WORKSPACE_CONFIG: ':16:8'}
 ";
         let (wishes, written) = again(all);
         assert_eq!(wishes, written);
