@@ -12,7 +12,9 @@ fn help_has_examples() {
     let (options, examples) = plan.split_once("\nExamples:").unwrap();
     let (run, training) = options.split_once("\nTraining:").unwrap();
     assert_snapshot("help_plan", run);
+    let (training, versions) = training.split_once("\nVersions:").unwrap();
     assert_snapshot("help_plan_training", training);
+    assert_snapshot("help_plan_versions", versions);
     assert_snapshot("help_plan_examples", examples);
     let fit = report(&["fit", "--help"]);
     let (about, options) = fit.split_once("\nRun:").unwrap();

@@ -14,6 +14,7 @@ use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
 use crate::lower::kernels::reduce::Reduction;
 use crate::lower::tensor::{Tensor, TensorData};
+use crate::versions::Change;
 
 const SOURCE: &str = "aten/src/ATen/native/UnaryOps.cpp, Activation.cpp; tools/autograd/derivatives.yaml";
 
@@ -199,20 +200,37 @@ fn clamp_half(context: &mut Context, x: &Tensor, limit: &Tensor) -> Tensor {
         let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
             let Some(g) = &g[0] else { return Gradients::new() };
             let [_limit, _least, x] = [0, 1, 2].map(|number: usize| saved[number].get(context));
-            smallvec![Some(clamp_backward(context, g, &x))]
+            smallvec![Some(clamp_between_backward(context, g, &x))]
         };
         context.record("ClampBackward0", &[Some(x)], &[&output], Box::new(apply));
     }
     output
 }
 
-/// FunctionsManual.cpp, `clamp_backward`: where(self >= min and self <= max, grad, 0), the zero made first.
+/// FunctionsManual.cpp, `clamp_backward` of numbers: where(self >= min and self <= max, grad, 0), the zero made first.
 fn clamp_backward(context: &mut Context, g: &Tensor, x: &Tensor) -> Tensor {
     let zero = context.empty("scalar_tensor", &[], g.dtype);
     let within = elementwise(context, "ge", &[x], Dtype::Bool);
     let below = elementwise(context, "le", &[x], Dtype::Bool);
     let result = elementwise(context, "where", &[&within, g, &zero], g.dtype);
     drop(below);
+    result
+}
+
+/// The same of tensors. From 2.15 on, by measuring: a byte, a mask by way of three others for one bound, by way of two for the other, and the gradient
+/// through one after the other.
+fn clamp_between_backward(context: &mut Context, g: &Tensor, x: &Tensor) -> Tensor {
+    if !context.device.rules.has(Change::ClampMasksEachBound) {
+        return clamp_backward(context, g, x);
+    }
+    let zero = context.empty("scalar_tensor", &[], Dtype::Bool);
+    let [one, two, three, above] = ["ge", "eq", "ne", "where"].map(|op| elementwise(context, op, &[x], Dtype::Bool));
+    drop((three, two, one));
+    let [one, two, below] = ["le", "eq", "where"].map(|op| elementwise(context, op, &[x], Dtype::Bool));
+    drop((two, one));
+    let inner = elementwise(context, "where", &[&below, g, &zero], g.dtype);
+    let result = elementwise(context, "where", &[&above, &inner, &zero], g.dtype);
+    drop((inner, below, above, zero));
     result
 }
 

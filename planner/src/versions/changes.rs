@@ -53,6 +53,8 @@ pub enum Change {
     FsdpLetsGoFirst,
     /// FSDP2 reduces gradients in the type in which parameters are kept, where no other is asked for.
     FsdpReducesAsKept,
+    /// The gradient of a clamp between tensors masks each bound by itself.
+    ClampMasksEachBound,
     /// `_foreach_norm` keeps as many partial norms as there are chunks.
     PackedForeachNorm,
 }
@@ -294,6 +296,15 @@ pub const CHANGES: &[ChangeRow] = &[
         until: None,
         what: "FSDP2 reduces gradients in the type in which parameters are kept, no longer in the gradients' own, where reduce_dtype is not given",
         source: "torch/distributed/fsdp/_fully_shard/_fsdp_param_group.py, _get_reduce_dtype, by measuring",
+        pulls: &[],
+    },
+    ChangeRow {
+        change: Change::ClampMasksEachBound,
+        library: Library::Torch,
+        since: torch(15),
+        until: None,
+        what: "the gradient of a clamp between tensors masks each bound by itself, as in T5 in float16",
+        source: "torch/csrc/autograd/FunctionsManual.cpp, clamp_backward, by measuring",
         pulls: &[],
     },
     ChangeRow {
