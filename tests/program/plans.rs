@@ -87,8 +87,12 @@ fn a_run_that_does_not_fit() {
 fn a_run_that_fits_by_giving_cached_blocks_back() {
     let run = ["plan", "gpt2", "--seq", "128", "--format", "json"];
     let peaks = json_of(&run);
-    let middle = (peaks["peak_allocated"].as_u64().unwrap() + peaks["peak_reserved"].as_u64().unwrap()) / 2;
-    let capacity = middle.next_multiple_of(1_000_000);
+    let capacity = 2_800_000_000;
+    assert!(
+        peaks["peak_allocated"].as_u64().unwrap() < capacity && capacity < peaks["peak_reserved"].as_u64().unwrap()
+    );
+    let within = json_of(&[&run[..], &["--capacity", &capacity.to_string()]].concat());
+    assert!(within["fits"] == true && within["given_back"].is_object(), "{}", within["given_back"]);
     snapshot("plan_gives_back", &["gpt2", "--seq", "128", "--capacity", &capacity.to_string()]);
 }
 
