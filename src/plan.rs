@@ -107,15 +107,17 @@ pub fn wishes(arguments: &RunArguments) -> Result<Wishes, Failure> {
         Some(path) => run_file::read(path).map_err(|error| Failure::new(error, None))?,
         None => Wishes::default(),
     };
-    let mut wishes = flags.or(file);
-    if wishes.torch.is_none() || wishes.transformers.is_none() {
-        wishes.env = wishes.env.or_else(|| surroundings(arguments.run.as_deref()));
+    let wishes = flags.or(file);
+    let says_nothing = wishes.env.is_none() && (wishes.torch.is_none() || wishes.transformers.is_none());
+    let mut wishes = wishes.complete()?;
+    if let Some((path, found)) = says_nothing.then(|| surroundings(arguments.run.as_deref())).flatten() {
+        wishes.take_releases(path, found)?;
     }
-    Ok(wishes.complete()?)
+    Ok(wishes)
 }
 
 /// Where the releases of a run are written down when nobody says so: the activated environment, else a lock file beside the run.
-fn surroundings(run: Option<&Path>) -> Option<PathBuf> {
+fn surroundings(run: Option<&Path>) -> Option<(PathBuf, environment::Found)> {
     let activated = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().find_map(std::env::var_os).map(PathBuf::from);
     let beside = run.and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
     environment::around(activated.as_deref(), beside.unwrap_or(Path::new("")))

@@ -39,10 +39,12 @@ pub enum Addresses {
 impl Ties {
     /// How a release tells equal blocks apart.
     pub fn of(rules: Rules, addresses: Addresses) -> Ties {
-        match () {
-            () if rules.has(Change::OldestSegmentFirst) => Ties::OldestSegment,
-            () if rules.has(Change::OldestBlockFirst) => Ties::OldestBlock,
-            () => Ties::LowestAddress(addresses),
+        if rules.has(Change::OldestSegmentFirst) {
+            Ties::OldestSegment
+        } else if rules.has(Change::OldestBlockFirst) {
+            Ties::OldestBlock
+        } else {
+            Ties::LowestAddress(addresses)
         }
     }
 }

@@ -6,7 +6,7 @@ use super::call::Given;
 use super::machine::{Machine, Outcome};
 use super::value::{Builtin, Value};
 use crate::interpret::Semantics;
-use crate::read::spec::changes::span;
+use crate::read::spec::changes::is_since;
 use crate::read::spec::syntax::Binary;
 
 /// The builtin of that name.
@@ -37,12 +37,7 @@ fn since(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let Value::Text(text) = text else {
         return machine.error("a library and its release are expected: since(\"transformers 5.19\")");
     };
-    match span(&text) {
-        Some((library, release)) => Ok(Value::Bool(machine.rules.is_since(library, release))),
-        None => {
-            machine.error(format!("`{text}` names no release: write it as \"transformers 5.19\" or \"torch 2.13\""))
-        }
-    }
+    is_since(machine.rules, &text).map(Value::Bool).or_else(|message| machine.error(message))
 }
 
 /// `require(condition, message)`: ends the run with the message where the condition does not hold.

@@ -92,11 +92,12 @@ pub fn read(path: &Path) -> Result<Found, EnvironmentError> {
     if found.is_empty() { Err(EnvironmentError::Nothing { path: path.to_owned() }) } else { Ok(found) }
 }
 
-/// The place that says what a run in this folder would use: the activated environment, else a lock file in the folder. Only
-/// places that name one of the libraries count.
-pub fn around(activated: Option<&Path>, folder: &Path) -> Option<PathBuf> {
+/// The place that says what a run in this folder would use, with the releases: the activated environment, else a lock file in the
+/// folder. Only places that name one of the libraries count.
+pub fn around(activated: Option<&Path>, folder: &Path) -> Option<(PathBuf, Found)> {
     let locks = LOCKS.iter().map(|name| folder.join(name)).filter(|path| path.is_file());
-    activated.map(Path::to_owned).into_iter().chain(locks).find(|path| read(path).is_ok())
+    let mut places = activated.map(Path::to_owned).into_iter().chain(locks);
+    places.find_map(|path| read(&path).ok().map(|found| (path, found)))
 }
 
 /// What is installed in an environment or in one within the folder, else what a lock file in it says.
@@ -256,11 +257,15 @@ mod tests {
     #[test]
     fn what_surrounds_a_run_is_the_activated_environment_then_a_lock() {
         let (folder, activated) = (TempDir::new().expect("a folder"), environment(&["torch-2.9.1.dist-info"]));
-        assert_eq!(around(None, folder.path()), None);
+        let around = |activated: Option<&Path>| around(activated, folder.path());
+        assert_eq!(around(None), None);
         fs::write(folder.path().join("requirements.txt"), "torch==2.10.0\n").expect("a file");
-        assert_eq!(around(None, folder.path()), Some(folder.path().join("requirements.txt")));
-        assert_eq!(around(Some(activated.path()), folder.path()), Some(activated.path().to_owned()));
+        let locked = Found { torch: release("2.10"), transformers: None };
+        let lock = Some((folder.path().join("requirements.txt"), locked));
+        assert_eq!(around(None), lock);
+        let installed = Found { torch: release("2.9"), transformers: None };
+        assert_eq!(around(Some(activated.path())), Some((activated.path().to_owned(), installed)));
         let without = environment(&["numpy-2.0.dist-info"]);
-        assert_eq!(around(Some(without.path()), folder.path()), Some(folder.path().join("requirements.txt")));
+        assert_eq!(around(Some(without.path())), lock);
     }
 }

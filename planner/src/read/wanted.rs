@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::environment::{self, EnvironmentError};
+use super::environment::{self, EnvironmentError, Found};
 use super::gpus::{Gpu, GpuCatalogue, GpuError};
 use super::model::{self, Model, ModelError};
 use super::profiles::{Profile, ProfileError};
@@ -130,7 +130,10 @@ impl Wishes {
     /// says and that are older than the known ones.
     pub fn complete(mut self) -> Result<Wishes, WantedError> {
         check_folder(self.specs.as_deref())?;
-        self.take_releases()?;
+        if let Some(path) = self.env.take() {
+            let found = environment::read(&path)?;
+            self.take_releases(path, found)?;
+        }
         let Some(Checkpointing::Modules(regions)) = &self.checkpoint else { return Ok(self) };
         let [Region { path, save: None }] = &regions[..] else { return Ok(self) };
         let Some(path) = path.strip_prefix('@').map(str::to_owned) else { return Ok(self) };
@@ -144,10 +147,11 @@ impl Wishes {
         Ok(self)
     }
 
-    /// Takes the releases that nobody wishes for from the environment that is wished for; it is forgotten where it says nothing more.
-    fn take_releases(&mut self) -> Result<(), WantedError> {
-        let Some(path) = self.env.take() else { return Ok(()) };
-        let found = environment::read(&path)?;
+    /// Takes the releases that nobody wishes for from a place that says them; it is forgotten where it says nothing more.
+    ///
+    /// # Errors
+    /// Releases that are older than the known ones.
+    pub fn take_releases(&mut self, path: PathBuf, found: Found) -> Result<(), WantedError> {
         let mut said = false;
         for (library, wish, found) in [
             (Library::Torch, &mut self.torch, found.torch),

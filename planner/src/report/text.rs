@@ -64,8 +64,8 @@ pub fn verdict(planned: &Planned<'_>) -> String {
         );
     }
     if let Some(spread) = &plan.outcome.spread {
-        let (least, most) = if spread.reserved.0 == spread.reserved.1 { spread.allocated } else { spread.reserved };
-        let of = if spread.reserved.0 == spread.reserved.1 { "allocated" } else { "reserved" };
+        let same = spread.reserved.0 == spread.reserved.1;
+        let ((least, most), of) = if same { (spread.allocated, "allocated") } else { (spread.reserved, "reserved") };
         let _ = writeln!(
             line,
             "bounded: {} to {} bytes {of}; PyTorch {} takes equal free blocks by the driver's addresses",

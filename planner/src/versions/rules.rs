@@ -33,9 +33,4 @@ impl Rules {
     pub fn is_since(self, library: Library, release: Release) -> bool {
         self.versions.of(library) >= release
     }
-
-    /// The releases.
-    pub fn versions(self) -> Versions {
-        self.versions
-    }
 }

@@ -6,7 +6,7 @@ use super::machine::{Machine, Outcome};
 use super::value::{Given, Handle, Value};
 use crate::dtype::Dtype;
 use crate::lower::tensor::TensorData;
-use crate::read::spec::changes::span;
+use crate::read::spec::changes::is_since;
 use crate::run::Parallel;
 
 impl Machine<'_> {
@@ -29,10 +29,7 @@ impl Machine<'_> {
                 }
             },
             "since" => match given.at(0)? {
-                Value::Text(text) => match span(text) {
-                    Some((library, release)) => Ok(Value::Bool(self.context.device.rules.is_since(library, release))),
-                    None => Err(format!("`{text}` names no release: write it as \"torch 2.13\"")),
-                },
+                Value::Text(text) => is_since(self.context.device.rules, text).map(Value::Bool),
                 _ => Err("a library and its release are expected: since(\"torch 2.13\")".to_owned()),
             },
             "is_offloaded" => Ok(Value::Bool(self.context.optimizes_on_host())),

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::SpecError;
 use crate::read::specs;
-use crate::versions::{Library, Release};
+use crate::versions::{Library, Release, Rules};
 
 /// A change of a library that a spec follows, as its file lists it under `changes`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -32,6 +32,15 @@ impl SpecChange {
 pub fn span(text: &str) -> Option<(Library, Release)> {
     let (package, release) = text.split_once(' ')?;
     Some((Library::of_package(package)?, release.parse().ok()?))
+}
+
+/// `since("transformers 5.19")`: whether the run's release is that one or a later one.
+///
+/// # Errors
+/// A text that names no release, in words for whoever wrote the spec.
+pub fn is_since(rules: Rules, text: &str) -> Result<bool, String> {
+    let named = span(text).map(|(library, release)| rules.is_since(library, release));
+    named.ok_or_else(|| format!("`{text}` names no release: write it as \"transformers 5.19\" or \"torch 2.13\""))
 }
 
 /// The changes that the shipped specs list, with their files.
