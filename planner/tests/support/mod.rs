@@ -9,11 +9,12 @@
 
 pub mod check;
 pub mod exports;
+pub mod models;
 pub mod plans;
 
 use std::fs;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use planner::allocate::StreamId;
@@ -35,7 +36,7 @@ pub struct TruthCase {
     pub transformers: Option<String>,
     /// The trace, where it is kept beside the figures.
     #[serde(default)]
-    pub events: Value,
+    pub events: Option<Vec<Event>>,
     pub device: String,
     /// The GPU's memory as the driver reports it.
     pub total_memory: Bytes,
@@ -68,7 +69,8 @@ pub struct Trace {
 }
 
 /// One event of a trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "Entry")]
 pub enum Event {
     /// Bytes as asked for, before rounding.
     Allocate { bytes: Bytes, stream: StreamId },
@@ -107,9 +109,15 @@ pub fn truth_cases() -> Vec<TruthCase> {
 /// The records of a file of `tests/truth`.
 pub fn records(file: &str) -> Vec<TruthCase> {
     let path = truth_folder().join(file);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.lines().filter(|line| !line.trim().is_empty()).map(parse).collect()
+    lines_of(&text_of(&path)).map(parse).collect()
+}
+
+impl TruthCase {
+    /// The trace that the record holds itself.
+    pub fn trace(&self) -> Option<Trace> {
+        Some(Trace { id: self.id.clone(), events: self.events.clone()? })
+    }
 }
 
 /// A case by its name.
@@ -125,39 +133,65 @@ impl Trace {
 
     /// Reads the trace of a case from a folder of `tests/truth`.
     pub fn load_from(folder: &str, id: &str) -> Trace {
-        let whole = lines(&format!("tests/truth/{folder}/{id}.json.gz")).remove(0);
-        Trace::of(id, &whole)
-    }
-
-    /// The trace in a JSON value.
-    pub fn of(id: &str, whole: &Value) -> Trace {
-        let entries = whole["events"].as_array().expect("a trace has a list of events");
-        let event = |entry| event(entry).unwrap_or_else(|| panic!("{id}: {entry} is no event"));
-        Trace { id: id.to_string(), events: entries.iter().map(event).collect() }
+        #[derive(Deserialize)]
+        struct Recorded {
+            events: Vec<Event>,
+        }
+        let text = text_of(&truth_folder().join(format!("{folder}/{id}.json.gz")));
+        let recorded: Recorded = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{id}: {error}"));
+        Trace { id: id.to_string(), events: recorded.events }
     }
 }
 
 /// The JSON values of a compressed file, one a line; the path is relative to the repository.
 pub fn lines(path: &str) -> Vec<Value> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
-    let file = fs::File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut text = String::new();
-    let read = GzDecoder::new(file).read_to_string(&mut text);
-    read.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.lines().map(parse).collect()
+    lines_of(&text_of(&path)).map(parse).collect()
 }
 
-/// One entry of a trace, as `tests/truth/README.md` describes them.
-fn event(entry: &Value) -> Option<Event> {
-    let bytes = |key: &str| entry[key].as_u64().map(Bytes);
-    match entry.as_i64() {
-        Some(n) if n >= 0 => Some(Event::Allocate { bytes: Bytes(n as u64), stream: StreamId(0) }),
-        Some(n) => Some(Event::Free((-1 - n) as usize)),
-        None => {
-            let stream = StreamId(entry["stream"].as_u64().unwrap_or(0) as u32);
-            let allocate = bytes("alloc").map(|bytes| Event::Allocate { bytes, stream });
-            allocate.or(bytes("segment").map(Event::Segment)).or(bytes("segment_free").map(Event::SegmentFree))
+/// The text of a file, compressed where its name ends in `gz`.
+pub fn text_of(path: &Path) -> String {
+    let mut text = String::new();
+    let read = fs::File::open(path).and_then(|mut file| match path.extension() {
+        Some(end) if end == "gz" => GzDecoder::new(file).read_to_string(&mut text),
+        _ => file.read_to_string(&mut text),
+    });
+    read.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text
+}
+
+/// The lines of a file that say something.
+pub fn lines_of(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.trim().is_empty())
+}
+
+/// One entry of a trace: `n >= 0` is an allocation of so many bytes, `-1 - n` a free of allocation `n`, and a map says more.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Entry {
+    Number(i64),
+    Alloc {
+        alloc: Bytes,
+        #[serde(default)]
+        stream: u32,
+    },
+    Segment {
+        segment: Bytes,
+    },
+    SegmentFree {
+        segment_free: Bytes,
+    },
+}
+
+impl From<Entry> for Event {
+    fn from(entry: Entry) -> Event {
+        match entry {
+            Entry::Number(n) if n >= 0 => Event::Allocate { bytes: Bytes(n as u64), stream: StreamId(0) },
+            Entry::Number(n) => Event::Free((-1 - n) as usize),
+            Entry::Alloc { alloc, stream } => Event::Allocate { bytes: alloc, stream: StreamId(stream) },
+            Entry::Segment { segment } => Event::Segment(segment),
+            Entry::SegmentFree { segment_free } => Event::SegmentFree(segment_free),
         }
     }
 }

@@ -1,37 +1,23 @@
 //! Plans of recorded cases, and where they differ from what PyTorch did, in words.
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use planner::allocate::PhaseFigures;
 use planner::bytes::Bytes;
 use planner::graph::{Checkpointing, Lora};
 use planner::plan::{Emulation, Plan, plan_with};
 use planner::read::gpus::{Gpu, GpuCatalogue};
-use planner::read::model::Model;
+use planner::read::model::{Model, open};
 use planner::read::spec::Shelf;
 use planner::run::{Attention, CacheChoice, Mode, OptimizerChoice, Parallel, Run, SavedOperators, parse_kernel};
 use planner::schedule::first_difference;
 use planner::versions::Versions;
 use serde_json::Value;
 
+pub use super::models::model_of;
+use super::models::{exported, folder, stored};
 use super::{Event, Trace, TruthCase};
-
-pub fn model_of(case: &Value) -> Model {
-    if case["model"]["library"] == "torchvision" {
-        let name = case["model"]["name"].as_str().expect("a case of torchvision names its model");
-        return planner::read::model::open(name, None, &Shelf::default()).expect("a built-in model");
-    }
-    let architecture = case["model"]["architecture"].as_str().expect("a case names its architecture");
-    let family = Shelf::default().family_of_architecture(architecture).expect("sound specs").expect("a known family");
-    Model {
-        name: case["model"]["called"].as_str().unwrap_or("unnamed").to_owned(),
-        family,
-        architecture: architecture.to_owned(),
-        config: case["model"]["config"].as_object().cloned().unwrap_or_default(),
-        dtype: None,
-        weights: None,
-    }
-}
 
 pub fn run_of(record: &TruthCase) -> Run {
     let case = &record.case;
@@ -113,74 +99,36 @@ fn adapters(wanted: &Value) -> Lora {
     }
 }
 
+/// The GPU that a record was made for. The catalogue is read once.
 pub fn gpu_of(record: &TruthCase) -> Gpu {
-    let catalogue = GpuCatalogue::load(None).expect("the shipped GPUs are sound");
-    catalogue.find(&record.device).expect("the record's GPU is in the catalogue").clone()
+    static CATALOGUE: LazyLock<GpuCatalogue> =
+        LazyLock::new(|| GpuCatalogue::load(None).expect("the shipped GPUs are sound"));
+    CATALOGUE.find(&record.device).expect("the record's GPU is in the catalogue").clone()
 }
 
+/// The plan of a model that a spec knows.
 pub fn planned(record: &TruthCase) -> Plan {
-    let plan = plan_with(&model_of(&record.case), &run_of(record), &gpu_of(record), Emulation::RECORDS);
+    plan_of(record, &model_of(&record.case))
+}
+
+/// The plan of an exported program.
+pub fn export_planned(record: &TruthCase) -> Plan {
+    plan_of(record, &exported(record))
+}
+
+/// The plan of a checkpoint that stores its weights quantised: all that a config says of them is as the header has it.
+pub fn stored_planned(record: &TruthCase) -> Plan {
+    let (config, header) = stored(&record.id);
+    let folder = folder(&config, &header);
+    let model = open(&folder.path().display().to_string(), None, &Shelf::default());
+    let plan = plan_of(record, &model.unwrap_or_else(|error| panic!("{}: {error}", record.id)));
+    assert_eq!(plan.agreement, Default::default(), "{}", record.id);
+    plan
+}
+
+fn plan_of(record: &TruthCase, model: &Model) -> Plan {
+    let plan = plan_with(model, &run_of(record), &gpu_of(record), Emulation::RECORDS);
     plan.unwrap_or_else(|error| panic!("{}: {error}", record.id))
-}
-
-/// How many records a release has of a set, and those that are planned otherwise: by their names, with the first difference in words.
-pub fn release_differences(release: &str, set: &str) -> (usize, Vec<(String, String)>) {
-    let records = release_records(release, set);
-    let wrong = records.iter().filter_map(|record| {
-        let text = match plan_with(&model_of(&record.case), &run_of(record), &gpu_of(record), Emulation::RECORDS) {
-            Ok(plan) => recorded_difference(&plan, record)?,
-            Err(error) => error.to_string(),
-        };
-        Some((record.id.clone(), text))
-    });
-    (records.len(), wrong.collect())
-}
-
-/// The records of a set of a release.
-pub fn release_records(release: &str, set: &str) -> Vec<TruthCase> {
-    let values = super::lines(&format!("tests/truth/{release}/{set}.jsonl.gz"));
-    values.into_iter().map(|value| serde_json::from_value(value).expect("a record")).collect()
-}
-
-/// The events of a record that has them itself.
-pub fn trace_of(record: &TruthCase) -> Trace {
-    Trace::of(&record.id, &serde_json::json!({ "events": &record.events }))
-}
-
-/// Names with their differences, a paragraph each.
-pub fn report(wrong: &[&(String, String)]) -> String {
-    wrong.iter().map(|(id, text)| format!("{id}: {text}")).collect::<Vec<_>>().join("\n")
-}
-
-/// The first difference of a plan from a record that has its trace.
-fn recorded_difference(plan: &Plan, record: &TruthCase) -> Option<String> {
-    let trace = trace_of(record);
-    let peaks = peaks(plan);
-    let differs = || format!("peaks {peaks:?}, PyTorch's {:?}", (record.max_allocated, record.max_reserved));
-    difference(plan, &trace)
-        .or_else(|| phase_difference(plan, record))
-        .or_else(|| (peaks != (record.max_allocated, record.max_reserved)).then(differs))
-}
-
-/// Plans every record of a set, `tests/truth/SET.jsonl`: all are as PyTorch recorded them, and there are so many at least.
-pub fn all_are_the_same(set: &str, at_least: usize) {
-    all_planned_are_the_same(set, at_least, planned);
-}
-
-/// The same, with plans made in another way.
-pub fn all_planned_are_the_same(set: &str, at_least: usize, plan: impl Fn(&TruthCase) -> Plan) {
-    let records = super::records(&format!("{set}.jsonl"));
-    assert!(records.len() >= at_least, "only {} cases", records.len());
-    let wrong = records.iter().filter_map(|record| {
-        let plan = plan(record);
-        let text = difference(&plan, &Trace::load_from(set, &record.id)).or_else(|| phase_difference(&plan, record));
-        let peaks = peaks(&plan);
-        let differs = || format!("peaks {peaks:?}, PyTorch's {:?}", (record.max_allocated, record.max_reserved));
-        let text = text.or_else(|| (peaks != (record.max_allocated, record.max_reserved)).then(differs))?;
-        Some(format!("{}: {text}", record.id))
-    });
-    let wrong: Vec<String> = wrong.collect();
-    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), records.len(), wrong.join("\n"));
 }
 
 /// The first place where the plan's stream differs from the trace, in words.

@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used)] // Helpers of tests may.
 
-mod support;
-
 use std::collections::BTreeMap;
 
+use crate::support::check::check;
 use planner::allocate::{Allocator, BlockId, BlockState, Events, OutOfMemory, StreamId};
 use planner::bytes::{Bytes, KIB, MIB};
 use proptest::prelude::*;
-use support::check::check;
 
 const OPTIONS: [&str; 12] = [
     "",

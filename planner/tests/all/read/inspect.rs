@@ -4,7 +4,7 @@ use planner::bytes::Bytes;
 use planner::read::inspect::{self, Inspection, Module};
 use planner::read::{checkpoint, header::Dtype};
 
-use crate::support::{Folder, data_length, truth};
+use super::support::{Folder, data_length, truth};
 
 fn recorded(name: &str) -> Inspection {
     let (_, header) = truth().into_iter().find(|(model, _)| model == name).unwrap();

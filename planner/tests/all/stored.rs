@@ -1,63 +1,20 @@
 //! Plans of checkpoints that store weights quantised against what PyTorch recorded: `tests/truth/stored.yaml` with its
 //! records, traces and the checkpoints' configs and headers (`record_stored.py` there).
 
-mod support;
-
-use std::fs;
-use std::path::Path;
-
+use crate::support::models::{folder, stored};
+use crate::support::plans::{gpu_of, run_of};
+use crate::support::records;
 use planner::plan::{Emulation, Plan, PlanError, plan, plan_with};
 use planner::read::gpus::GpuCatalogue;
 use planner::read::model;
 use planner::read::spec::Shelf;
 use planner::report::{self, Planned};
 use planner::run::{Mode, Precision, Run};
-use support::plans::{all_planned_are_the_same, gpu_of, run_of};
-use support::{TruthCase, lines, records};
-use tempfile::TempDir;
-
-/// A folder with a config and weights of that header; the weights' data is a hole.
-fn folder(config: &serde_json::Value, header: &serde_json::Value) -> TempDir {
-    let folder = TempDir::new().expect("a folder");
-    fs::write(folder.path().join("config.json"), config.to_string()).expect("a config");
-    let text = header.to_string();
-    let tensors = header.as_object().expect("a header").values();
-    let end = tensors.filter_map(|tensor| tensor["data_offsets"][1].as_u64()).max().unwrap_or(0);
-    let path = folder.path().join("model.safetensors");
-    let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
-    bytes.extend(text.as_bytes());
-    fs::write(&path, &bytes).expect("a header");
-    let file = fs::OpenOptions::new().write(true).open(&path).expect("the weights");
-    file.set_len(bytes.len() as u64 + end).expect("a hole");
-    folder
-}
-
-/// The config and the header of a recorded checkpoint.
-fn recorded(id: &str) -> (serde_json::Value, serde_json::Value) {
-    let mut values = lines(&format!("tests/truth/stored/models/{id}.json.gz")).into_iter();
-    (values.next().expect("a config"), values.next().expect("a header"))
-}
-
-fn planned(record: &TruthCase, folder: &Path) -> Result<Plan, PlanError> {
-    let model = model::open(&folder.display().to_string(), None, &Shelf::default())?;
-    plan_with(&model, &run_of(record), &gpu_of(record), Emulation::RECORDS)
-}
-
-#[test]
-fn stored_quantised_weights_have_pytorchs_event_stream_and_figures() {
-    all_planned_are_the_same("stored", 20, |record| {
-        let (config, header) = recorded(&record.id);
-        let folder = folder(&config, &header);
-        let plan = planned(record, folder.path()).unwrap_or_else(|error| panic!("{}: {error}", record.id));
-        assert_eq!(plan.agreement, Default::default(), "{}", record.id);
-        plan
-    });
-}
 
 /// The plan of a recorded checkpoint after changes to its config and header, as one line where there is none.
 fn changed(id: &str, run: &str, change: impl FnOnce(&mut serde_json::Value, &mut serde_json::Value)) -> String {
     let record = records("stored.jsonl").into_iter().find(|record| record.id == id).expect("a record");
-    let (mut config, mut header) = recorded(id);
+    let (mut config, mut header) = stored(id);
     change(&mut config["quantization_config"], &mut header);
     let folder = folder(&config, &header);
     let run = match run {
@@ -122,7 +79,7 @@ fn bad_checkpoints_get_one_clear_line() {
 
 fn assert_snapshot(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("../../snapshots");
+    settings.set_snapshot_path("../../../snapshots");
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.bind(|| insta::assert_snapshot!(name, text));
@@ -283,7 +240,7 @@ fn reports_say_what_is_planned_with_a_bound() {
 #[test]
 fn fp8_layers_leave_room_for_either_kernel_on_hopper() {
     let record = records("stored.jsonl").into_iter().find(|record| record.id == "fp8-infer").expect("a record");
-    let (config, header) = recorded("fp8-infer");
+    let (config, header) = stored("fp8-infer");
     let folder = folder(&config, &header);
     let model = model::open(&folder.path().display().to_string(), None, &Shelf::default()).expect("a model");
     let catalogue = GpuCatalogue::load(None).expect("the shipped GPUs are sound");

@@ -5,7 +5,7 @@ use std::fs;
 use planner::bytes::Bytes;
 use planner::read::checkpoint::{self, Checkpoint, FileId};
 
-use crate::support::{Folder, data_length, truth};
+use super::support::{Folder, data_length, truth};
 
 const INDEX: &str = "model.safetensors.index.json";
 

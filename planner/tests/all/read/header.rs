@@ -3,7 +3,7 @@
 use planner::bytes::Bytes;
 use planner::read::header::{self, Dtype};
 
-use crate::support::{Folder, data_length, truth};
+use super::support::{Folder, data_length, truth};
 
 /// The error's text for a file of this header and as many bytes of data.
 fn refused(header: &str, data: u64) -> String {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use planner::read::config::{self, Config, ConfigError};
 
-use crate::support::{Folder, truth, truth_folder};
+use super::support::{Folder, truth, truth_folder};
 
 fn parsed(text: &str) -> Result<Config, ConfigError> {
     config::parse(Path::new("config.json"), text.as_bytes())

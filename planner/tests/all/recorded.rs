@@ -3,12 +3,10 @@
 
 #![allow(clippy::unwrap_used)] // Helpers of tests may.
 
-mod support;
-
+use crate::support::lines;
 use planner::allocate::{Allocator, AllocatorOptions, BlockId, StreamId};
 use planner::bytes::Bytes;
 use serde_json::Value;
-use support::lines;
 
 /// The figures in the order in which the script writes them.
 fn figures(allocator: &Allocator) -> [u64; 9] {

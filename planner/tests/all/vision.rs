@@ -1,24 +1,17 @@
 //! Plans of image models against what PyTorch recorded: `tests/truth/vision.yaml` and its records and traces.
 
-mod support;
-
+use crate::support::plans::planned;
 use planner::read::model;
 use planner::read::spec::Shelf;
-use support::plans::{all_are_the_same, planned};
-
-#[test]
-fn image_models_have_pytorchs_event_stream_and_figures() {
-    all_are_the_same("vision", 50);
-}
 
 /// Checkpoints of torchvision name their tensors as the specs do, and in no other shapes.
 #[test]
 fn parameters_are_those_of_pytorchs_models() {
     for id in ["resnet50-train-fp32", "resnet152-train-fp32", "densenet121-train-fp32", "convnext-tiny-train-amp-bf16"]
     {
-        let record = &support::truth_case(id);
+        let record = &crate::support::truth_case(id);
         let name = record.case["model"]["called"].as_str().expect("a name");
-        let path = support::truth_folder().join(format!("models/{name}/header.json"));
+        let path = crate::support::truth_folder().join(format!("models/{name}/header.json"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let header: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).expect("a header");
         let mut theirs: Vec<(String, Vec<u64>)> = header

@@ -1,17 +1,10 @@
 //! Plans of combined choices against what PyTorch recorded: checkpointing under autocast, with accumulation, clipping, frozen
 //! parameters, other optimizers; autocast in inference and generation.
 
-mod support;
-
+use crate::support::plans::{gpu_of, model_of, planned, run_of};
+use crate::support::{TruthCase, records};
 use planner::plan::{Emulation, plan_with};
 use planner::run::parse_kernel;
-use support::plans::{all_are_the_same, gpu_of, model_of, planned, run_of};
-use support::{TruthCase, records};
-
-#[test]
-fn combined_choices_have_pytorchs_event_stream_and_figures() {
-    all_are_the_same("combinations", 20);
-}
 
 /// A kernel is chosen by a context manager around the forward (`torch.nn.attention.sdpa_kernel`), which the second run does
 /// not see: PyTorch raises CheckpointError where that picks another one.

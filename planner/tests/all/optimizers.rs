@@ -1,17 +1,10 @@
 //! Optimizers, clipping and the loss scaler against PyTorch and bitsandbytes: small models, every optimizer, their options.
 
-mod support;
-
+use crate::support::plans::planned;
+use crate::support::records;
 use planner::bytes::Bytes;
 use planner::read::optimizers::{choose, names};
 use planner::run::OptimizerChoice;
-use support::plans::{all_are_the_same, planned};
-use support::records;
-
-#[test]
-fn every_recorded_optimizer_has_pytorchs_event_stream_and_figures() {
-    all_are_the_same("optimizers", 70);
-}
 
 #[test]
 fn every_optimizer_is_among_the_records() {

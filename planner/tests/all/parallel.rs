@@ -1,17 +1,10 @@
 //! Data parallel training against PyTorch: small models under DDP and FSDP2, one rank's stream, side streams included.
 
-mod support;
-
+use crate::support::plans::planned;
+use crate::support::records;
 use planner::bytes::Bytes;
 use planner::run::{Mode, Parallel, Run};
 use planner::schedule::Category;
-use support::plans::{all_are_the_same, planned};
-use support::records;
-
-#[test]
-fn every_recorded_way_has_pytorchs_event_stream_and_figures() {
-    all_are_the_same("parallel", 20);
-}
 
 #[test]
 fn what_cannot_be_is_refused_in_one_line() {

@@ -1,18 +1,11 @@
 //! Plans with frozen parameters, LoRA adapters and quantised weights against what PyTorch recorded:
 //! `tests/truth/adapters.yaml` with its records and traces.
 
-mod support;
-
+use crate::support::plans::{gpu_of, model_of};
+use crate::support::{records, truth_case};
 use planner::plan::plan;
 use planner::read::gpus::GpuCatalogue;
 use planner::run::{Mode, Run};
-use support::plans::{all_are_the_same, gpu_of, model_of};
-use support::{records, truth_case};
-
-#[test]
-fn adapters_and_quantised_weights_have_pytorchs_event_stream_and_figures() {
-    all_are_the_same("adapters", 40);
-}
 
 #[test]
 fn contradictions_get_one_clear_line() {

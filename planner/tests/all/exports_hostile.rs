@@ -1,17 +1,15 @@
 //! Archives that nobody's PyTorch wrote: each is refused in one line, in bounded time and memory.
 
-mod support;
-
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::support::exports::{archive, chain, meta, node, program};
 use planner::plan::plan;
 use planner::read::gpus::GpuCatalogue;
 use planner::read::model::{Model, open};
 use planner::read::spec::Shelf;
 use planner::run::{Mode, Run};
 use serde_json::{Value, json};
-use support::exports::{archive, chain, meta, node, program};
 
 /// What is said of an archive with these entries.
 fn refusal(entries: &[(&str, &[u8])]) -> String {
@@ -164,7 +162,7 @@ fn sizes_that_nest_without_end() {
 /// A real graph with bytes changed here and there is refused or planned, but nothing panics.
 #[test]
 fn changed_graphs_never_panic() {
-    let path = support::truth_folder().join("exports/graphs/mixer-infer.json.gz");
+    let path = crate::support::truth_folder().join("exports/graphs/mixer-infer.json.gz");
     let mut text = String::new();
     let file = std::fs::File::open(path).expect("a graph");
     std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(file), &mut text).expect("a compressed graph");

@@ -183,7 +183,7 @@ fn mutations_reach_both_verdicts() {
 
 #[test]
 fn a_name_that_is_all_dots() {
-    let folder = crate::support::Folder::new();
+    let folder = super::support::Folder::new();
     let deep = ".".repeat(1_000_000);
     let read = checkpoint::read(&folder.vectors("m.safetensors", &[&deep, "a", "a.b"])).unwrap();
     let inspection = inspect::inspect(&read);

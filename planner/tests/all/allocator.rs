@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // Helpers of tests may.
 
-mod support;
-
+use crate::support::{Event, Phase, Trace, TruthCase, truth_cases};
 use planner::allocate::{Allocator, AllocatorOptions, BlockId};
 use planner::bytes::Bytes;
-use support::{Event, Phase, Trace, TruthCase, truth_cases};
 
 /// Replays a case; the first divergence from PyTorch, if there is one.
 fn replay(case: &TruthCase) -> Result<(), String> {

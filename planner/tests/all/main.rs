@@ -1,0 +1,25 @@
+//! The planner's tests but for those of recorded cases, which are in `records`.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod adapters;
+mod allocator;
+mod allocator_cases;
+mod allocator_options;
+mod allocator_random;
+mod attention;
+mod capacity;
+mod combinations;
+mod exports;
+mod exports_hostile;
+mod gpus;
+mod kernels;
+mod optimizers;
+mod parallel;
+mod read;
+mod recorded;
+mod selective;
+mod specs_hostile;
+mod stored;
+mod vision;
