@@ -69,7 +69,9 @@ pub fn chain(length: usize) -> Value {
 pub fn archive(path: &Path, entries: &[(&str, &[u8])]) {
     let mut archive = zip::ZipWriter::new(std::fs::File::create(path).expect("a file"));
     for (name, bytes) in entries {
-        let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+        let fast = Some(1);
+        let options =
+            SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated).compression_level(fast);
         archive.start_file(*name, options).expect("an entry");
         archive.write_all(bytes).expect("its bytes");
     }
