@@ -1,5 +1,6 @@
 //! The command line: what can be written, and what each word means.
 
+mod replay;
 mod report;
 mod shell;
 mod snapshot;
@@ -24,6 +25,7 @@ use planner::run::{
 };
 use planner::versions::Release;
 
+pub use replay::{ReplayArguments, WhyArguments};
 pub use report::ReportArguments;
 pub use shell::{CompletionsArguments, ManArguments, completions, man};
 pub use snapshot::{CheckArguments, CheckForm, DiffArguments, SnapshotArguments};
@@ -239,6 +241,10 @@ pub enum Command {
     Diff(Box<DiffArguments>),
     /// Draw a plan: a page to look at, a picture, a trace.
     Report(Box<ReportArguments>),
+    /// Replay a trace that `memplan plan --events` wrote, with other allocator options or on another GPU.
+    Replay(ReplayArguments),
+    /// Say who made a tensor, who held it and what let go of it.
+    Why(Box<WhyArguments>),
     /// List a checkpoint's parameters and bytes, by type and by module.
     Inspect(InspectArguments),
     /// Show a model's forward program: operators with shapes, module by module.

@@ -7,12 +7,12 @@ use calibrate::CalibrateError;
 use planner::checkpoint::ChooseError;
 use planner::plan::PlanError;
 use planner::read::checkpoint::CheckpointError;
-use planner::read::events::EventsError;
 use planner::read::gpus::GpuError;
 use planner::read::model::ModelError;
 use planner::read::profiles::ProfileError;
 use planner::read::wanted::WantedError;
 use planner::run::RunError;
+use planner::trace::file::TraceError;
 use planner::versions::VersionError;
 
 use crate::{BAD, NO_GPU, output};
@@ -135,8 +135,8 @@ impl From<CalibrateError> for Failure {
     }
 }
 
-impl From<EventsError> for Failure {
-    fn from(error: EventsError) -> Failure {
+impl From<TraceError> for Failure {
+    fn from(error: TraceError) -> Failure {
         Failure::new(error, None)
     }
 }

@@ -19,6 +19,7 @@ mod output;
 mod pack;
 mod plan;
 mod profiles;
+mod replay;
 mod report;
 mod snapshot;
 mod sweep;
@@ -52,6 +53,8 @@ fn main() -> ExitCode {
         Command::Check(arguments) => snapshot::check(&arguments),
         Command::Diff(arguments) => snapshot::diff(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
+        Command::Why(arguments) => replay::why(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Pack(arguments) => pack::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(*arguments),

@@ -10,6 +10,7 @@ use planner::read::wanted::{DEFAULT_GPU, Source};
 use planner::read::{environment, model};
 use planner::report::{Planned, events, json, text};
 use planner::run::Run;
+use planner::trace::file;
 
 use crate::arguments::{Format, PlanArguments, RunArguments};
 use crate::failure::Failure;
@@ -25,7 +26,7 @@ pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
     let plan = planner::plan::plan(&model, &run, &gpu)?;
     let planned = Planned { model: &model, run: &run, gpu: &gpu, plan: &plan };
     if let Some(path) = &arguments.events {
-        output::write_whole(path, |file| events::write(&planned, file))?;
+        output::write_whole(path, |to| file::write((&events::head(&planned), &plan.trace), to))?;
     }
     let host = plan.host_memory(&run).is_none_or(|host| host.fits());
     let code = if plan.fits() && host { FITS } else { DOES_NOT_FIT };

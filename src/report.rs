@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use epaint_default_fonts::UBUNTU_LIGHT;
-use planner::plan::{Plan, plan, timeline};
+use planner::plan::{Plan, plan};
 use planner::read::run_file::Wishes;
 use planner::read::wanted::Wanted;
-use planner::report::{Planned, page, picture, text, trace};
+use planner::report::{Planned, page, perfetto, picture, text};
 use planner::snapshot::{compare, of};
 use resvg::{tiny_skia, usvg};
 
@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::output::{self, write_whole};
 use crate::pack::model::Step;
 use crate::plan::{coloured, gpu, wishes};
+use crate::replay;
 use crate::snapshot::other;
 use crate::{DOES_NOT_FIT, FITS};
 
@@ -58,10 +59,33 @@ pub fn run(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
             return Err(Failure::new(format!("{}: no report has such a name", path.display()), Some(hint.to_owned())));
         }
     };
-    let made = made(wishes(&arguments.run)?)?;
+    let wishes = wishes(&arguments.run)?;
+    if let Some(trace) = wishes.model.as_deref().filter(|name| replay::is_trace(name)) {
+        return of_trace(trace, arguments, form.as_deref().unwrap_or_default());
+    }
+    let made = made(wishes)?;
     write(&made, arguments)?;
     output::print(&coloured(&format!("{}{}: written\n", text::verdict(&made.planned()), path.display())))?;
     Ok(ExitCode::from(if made.plan.fits() { FITS } else { DOES_NOT_FIT }))
+}
+
+/// Draws a trace from a file.
+fn of_trace(trace: &str, arguments: &ReportArguments, form: &str) -> Result<ExitCode, Failure> {
+    let path = &arguments.output;
+    let (head, replay) = replay::of(trace, &wishes(&arguments.run)?)?;
+    let title = format!("{}: {}, on {}", head.id, head.run, head.device);
+    match form {
+        "svg" => write_whole(path, |file| file.write_all(picture::svg_of(&title, &replay, LETTERS).as_bytes())),
+        "png" => drawn_into(path, |font| picture::svg_of(&title, &replay, font)),
+        "json" => write_whole(path, |file| perfetto::write(&replay, &[], file)),
+        _ => {
+            let hint =
+                "a trace is drawn as .svg, .png or .json; a page needs the model: `memplan report MODEL -o FILE.html`";
+            Err(Failure::new(format!("{trace}: no page is made of a trace"), Some(hint.to_owned())))
+        }
+    }?;
+    output::print(&coloured(&format!("{}{}: written\n", text::verdict_of(&replay, &head.torch), path.display())))?;
+    Ok(ExitCode::from(if replay.fits() { FITS } else { DOES_NOT_FIT }))
 }
 
 fn made(mut wishes: Wishes) -> Result<Made, Failure> {
@@ -79,7 +103,8 @@ fn html(made: &Made, arguments: &ReportArguments) -> Result<(), Failure> {
     let comparison = other.as_ref().map(|other| compare(&kept(other), &kept(made)));
     let beside = other.as_ref().map(Made::planned);
     let step = Step::quickly(&made.plan)?;
-    let arena = step.arena(made.planned())?;
+    let name = format!("{}: {}", made.wanted.model.name, made.plan.architecture);
+    let arena = step.arena(name, &made.plan, &made.wanted.run.allocator)?;
     let page = page::page(&made.planned(), Some(&arena), beside.as_ref().zip(comparison.as_ref()));
     let page = page.map_err(|error| Failure::new(error, None))?;
     write_whole(&arguments.output, |file| file.write_all(page.as_bytes()))
@@ -91,19 +116,22 @@ fn svg(made: &Made, arguments: &ReportArguments) -> Result<(), Failure> {
 }
 
 fn perfetto(made: &Made, arguments: &ReportArguments) -> Result<(), Failure> {
-    let Wanted { model, run, gpu } = &made.wanted;
-    let calls = timeline(model, run, gpu)?;
-    write_whole(&arguments.output, |file| trace::write(&made.planned(), &calls, file))
+    write_whole(&arguments.output, |file| perfetto::write(&made.plan, &made.plan.marks, file))
 }
 
 fn png(made: &Made, arguments: &ReportArguments) -> Result<(), Failure> {
+    drawn_into(&arguments.output, |font| picture::svg(&made.planned(), font))
+}
+
+/// Writes a picture as PNG, in letters that are shipped.
+fn drawn_into(path: &Path, picture: impl FnOnce(&str) -> String) -> Result<(), Failure> {
     let mut options = usvg::Options::default();
     options.fontdb_mut().load_font_data(UBUNTU_LIGHT.to_vec());
     let family = options.fontdb.faces().next().and_then(|face| Some(face.families.first()?.0.clone()));
-    let picture = picture::svg(&made.planned(), &family.unwrap_or_default());
-    let image = drawn(&picture, &options).ok_or_else(|| failed(&arguments.output, "the picture is too large"))?;
-    let bytes = image.encode_png().map_err(|error| failed(&arguments.output, &error.to_string()))?;
-    write_whole(&arguments.output, |file| file.write_all(&bytes))
+    let image = drawn(&picture(&family.unwrap_or_default()), &options);
+    let image = image.ok_or_else(|| failed(path, "the picture is too large"))?;
+    let bytes = image.encode_png().map_err(|error| failed(path, &error.to_string()))?;
+    write_whole(path, |file| file.write_all(&bytes))
 }
 
 fn drawn(picture: &str, options: &usvg::Options<'_>) -> Option<tiny_skia::Pixmap> {

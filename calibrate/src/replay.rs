@@ -15,7 +15,7 @@ use planner::allocate::{Allocator, AllocatorOptions, BlockId, DriverCall, Stream
 use planner::bytes::Bytes;
 use planner::lower::PRODUCTS;
 use planner::report::calibrate::Step;
-use planner::schedule::{Allocation, AllocationId, Event, Stream};
+use planner::trace::{Allocation, AllocationId, Event, Trace};
 
 use crate::device::{Device, Memory};
 use crate::error::CalibrateError;
@@ -62,7 +62,7 @@ impl Replay<'_> {
     /// Expandable segments, which map pages without cudaMalloc; a driver that fails.
     pub fn run(
         &self,
-        stream: &Stream,
+        trace: &Trace,
         device: &mut dyn Device,
         done: &dyn Fn(usize),
     ) -> Result<Replayed, CalibrateError> {
@@ -72,9 +72,9 @@ impl Replay<'_> {
         }
         let before = device.free()?;
         let allocator = Allocator::new(self.options.clone(), Some(self.capacity.min(Bytes(before))));
-        let blocks = vec![BlockId::EMPTY; stream.allocations.len()];
+        let blocks = vec![BlockId::EMPTY; trace.allocations.len()];
         let (segments, live) = Default::default();
-        let mut running = Running { replay: self, stream, allocator, blocks, segments, live, calls: 0, before };
+        let mut running = Running { replay: self, trace, allocator, blocks, segments, live, calls: 0, before };
         let mut replayed = Replayed::default();
         let ended = running.all(device, &mut replayed, done);
         for memory in running.segments.into_values() {
@@ -86,7 +86,7 @@ impl Replay<'_> {
 
 struct Running<'a> {
     replay: &'a Replay<'a>,
-    stream: &'a Stream,
+    trace: &'a Trace,
     allocator: Allocator,
     blocks: Vec<BlockId>,
     /// What the device gave for the simulated segments, by their addresses.
@@ -105,11 +105,11 @@ impl Running<'_> {
         replayed: &mut Replayed,
         done: &dyn Fn(usize),
     ) -> Result<(), CalibrateError> {
-        for (number, event) in self.stream.events.iter().enumerate() {
+        for (number, event) in self.trace.events.iter().enumerate() {
             match event {
                 Event::Allocate(id) => {
-                    let allocation = &self.stream.allocations[id.index()];
-                    let taken = self.allocator.allocate(allocation.bytes, StreamId(allocation.stream));
+                    let allocation = &self.trace.allocations[id.index()];
+                    let taken = self.allocator.allocate(allocation.bytes, StreamId(allocation.cuda_stream));
                     if !self.call_driver(device, replayed)? {
                         return Ok(());
                     }
@@ -120,7 +120,7 @@ impl Running<'_> {
                     self.blocks[id.index()] = block;
                     self.work(device, *id, allocation, replayed)?;
                 }
-                Event::Free(id) => {
+                Event::Free(id, _) => {
                     let block = self.blocks[id.index()];
                     if let Some((address, bytes)) = self.allocator.place(block) {
                         self.live.remove(&(bytes.0, address));
@@ -196,7 +196,10 @@ impl Running<'_> {
         self.live.insert((bytes.0, address), id);
         device.touch(&memory, offset, bytes.0)?;
         replayed.touched += bytes.0;
-        let Some((most, (from, start))) = factors.filter(|_| PRODUCTS.contains(&allocation.op)) else { return Ok(()) };
+        let Some((most, (from, start))) = factors.filter(|_| PRODUCTS.contains(&self.trace.operator(allocation)))
+        else {
+            return Ok(());
+        };
         let Some(product) = Product::within(self.replay.element, bytes.0, most) else { return Ok(()) };
         device.multiply(&product, from.address + start, memory.address + offset)?;
         replayed.products += 1;
@@ -205,7 +208,7 @@ impl Running<'_> {
 
     fn step(&self, device: &dyn Device, phase: u32) -> Result<Step, CalibrateError> {
         let (step, name) = self
-            .stream
+            .trace
             .phases
             .get(phase as usize)
             .map_or((0, String::new()), |phase| (phase.step, phase.name.to_string()));
@@ -251,7 +254,7 @@ mod tests {
         let options = AllocatorOptions::default();
         let capacity = plan.capacity;
         let replay = Replay { options: &options, capacity, page: Bytes(PAGE), element: Element::Bf16 };
-        replay.run(&plan.stream, device, &|_| {}).expect("a replay")
+        replay.run(&plan.trace, device, &|_| {}).expect("a replay")
     }
 
     #[test]
@@ -268,7 +271,7 @@ mod tests {
         // every byte that is taken is written, and all memory is given back
         let taken: u64 = device.touched.borrow().iter().map(|(_, bytes)| bytes).sum();
         assert_eq!(taken, replayed.touched);
-        let asked: u64 = plan.stream.allocations.iter().map(|allocation| allocation.bytes.0).sum();
+        let asked: u64 = plan.trace.allocations.iter().map(|allocation| allocation.bytes.0).sum();
         assert!(taken >= asked, "{taken} of {asked}");
         assert_eq!(device.free().expect("free"), 8 << 30);
     }
@@ -301,6 +304,6 @@ mod tests {
         let capacity = Bytes(8 << 30);
         let replay = Replay { options: &options, capacity, page: Bytes(PAGE), element: Element::Bf16 };
         let plan = planned(1, Bytes(8 << 30));
-        assert!(replay.run(&plan.stream, &mut Fake::new(8 << 30), &|_| {}).is_err());
+        assert!(replay.run(&plan.trace, &mut Fake::new(8 << 30), &|_| {}).is_err());
     }
 }

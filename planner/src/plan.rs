@@ -5,20 +5,18 @@ pub mod effort;
 mod figures;
 pub mod footprint;
 pub mod host;
-mod siblings;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::OnceLock;
 
 use serde::Deserialize;
 
-pub use figures::{CacheBytes, Failure, ParameterTotals};
-pub use siblings::Siblings;
-pub(crate) use siblings::{ranges, split};
+pub use figures::ParameterTotals;
 
-use crate::allocate::{Addresses, AllocatorOptions, OptionsError, Outcome, Ties, simulate};
+use crate::allocate::{Addresses, AllocatorOptions, OptionsError, Ties, simulate};
 use crate::bytes::Bytes;
 use crate::dtype::Dtype;
 use crate::graph::{AUTOCAST, CacheLayout, Graph, GraphError, Loop, Lora, Parameter, READS_ZEROS, RECORDS, unroll};
@@ -26,7 +24,7 @@ use crate::lower::context::Settings;
 use crate::lower::device::Device;
 use crate::lower::kernels::cub::Architecture;
 use crate::lower::measured::CudnnCalls;
-use crate::lower::timeline::Timeline;
+use crate::lower::timeline::Mark;
 use crate::lower::{LowerError, lower, lower_with_timeline};
 use crate::read::gpus::Gpu;
 use crate::read::model::{Agreement, Model, ModelError, agree, loading};
@@ -34,13 +32,11 @@ use crate::read::optimizers::{self, Optimizer, OptimizerError};
 use crate::read::quantization::{Quantization, QuantizationError};
 use crate::read::spec::SpecError;
 use crate::read::specs;
+use crate::replay::{Replay, UNLIMITED};
 use crate::run::{Attention, Mode, OptimizerChoice, Precision, Run, RunError, ZeroGrad};
-use crate::schedule::{Category, Live, Stream, live_after};
 use crate::time::{Cost, Link, Speeds};
+use crate::trace::{Category, Trace};
 use crate::versions::{Rules, Versions};
-
-/// More than any machine has, and less than what sums in 64 bits could not hold.
-pub(crate) const UNLIMITED: Bytes = Bytes(1 << 60);
 
 /// Memory that a process needs on the GPU outside the allocator.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -92,20 +88,10 @@ pub struct Plan {
     pub optimizer: Option<Rc<Optimizer>>,
     /// The program.
     pub graph: Rc<Graph>,
-    /// Its event stream.
-    pub stream: Stream,
-    /// The allocator's options.
-    pub options: AllocatorOptions,
-    /// What the allocator makes of it.
-    pub outcome: Outcome,
-    /// What it would make of it without a limit; only where the run does not fit.
-    pub unlimited: Option<Outcome>,
-    /// What is alive at the peak of the whole run, largest first.
-    pub at_peak: Vec<Live>,
+    /// Its trace, and what the allocator makes of it.
+    pub replay: Replay,
     /// How far the checkpoint and the architecture agree.
     pub agreement: Agreement,
-    /// What the allocator may take.
-    pub capacity: Bytes,
     /// Peak allocated and reserved of the same loop under `torch.no_grad()`, where it records for nothing.
     pub without_grad: Option<(Bytes, Bytes)>,
     /// What lies outside the allocator; None where the capacity was given.
@@ -114,6 +100,17 @@ pub struct Plan {
     pub step: Step,
     /// The calls of cuDNN, whose workspaces only it knows.
     pub cudnn: CudnnCalls,
+    /// Where in the trace the calls of modules and the nodes of autograd lie.
+    pub marks: Vec<(usize, Mark)>,
+}
+
+/// A plan is the replay of its trace, with what was planned.
+impl Deref for Plan {
+    type Target = Replay;
+
+    fn deref(&self) -> &Replay {
+        &self.replay
+    }
 }
 
 /// What a step of a run costs.
@@ -206,27 +203,23 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
     let prepared = prepare(model, run, gpu, emulation)?;
     let without = Settings { training: false, ..prepared.settings.clone() };
     let Prepared { graph, device, settings, options, precision, optimizer, agreement, capacity, outside } = prepared;
-    let (stream, timeline) =
+    let (trace, timeline) =
         lower_with_timeline(&graph, &device, settings, Speeds::of(gpu)).map_err(|error| named(error, &graph))?;
     let measured = gpu.has_measured_speeds();
     let step = Step {
         cost: timeline.whole().shared(run.steps),
         timed: timeline.speeds.is_some(),
         measured,
-        copies: copies(&stream, gpu),
+        copies: copies(&trace, gpu),
     };
-    let outcome = simulate(&stream, &options, Some(capacity));
     let without_grad = match run.mode {
-        Mode::EvalWithGrad => lower(&graph, &device, without).ok().map(|stream| {
-            let outcome = simulate(&stream, &options, Some(UNLIMITED));
+        Mode::EvalWithGrad => lower(&graph, &device, without).ok().map(|trace| {
+            let outcome = simulate(&trace, &options, Some(UNLIMITED));
             (outcome.peak_allocated, outcome.peak_reserved)
         }),
         _ => None,
     };
-    let unlimited = outcome.out_of_memory.as_ref().map(|_| simulate(&stream, &options, Some(UNLIMITED)));
-    let options = options.with_ties(unlimited.as_ref().unwrap_or(&outcome).ties);
-    let mut at_peak = live_after(&stream, unlimited.as_ref().unwrap_or(&outcome).peak_event);
-    at_peak.sort_by_key(|live| std::cmp::Reverse(stream.allocations[live.id.index()].bytes));
+    let replay = Replay::of(trace, options, capacity);
     let architecture = model.architecture(run.mode.records())?.name.clone();
     let trainable = run.trainable.as_ref().map(|pattern| pattern.0.clone());
     Ok(Plan {
@@ -235,29 +228,14 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
         trainable,
         optimizer,
         graph,
-        stream,
-        options,
-        outcome,
-        unlimited,
-        at_peak,
+        replay,
         agreement,
-        capacity,
         without_grad,
         outside,
         step,
         cudnn: timeline.cudnn,
+        marks: timeline.marks,
     })
-}
-
-/// Where in the stream of a run the calls of modules and the nodes of autograd lie.
-///
-/// # Errors
-/// As `plan`.
-pub fn timeline(model: &Model, run: &Run, gpu: &Gpu) -> Result<Timeline, PlanError> {
-    let Prepared { graph, device, settings, .. } = prepare(model, run, gpu, Emulation::default())?;
-    let lowered =
-        lower_with_timeline(&graph, &device, settings, Speeds::of(gpu)).map_err(|error| named(error, &graph))?;
-    Ok(lowered.1)
 }
 
 /// A run that can be lowered.
@@ -477,9 +455,8 @@ fn precision(model: &Model, run: &Run, stored: Option<&Quantization>) -> Result<
 
 /// What FSDP's offload copies in a step (torch/distributed/fsdp/_fully_shard/_fsdp_param.py, `all_gather_inputs`;
 /// _fsdp_collectives.py, `foreach_reduce`).
-fn copies(stream: &Stream, gpu: &Gpu) -> Option<f64> {
-    let held =
-        |wanted: Category| stream.host.iter().find(|(category, _)| *category == wanted).map(|(_, bytes)| bytes.0);
+fn copies(trace: &Trace, gpu: &Gpu) -> Option<f64> {
+    let held = |wanted: Category| trace.host.iter().find(|(category, _)| *category == wanted).map(|(_, bytes)| bytes.0);
     let parameters = held(Category::Parameters)?;
     Some(Link::of(gpu)?.seconds(parameters, held(Category::Gradients).unwrap_or(0)))
 }

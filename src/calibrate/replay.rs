@@ -8,11 +8,11 @@ use planner::allocate::{AllocatorOptions, simulate};
 use planner::bytes::Bytes;
 use planner::fit::{Axis, fit};
 use planner::plan::{PlanError, plan};
-use planner::read::events;
+
 use planner::read::gpus::Gpu as Described;
 use planner::report::calibrate as report;
 use planner::run::Run;
-use planner::schedule::Stream;
+use planner::trace::{Trace, file};
 
 use crate::arguments::{CalibrateArguments, Format};
 use crate::failure::Failure;
@@ -24,12 +24,12 @@ const PAGE: Bytes = Bytes(2 << 20);
 
 /// Replays what is named: an event file, or a model with the flags of a plan.
 pub fn run(gpu: &mut Gpu, what: &str, arguments: &CalibrateArguments) -> Result<ExitCode, Failure> {
-    let (given, limits) = if what.ends_with(".json") {
-        let recorded = events::read(Path::new(what))?;
+    let (given, limits) = if is_trace(what) {
+        let recorded = file::read(Path::new(what))?;
         let allocator = wishes(&arguments.run)?.allocator.unwrap_or_default();
         prepare(gpu)?;
         let free = Bytes(gpu.free()?);
-        (replayed(gpu, &recorded.stream, &options(&allocator)?, free, PAGE)?, Vec::new())
+        (replayed(gpu, &recorded.trace, &options(&allocator)?, free, PAGE)?, Vec::new())
     } else {
         modelled(gpu, what, arguments)?
     };
@@ -50,16 +50,21 @@ fn modelled(gpu: &mut Gpu, name: &str, arguments: &CalibrateArguments) -> Result
     let options = options(&run.allocator)?;
     let page = page(&described);
     let given = plan(&model, &run, &described)?;
-    let given = replayed(gpu, &given.stream, &options, given.capacity, page)?;
+    let given = replayed(gpu, &given.trace, &options, given.capacity, page)?;
     let rows = fit((&model, &|| source.open()), &run, std::slice::from_ref(&described), &|_| {})?;
     let found = rows.iter().filter_map(|row| row.found.as_ref().ok()).flat_map(|found| &found.limits);
     let largest = found.filter(|limit| limit.axis == Axis::Batch).find_map(|limit| Some(limit.largest.as_ref()?.0));
     let mut limits = Limits::new();
     for batch in largest.into_iter().flat_map(|batch| [batch, batch + 1]) {
         let planned = plan(&model, &Run { batch, ..run.clone() }, &described)?;
-        limits.push((batch, replayed(gpu, &planned.stream, &options, planned.capacity, page)?));
+        limits.push((batch, replayed(gpu, &planned.trace, &options, planned.capacity, page)?));
     }
     Ok((given, limits))
+}
+
+/// Whether something named is a trace's file, by how its name ends.
+fn is_trace(name: &str) -> bool {
+    [".json", ".trace"].iter().any(|end| name.ends_with(end))
 }
 
 /// What a replay loads takes memory too: before that which is free is asked for.
@@ -80,15 +85,15 @@ fn page(described: &Described) -> Bytes {
 
 fn replayed(
     gpu: &mut Gpu,
-    stream: &Stream,
+    trace: &Trace,
     options: &AllocatorOptions,
     capacity: Bytes,
     page: Bytes,
 ) -> Result<report::Replayed, Failure> {
-    let fits = simulate(stream, options, Some(capacity)).out_of_memory.is_none();
+    let fits = simulate(trace, options, Some(capacity)).out_of_memory.is_none();
     let replay = Replay { options, capacity, page, element: Element::Fp32 };
-    let bar = output::progress(stream.events.len());
-    let done = replay.run(stream, gpu, &|event| bar.set_position(event as u64));
+    let bar = output::progress(trace.events.len());
+    let done = replay.run(trace, gpu, &|event| bar.set_position(event as u64));
     bar.finish_and_clear();
     let done = done?;
     Ok(report::Replayed {

@@ -3,7 +3,7 @@
 use super::ties::larger;
 use super::{Addresses, Allocator, AllocatorOptions, BlockId, OutOfMemory, SegmentView, Spread, StreamId, Ties};
 use crate::bytes::Bytes;
-use crate::schedule::{Event, Stream};
+use crate::trace::{Event, Trace};
 
 /// The counters at a phase's end; peaks are those since the end of the phase before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,10 +52,10 @@ pub struct Outcome {
     pub spread: Option<Spread>,
 }
 
-/// Runs a stream through an allocator with these options that may take so many bytes. Where it rests on addresses that nobody knows,
+/// Runs a trace through an allocator with these options that may take so many bytes. Where it rests on addresses that nobody knows,
 /// both ways, and the larger outcome is given.
-pub fn simulate(stream: &Stream, options: &AllocatorOptions, capacity: Option<Bytes>) -> Outcome {
-    let outcome = |options: &AllocatorOptions| observe(stream, options, capacity, |_, _, _| {});
+pub fn simulate(trace: &Trace, options: &AllocatorOptions, capacity: Option<Bytes>) -> Outcome {
+    let outcome = |options: &AllocatorOptions| observe(trace, options, capacity, |_, _, _| {});
     if options.ties() != Ties::LowestAddress(Addresses::Unknown) {
         return outcome(options);
     }
@@ -66,15 +66,15 @@ pub fn simulate(stream: &Stream, options: &AllocatorOptions, capacity: Option<By
 /// One way alone, with a look at the allocator after each event that was served: its number, the allocator, and the block of each
 /// allocation.
 pub fn observe(
-    stream: &Stream,
+    trace: &Trace,
     options: &AllocatorOptions,
     capacity: Option<Bytes>,
     mut look: impl FnMut(usize, &Allocator, &[BlockId]),
 ) -> Outcome {
     let mut allocator = Allocator::new(options.clone(), capacity);
-    let mut blocks = vec![BlockId::EMPTY; stream.allocations.len()];
+    let mut blocks = vec![BlockId::EMPTY; trace.allocations.len()];
     let mut outcome = Outcome {
-        phases: Vec::with_capacity(stream.phases.len()),
+        phases: Vec::with_capacity(trace.phases.len()),
         peak_allocated: Bytes(0),
         peak_reserved: Bytes(0),
         peak_event: 0,
@@ -84,12 +84,12 @@ pub fn observe(
         ties: options.ties(),
         spread: None,
     };
-    for (number, event) in stream.events.iter().enumerate() {
+    for (number, event) in trace.events.iter().enumerate() {
         match event {
             Event::Allocate(id) => {
-                let allocation = &stream.allocations[id.index()];
+                let allocation = &trace.allocations[id.index()];
                 let retries = allocator.retries().len();
-                match allocator.allocate(allocation.bytes, StreamId(allocation.stream)) {
+                match allocator.allocate(allocation.bytes, StreamId(allocation.cuda_stream)) {
                     Ok(block) => blocks[id.index()] = block,
                     Err(error) => {
                         outcome.out_of_memory = Some((number, error));
@@ -104,7 +104,7 @@ pub fn observe(
                     outcome.peak_event = number;
                 }
             }
-            Event::Free(id) => {
+            Event::Free(id, _) => {
                 allocator.free(blocks[id.index()]);
             }
             Event::Becomes(..) => {}

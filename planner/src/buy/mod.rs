@@ -19,9 +19,10 @@ pub use strategy::{Strategy, Way};
 use crate::bytes::Bytes;
 use crate::plan::effort::effort;
 use crate::plan::footprint::{Footprint, alike, footprint};
-use crate::plan::{CacheBytes, Plan, PlanError, capacity, plan};
+use crate::plan::{Plan, PlanError, capacity, plan};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
+use crate::replay::CacheBytes;
 use crate::run::{Flags, Mode, Run};
 use crate::threads::{Opener, each};
 use zero::Held;
@@ -271,9 +272,8 @@ impl Class<'_> {
 fn served(plan: &Plan) -> Served {
     let totals = plan.parameters();
     let phases = plan.whole().phases.iter();
-    let prefill = phases.filter(|figures| {
-        plan.stream.phases.get(figures.phase as usize).is_some_and(|phase| &*phase.name == "prefill")
-    });
+    let prefill = phases
+        .filter(|figures| plan.trace.phases.get(figures.phase as usize).is_some_and(|phase| &*phase.name == "prefill"));
     let prefill = prefill.map(|figures| figures.peak_allocated).max().unwrap_or_default();
     Served { weights: totals.bytes + totals.buffers, cache: plan.most_cached(), prefill }
 }

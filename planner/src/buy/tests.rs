@@ -31,7 +31,7 @@ fn an_offer_is_the_fewest_gpus_that_fit() {
                         let peaks = (plan.outcome.peak_allocated, Some(plan.outcome.peak_reserved));
                         assert!(plan.fits());
                         assert_eq!((offer.rank.allocated, offer.rank.reserved), peaks);
-                        assert_eq!(offer.rank.host, plan.stream.host_bytes());
+                        assert_eq!(offer.rank.host, plan.trace.host_bytes());
                     }
                     Some(_) => {}
                 }

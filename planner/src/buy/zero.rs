@@ -17,7 +17,7 @@
 
 use crate::bytes::Bytes;
 use crate::plan::Plan;
-use crate::schedule::{Category, Event, Stream};
+use crate::trace::{Category, Event, Trace};
 
 /// `reduce_bucket_size`, in elements.
 const BUCKET: u64 = 500_000_000;
@@ -60,7 +60,7 @@ impl Held {
         let element = plan.precision.dtype().size();
         let fixed = (totals.bytes + totals.buffers).0.saturating_sub(totals.trainable * element);
         let largest = trained.map(|parameter| parameter.shape.iter().product()).max().unwrap_or(0);
-        let Alive { around, states, step } = alive(&plan.stream);
+        let Alive { around, states, step } = alive(&plan.trace);
         Held { trained: totals.trainable, largest, element, fixed, around, states, step, accumulates }
     }
 
@@ -91,7 +91,7 @@ struct Alive {
 }
 
 /// Walks over the events; only the steps of the run count for what is alive around them.
-fn alive(stream: &Stream) -> Alive {
+fn alive(stream: &Trace) -> Alive {
     let mut held = vec![None; stream.allocations.len()];
     let mut now = [0_u64; 3];
     let (mut most, mut of_phase) = (Alive { around: 0, states: 0, step: 0 }, 0_u64);
@@ -99,7 +99,7 @@ fn alive(stream: &Stream) -> Alive {
         let (id, becomes) = match event {
             Event::Allocate(id) => (*id, Some(kind(stream.allocations[id.index()].category))),
             Event::Becomes(id, category) => (*id, Some(kind(*category))),
-            Event::Free(id) => (*id, None),
+            Event::Free(id, _) => (*id, None),
             Event::Phase(phase) => {
                 let name = &*stream.phases[*phase as usize].name;
                 let place = if name == "optimizer" { &mut most.step } else { &mut most.around };

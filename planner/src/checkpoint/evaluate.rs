@@ -10,12 +10,13 @@ use crate::bytes::Bytes;
 use crate::graph::{Checkpointing, Graph};
 use crate::lower::timeline::Timeline;
 use crate::lower::{lower, lower_with_timeline};
-use crate::plan::{Emulation, PlanError, Prepared, UNLIMITED, named, prepare, program};
+use crate::plan::{Emulation, PlanError, Prepared, named, prepare, program};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
+use crate::replay::UNLIMITED;
 use crate::run::Run;
-use crate::schedule::Stream;
 use crate::time::Speeds;
+use crate::trace::Trace;
 
 /// What plans are made of: a run without checkpoints, prepared once.
 pub(super) struct Evaluator<'a> {
@@ -31,7 +32,7 @@ pub(super) struct Evaluator<'a> {
 /// A lowered program, with where its calls lie.
 pub(super) struct Lowered {
     pub graph: Rc<Graph>,
-    pub stream: Stream,
+    pub stream: Trace,
     pub timeline: Timeline,
 }
 
@@ -122,7 +123,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The peaks of a stream.
-    pub fn peaks_of(&self, stream: &Stream) -> Peaks {
+    pub fn peaks_of(&self, stream: &Trace) -> Peaks {
         self.events_left.set(self.events_left.get().saturating_sub(stream.events.len() as u64));
         let Prepared { options, capacity, .. } = &self.prepared;
         let limited = simulate(stream, options, Some(*capacity));

@@ -10,7 +10,7 @@ use rustc_hash::FxHashSet;
 
 use crate::graph::ModuleId;
 use crate::lower::timeline::{Mark, Timeline};
-use crate::schedule::{Event, Stream};
+use crate::trace::{Event, Trace};
 
 /// Live bytes in one pass through the model and back; sizes are rounded as the allocator does at least, to 512 bytes.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +45,7 @@ enum Place {
 }
 
 /// Reads a run's profile off its stream.
-pub(super) fn profile(stream: &Stream, timeline: &Timeline, candidates: &FxHashSet<ModuleId>) -> Profile {
+pub(super) fn profile(stream: &Trace, timeline: &Timeline, candidates: &FxHashSet<ModuleId>) -> Profile {
     let mut reader =
         Reader { profile: Profile::default(), sequences: Vec::new(), place: Place::Outside, live: 0, candidates };
     let mut marks = timeline.marks.iter().peekable();
@@ -60,12 +60,12 @@ pub(super) fn profile(stream: &Stream, timeline: &Timeline, candidates: &FxHashS
             ended.drain(..).for_each(|mark| reader.mark(mark));
             reader.mark(*mark);
         }
-        if !matches!(event, Event::Free(_)) {
+        if !matches!(event, Event::Free(_, _)) {
             ended.drain(..).for_each(|mark| reader.mark(mark));
         }
         match event {
             Event::Allocate(id) => reader.live += rounded(stream.allocations[id.index()].bytes.0),
-            Event::Free(id) => reader.live -= rounded(stream.allocations[id.index()].bytes.0),
+            Event::Free(id, _) => reader.live -= rounded(stream.allocations[id.index()].bytes.0),
             Event::Becomes(..) | Event::Phase(_) => continue,
         }
         reader.note();
@@ -75,7 +75,7 @@ pub(super) fn profile(stream: &Stream, timeline: &Timeline, candidates: &FxHashS
 }
 
 /// The most that is alive in a stream, in the same sizes.
-pub(super) fn peak(stream: &Stream) -> u64 {
+pub(super) fn peak(stream: &Trace) -> u64 {
     stream.most_alive(|bytes| rounded(bytes.0))
 }
 

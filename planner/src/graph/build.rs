@@ -62,7 +62,7 @@ impl Machine {
     fn compute(&mut self, expression: &Function, locals: &[Option<Value>]) -> Outcome<Value> {
         let mut slots = locals.to_vec();
         slots.resize(expression.names.len().max(locals.len()), None);
-        self.run(Frame { function: expression, slots })
+        self.run(Frame { slots, ..Frame::new(expression) })
     }
 
     fn field(&mut self, shape: &Function, locals: &[Option<Value>]) -> Outcome<Value> {

@@ -56,7 +56,7 @@ impl Machine {
         let checkpoint = self.begin_checkpoint(object, module, &mut given)?;
         let held = given.clone_values();
         let call = self.begin_call(module, &held);
-        self.steps.borrow_mut().push(Step::Enter(module));
+        self.tape.record(Step::Enter(module));
         let result = self.forward(object, module, given);
         if let Ok(value) = &result {
             self.hook_input_embedding(module, value)?;
@@ -70,7 +70,7 @@ impl Machine {
         if let (Some(call), Ok(result)) = (call, &result) {
             self.end_call(call, result);
         }
-        self.steps.borrow_mut().push(Step::Exit(module));
+        self.tape.record(Step::Exit(module));
         if let (Some(checkpoint), Ok(result)) = (checkpoint, &result) {
             self.end_checkpoint(checkpoint, result);
         }
@@ -166,8 +166,9 @@ impl Machine {
             outputs.push(self.tensor(shape));
         }
         let module = self.running.last().copied().unwrap_or(ModuleId(0));
-        self.steps.borrow_mut().push(Step::Op(OpId(self.ops.len() as u32)));
-        self.ops.push(Op { operator, arguments: converted, outputs: ids, module });
+        self.tape.record(Step::Op(OpId(self.ops.len() as u32)));
+        let place = self.tape.place();
+        self.ops.push(Op { operator, arguments: converted, outputs: ids, module, place });
         drop(arguments);
         if operator.name == "backward" {
             self.run_pending_again()?;

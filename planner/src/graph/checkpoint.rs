@@ -42,7 +42,7 @@ fn aside(value: &Value, tensors: &mut Vec<TensorId>) -> Value {
     match value {
         Value::Tensor(reference) => {
             tensors.push(reference.tensor);
-            Value::Tensor(Rc::new(Reference { tensor: reference.tensor, steps: Rc::default() }))
+            Value::Tensor(Rc::new(Reference { tensor: reference.tensor, tape: Rc::default() }))
         }
         Value::Sequence(values) => Value::sequence(values.iter().map(|value| aside(value, tensors)).collect()),
         other => other.clone(),
@@ -145,7 +145,7 @@ impl Machine {
             ReentrantCall { inputs, ..ReentrantCall::default() }
         });
         self.checkpoints.push(Checkpoint { module, arguments, reentrant, saves, ..Checkpoint::default() });
-        self.steps.borrow_mut().push(Step::EnterCheckpoint(id));
+        self.tape.record(Step::EnterCheckpoint(id));
         self.pending.push(Pending { id, object: object.clone(), module, given });
         Ok(Some(id))
     }
@@ -155,13 +155,13 @@ impl Machine {
         if let Some(call) = &mut self.checkpoints[id.index()].reentrant {
             flatten(result, &mut call.results);
         }
-        self.steps.borrow_mut().push(Step::ExitCheckpoint(id));
+        self.tape.record(Step::ExitCheckpoint(id));
     }
 
     /// Unrolls the second runs of all calls whose backward has just been asked for, the last call first.
     pub(super) fn run_pending_again(&mut self) -> Outcome<()> {
         let pending = std::mem::take(&mut self.pending);
-        let program = std::mem::take(&mut *self.steps.borrow_mut());
+        let program = self.tape.take();
         let last = pending.last().map(|pending| pending.id);
         for Pending { id, object, module, given } in pending.into_iter().rev() {
             let result = self.forward(&object, module, given.clone())?;
@@ -176,15 +176,15 @@ impl Machine {
                     None
                 }
             };
-            let recompute = std::mem::take(&mut *self.steps.borrow_mut());
+            let recompute = self.tape.take();
             drop(held);
             drop(given);
             drop(object);
-            let release = std::mem::take(&mut *self.steps.borrow_mut());
+            let release = self.tape.take();
             let checkpoint = &mut self.checkpoints[id.index()];
             (checkpoint.recompute, checkpoint.release, checkpoint.last) = (recompute, release, last);
         }
-        *self.steps.borrow_mut() = program;
+        self.tape.put_back(program);
         Ok(())
     }
 }

@@ -16,14 +16,14 @@ impl Machine {
         let mut tensors = Vec::new();
         arguments.iter().for_each(|argument| flatten(argument, &mut tensors));
         self.calls.push(Call { module, arguments: tensors, results: Vec::new() });
-        self.steps.borrow_mut().push(Step::EnterCall(call));
+        self.tape.record(Step::EnterCall(call));
         Some(call)
     }
 
     /// Notes that it has returned.
     pub(super) fn end_call(&mut self, call: CallId, result: &Value) {
         flatten(result, &mut self.calls[call.index()].results);
-        self.steps.borrow_mut().push(Step::ExitCall(call));
+        self.tape.record(Step::ExitCall(call));
     }
 }
 

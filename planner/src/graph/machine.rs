@@ -1,19 +1,21 @@
 //! What running code of a spec is over tensors that have only a shape: names, attributes, and what is true of values.
 
-use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::call::Given;
+use super::tape::Tape;
 use super::value::{Object, Reference, ShapeQuestion, Value};
-use super::{Dims, DtypeArgument, GraphError, Module, ModuleId, Op, Parameter, Step, TensorId};
+use super::{Dims, DtypeArgument, GraphError, Module, ModuleId, Op, Parameter, TensorId};
 use crate::dtype::Dtype;
 use crate::interpret::{Frame, Interpreter, Semantics};
 use crate::ops;
 use crate::read::spec::Definition;
 use crate::read::spec::syntax::*;
 use crate::run::SavedOperators;
+use crate::trace::{LettingGo, Place, PlaceId, Places};
 use crate::versions::Rules;
 
 /// What running code gives.
@@ -26,7 +28,9 @@ pub(super) const MODULES: usize = 1_000_000;
 pub struct Machine {
     pub(super) definitions: FxHashMap<Rc<str>, Definition>,
     pub(super) globals: FxHashMap<Rc<str>, Value>,
-    pub(super) steps: Rc<RefCell<Vec<Step>>>,
+    pub(super) tape: Rc<Tape>,
+    /// The lines that ran, with what they let go.
+    pub(super) places: Places,
     pub(super) modules: Vec<Module>,
     pub(super) parameters: Vec<Parameter>,
     /// The tensors that `parameters` lists: a tied parameter is one tensor under two names.
@@ -62,7 +66,8 @@ impl Machine {
         Machine {
             definitions,
             globals: FxHashMap::default(),
-            steps: Rc::default(),
+            tape: Rc::default(),
+            places: Places::default(),
             modules: Vec::new(),
             parameters: Vec::new(),
             listed: FxHashSet::default(),
@@ -87,7 +92,7 @@ impl Machine {
     pub(super) fn tensor(&mut self, shape: Dims) -> Value {
         let tensor = TensorId(self.shapes.len() as u32);
         self.shapes.push(shape);
-        Value::Tensor(Rc::new(Reference { tensor, steps: self.steps.clone() }))
+        Value::Tensor(Rc::new(Reference { tensor, tape: self.tape.clone() }))
     }
 
     pub(super) fn shape(&self, tensor: TensorId) -> &Dims {
@@ -129,6 +134,19 @@ impl Semantics for Machine {
     fn placed(&mut self, mut error: Box<GraphError>, file: &str, at: Position) -> Box<GraphError> {
         error.at.push(format!("{file}:{}:{}", at.line, at.column));
         error
+    }
+
+    fn place(&self) -> PlaceId {
+        self.tape.place()
+    }
+
+    fn go_to(&mut self, place: PlaceId) {
+        self.tape.go_to(place);
+    }
+
+    fn reach(&mut self, function: &Function, line: u32, local: Option<NameId>, how: LettingGo) {
+        let place = numbered(&mut self.places, function, line, local, how);
+        self.tape.go_to(place);
     }
 
     fn literal(literal: &Literal) -> Value {
@@ -293,4 +311,22 @@ impl Semantics for Machine {
             other => self.error(format!("{} cannot be called", other.kind())),
         }
     }
+}
+
+/// The number of a line of a function, with what it lets go.
+pub(crate) fn numbered(
+    places: &mut Places,
+    function: &Function,
+    line: u32,
+    local: Option<NameId>,
+    how: LettingGo,
+) -> PlaceId {
+    let key = (std::ptr::from_ref(function) as usize, line, local.map(|name| name.0), how);
+    places.number(key, || Place {
+        file: Arc::from(&*function.file),
+        function: Arc::from(&*function.name),
+        line,
+        how,
+        name: local.and_then(|name| function.names.get(usize::from(name.0))).map(|name| Arc::from(&**name)),
+    })
 }

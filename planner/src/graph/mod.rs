@@ -20,6 +20,7 @@ mod hooked;
 mod index;
 mod machine;
 mod stored;
+mod tape;
 mod unroll;
 mod value;
 
@@ -32,50 +33,16 @@ use smallvec::SmallVec;
 use crate::dtype::Dtype;
 use crate::ops::Operator;
 use crate::run::{Attention, SavedOperators};
+use crate::trace::{Place, PlaceId};
 
+pub use crate::ids::{CallId, CheckpointId, ModuleId, OpId, TensorId};
 pub use exchange::{Lora, QuantizedType};
+pub(crate) use machine::numbered;
 pub use stored::{Choice, Loading, Piece, Role, StoredLayers, Which};
 pub use unroll::{AUTOCAST, CacheLayout, Checkpointing, Loop, READS_ZEROS, RECORDS, Region, unroll};
 
 /// Sizes of a tensor's dimensions, outermost first.
 pub type Dims = SmallVec<[u64; 5]>;
-
-macro_rules! id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(pub u32);
-
-        impl $name {
-            /// The position in the array that it numbers.
-            pub fn index(self) -> usize {
-                self.0 as usize
-            }
-        }
-    };
-}
-
-id!(
-    /// A tensor of the program.
-    TensorId
-);
-id!(
-    /// An operator's call in the program.
-    OpId
-);
-id!(
-    /// A module of the model's tree.
-    ModuleId
-);
-
-id!(
-    /// A checkpointed call of a module.
-    CheckpointId
-);
-id!(
-    /// A call of the model or of one of its blocks.
-    CallId
-);
 
 /// A checkpointed call of a module, as Python runs it again in backward.
 #[derive(Clone, Debug, Default)]
@@ -256,6 +223,8 @@ pub struct Op {
     pub outputs: SmallVec<[TensorId; 2]>,
     /// The module whose code called it.
     pub module: ModuleId,
+    /// The line that called it.
+    pub place: PlaceId,
 }
 
 /// One step of the program.
@@ -263,8 +232,8 @@ pub struct Op {
 pub enum Step {
     /// An operator runs.
     Op(OpId),
-    /// Python's last reference to the tensor goes.
-    Drop(TensorId),
+    /// Python's last reference to the tensor goes, at that place.
+    Drop(TensorId, PlaceId),
     /// A module's call begins.
     Enter(ModuleId),
     /// A module's call has returned.
@@ -298,6 +267,8 @@ pub struct Graph {
     pub checkpoints: Vec<Checkpoint>,
     /// How the checkpoint's tensors come to the device, where it stores weights quantised.
     pub loading: Option<Loading>,
+    /// The lines that ran, by [`PlaceId`].
+    pub places: Vec<Place>,
 }
 
 impl Graph {

@@ -109,6 +109,7 @@ pub fn unroll(
             calls: machine.calls,
             checkpoints: machine.checkpoints,
             loading: None,
+            places: machine.places.all,
         }),
         Err(error) => Err(*error),
     }
@@ -160,7 +161,7 @@ impl Machine {
             self.choose_checkpoints(model, wanted)?;
         }
         self.number(model);
-        self.steps.borrow_mut().clear();
+        self.tape.take();
 
         let mut run = Attributes::default();
         run.extend(wanted.integers.iter().map(|(name, value)| (Rc::from(*name), Value::Int(*value as i64))));
@@ -176,7 +177,7 @@ impl Machine {
         let lead = self.global(&wanted.mode.into())?;
         let positional = vec![Value::Object(model.clone()), Value::bag(run), inputs];
         let result = self.call(lead, Given { positional, named: Vec::new() });
-        let mut steps = std::mem::take(&mut *self.steps.borrow_mut());
+        let mut steps = self.tape.take();
         result?;
         // The records end where the loop's last phase does: what its return lets go is not theirs.
         let end = steps.iter().rposition(|step| matches!(step, super::Step::Op(_))).map_or(0, |last| last + 1);

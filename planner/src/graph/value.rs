@@ -6,7 +6,8 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 
-use super::{DtypeArgument, ModuleId, Step, TensorId};
+use super::tape::Tape;
+use super::{DtypeArgument, ModuleId, TensorId};
 use crate::ops::{Default, Operator};
 use crate::read::spec::Class;
 use crate::read::spec::syntax::Function;
@@ -14,16 +15,16 @@ use crate::read::spec::syntax::Function;
 /// Names to values, in the order of their first assignment.
 pub type Attributes = IndexMap<Rc<str>, Value, FxBuildHasher>;
 
-/// Python's reference to a tensor; when the last goes, the program gets a [`Step::Drop`].
+/// Python's reference to a tensor; when the last goes, the program gets a [`super::Step::Drop`].
 #[derive(Debug)]
 pub struct Reference {
     pub tensor: TensorId,
-    pub steps: Rc<RefCell<Vec<Step>>>,
+    pub tape: Rc<Tape>,
 }
 
 impl Drop for Reference {
     fn drop(&mut self) {
-        self.steps.borrow_mut().push(Step::Drop(self.tensor));
+        self.tape.drop_tensor(self.tensor);
     }
 }
 

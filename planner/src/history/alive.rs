@@ -4,8 +4,8 @@ use indexmap::IndexMap;
 
 use super::{ByCategory, History};
 use crate::bytes::Bytes;
-use crate::plan::{Plan, ranges, split};
-use crate::schedule::Event;
+use crate::replay::{Replay, ranges, split};
+use crate::trace::Event;
 
 /// Tensors that are alike but for a layer's number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,12 +38,12 @@ pub(crate) struct Groups {
 }
 
 /// Sorts a plan's allocations by module and by what they are there.
-pub(crate) fn groups(plan: &Plan) -> Groups {
+pub(crate) fn groups(replay: &Replay) -> Groups {
     let mut modules: IndexMap<(&str, &str), Vec<u64>> = IndexMap::new();
     let mut groups: IndexMap<(usize, &str), ()> = IndexMap::new();
-    let mut of = Vec::with_capacity(plan.stream.allocations.len());
-    for allocation in &plan.stream.allocations {
-        let (module, what) = plan.place(allocation);
+    let mut of = Vec::with_capacity(replay.trace.allocations.len());
+    for allocation in &replay.trace.allocations {
+        let (module, what) = replay.place(allocation);
         let (before, number, after) = split(module);
         let entry = modules.entry((before, after));
         let module = entry.index();
@@ -65,22 +65,22 @@ pub(crate) fn groups(plan: &Plan) -> Groups {
 }
 
 /// The largest groups that are alive at each sample of a history, largest first.
-pub fn alive(plan: &Plan, history: &History, most: usize) -> (Vec<Group>, Vec<Vec<Alive>>) {
-    let Groups { modules, groups, of } = groups(plan);
+pub fn alive(replay: &Replay, history: &History, most: usize) -> (Vec<Group>, Vec<Vec<Alive>>) {
+    let Groups { modules, groups, of } = groups(replay);
     let mut now: Vec<(u64, Bytes)> = vec![(0, Bytes(0)); groups.len()];
     let mut largest = Vec::with_capacity(history.samples.len());
     let mut samples = history.samples.iter().peekable();
-    for (number, event) in plan.stream.events.iter().enumerate() {
+    for (number, event) in replay.trace.events.iter().enumerate() {
         match event {
             Event::Allocate(id) => {
                 let (count, bytes) = &mut now[of[id.index()]];
                 *count += 1;
-                *bytes += plan.stream.allocations[id.index()].bytes;
+                *bytes += replay.trace.allocations[id.index()].bytes;
             }
-            Event::Free(id) => {
+            Event::Free(id, _) => {
                 let (count, bytes) = &mut now[of[id.index()]];
                 *count -= 1;
-                *bytes -= plan.stream.allocations[id.index()].bytes;
+                *bytes -= replay.trace.allocations[id.index()].bytes;
             }
             Event::Becomes(..) | Event::Phase(_) => {}
         }
@@ -111,13 +111,13 @@ pub struct ModuleBytes {
 }
 
 /// The modules that hold something at the peak, in the order in which the first of it was asked for.
-pub fn modules_at_peak(plan: &Plan) -> Vec<ModuleBytes> {
+pub fn modules_at_peak(replay: &Replay) -> Vec<ModuleBytes> {
     let mut modules: IndexMap<&str, ByCategory> = IndexMap::new();
-    let mut live: Vec<_> = plan.at_peak.iter().collect();
+    let mut live: Vec<_> = replay.at_peak.iter().collect();
     live.sort_by_key(|live| live.id);
     for live in live {
-        let allocation = &plan.stream.allocations[live.id.index()];
-        modules.entry(plan.place(allocation).0).or_default()[live.category as usize] += allocation.bytes;
+        let allocation = &replay.trace.allocations[live.id.index()];
+        modules.entry(replay.place(allocation).0).or_default()[live.category as usize] += allocation.bytes;
     }
     modules.into_iter().map(|(module, categories)| ModuleBytes { module: module.to_owned(), categories }).collect()
 }

@@ -17,8 +17,8 @@ pub(crate) use alive::{Groups, groups};
 
 use crate::allocate::{BlockId, SegmentView, observe};
 use crate::bytes::Bytes;
-use crate::plan::{Plan, UNLIMITED};
-use crate::schedule::{AllocationId, Category, Event};
+use crate::replay::{Replay, UNLIMITED};
+use crate::trace::{AllocationId, Category, Event};
 
 /// How many categories there are.
 pub const CATEGORIES: usize = Category::ALL.len();
@@ -73,17 +73,17 @@ impl History {
 
 /// Looks at a run in so many stretches; up to `near` events on each side of the peak are stretches of their own. Where the run
 /// does not fit it is shown to its end, as on a GPU without a limit.
-pub fn history(plan: &Plan, stretches: usize, near: usize) -> History {
-    let capacity = if plan.unlimited.is_some() { UNLIMITED } else { plan.capacity };
-    let events = plan.stream.events.len();
-    let peak = plan.whole().peak_event;
+pub fn history(replay: &Replay, stretches: usize, near: usize) -> History {
+    let capacity = if replay.unlimited.is_some() { UNLIMITED } else { replay.capacity };
+    let events = replay.trace.events.len();
+    let peak = replay.whole().peak_event;
     let mut samples = cut(events, stretches, (peak.saturating_sub(near), (peak + near).min(events)));
     let mut reader =
-        Reader { categories: vec![Category::Temporaries; plan.stream.allocations.len()], now: ByCategory::default() };
+        Reader { categories: vec![Category::Temporaries; replay.trace.allocations.len()], now: ByCategory::default() };
     let (mut segments, mut owners) = (Vec::new(), FxHashMap::default());
     let mut place = 0;
-    observe(&plan.stream, &plan.options, Some(capacity), |number, allocator, blocks| {
-        reader.note(plan, number);
+    observe(&replay.trace, &replay.options, Some(capacity), |number, allocator, blocks| {
+        reader.note(replay, number);
         while samples.get(place).is_some_and(|sample| sample.to <= number) {
             place += 1;
         }
@@ -96,7 +96,7 @@ pub fn history(plan: &Plan, stretches: usize, near: usize) -> History {
         }
         if number == peak {
             segments = allocator.snapshot();
-            owners = plan.at_peak.iter().map(|live| (blocks[live.id.index()], live.id)).collect();
+            owners = replay.at_peak.iter().map(|live| (blocks[live.id.index()], live.id)).collect();
         }
     });
     History { samples, events, segments, owners }
@@ -125,15 +125,15 @@ struct Reader {
 }
 
 impl Reader {
-    fn note(&mut self, plan: &Plan, number: usize) {
-        let bytes = |id: AllocationId| plan.stream.allocations[id.index()].bytes;
-        match plan.stream.events[number] {
+    fn note(&mut self, replay: &Replay, number: usize) {
+        let bytes = |id: AllocationId| replay.trace.allocations[id.index()].bytes;
+        match replay.trace.events[number] {
             Event::Allocate(id) => {
-                let category = plan.stream.allocations[id.index()].category;
+                let category = replay.trace.allocations[id.index()].category;
                 self.categories[id.index()] = category;
                 self.now[category as usize] += bytes(id);
             }
-            Event::Free(id) => self.now[self.categories[id.index()] as usize] -= bytes(id),
+            Event::Free(id, _) => self.now[self.categories[id.index()] as usize] -= bytes(id),
             Event::Becomes(id, category) => {
                 let before = std::mem::replace(&mut self.categories[id.index()], category);
                 self.now[before as usize] -= bytes(id);

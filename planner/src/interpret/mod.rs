@@ -17,17 +17,20 @@ use std::rc::Rc;
 pub use walk::Interpreter;
 
 use crate::read::spec::syntax::*;
+use crate::trace::{LettingGo, PlaceId};
 
 /// A running function and its locals, by the numbers of their names.
 pub struct Frame<'a, V> {
     pub function: &'a Function,
     pub slots: Vec<Option<V>>,
+    /// The line that runs.
+    pub line: u32,
 }
 
 impl<'a, V: Clone> Frame<'a, V> {
     /// A frame without locals.
     pub fn new(function: &'a Function) -> Self {
-        Frame { function, slots: vec![None; function.names.len()] }
+        Frame { function, slots: vec![None; function.names.len()], line: 0 }
     }
 
     fn slot(&mut self, name: NameId) -> &mut Option<V> {
@@ -61,6 +64,13 @@ pub trait Semantics: Sized {
     fn error<T>(&self, message: impl Into<String>) -> Outcome<Self, T>;
     /// The error with the place of a statement that it left; the innermost comes first.
     fn placed(&mut self, error: Self::Error, file: &str, at: Position) -> Self::Error;
+
+    /// Where the code stands.
+    fn place(&self) -> PlaceId;
+    /// The code goes back to a place where it stood.
+    fn go_to(&mut self, place: PlaceId);
+    /// The code comes to a line of a function, and what goes there goes in that way, of that local where one is named.
+    fn reach(&mut self, function: &Function, line: u32, local: Option<NameId>, how: LettingGo);
 
     fn literal(literal: &Literal) -> Self::Value;
     fn sequence(values: Vec<Self::Value>) -> Self::Value;

@@ -2,6 +2,7 @@
 
 use super::{Frame, Given, Locals, Outcome, Semantics};
 use crate::read::spec::syntax::*;
+use crate::trace::LettingGo;
 
 /// The deepest nesting of running statements and expressions, those of callees included: far beyond any spec, well within
 /// the stack.
@@ -63,8 +64,28 @@ pub trait Interpreter: Semantics {
     /// Runs a function whose frame is filled; gives what it returns, after its locals are gone.
     fn run(&mut self, mut frame: Locals<'_, Self>) -> Outcome<Self> {
         let function = frame.function;
+        let outer = self.place();
         let returned = self.block(&mut frame, &function.body)?;
+        let line = frame.line;
+        for (number, value) in frame.slots.into_iter().enumerate() {
+            let Some(value) = value else { continue };
+            self.reach(function, line, Some(NameId(number as u16)), LettingGo::Returned);
+            drop(value);
+        }
+        self.go_to(outer);
         Ok(returned.unwrap_or_else(|| Self::literal(&Literal::None)))
+    }
+
+    /// Puts a value into a local's slot; what was there goes.
+    fn set(&mut self, frame: &mut Locals<'_, Self>, name: NameId, value: Option<Self::Value>) {
+        let how = if value.is_some() { LettingGo::Bound } else { LettingGo::Deleted };
+        let old = std::mem::replace(frame.slot(name), value);
+        if let Some(old) = old {
+            let outer = self.place();
+            self.reach(frame.function, frame.line, Some(name), how);
+            drop(old);
+            self.go_to(outer);
+        }
     }
 
     /// Runs something one level deeper.
@@ -83,6 +104,8 @@ pub trait Interpreter: Semantics {
     /// What the statements return; None where they do not.
     fn block(&mut self, frame: &mut Locals<'_, Self>, statements: &[Statement]) -> Outcome<Self, Option<Self::Value>> {
         for statement in statements {
+            frame.line = statement.at.line;
+            self.reach(frame.function, frame.line, None, LettingGo::Expression);
             match self.deeper(|machine| machine.statement(frame, statement)) {
                 Ok(None) => {}
                 Err(error) => return Err(self.placed(error, &frame.function.file, statement.at)),
@@ -102,7 +125,8 @@ pub trait Interpreter: Semantics {
             StatementKind::Update(Target::Name(name), operator, expression) => {
                 let old = self.name(frame, *name)?;
                 let new = self.evaluate(frame, expression)?;
-                *frame.slot(*name) = Some(self.update(*operator, old, new)?);
+                let updated = self.update(*operator, old, new)?;
+                self.set(frame, *name, Some(updated));
             }
             StatementKind::Update(Target::Attribute(owner, name), operator, expression) => {
                 let owner = self.evaluate(frame, owner)?;
@@ -132,14 +156,14 @@ pub trait Interpreter: Semantics {
                     }
                 }
             }
-            StatementKind::Delete(names) => names.iter().for_each(|name| *frame.slot(*name) = None),
+            StatementKind::Delete(names) => names.iter().for_each(|name| self.set(frame, *name, None)),
         }
         Ok(None)
     }
 
     fn assign(&mut self, frame: &mut Locals<'_, Self>, target: &Target, value: Self::Value) -> Outcome<Self, ()> {
         match target {
-            Target::Name(name) => *frame.slot(*name) = Some(value),
+            Target::Name(name) => self.set(frame, *name, Some(value)),
             Target::Attribute(owner, name) => {
                 let owner = self.evaluate(frame, owner)?;
                 self.set_attribute(&owner, name, value)?;

@@ -24,7 +24,7 @@ use super::timeline::Mark;
 use crate::dtype::Dtype;
 use crate::graph::{CallId, Dims, ModuleId};
 use crate::ops;
-use crate::schedule::Category;
+use crate::trace::{Category, Cause, PlaceId};
 use crate::versions::Change;
 
 /// Gradients: of a node's outputs going in, of its inputs coming out.
@@ -71,8 +71,8 @@ pub struct Leaf {
 pub struct Node {
     /// Its name in PyTorch, e.g. `AddmmBackward0`.
     pub name: &'static str,
-    /// The module whose forward made it.
-    pub module: ModuleId,
+    /// The module whose forward made it, and the line of Python that called its operator.
+    pub origin: (ModuleId, Option<PlaceId>),
     sequence: u64,
     edges: RefCell<SmallVec<[Edge; 3]>>,
     /// The call whose hook waits for the gradient of a result that this node made (`Tensor.register_hook`).
@@ -117,7 +117,7 @@ impl Node {
 
     pub(super) fn new(
         name: &'static str,
-        module: ModuleId,
+        origin: (ModuleId, Option<PlaceId>),
         sequence: u64,
         edges: SmallVec<[Edge; 3]>,
         outputs: SmallVec<[(Dims, Dtype); 1]>,
@@ -125,7 +125,7 @@ impl Node {
     ) -> Rc<Node> {
         Rc::new(Node {
             name,
-            module,
+            origin,
             sequence,
             edges: RefCell::new(edges),
             hook: Cell::default(),
@@ -252,18 +252,19 @@ fn run(
     }
     let mut outputs = if inputs.iter().any(Option::is_some) { apply(context, &mut inputs) } else { Gradients::new() };
     let edges = node.edges.borrow().clone();
+    let name = context.log.name(node.name);
     if node.is_python() && context.device.rules.has(Change::PythonNodesLetGoFirst) {
-        inputs.clear();
+        context.let_go(std::mem::take(&mut inputs), Cause::Gradient(name));
     }
     validate(context, &edges, &mut outputs);
-    drop(inputs);
-    drop(apply);
+    context.let_go(inputs, Cause::Gradient(name));
+    context.let_go(apply, Cause::Saved(name));
     super::checkpoint::release(context);
     outputs.resize(edges.len(), None);
     for (edge, output) in edges.into_iter().zip(outputs) {
         deliver(context, edge, output, waiting, queue);
     }
-    context.leave_node(outer);
+    context.return_to_node(outer);
     Ok(())
 }
 

@@ -24,6 +24,7 @@ use super::context::Context;
 use super::tensor::{Tensor, TensorData, contiguous_strides};
 use crate::dtype::Dtype;
 use crate::graph::{CheckpointId, Dims, Graph, Step, TensorId};
+use crate::trace::Cause;
 
 /// A checkpointed call.
 #[derive(Debug)]
@@ -227,7 +228,7 @@ fn replay<T>(
         let stopped = context.recomputation.as_ref().is_some_and(|again| again.stopped);
         match step {
             Step::Op(id) if !stopped => super::run(context, &graph.ops[id.index()]),
-            Step::Drop(tensor) => context.values[tensor.index()] = None,
+            Step::Drop(tensor, place) => context.drop_tensor(*tensor, Cause::Python(*place)),
             _ => {}
         }
     }
@@ -254,8 +255,8 @@ pub(super) fn release(context: &mut Context) {
         let checkpoint = &graph.checkpoints[id.index()];
         let unrun = checkpoint.recompute.iter().filter(|_| !has_run_again);
         for step in unrun.chain(&checkpoint.release) {
-            if let Step::Drop(tensor) = step {
-                context.values[tensor.index()] = None;
+            if let Step::Drop(tensor, _) = step {
+                context.drop_tensor(*tensor, Cause::Frame(checkpoint.module));
             }
         }
     }

@@ -22,8 +22,8 @@ use crate::bytes::Bytes;
 use crate::dtype::Dtype;
 use crate::graph::{CheckpointId, Dims, Graph, ModuleId, TensorId};
 use crate::ops::Known;
-use crate::schedule::{Allocation, Category};
 use crate::time::{Cost, Unit, Work};
+use crate::trace::{Allocation, Category, Cause, PlaceId};
 
 /// The threads that ask for memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,14 @@ pub enum Thread {
     Forward,
     /// The autograd engine's for the device.
     Backward,
+}
+
+/// Who asks for memory: a module, the node of autograd that runs, a line of Python.
+pub(super) struct Asking {
+    module: ModuleId,
+    node: Option<&'static str>,
+    place: Option<PlaceId>,
+    cause: Cause,
 }
 
 /// Settings of a run on which operators depend.
@@ -75,6 +83,8 @@ pub struct Context {
     sequence: u64,
     module: ModuleId,
     node: Option<&'static str>,
+    /// The line of Python that runs, or whose operator made the node that runs.
+    pub(super) place: Option<PlaceId>,
     /// The CUDA stream that is current: 0 is the default one, the others are numbered as they first allocate.
     pub(super) stream: u32,
     /// What new allocations are for.
@@ -129,9 +139,12 @@ pub struct Context {
 
 impl Context {
     pub(super) fn new(device: Device, settings: Settings, graph: Rc<Graph>) -> Context {
+        let log = Log::of(graph.places.clone());
         Context {
+            host: Rc::new(log.beside()),
+            log: Rc::new(log),
             workspaces: Workspaces::new(&device, &settings.variables),
-            log: Rc::default(),
+            place: None,
             device,
             grad_enabled: settings.training,
             settings,
@@ -161,7 +174,6 @@ impl Context {
             group: None,
             scaler: Rc::default(),
             parameter: None,
-            host: Rc::default(),
             tuned: Default::default(),
         }
     }
@@ -179,6 +191,20 @@ impl Context {
         }
         let allocation = self.allocation(op, bytes, parameter);
         self.log.allocate(allocation)
+    }
+
+    /// Python's last reference to a tensor of the program goes.
+    pub(super) fn drop_tensor(&mut self, tensor: TensorId, cause: Cause) {
+        let outer = self.log.blame(cause);
+        self.values[tensor.index()] = None;
+        self.log.blame(outer);
+    }
+
+    /// Lets something go for a cause.
+    pub(super) fn let_go<T>(&mut self, value: T, cause: Cause) {
+        let outer = self.log.blame(cause);
+        drop(value);
+        self.log.blame(outer);
     }
 
     /// The architecture for which CUB's kernels were built.
@@ -214,12 +240,13 @@ impl Context {
     pub(super) fn allocation(&self, op: &'static str, bytes: u64, parameter: Option<u32>) -> Allocation {
         Allocation {
             bytes: Bytes(bytes),
-            stream: self.stream,
-            op,
-            node: self.node,
+            cuda_stream: self.stream,
+            operator: self.log.name(op),
+            node: self.node.map(|node| self.log.name(node)),
             module: self.module,
             category: self.category,
             parameter,
+            place: self.place,
         }
     }
 
@@ -296,13 +323,21 @@ impl Context {
     }
 
     /// Outside any node, as code that runs again is; gives what `return_to_node` takes.
-    pub(super) fn leave_nodes(&mut self) -> (ModuleId, Option<&'static str>) {
-        (self.module, self.node.take())
+    pub(super) fn leave_nodes(&mut self) -> Asking {
+        let outer = self.asking();
+        self.node = None;
+        outer
     }
 
     /// Back to the node that asked.
-    pub(super) fn return_to_node(&mut self, outer: (ModuleId, Option<&'static str>)) {
-        (self.module, self.node) = outer;
+    pub(super) fn return_to_node(&mut self, outer: Asking) {
+        let cause;
+        Asking { module: self.module, node: self.node, place: self.place, cause } = outer;
+        self.log.blame(cause);
+    }
+
+    fn asking(&self) -> Asking {
+        Asking { module: self.module, node: self.node, place: self.place, cause: self.log.cause() }
     }
 
     /// Hangs something on the node that made `output`, as a function written in Python does (`ctx.tensors = ...`): neither
@@ -330,7 +365,7 @@ impl Context {
         let edges: SmallVec<[Edge; 3]> =
             inputs.iter().map(|input| input.map_or(Edge::None, |tensor| tensor.gradient.borrow().clone())).collect();
         let metadata = outputs.iter().map(|output| (output.sizes.clone(), output.dtype)).collect();
-        let node = Node::new(name, self.module, self.sequence, edges, metadata, apply);
+        let node = Node::new(name, (self.module, self.place), self.sequence, edges, metadata, apply);
         self.sequence += 1;
         for (position, output) in outputs.iter().enumerate() {
             if output.dtype.is_floating() {
@@ -351,12 +386,12 @@ impl Context {
         self.grad_enabled = enabled;
     }
 
-    pub(super) fn enter_node(&mut self, node: &Node) -> (ModuleId, Option<&'static str>) {
-        (std::mem::replace(&mut self.module, node.module), self.node.replace(node.name))
-    }
-
-    pub(super) fn leave_node(&mut self, outer: (ModuleId, Option<&'static str>)) {
-        (self.module, self.node) = outer;
+    pub(super) fn enter_node(&mut self, node: &Node) -> Asking {
+        let outer = self.asking();
+        (self.module, self.place) = node.origin;
+        self.node = Some(node.name);
+        self.log.blame(Cause::Node(self.log.name(node.name)));
+        outer
     }
 
     /// Makes a module the one that asks.

@@ -15,7 +15,7 @@ use super::context::Context;
 use super::parameters;
 use super::tensor::Storage;
 use crate::graph::{Origin, Role};
-use crate::schedule::Category;
+use crate::trace::Category;
 
 /// The storages of the parameters that are loaded so, by their position; None for all others.
 pub(super) fn load(context: &mut Context) -> Vec<Option<Rc<Storage>>> {

@@ -29,8 +29,8 @@ use std::rc::Rc;
 
 use crate::graph::{Argument, DtypeArgument, Graph, ModuleId, Op, Step};
 use crate::ops::{Operand, Operands};
-use crate::schedule::Stream;
 use crate::time::{Cost, Speeds};
+use crate::trace::{Cause, Trace};
 use context::{Context, Settings};
 use device::Device;
 use timeline::{Mark, Timeline};
@@ -61,7 +61,7 @@ impl std::error::Error for LowerError {}
 ///
 /// # Errors
 /// An operator that PyTorch would refuse, such as an attention kernel that the device lacks.
-pub fn lower(graph: &Rc<Graph>, device: &Device, settings: Settings) -> Result<Stream, LowerError> {
+pub fn lower(graph: &Rc<Graph>, device: &Device, settings: Settings) -> Result<Trace, LowerError> {
     run_program(&mut Context::new(device.clone(), settings, graph.clone()))
 }
 
@@ -74,23 +74,23 @@ pub fn lower_with_timeline(
     device: &Device,
     settings: Settings,
     speeds: Option<Speeds>,
-) -> Result<(Stream, Timeline), LowerError> {
+) -> Result<(Trace, Timeline), LowerError> {
     let mut context = Context::new(device.clone(), settings, graph.clone());
     let calls = graph.checkpoints.len();
     let recomputed = vec![Cost::default(); calls];
     let timeline = Timeline { speeds, recomputed, uses_blas_lt: vec![false; calls], ..Timeline::default() };
     context.timeline = Some(timeline);
-    let stream = run_program(&mut context)?;
-    Ok((stream, context.timeline.take().unwrap_or_default()))
+    let trace = run_program(&mut context)?;
+    Ok((trace, context.timeline.take().unwrap_or_default()))
 }
 
-fn run_program(context: &mut Context) -> Result<Stream, LowerError> {
+fn run_program(context: &mut Context) -> Result<Trace, LowerError> {
     let graph = context.graph.clone();
     for step in &graph.steps {
         match step {
             Step::Op(id) => run(context, &graph.ops[id.index()]),
-            Step::Drop(tensor) => {
-                context.values[tensor.index()] = None;
+            Step::Drop(tensor, place) => {
+                context.drop_tensor(*tensor, Cause::Python(*place));
                 checkpoint::release(context);
             }
             Step::EnterCheckpoint(id) => checkpoint::enter(context, *id),
@@ -104,14 +104,18 @@ fn run_program(context: &mut Context) -> Result<Stream, LowerError> {
             return Err(failure);
         }
     }
-    let mut stream = context.log.take();
-    stream.host = context.host.take().kept_at_most();
-    Ok(stream)
+    let mut trace = context.log.take();
+    trace.host = context.host.take().kept_at_most();
+    trace.modules = graph.modules.iter().map(|module| module.path.as_str().into()).collect();
+    trace.parameters = graph.parameters.iter().map(|parameter| parameter.name.as_str().into()).collect();
+    Ok(trace)
 }
 
 /// Runs an operator; what goes wrong is left in `context.failure`.
 fn run(context: &mut Context, op: &Op) {
     let outer = context.enter_module(op.module);
+    context.place = Some(op.place);
+    context.log.blame(Cause::Operator(context.log.name(op.operator.name)));
     if let Err(message) = call(context, op) {
         let (op, module) = (op.operator.name, op.module);
         context.failure.get_or_insert(LowerError { op, module, message });

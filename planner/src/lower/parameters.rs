@@ -8,7 +8,7 @@ use super::tensor::{Storage, Tensor, TensorData, contiguous_strides};
 use super::{loading, quantized};
 use crate::dtype::Dtype;
 use crate::graph::{Origin, Parameter};
-use crate::schedule::Category;
+use crate::trace::Category;
 
 /// A parameter that is trained.
 pub struct Trained {

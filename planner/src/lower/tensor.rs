@@ -9,30 +9,65 @@ use std::rc::Rc;
 use super::autograd::Edge;
 use crate::bytes::Bytes;
 use crate::dtype::Dtype;
-use crate::graph::Dims;
-use crate::schedule::{Allocation, AllocationId, Cached, Category, Event, Phase, Stream};
+use crate::graph::{Dims, numbered};
+use crate::read::spec::syntax::{Function, NameId};
+use crate::trace::{
+    Allocation, AllocationId, Cached, Category, Cause, Event, LettingGo, Name, Phase, Place, PlaceId, Places, Trace,
+};
 
-/// The stream as it is written.
+/// The trace as it is written.
 #[derive(Debug, Default)]
-pub struct Log(RefCell<Stream>);
+pub struct Log {
+    trace: RefCell<Trace>,
+    places: Rc<RefCell<Places>>,
+    /// What lets go of memory now.
+    cause: Cell<Cause>,
+}
 
 impl Log {
+    /// An empty trace of a program that knows these places.
+    pub(super) fn of(places: Vec<Place>) -> Log {
+        Log { places: Rc::new(Places::after(places).into()), ..Log::default() }
+    }
+
+    /// An empty trace beside another, for what lies elsewhere: they share the places.
+    pub(super) fn beside(&self) -> Log {
+        Log { places: self.places.clone(), ..Log::default() }
+    }
+
     /// Writes an allocation.
     pub(super) fn allocate(self: &Rc<Self>, allocation: Allocation) -> Rc<Storage> {
-        let mut stream = self.0.borrow_mut();
-        let bytes = allocation.bytes;
-        let category = allocation.category;
-        if bytes == Bytes(0) {
-            drop(stream);
+        if allocation.bytes == Bytes(0) {
             return self.nothing();
         }
-        let id = stream.allocate(allocation);
+        let category = allocation.category;
+        let id = self.trace.borrow_mut().allocate(allocation);
         Rc::new(Storage { allocation: Cell::new(Some(id)), category: RefCell::new(category), log: self.clone() })
+    }
+
+    /// The number of a name.
+    pub(super) fn name(&self, text: &'static str) -> Name {
+        self.trace.borrow_mut().names.number(text)
+    }
+
+    /// The number of a place.
+    pub(super) fn place(&self, function: &Function, line: u32, local: Option<NameId>, how: LettingGo) -> PlaceId {
+        numbered(&mut self.places.borrow_mut(), function, line, local, how)
+    }
+
+    /// What goes from now on goes for that cause; gives the cause before it.
+    pub(super) fn blame(&self, cause: Cause) -> Cause {
+        self.cause.replace(cause)
+    }
+
+    /// What lets go of memory now.
+    pub(super) fn cause(&self) -> Cause {
+        self.cause.get()
     }
 
     /// How many events have been written.
     pub(super) fn events(&self) -> usize {
-        self.0.borrow().events.len()
+        self.trace.borrow().events.len()
     }
 
     /// A storage of no bytes.
@@ -43,15 +78,17 @@ impl Log {
 
     /// Writes a phase's end.
     pub(crate) fn phase(&self, phase: Phase) {
-        let mut stream = self.0.borrow_mut();
-        let number = stream.phases.len() as u32;
-        stream.phases.push(phase);
-        stream.events.push(Event::Phase(number));
+        self.trace.borrow_mut().end_phase(phase);
     }
 
     /// Takes out what has been written; what is freed from now on is lost.
-    pub(super) fn take(&self) -> Stream {
-        std::mem::take(&mut *self.0.borrow_mut())
+    pub(super) fn take(&self) -> Trace {
+        let trace = self.trace.take();
+        Trace { places: self.places.take().all, ..trace }
+    }
+
+    fn write(&self, event: Event) {
+        self.trace.borrow_mut().events.push(event);
     }
 }
 
@@ -70,14 +107,14 @@ impl Storage {
             && *self.category.borrow() != category
         {
             self.category.replace(category);
-            self.log.0.borrow_mut().events.push(Event::Becomes(id, category));
+            self.log.write(Event::Becomes(id, category));
         }
     }
 
     /// Notes which layers' keys or values it holds, where they do not see all tokens of their own.
     pub fn note_cached(&self, cached: Cached) {
         if let Some(id) = self.allocation.get() {
-            self.log.0.borrow_mut().cached.push((id, cached));
+            self.log.trace.borrow_mut().cached.push((id, cached));
         }
     }
 
@@ -89,7 +126,7 @@ impl Storage {
     /// Gives the memory back and stays, empty, for those that refer to it: `storage.resize_(0)`.
     pub(super) fn release(&self) {
         if let Some(id) = self.allocation.take() {
-            self.log.0.borrow_mut().events.push(Event::Free(id));
+            self.log.write(Event::Free(id, self.log.cause.get()));
         }
     }
 
@@ -98,7 +135,7 @@ impl Storage {
         self.release();
         if allocation.bytes > Bytes(0) {
             self.category.replace(allocation.category);
-            let id = self.log.0.borrow_mut().allocate(allocation);
+            let id = self.log.trace.borrow_mut().allocate(allocation);
             self.allocation.set(Some(id));
         }
     }

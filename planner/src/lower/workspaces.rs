@@ -15,7 +15,7 @@ use super::device::Device;
 use super::tensor::Storage;
 use crate::bytes::MIB;
 use crate::run::Variables;
-use crate::schedule::Category;
+use crate::trace::Category;
 use crate::versions::Change;
 
 /// What calls of cuBLAS take, and what threads keep of it.

@@ -10,7 +10,7 @@ use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::context::Context;
 use crate::lower::kernels::sort::cumsum;
-use crate::schedule::{Cached, Category};
+use crate::trace::{Cached, Category};
 
 pub(super) const ROWS: &[Row] = &[
     row("arange", "end", arange_shape, arange),

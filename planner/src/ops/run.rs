@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::{Call, Lowered, Operand, Operands, Returns, Row, Shapes};
 use crate::lower::context::Context;
 use crate::lower::{autograd, optimizer, parameters, scaler};
-use crate::schedule::Phase;
+use crate::trace::Phase;
 
 pub(super) const ROWS: &[Row] = &[
     row("load", "", |context, _| {
@@ -68,6 +68,6 @@ fn nothing(_: ()) -> Lowered {
 fn mark(context: &mut Context, operands: &Operands) -> Lowered {
     let Operand::Text(name) = operands.at(0) else { return Err("a phase's name is a text".to_owned()) };
     let step = operands.int(1)?.max(0) as u64;
-    context.log.phase(Phase { step, name: name.clone() });
+    context.log.phase(Phase { step, name: (&**name).into() });
     nothing(())
 }

@@ -220,6 +220,7 @@ fn gather(argument: &Argument, tensors: &mut SmallVec<[TensorId; 4]>) {
 mod tests {
     use super::*;
     use crate::graph::ModuleId;
+    use crate::trace::PlaceId;
 
     /// The works of a call of float32 tensors with these shapes, the result's last; all of the first `needing` need
     /// gradients.
@@ -228,7 +229,8 @@ mod tests {
         let tensors = shapes.len() as u32 - 1;
         let arguments = (0..tensors).map(|number| Argument::Tensor(TensorId(number))).collect();
         let operator = crate::ops::named(name).expect("an operator");
-        let op = Op { operator, arguments, outputs: smallvec![TensorId(tensors)], module: ModuleId(0) };
+        let op =
+            Op { operator, arguments, outputs: smallvec![TensorId(tensors)], module: ModuleId(0), place: PlaceId(0) };
         let known = |id: TensorId| {
             let bytes = 4 * shapes[id.index()].iter().product::<u64>();
             Some(Known { bytes, dtype: Dtype::F32, needs_gradient: needs(id), storage: id.index() })
@@ -287,7 +289,7 @@ mod tests {
         let shapes: [Dims; 2] = [smallvec![4, 6], smallvec![6, 4]];
         let operator = crate::ops::named("transpose").expect("an operator");
         let arguments = smallvec![Argument::Tensor(TensorId(0))];
-        let op = Op { operator, arguments, outputs: smallvec![TensorId(1)], module: ModuleId(0) };
+        let op = Op { operator, arguments, outputs: smallvec![TensorId(1)], module: ModuleId(0), place: PlaceId(0) };
         let known = |_| Some(Known { bytes: 96, dtype: Dtype::F32, needs_gradient: true, storage: 0 });
         assert_eq!(works(&op, &shapes, known), Works::default());
     }

@@ -8,8 +8,8 @@ use crate::lower::timeline::Timeline;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::run::Run;
-use crate::schedule::Stream;
 use crate::time::{Cost, Speeds};
+use crate::trace::Trace;
 
 /// What a step costs: operations, and time where something is known of the GPU's speeds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub fn measured(model: &Model, run: &Run, gpu: &Gpu, capacities: &[Bytes]) -> Re
     Ok((footprint, Effort::of(&timeline, run)))
 }
 
-fn lowered(prepared: &Prepared, gpu: &Gpu) -> Result<(Stream, Timeline), PlanError> {
+fn lowered(prepared: &Prepared, gpu: &Gpu) -> Result<(Trace, Timeline), PlanError> {
     let Prepared { graph, device, settings, .. } = prepared;
     let lowered = lower_with_timeline(graph, device, settings.clone(), Speeds::of(gpu));
     lowered.map_err(|error| named(error, graph))

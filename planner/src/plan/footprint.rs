@@ -7,7 +7,7 @@ use crate::lower::lower;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::run::{Precision, Run};
-use crate::schedule::Stream;
+use crate::trace::Trace;
 use crate::versions::Versions;
 
 /// What a plan says of a run within a capacity; peaks are those without a limit where it does not fit.
@@ -57,7 +57,7 @@ pub fn footprint(model: &Model, run: &Run, gpu: &Gpu, capacities: &[Bytes]) -> R
 impl Footprint {
     /// What allocators of these capacities make of a run's events.
     pub(super) fn of(
-        stream: &Stream,
+        stream: &Trace,
         options: &AllocatorOptions,
         precision: Precision,
         capacities: &[Bytes],

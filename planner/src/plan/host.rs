@@ -16,7 +16,7 @@ use super::Plan;
 use crate::bytes::Bytes;
 use crate::graph::Origin;
 use crate::run::Run;
-use crate::schedule::{Category, Event};
+use crate::trace::{Category, Event};
 
 /// Batches that the loop holds: the one that the loader gives out, and the one before.
 const AT_HAND: u64 = 2;
@@ -104,7 +104,7 @@ impl Plan {
         ];
         let loader = if asked.pin_memory { pinned } else { loader };
         parts.extend(loader.map(|(name, count, each)| part(name, When::Running, count, each)));
-        parts.extend(self.stream.host.iter().map(|(category, bytes)| part(kept(*category), When::Running, 1, *bytes)));
+        parts.extend(self.trace.host.iter().map(|(category, bytes)| part(kept(*category), When::Running, 1, *bytes)));
         parts.retain(|part| part.bytes().0 > 0);
         let ranks = run.parallel.as_ref().map_or(1, crate::run::Parallel::ranks);
         Some(HostMemory { ranks, parts, ram: asked.ram })
@@ -121,12 +121,12 @@ impl Plan {
 
     /// What the run moves to the GPU of each sample in its first step.
     fn sample(&self, run: &Run) -> Bytes {
-        let first = self.stream.events.iter().take_while(|event| match event {
-            Event::Phase(phase) => matches!(&*self.stream.phases[*phase as usize].name, "load" | "pages"),
+        let first = self.trace.events.iter().take_while(|event| match event {
+            Event::Phase(phase) => matches!(&*self.trace.phases[*phase as usize].name, "load" | "pages"),
             _ => true,
         });
         let inputs = first.filter_map(|event| match event {
-            Event::Becomes(id, Category::Inputs) => Some(&self.stream.allocations[id.index()]),
+            Event::Becomes(id, Category::Inputs) => Some(&self.trace.allocations[id.index()]),
             _ => None,
         });
         let bytes: u64 = inputs.map(|allocation| allocation.bytes.0).sum();

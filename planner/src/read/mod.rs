@@ -3,7 +3,6 @@
 pub mod checkpoint;
 pub mod config;
 pub mod environment;
-pub mod events;
 pub mod export;
 pub mod gpus;
 pub mod header;

@@ -3,11 +3,10 @@
 use indexmap::IndexSet;
 use serde::Serialize;
 
-use super::Planned;
-use super::events::tensor;
 use super::table::{Align, table};
 use crate::bytes::Bytes;
-use crate::schedule::Lifetime;
+use crate::replay::Replay;
+use crate::trace::Lifetime;
 
 use Align::{Left, Right};
 
@@ -20,11 +19,13 @@ pub struct Placed {
     pub offset: Bytes,
 }
 
-/// The last step of a plan in one arena.
-#[derive(Clone, Copy, Debug)]
+/// The last step of a run in one arena.
+#[derive(Clone, Debug)]
 pub struct Arena<'a> {
-    /// The plan.
-    pub planned: Planned<'a>,
+    /// What is packed: `gpt2: GPT2LMHeadModel`.
+    pub model: String,
+    /// The run's trace, and what the caching allocator makes of it.
+    pub replay: &'a Replay,
     /// Its buffers; those that stay lie first.
     pub places: &'a [Placed],
     /// The arena's size.
@@ -56,7 +57,8 @@ impl Arena<'_> {
 
 /// An arena for people.
 pub fn text(arena: &Arena<'_>) -> String {
-    let Arena { planned, places, size, stays, lower_bound, .. } = arena;
+    let Arena { model, replay, places, size, stays, lower_bound, .. } = arena;
+    let steps = replay.trace.phases.last().map_or(0, |phase| phase.step + 1);
     let verdict = match arena.capacity {
         None => format!("packed: {size} in one arena"),
         Some(capacity) if arena.fits() => format!("fits: {size} of {capacity} in one arena"),
@@ -80,10 +82,7 @@ pub fn text(arena: &Arena<'_>) -> String {
         row("  expandable segments", arena.expandable, format!("{} reserved", more(arena.expandable))),
     ];
     format!(
-        "{verdict}\n\nmodel  {}: {}\nstep   the last of {}: {} buffers, offsets in multiples of {} bytes\n\n{}",
-        planned.model.name,
-        planned.plan.architecture,
-        planned.run.steps,
+        "{verdict}\n\nmodel  {model}\nstep   the last of {steps}: {} buffers, offsets in multiples of {} bytes\n\n{}",
         places.len(),
         arena.alignment.0,
         table([Left, Right, Right, Left], &rows)
@@ -125,12 +124,12 @@ pub(super) struct Shown {
 
 /// The arena for a page.
 pub(super) fn shown(arena: &Arena<'_>) -> Shown {
-    let planned = &arena.planned;
+    let trace = &arena.replay.trace;
     let mut names: IndexSet<String> = IndexSet::new();
     let place = |placed: &Placed| {
         let Lifetime { id, category, from, until, .. } = placed.life;
-        let allocation = &planned.plan.stream.allocations[id.index()];
-        let name = names.insert_full(tensor(planned, allocation)).0 as u64;
+        let allocation = trace.allocation(id);
+        let name = names.insert_full(trace.tensor(allocation)).0 as u64;
         [from, until, placed.offset.0, allocation.bytes.0, category as u64, name]
     };
     let places = arena.places.iter().map(place).collect();
@@ -144,7 +143,7 @@ pub(super) fn shown(arena: &Arena<'_>) -> Shown {
 struct JsonPlace {
     tensor: String,
     module: String,
-    op: &'static str,
+    op: String,
     category: String,
     bytes: Bytes,
     offset: Bytes,
@@ -154,13 +153,13 @@ struct JsonPlace {
 
 /// The arena for programs.
 pub fn json(arena: &Arena<'_>) -> JsonArena {
-    let planned = &arena.planned;
+    let trace = &arena.replay.trace;
     let place = |placed: &Placed| {
-        let allocation = &planned.plan.stream.allocations[placed.life.id.index()];
+        let allocation = trace.allocation(placed.life.id);
         JsonPlace {
-            tensor: tensor(planned, allocation),
-            module: planned.plan.module(allocation).to_owned(),
-            op: allocation.op,
+            tensor: trace.tensor(allocation),
+            module: trace.module(allocation).to_owned(),
+            op: trace.operator(allocation).to_owned(),
             category: placed.life.category.key(),
             bytes: allocation.bytes,
             offset: placed.offset,

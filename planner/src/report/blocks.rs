@@ -1,9 +1,9 @@
 //! The timeline in a few lines of a terminal: what is allocated over the events, in blocks.
 
-use super::Planned;
 use crate::bytes::Bytes;
 use crate::history::{History, history};
-use crate::schedule::Event;
+use crate::replay::Replay;
+use crate::trace::{Event, Trace};
 
 /// The columns of the picture: with the figures beside it a line has 80.
 const COLUMNS: usize = 67;
@@ -13,10 +13,9 @@ const LINES: u64 = 3;
 const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// The timeline, with its scale and where steps begin.
-pub(super) fn timeline(planned: &Planned<'_>) -> String {
-    let plan = planned.plan;
-    let history = history(plan, COLUMNS, 0);
-    let peak = plan.whole().peak_allocated;
+pub(super) fn timeline(replay: &Replay) -> String {
+    let history = history(replay, COLUMNS, 0);
+    let peak = replay.whole().peak_allocated;
     if history.events < COLUMNS || peak.0 == 0 {
         return String::new();
     }
@@ -33,7 +32,7 @@ pub(super) fn timeline(planned: &Planned<'_>) -> String {
         text.push_str(format!("{figure:>10} |{blocks}").trim_end());
         text.push('\n');
     }
-    text.push_str(format!("{:>10}  {}", "", steps(planned, history.events)).trim_end());
+    text.push_str(format!("{:>10}  {}", "", steps(&replay.trace, history.events)).trim_end());
     text.push('\n');
     text
 }
@@ -54,13 +53,12 @@ fn columns(history: &History, peak: Bytes) -> Vec<u64> {
 }
 
 /// Where steps begin: `|step 0`, or `|` where there is no room.
-fn steps(planned: &Planned<'_>, events: usize) -> String {
-    let stream = &planned.plan.stream;
+fn steps(trace: &Trace, events: usize) -> String {
     let mut starts: Vec<(usize, u64)> = Vec::new();
     let mut start = 0;
-    for (number, event) in stream.events.iter().enumerate() {
+    for (number, event) in trace.events.iter().enumerate() {
         let Event::Phase(phase) = event else { continue };
-        let Some(phase) = stream.phases.get(*phase as usize) else { continue };
+        let Some(phase) = trace.phases.get(*phase as usize) else { continue };
         if starts.last().is_none_or(|(_, step)| *step != phase.step) {
             starts.push((start * COLUMNS / events.max(1), phase.step));
         }

@@ -26,7 +26,7 @@ pub(super) const COLOURS: [&str; CATEGORIES + 1] = [
 #[cfg(test)]
 mod tests {
     use super::NAMES;
-    use crate::schedule::Category;
+    use crate::trace::Category;
 
     #[test]
     fn names_are_those_of_the_categories() {

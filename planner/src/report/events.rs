@@ -1,27 +1,11 @@
-//! A plan's event stream in the format of the recorded traces (tests/truth/traces), one event a line.
-//!
-//! ```text
-//! {"alloc": 1536, "stream": 1, "by": "mm < AddmmBackward0", "tensor": ..., "op": "mm", "module": ..., "category": ...}
-//! -5                      the allocation number 4, counted from 0, is freed
-//! ```
-
-use std::io::{self, Write};
+//! What a plan's event file says beside the events ([`crate::trace::file`]).
 
 use serde::Serialize;
 
-use super::{Planned, json};
+use super::{Planned, json, text};
 use crate::bytes::Bytes;
-use crate::schedule::{Allocation, Category, Event};
-
-/// What stands before the events.
-#[derive(Serialize)]
-struct Head<'a> {
-    id: &'a str,
-    device: &'a str,
-    max_allocated: Bytes,
-    max_reserved: Bytes,
-    phases: Vec<PhaseEnd>,
-}
+use crate::trace::file::Head;
+use crate::trace::{Cursor, Event};
 
 /// A phase's figures, and how many events there were up to its end.
 #[derive(Serialize)]
@@ -33,98 +17,38 @@ struct PhaseEnd {
     frees: u64,
 }
 
-/// An allocation.
-#[derive(Serialize)]
-struct Asked<'a> {
-    alloc: Bytes,
-    #[serde(skip_serializing_if = "is_default_stream")]
-    stream: u32,
-    by: String,
-    tensor: String,
-    op: &'a str,
-    module: &'a str,
-    /// What it is for when it is made.
-    category: String,
-}
-
-/// Writes the events of a plan.
-///
-/// # Errors
-/// What the writer says.
-pub fn write(planned: &Planned<'_>, to: &mut impl Write) -> io::Result<()> {
+/// The head of a plan's event file.
+pub fn head(planned: &Planned<'_>) -> Head {
     let whole = planned.plan.whole();
-    let head = Head {
-        id: &planned.model.name,
-        device: &planned.gpu.name,
+    Head {
+        id: planned.model.name.clone(),
+        device: planned.gpu.name.clone(),
+        run: text::run_line(planned),
+        torch: planned.run.versions.torch.to_string(),
+        allocator: planned.run.allocator.clone(),
+        capacity: Some(planned.plan.capacity),
         max_allocated: whole.peak_allocated,
         max_reserved: whole.peak_reserved,
         phases: phase_ends(planned),
-    };
-    let head = serde_json::to_string(&head)?;
-    write!(to, "{}, \"events\": [", head.strip_suffix('}').unwrap_or(&head))?;
-    let mut separator = "\n";
-    for event in &planned.plan.stream.events {
-        match event {
-            Event::Allocate(id) => {
-                to.write_all(separator.as_bytes())?;
-                serde_json::to_writer(&mut *to, &asked(planned, &planned.plan.stream.allocations[id.index()]))?;
-            }
-            Event::Free(id) => write!(to, "{separator}-{}", id.index() + 1)?,
-            Event::Becomes(..) | Event::Phase(_) => continue,
-        }
-        separator = ",\n";
-    }
-    to.write_all(b"\n]}\n")
-}
-
-fn asked<'a>(planned: &'a Planned<'a>, allocation: &'a Allocation) -> Asked<'a> {
-    Asked {
-        alloc: allocation.bytes,
-        stream: allocation.stream,
-        by: allocation.asked_by(),
-        tensor: tensor(planned, allocation),
-        op: allocation.op,
-        module: planned.plan.module(allocation),
-        category: allocation.category.key(),
     }
 }
 
-/// A name for what has none in PyTorch: the parameter's, or the module's with what the operator gives.
-pub(super) fn tensor(planned: &Planned<'_>, allocation: &Allocation) -> String {
-    let module = planned.plan.module(allocation);
-    match (planned.plan.parameter(allocation), allocation.category) {
-        (Some(parameter), Category::Parameters | Category::Buffers) => parameter.to_owned(),
-        (Some(parameter), _) => format!("{} of {parameter}", allocation.op),
-        (None, _) if module.is_empty() => allocation.op.to_owned(),
-        (None, _) => format!("{} of {module}", allocation.op),
-    }
-}
-
-fn phase_ends(planned: &Planned<'_>) -> Vec<PhaseEnd> {
-    let stream = &planned.plan.stream;
+fn phase_ends(planned: &Planned<'_>) -> Vec<serde_json::Value> {
     let mut figures = json::phases(planned).into_iter();
     let mut ends = Vec::new();
-    let (mut requested, mut allocations, mut frees) = (Bytes(0), 0, 0);
-    for event in &stream.events {
+    let (mut allocations, mut frees) = (0, 0);
+    let mut cursor = Cursor::new(&planned.plan.trace);
+    while let Some((_, event)) = cursor.step() {
         match event {
-            Event::Allocate(id) => {
-                requested += stream.allocations[id.index()].bytes;
-                allocations += 1;
-            }
-            Event::Free(id) => {
-                requested -= stream.allocations[id.index()].bytes;
-                frees += 1;
-            }
+            Event::Allocate(_) => allocations += 1,
+            Event::Free(..) => frees += 1,
             Event::Phase(_) => {
                 let Some(figures) = figures.next() else { break };
-                ends.push(PhaseEnd { figures, requested, allocations, frees });
+                let requested = cursor.bytes().total();
+                ends.extend(serde_json::to_value(PhaseEnd { figures, requested, allocations, frees }));
             }
             Event::Becomes(..) => {}
         }
     }
     ends
-}
-
-fn is_default_stream(stream: &u32) -> bool {
-    *stream == 0
 }

@@ -93,7 +93,7 @@ impl Part<'_> {
                         }
                     }
                 }
-                Step::Drop(tensor) => {
+                Step::Drop(tensor, _) => {
                     if let Some((_, _, dropped)) = shown.last_mut().filter(|_| within) {
                         dropped.push(tensor.0);
                     }

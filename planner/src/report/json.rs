@@ -181,8 +181,8 @@ pub struct GpuReport {
 pub struct OutOfMemoryReport {
     pub step: Option<u64>,
     pub phase: Option<String>,
-    pub op: &'static str,
-    pub node: Option<&'static str>,
+    pub op: String,
+    pub node: Option<String>,
     pub module: String,
     pub requested: Bytes,
     pub allocated: Bytes,
@@ -279,8 +279,8 @@ pub struct TensorReport {
     pub bytes: Bytes,
     pub category: String,
     pub module: String,
-    pub op: &'static str,
-    pub node: Option<&'static str>,
+    pub op: String,
+    pub node: Option<String>,
     /// The parameter that it is, or belongs to.
     pub parameter: Option<String>,
 }
@@ -310,7 +310,7 @@ pub fn report(planned: &Planned<'_>) -> Report {
         headroom: plan.headroom(),
         out_of_memory: out_of_memory(planned),
         given_back: given_back(planned),
-        host: plan.stream.host_bytes(),
+        host: plan.trace.host_bytes(),
         host_memory: plan.host_memory(planned.run).map(host_memory),
         outside_allocator: plan.outside.clone().map(|outside| OutsideReport {
             least: outside.least,
@@ -434,8 +434,8 @@ fn out_of_memory(planned: &Planned<'_>) -> Option<OutOfMemoryReport> {
     Some(OutOfMemoryReport {
         step: failure.phase.map(|phase| phase.step),
         phase: failure.phase.map(|phase| phase.name.to_string()),
-        op: failure.allocation.op,
-        node: failure.allocation.node,
+        op: planned.plan.trace.operator(failure.allocation).to_owned(),
+        node: planned.plan.trace.node(failure.allocation).map(str::to_owned),
         module: planned.plan.module(failure.allocation).to_owned(),
         requested: failure.allocation.bytes,
         allocated: failure.error.allocated,
@@ -460,7 +460,7 @@ pub(super) fn phases(planned: &Planned<'_>) -> Vec<PhaseReport> {
     let reached = plan.whole().phases.iter();
     reached
         .filter_map(|figures| {
-            let phase = plan.stream.phases.get(figures.phase as usize)?;
+            let phase = plan.trace.phases.get(figures.phase as usize)?;
             Some(PhaseReport {
                 step: phase.step,
                 phase: phase.name.to_string(),
@@ -481,13 +481,13 @@ fn categories(planned: &Planned<'_>) -> IndexMap<String, Bytes> {
 fn largest(planned: &Planned<'_>) -> Vec<TensorReport> {
     let live = planned.plan.at_peak.iter().take(LARGEST);
     live.map(|live| {
-        let allocation = &planned.plan.stream.allocations[live.id.index()];
+        let allocation = &planned.plan.trace.allocations[live.id.index()];
         TensorReport {
             bytes: allocation.bytes,
             category: live.category.key(),
             module: planned.plan.module(allocation).to_owned(),
-            op: allocation.op,
-            node: allocation.node,
+            op: planned.plan.trace.operator(allocation).to_owned(),
+            node: planned.plan.trace.node(allocation).map(str::to_owned),
             parameter: planned.plan.parameter(allocation).map(str::to_owned),
         }
     })

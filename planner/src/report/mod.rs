@@ -18,12 +18,14 @@ pub mod fit;
 pub mod graph;
 pub mod json;
 pub mod page;
+pub mod perfetto;
 pub mod picture;
+pub mod replay;
 pub mod sweep;
 mod table;
 pub mod text;
-pub mod trace;
 pub mod versions;
+pub mod why;
 
 use std::sync::Arc;
 
@@ -119,9 +121,9 @@ impl Planned<'_> {
         }
         notes.extend(self.convolutions_note());
         notes.extend(self.model.family.exported.as_ref().map(|exported| self.exported_note(exported)));
-        let host = &self.plan.stream.host;
+        let host = &self.plan.trace.host;
         if !host.is_empty() {
-            let total = self.plan.stream.host_bytes();
+            let total = self.plan.trace.host_bytes();
             let parts = host.iter().map(|(category, bytes)| format!("{} {bytes}", category.name()));
             let parts = parts.collect::<Vec<_>>().join(", ");
             notes.push(format!("{} bytes ({total}) lie in the host's memory, not counted here: {parts}", total.0));
@@ -136,8 +138,8 @@ impl Planned<'_> {
 impl Planned<'_> {
     /// Where cuDNN computes attention: what is known of its workspaces.
     fn cudnn_attention_note(&self) -> Option<String> {
-        let mut allocations = self.plan.stream.allocations.iter();
-        allocations.find(|allocation| allocation.op.starts_with(CUDNN_ATTENTION))?;
+        let mut allocations = self.plan.trace.allocations.iter();
+        allocations.find(|allocation| self.plan.trace.operator(allocation).starts_with(CUDNN_ATTENTION))?;
         let profile = self.gpu.profile.as_ref();
         let measured =
             |profile: &&Arc<Profile>| self.plan.cudnn.attention.iter().all(|key| profile.attention(key).is_some());
@@ -280,7 +282,8 @@ impl Planned<'_> {
 
     /// The most that a kernel of that name takes beside its output.
     fn largest_by(&self, kernel: &str) -> Bytes {
-        let kernels = self.plan.stream.allocations.iter().filter(|allocation| allocation.op == kernel);
+        let kernels =
+            self.plan.trace.allocations.iter().filter(|allocation| self.plan.trace.operator(allocation) == kernel);
         kernels.map(|allocation| allocation.bytes).max().unwrap_or_default()
     }
 }

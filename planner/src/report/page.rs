@@ -13,8 +13,8 @@ use super::{Planned, json, text};
 use crate::allocate::{BlockState, PoolKind, SegmentView};
 use crate::bytes::Bytes;
 use crate::history::{ByCategory, Group, History, Sample, alive, history, modules_at_peak};
-use crate::schedule::Event;
 use crate::snapshot::Comparison;
+use crate::trace::Event;
 
 /// How many stretches a timeline is shown in: more than a screen has columns.
 const STRETCHES: usize = 2400;
@@ -146,7 +146,7 @@ fn sample(sample: &Sample) -> Vec<u64> {
 }
 
 fn phases(planned: &Planned<'_>) -> Vec<Value> {
-    let stream = &planned.plan.stream;
+    let stream = &planned.plan.trace;
     let end = |(event, what): (usize, &Event)| match what {
         Event::Phase(number) => {
             let phase = stream.phases.get(*number as usize)?;
@@ -179,7 +179,7 @@ fn shown(planned: &Planned<'_>, history: &History, groups: &[Group], segment: &S
         let live = owner.and_then(|id| plan.at_peak.iter().find(|live| live.id == *id));
         let (group, category) = match live {
             Some(live) => {
-                let (module, what) = plan.place(&plan.stream.allocations[live.id.index()]);
+                let (module, what) = plan.place(&plan.trace.allocations[live.id.index()]);
                 let found = groups.iter().position(|group| group.what == what && group.module == module);
                 (found.map_or(-1, |found| found as i64), live.category as usize)
             }

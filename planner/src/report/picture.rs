@@ -9,7 +9,8 @@ use super::{Planned, page};
 use crate::bytes::Bytes;
 use crate::history::{History, Sample, history};
 use crate::read::quote;
-use crate::schedule::Event;
+use crate::replay::Replay;
+use crate::trace::Event;
 
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 460.0;
@@ -36,10 +37,14 @@ impl Frame {
 
 /// The picture of a plan; `font` names the letters' family.
 pub fn svg(planned: &Planned<'_>, font: &str) -> String {
-    let plan = planned.plan;
-    let history = history(plan, (WIDTH - LEFT - RIGHT) as usize, 0);
-    let whole = plan.whole();
-    let title = quote::cut(&page::title(planned));
+    svg_of(&page::title(planned), planned.plan, font)
+}
+
+/// The picture of a replay under that title.
+pub fn svg_of(title: &str, replay: &Replay, font: &str) -> String {
+    let history = history(replay, (WIDTH - LEFT - RIGHT) as usize, 0);
+    let whole = replay.whole();
+    let title = quote::cut(title);
     let frame = Frame {
         events: history.events.max(1) as f64,
         most: whole.peak_reserved.0.max(whole.peak_allocated.0).max(1) as f64 * 1.04,
@@ -50,17 +55,17 @@ pub fn svg(planned: &Planned<'_>, font: &str) -> String {
          <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#ffffff\"/>\n",
         xml(&title)
     );
-    let verdict = if plan.fits() { "fits" } else { "does not fit" };
+    let verdict = if replay.fits() { "fits" } else { "does not fit" };
     let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"24\" font-size=\"15\" fill=\"#1d2125\">{}</text>", xml(&title));
     let _ = writeln!(
         svg,
         "<text x=\"{LEFT}\" y=\"46\" fill=\"#5b6570\">{verdict}: peak {} allocated, {} reserved, {} free</text>",
-        whole.peak_allocated, whole.peak_reserved, plan.capacity
+        whole.peak_allocated, whole.peak_reserved, replay.capacity
     );
     svg.push_str(&axes(&frame));
     svg.push_str(&areas(&frame, &history));
-    svg.push_str(&phases(&frame, planned));
-    svg.push_str(&marks(&frame, planned, &history));
+    svg.push_str(&phases(&frame, replay));
+    svg.push_str(&marks(&frame, replay, &history));
     svg.push_str(&legend(&history));
     svg.push_str("</svg>\n");
     svg
@@ -131,15 +136,15 @@ fn areas(frame: &Frame, history: &History) -> String {
     svg
 }
 
-fn phases(frame: &Frame, planned: &Planned<'_>) -> String {
-    let stream = &planned.plan.stream;
+fn phases(frame: &Frame, replay: &Replay) -> String {
+    let trace = &replay.trace;
     let mut svg = String::new();
     let mut start = 0;
-    for (number, event) in stream.events.iter().enumerate() {
+    for (number, event) in trace.events.iter().enumerate() {
         let Event::Phase(phase) = event else { continue };
         let (from, to) = (frame.x(start), frame.x(number + 1));
         start = number + 1;
-        let label = stream.phases.get(*phase as usize).map(|phase| phase.name.to_string()).unwrap_or_default();
+        let label = trace.phases.get(*phase as usize).map(|phase| phase.name.to_string()).unwrap_or_default();
         let _ = writeln!(svg, "<path d=\"M{to:.1} {TOP}V{}\" stroke=\"#d9dde1\"/>", HEIGHT - BOTTOM);
         if to - from > 8.0 * label.len() as f64 {
             let y = HEIGHT - BOTTOM + 18.0;
@@ -154,13 +159,12 @@ fn phases(frame: &Frame, planned: &Planned<'_>) -> String {
     svg
 }
 
-fn marks(frame: &Frame, planned: &Planned<'_>, history: &History) -> String {
-    let plan = planned.plan;
-    let (event, peak) = (plan.whole().peak_event, plan.whole().peak_allocated);
+fn marks(frame: &Frame, replay: &Replay, history: &History) -> String {
+    let (event, peak) = (replay.whole().peak_event, replay.whole().peak_allocated);
     let (x, y) = (frame.x(event), frame.y(peak.0));
     let mut svg = String::new();
-    if plan.capacity.0 as f64 <= frame.most {
-        let y = frame.y(plan.capacity.0);
+    if replay.capacity.0 as f64 <= frame.most {
+        let y = frame.y(replay.capacity.0);
         let _ = writeln!(svg, "<path d=\"M{LEFT} {y:.1}H{}\" stroke=\"#b3261e\"/>", WIDTH - RIGHT);
     }
     let (anchor, shift) = if event * 2 > history.events { ("end", -8.0) } else { ("start", 8.0) };

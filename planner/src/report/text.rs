@@ -12,8 +12,10 @@ use crate::bytes::Bytes;
 use crate::graph::{Checkpointing, QuantizedType};
 use crate::plan::host::When;
 use crate::read::quote;
+use crate::replay::Replay;
 use crate::run::{Attention, CacheKind, Mode, Run, kernel_word};
-use crate::schedule::Phase;
+use crate::trace::Phase;
+use crate::trace::file::Head;
 
 use Align::{Left, Right};
 
@@ -23,10 +25,10 @@ pub fn text(planned: &Planned<'_>) -> String {
         verdict(planned),
         subject(planned),
         peaks(planned),
-        timeline(planned),
-        phases(planned),
-        categories(planned),
-        largest(planned),
+        timeline(planned.plan),
+        phases(planned.plan),
+        categories(planned.plan),
+        largest(planned.plan),
         host(planned),
         remarks(planned),
     ];
@@ -34,42 +36,67 @@ pub fn text(planned: &Planned<'_>) -> String {
     shown.join("\n")
 }
 
-/// Whether it fits, and how.
+/// Renders a trace from a file that was replayed; its first line is the verdict.
+pub fn replayed(head: &Head, replay: &Replay) -> String {
+    let line = |name: &str, text: &str| if text.is_empty() { String::new() } else { format!("{name:<7}{text}\n") };
+    let with = if head.torch.is_empty() { String::new() } else { format!("PyTorch {}", head.torch) };
+    let subject = [line("model", &head.id), line("run", &head.run), line("with", &with), line("gpu", &head.device)];
+    let options = line("", &head.allocator);
+    let mut rows = peak_rows(replay);
+    rows.push(row("free", replay.capacity, "what the allocator may take".to_owned()));
+    let sections = [
+        verdict_of(replay, &head.torch),
+        format!("{}{options}", subject.concat()),
+        table([Left, Right, Right, Left], &rows),
+        timeline(replay),
+        phases(replay),
+        categories(replay),
+        largest(replay),
+    ];
+    let shown: Vec<String> = sections.into_iter().filter(|section| !section.is_empty()).collect();
+    shown.join("\n")
+}
+
+/// Whether a plan fits, and how.
 pub fn verdict(planned: &Planned<'_>) -> String {
-    let plan = planned.plan;
-    let (peak, capacity) = (plan.whole().peak_reserved, plan.capacity);
-    if let Some(failure) = plan.failure() {
-        let (error, place) = (failure.error, planned.plan.module(failure.allocation));
+    verdict_of(planned.plan, &planned.run.versions.torch.to_string())
+}
+
+/// Whether a replay fits, and how; `torch` is the release whose allocator it is.
+pub fn verdict_of(replay: &Replay, torch: &str) -> String {
+    let (peak, capacity) = (replay.whole().peak_reserved, replay.capacity);
+    if let Some(failure) = replay.failure() {
+        let (error, place) = (failure.error, replay.module(failure.allocation));
         let place = if place.is_empty() { "the model" } else { place };
         return format!(
             "does not fit: {peak} needed, {capacity} free\n\
              runs out in {}, at {} in {place}:\n  {} asked for, {} allocated, {} reserved\n",
             failure.phase.map_or_else(|| "the end".to_owned(), Phase::to_string),
-            failure.allocation.asked_by(),
+            replay.trace.asked_by(failure.allocation),
             failure.allocation.bytes,
             error.allocated,
             error.reserved,
         );
     }
-    let headroom = plan.headroom().unwrap_or_default();
+    let headroom = replay.headroom().unwrap_or_default();
     let mut line = format!("fits: {peak} of {capacity} free, {headroom} to spare\n");
-    if plan.given_back().0 > 0 {
-        let times = plan.outcome.given_back.len();
-        let first = plan.phase_at(plan.outcome.given_back[0].event).map_or_else(String::new, Phase::to_string);
+    if replay.given_back().0 > 0 {
+        let times = replay.outcome.given_back.len();
+        let first = replay.phase_at(replay.outcome.given_back[0].event).map_or_else(String::new, Phase::to_string);
         let often = if times == 1 { String::new() } else { format!(", {times} times, first") };
         let _ = writeln!(
             line,
             "only because cached blocks are given back to the driver{often} in {first}: {} in all",
-            plan.given_back()
+            replay.given_back()
         );
     }
-    if let Some(spread) = &plan.outcome.spread {
+    if let Some(spread) = &replay.outcome.spread {
         let same = spread.reserved.0 == spread.reserved.1;
         let ((least, most), of) = if same { (spread.allocated, "allocated") } else { (spread.reserved, "reserved") };
         let _ = writeln!(
             line,
             "bounded: {} to {} bytes {of}; PyTorch {} takes equal free blocks by the driver's addresses",
-            least.0, most.0, planned.run.versions.torch
+            least.0, most.0, torch
         );
     }
     line
@@ -85,7 +112,7 @@ fn subject(planned: &Planned<'_>) -> String {
         parameters.count,
         parameters.bytes.0,
         parameters.bytes,
-        words(planned).join(", ")
+        run_line(planned)
     );
     if !run.allocator.is_empty() {
         let _ = writeln!(text, "       {}", run.allocator);
@@ -102,6 +129,11 @@ fn releases(run: &Run) -> String {
     let said = run.environment.as_ref().map(|path| format!(" ({})", quote::cut(&path.display().to_string())));
     let variables = run.variables.iter().map(|(name, value)| format!(", {name}={}", quote::cut(value)));
     format!("{}{}{}", run.versions, said.unwrap_or_default(), variables.collect::<String>())
+}
+
+/// What the run is, on one line: `train, fp32, batch 4`.
+pub(super) fn run_line(planned: &Planned<'_>) -> String {
+    words(planned).join(", ")
 }
 
 /// What the run is, in words: `train`, `fp32`, `batch 4`, ...
@@ -180,33 +212,39 @@ fn cache(run: &Run) -> Option<String> {
 }
 
 fn peaks(planned: &Planned<'_>) -> String {
-    let plan = planned.plan;
-    let row = |name: &str, bytes: Bytes, remark: String| [name.into(), bytes.0.to_string(), bytes.to_string(), remark];
-    let whole = plan.whole();
-    let reserved = whole.phases.iter().find(|phase| phase.peak_reserved == whole.peak_reserved);
-    let reserved = reserved.and_then(|figures| plan.stream.phases.get(figures.phase as usize));
-    let place = |phase: Option<&Phase>| phase.map_or_else(String::new, Phase::to_string);
-    let mut rows = vec![
-        row("peak allocated", whole.peak_allocated, place(plan.peak_phase())),
-        row("peak reserved", whole.peak_reserved, place(reserved)),
-    ];
+    let mut rows = peak_rows(planned.plan);
     let given = if planned.run.capacity.is_some() { "as given" } else { "what the allocator may take" };
-    rows.push(row("free", plan.capacity, given.to_owned()));
-    let Some(outside) = &plan.outside else { return table([Left, Right, Right, Left], &rows) };
+    rows.push(row("free", planned.plan.capacity, given.to_owned()));
+    let Some(outside) = &planned.plan.outside else { return table([Left, Right, Right, Left], &rows) };
     rows.push(row("outside allocator", outside.most, "the CUDA context".to_owned()));
     let source = wrapped(&format!("({})", outside.source), "  ", "  ");
     format!("{}{source}", table([Left, Right, Right, Left], &rows))
 }
 
+fn row(name: &str, bytes: Bytes, remark: String) -> [String; 4] {
+    [name.into(), bytes.0.to_string(), bytes.to_string(), remark]
+}
+
+/// Both peaks, and where they are.
+fn peak_rows(replay: &Replay) -> Vec<[String; 4]> {
+    let whole = replay.whole();
+    let reserved = whole.phases.iter().find(|phase| phase.peak_reserved == whole.peak_reserved);
+    let reserved = reserved.and_then(|figures| replay.trace.phases.get(figures.phase as usize));
+    let place = |phase: Option<&Phase>| phase.map_or_else(String::new, Phase::to_string);
+    vec![
+        row("peak allocated", whole.peak_allocated, place(replay.peak_phase())),
+        row("peak reserved", whole.peak_reserved, place(reserved)),
+    ]
+}
+
 /// The phases of the last step, and of others those that reach a peak.
-fn phases(planned: &Planned<'_>) -> String {
-    let plan = planned.plan;
-    let whole = plan.whole();
-    let last = plan.stream.phases.last().map_or(0, |phase| phase.step);
+fn phases(replay: &Replay) -> String {
+    let whole = replay.whole();
+    let last = replay.trace.phases.last().map_or(0, |phase| phase.step);
     let mut rows = vec![["", "allocated", "peak allocated", "reserved", "peak reserved"].map(String::from)];
     let (mut allocated, mut reserved) = (false, false);
     for figures in &whole.phases {
-        let Some(phase) = plan.stream.phases.get(figures.phase as usize) else { continue };
+        let Some(phase) = replay.trace.phases.get(figures.phase as usize) else { continue };
         let allocates = figures.peak_allocated == whole.peak_allocated && !allocated;
         let reserves = figures.peak_reserved == whole.peak_reserved && !reserved;
         (allocated, reserved) = (allocated || allocates, reserved || reserves);
@@ -223,22 +261,20 @@ fn phase_row(phase: &Phase, figures: &PhaseFigures) -> [String; 5] {
     [phase.to_string(), a, b, c, d]
 }
 
-fn categories(planned: &Planned<'_>) -> String {
-    let plan = planned.plan;
-    let total = plan.whole().peak_allocated;
+fn categories(replay: &Replay) -> String {
+    let total = replay.whole().peak_allocated;
     let share = |bytes: Bytes| format!("{:.1} %", 100.0 * bytes.0 as f64 / total.0.max(1) as f64);
     let row = |name: &str, bytes: Bytes| [name.to_owned(), bytes.0.to_string(), bytes.to_string(), share(bytes)];
     let mut rows: Vec<[String; 4]> =
-        plan.categories_at_peak().into_iter().map(|(category, bytes)| row(category.name(), bytes)).collect();
-    rows.push(row("allocator slack", plan.slack_at_peak()));
+        replay.categories_at_peak().into_iter().map(|(category, bytes)| row(category.name(), bytes)).collect();
+    rows.push(row("allocator slack", replay.slack_at_peak()));
     rows.push(row("total", total));
-    let place = plan.peak_phase().map_or_else(String::new, |phase| format!(", in {phase}"));
+    let place = replay.peak_phase().map_or_else(String::new, |phase| format!(", in {phase}"));
     format!("at the peak{place}\n{}", table([Left, Right, Right, Right], &rows))
 }
 
-fn largest(planned: &Planned<'_>) -> String {
-    let rows: Vec<[String; 4]> = planned
-        .plan
+fn largest(replay: &Replay) -> String {
+    let rows: Vec<[String; 4]> = replay
         .siblings_at_peak()
         .into_iter()
         .take(LARGEST)

@@ -3,8 +3,9 @@
 use indexmap::IndexMap;
 
 use crate::bytes::Bytes;
-use crate::plan::{Plan, ranges, split};
-use crate::schedule::Category;
+use crate::plan::Plan;
+use crate::replay::{ranges, split};
+use crate::trace::Category;
 
 /// A module, or several that differ by a layer's number alone: `transformer.h.[0-11].mlp`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +38,7 @@ type Tensors = IndexMap<(Category, String), HeldTensor>;
 pub(super) fn holders(plan: &Plan) -> Vec<Holder> {
     let mut modules: IndexMap<(&str, &str), (Vec<u64>, Tensors)> = IndexMap::new();
     for live in &plan.at_peak {
-        let allocation = &plan.stream.allocations[live.id.index()];
+        let allocation = &plan.trace.allocations[live.id.index()];
         let (module, what) = plan.place(allocation);
         let (before, number, after) = split(module);
         let (numbers, tensors) = modules.entry((before, after)).or_default();

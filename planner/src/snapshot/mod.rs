@@ -26,7 +26,7 @@ use crate::read::model::Model;
 use crate::read::run_file::{RunFileError, Wishes};
 use crate::read::wanted::{Wanted, WantedError};
 use crate::run::Mode;
-use crate::schedule::Event;
+use crate::trace::Event;
 
 pub use check::{Checked, Found, Refusal, Tolerance, ToleranceError, Verdict, check};
 pub use compare::{Comparison, Fact, Held, Kind, Moved, compare};
@@ -131,9 +131,9 @@ pub fn of_run(text: &str) -> Result<Snapshot, SnapshotError> {
 
 /// What is kept of a plan.
 pub fn of((model, gpu): (&Model, &Gpu), wishes: &Wishes, plan: &Plan) -> Snapshot {
-    let named = |(category, bytes): (crate::schedule::Category, Bytes)| (category.name().to_owned(), bytes);
+    let named = |(category, bytes): (crate::trace::Category, Bytes)| (category.name().to_owned(), bytes);
     let slack = [("allocator slack".to_owned(), plan.slack_at_peak())];
-    let counts = |event: &&Event| matches!(event, Event::Allocate(_) | Event::Free(_));
+    let counts = |event: &&Event| matches!(event, Event::Allocate(_) | Event::Free(..));
     let whole = plan.whole();
     Snapshot {
         program: env!("CARGO_PKG_VERSION").to_owned(),
@@ -142,7 +142,7 @@ pub fn of((model, gpu): (&Model, &Gpu), wishes: &Wishes, plan: &Plan) -> Snapsho
         architecture: plan.architecture.clone(),
         parameters: plan.parameters().count,
         fits: plan.fits(),
-        events: plan.stream.events.iter().filter(counts).count() as u64,
+        events: plan.trace.events.iter().filter(counts).count() as u64,
         peaks: Peaks { allocated: whole.peak_allocated, reserved: whole.peak_reserved },
         phases: phases(plan),
         categories: plan.categories_at_peak().into_iter().map(named).chain(slack).collect(),
@@ -165,7 +165,7 @@ fn spec(model: &Model, plan: &Plan) -> SpecVersion {
 fn phases(plan: &Plan) -> Vec<(String, Peaks)> {
     let mut phases: Vec<(String, Peaks)> = Vec::new();
     for figures in &plan.whole().phases {
-        let Some(phase) = plan.stream.phases.get(figures.phase as usize) else { continue };
+        let Some(phase) = plan.trace.phases.get(figures.phase as usize) else { continue };
         let known = phases.iter().position(|(name, _)| **name == *phase.name);
         let place = known.unwrap_or_else(|| {
             phases.push((phase.name.to_string(), Peaks::default()));

@@ -4,7 +4,7 @@ use super::holders::ROOT;
 use crate::bytes::Bytes;
 use crate::history::{Groups, groups};
 use crate::plan::Plan;
-use crate::schedule::{AllocationId, Category, Event};
+use crate::trace::{AllocationId, Category, Event};
 
 /// The most at any one time, each at its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,21 +35,21 @@ pub(super) fn most(plan: &Plan) -> Most {
     let module_of = |id: &AllocationId| groups[of[id.index()]].0;
     let mut modules = vec![Sum::default(); names.len()];
     let mut categories = [Sum::default(); Category::ALL.len()];
-    let mut category_of: Vec<Category> = plan.stream.allocations.iter().map(|allocation| allocation.category).collect();
-    for event in &plan.stream.events {
+    let mut category_of: Vec<Category> = plan.trace.allocations.iter().map(|allocation| allocation.category).collect();
+    for event in &plan.trace.events {
         match event {
             Event::Allocate(id) => {
-                let bytes = plan.stream.allocations[id.index()].bytes;
+                let bytes = plan.trace.allocations[id.index()].bytes;
                 modules[module_of(id)].add(bytes);
                 categories[category_of[id.index()] as usize].add(bytes);
             }
-            Event::Free(id) => {
-                let bytes = plan.stream.allocations[id.index()].bytes;
+            Event::Free(id, _) => {
+                let bytes = plan.trace.allocations[id.index()].bytes;
                 modules[module_of(id)].now -= bytes;
                 categories[category_of[id.index()] as usize].now -= bytes;
             }
             Event::Becomes(id, category) => {
-                let bytes = plan.stream.allocations[id.index()].bytes;
+                let bytes = plan.trace.allocations[id.index()].bytes;
                 let before = std::mem::replace(&mut category_of[id.index()], *category);
                 categories[before as usize].now -= bytes;
                 categories[*category as usize].add(bytes);

@@ -11,9 +11,9 @@ fn a_smaller_capacity_runs_out_and_says_where() {
     let plan = planned(&record);
     let enough = plan.outcome.peak_reserved;
     let options: AllocatorOptions = record.allocator.parse().expect("options");
-    assert!(simulate(&plan.stream, &options, Some(enough)).out_of_memory.is_none());
-    let short = simulate(&plan.stream, &options, Some(Bytes(plan.outcome.peak_allocated.0 - 1)));
+    assert!(simulate(&plan.trace, &options, Some(enough)).out_of_memory.is_none());
+    let short = simulate(&plan.trace, &options, Some(Bytes(plan.outcome.peak_allocated.0 - 1)));
     let (event, error) = short.out_of_memory.expect("less than the live bytes cannot do");
-    assert!(matches!(plan.stream.events[event], planner::schedule::Event::Allocate(_)));
+    assert!(matches!(plan.trace.events[event], planner::trace::Event::Allocate(_)));
     assert!(error.reserved < enough);
 }

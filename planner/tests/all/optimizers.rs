@@ -23,7 +23,7 @@ const UNRECORDED: [&str; 2] = ["momentum8bit", "momentum32bit"];
 fn paged_states_are_counted_on_the_host() {
     let host = |id: &str| {
         let cases = records("optimizers.jsonl");
-        planned(cases.iter().find(|record| record.id == id).expect("a record")).stream.host_bytes()
+        planned(cases.iter().find(|record| record.id == id).expect("a record")).trace.host_bytes()
     };
     // one table of 2003 by 64: two states of a byte an element, and one of four
     assert_eq!(host("opt-pagedadamw8bit-host"), Bytes(2 * 2003 * 64));

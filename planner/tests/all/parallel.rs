@@ -4,7 +4,7 @@ use crate::support::plans::planned;
 use crate::support::records;
 use planner::bytes::Bytes;
 use planner::run::{Mode, Parallel, Run};
-use planner::schedule::Category;
+use planner::trace::Category;
 
 #[test]
 fn what_cannot_be_is_refused_in_one_line() {
@@ -47,5 +47,5 @@ fn what_offload_keeps_on_the_host_is_counted() {
         (Category::Gradients, Bytes(shards)),
         (Category::OptimizerStates, Bytes(2 * shards)),
     ];
-    assert_eq!(plan.stream.host, expected);
+    assert_eq!(plan.trace.host, expected);
 }

@@ -4,12 +4,13 @@ use std::sync::OnceLock;
 
 use planner::bytes::Bytes;
 use planner::plan::Plan;
-use planner::schedule::Event;
+use planner::trace::file::{self, Head};
+use planner::trace::{Cause, Event, Trace};
 use serde::Deserialize;
 
 use super::sets::Set;
 use crate::support::plans::{difference, export_planned, peaks, phase_difference, planned, stored_planned};
-use crate::support::{Trace, TruthCase};
+use crate::support::{self, TruthCase};
 
 /// A case of a set. Its record is read, and its plan made, when they are first asked for.
 pub struct Case {
@@ -95,22 +96,23 @@ impl Case {
     }
 
     /// The record's events: in itself, or in a file beside it.
-    fn trace(&self, record: &TruthCase) -> Trace {
+    fn trace(&self, record: &TruthCase) -> support::Trace {
         let folder = if self.set.name == "truth" { "traces" } else { self.set.name };
-        record.trace().unwrap_or_else(|| Trace::load_from(folder, &self.id))
+        record.trace().unwrap_or_else(|| support::Trace::load_from(folder, &self.id))
     }
 }
 
 impl Verdict {
-    fn of(plan: &Plan, record: &TruthCase, trace: &Trace) -> Verdict {
+    fn of(plan: &Plan, record: &TruthCase, trace: &support::Trace) -> Verdict {
         let ours = peaks(plan);
         let theirs = (record.max_allocated, record.max_reserved);
         let differ = || format!("peaks {ours:?}, PyTorch's {theirs:?}");
         let stream = difference(plan, trace);
         let unsound = if stream.is_none() { unbalanced(plan, record).or_else(|| unexplained(plan)) } else { None };
+        let unsound = unsound.or_else(|| lost_in_a_file(plan));
         Verdict {
             peaks: [(ours.0, theirs.0), (ours.1, theirs.1)],
-            events: plan.stream.events.iter().filter(|e| matches!(e, Event::Allocate(_) | Event::Free(_))).count(),
+            events: plan.trace.events.iter().filter(|e| matches!(e, Event::Allocate(_) | Event::Free(..))).count(),
             stream,
             figures: phase_difference(plan, record).or_else(|| (ours != theirs).then(differ)),
             unsound,
@@ -134,7 +136,7 @@ impl Verdict {
 /// An independent reading of the events, simpler than what made them: nothing is freed twice or before it is made, and the
 /// bytes alive at each phase's end are those that PyTorch counts as requested.
 fn unbalanced(plan: &Plan, record: &TruthCase) -> Option<String> {
-    let stream = &plan.stream;
+    let stream = &plan.trace;
     let mut alive = vec![false; stream.allocations.len()];
     let (mut bytes, mut made, mut freed) = (Bytes(0), 0, 0);
     for event in &stream.events {
@@ -147,7 +149,7 @@ fn unbalanced(plan: &Plan, record: &TruthCase) -> Option<String> {
                 bytes += stream.allocations[id.index()].bytes;
                 made += 1;
             }
-            Event::Free(id) => {
+            Event::Free(id, _) => {
                 if !std::mem::replace(&mut alive[id.index()], false) {
                     return Some(format!("{} is freed twice", id.index()));
                 }
@@ -169,9 +171,28 @@ fn unbalanced(plan: &Plan, record: &TruthCase) -> Option<String> {
     None
 }
 
+/// A trace that is written and read again is the same, and says of every free what let go.
+fn lost_in_a_file(plan: &Plan) -> Option<String> {
+    let nobody = |event: &&Event| matches!(event, Event::Free(_, Cause::Unknown));
+    if plan.trace.events.iter().any(|event| nobody(&event)) {
+        return Some("nobody let go of some memory".to_owned());
+    }
+    let written = |head: &Head, trace: &Trace| {
+        let mut text = Vec::new();
+        file::write((head, trace), &mut text).expect("memory takes it");
+        text
+    };
+    let text = written(&Head::default(), &plan.trace);
+    let read = file::parse(&text).map_err(|error| format!("its file cannot be read: {error}"));
+    read.map_or_else(Some, |read| {
+        let same = read.trace == plan.trace && written(&read.head, &read.trace) == text;
+        (!same).then(|| "its file is read as another trace".to_owned())
+    })
+}
+
 /// What is alive at the peak, block rounding and unsplit rests aside, is what the allocator counts there.
 fn unexplained(plan: &Plan) -> Option<String> {
-    let alive: Bytes = plan.at_peak.iter().map(|live| plan.stream.allocations[live.id.index()].bytes).sum();
+    let alive: Bytes = plan.at_peak.iter().map(|live| plan.trace.allocations[live.id.index()].bytes).sum();
     let slack = plan.outcome.peak_allocated.0 - alive.0;
     let rounding = 512 * plan.at_peak.len() as u64;
     let rests = (1 << 20) * plan.at_peak.len() as u64;

@@ -11,7 +11,7 @@ use planner::read::gpus::{Gpu, GpuCatalogue};
 use planner::read::model::{Model, open};
 use planner::read::spec::Shelf;
 use planner::run::{Attention, CacheChoice, Mode, OptimizerChoice, Parallel, Run, SavedOperators, parse_kernel};
-use planner::schedule::first_difference;
+use planner::trace::first_difference;
 use planner::versions::Versions;
 use serde_json::Value;
 
@@ -138,13 +138,12 @@ pub fn difference(plan: &Plan, trace: &Trace) -> Option<String> {
         Event::Free(number) => Some(Err(*number)),
         Event::Segment(_) | Event::SegmentFree(_) => None,
     });
-    let found = first_difference(&plan.stream, events)?;
-    let name = |number: usize| match plan.stream.allocations.get(number) {
+    let found = first_difference(&plan.trace, events)?;
+    let name = |number: usize| match plan.trace.allocations.get(number) {
         None => "nothing".to_owned(),
         Some(allocation) => {
-            let node = allocation.node.map_or(String::new(), |node| format!(" < {node}"));
-            let module = &plan.graph.modules[allocation.module.index()].path;
-            format!("#{number} {} B by {}{node} in `{module}`", allocation.bytes.0, allocation.op)
+            let (by, module) = (plan.trace.asked_by(allocation), plan.trace.module(allocation));
+            format!("#{number} {} B by {by} in `{module}`", allocation.bytes.0)
         }
     };
     let at = found.allocation;
@@ -170,7 +169,7 @@ pub fn difference(plan: &Plan, trace: &Trace) -> Option<String> {
 /// A phase's peaks as record.py takes them: it resets them once the model is loaded, so that what loading needs for a while
 /// (whole parameters that are then sharded) is not in its figures.
 fn recorded_peaks(plan: &Plan, figures: &PhaseFigures) -> (Bytes, Bytes) {
-    match &*plan.stream.phases[figures.phase as usize].name {
+    match &*plan.trace.phases[figures.phase as usize].name {
         "load" => (figures.allocated, figures.reserved),
         _ => (figures.peak_allocated, figures.peak_reserved),
     }
@@ -188,7 +187,7 @@ pub fn phase_difference(plan: &Plan, record: &TruthCase) -> Option<String> {
         return Some(format!("{} phases, PyTorch has {}", plan.outcome.phases.len(), record.phases.len()));
     }
     plan.outcome.phases.iter().zip(&record.phases).find_map(|(ours, theirs)| {
-        let phase = &plan.stream.phases[ours.phase as usize];
+        let phase = &plan.trace.phases[ours.phase as usize];
         let (peak_allocated, peak_reserved) = recorded_peaks(plan, ours);
         let figures = [
             ("allocated", ours.allocated, theirs.allocated),

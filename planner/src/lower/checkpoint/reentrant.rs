@@ -16,7 +16,7 @@ use crate::graph::{CheckpointId, TensorId};
 use crate::lower::autograd::{self, Edge, Gradients};
 use crate::lower::context::{Context, detach};
 use crate::lower::tensor::Tensor;
-use crate::schedule::Category;
+use crate::trace::Category;
 
 /// A call under way.
 pub(in crate::lower) struct Running {

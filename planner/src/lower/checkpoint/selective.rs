@@ -20,7 +20,7 @@ use crate::graph::CheckpointId;
 use crate::lower::context::{Context, detach};
 use crate::lower::tensor::Tensor;
 use crate::run::SavedOperators;
-use crate::schedule::Category;
+use crate::trace::Category;
 
 /// The operators whose results can be saved, each with the overload that is called, in the order of their names.
 pub const SAVABLE: [(&str, &str); 39] = [

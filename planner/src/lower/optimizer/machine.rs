@@ -14,7 +14,8 @@ use crate::lower::context::Context;
 use crate::lower::tensor::TensorData;
 use crate::read::optimizers::Optimizer;
 use crate::read::spec::syntax::*;
-use crate::schedule::Category;
+use crate::trace::Category;
+use crate::trace::{Cause, LettingGo, PlaceId};
 
 /// What running code gives.
 pub(super) type Outcome<T> = Result<T, String>;
@@ -52,6 +53,20 @@ impl Semantics for Machine<'_> {
             return error;
         }
         format!("{error} ({file}:{}:{})", at.line, at.column)
+    }
+
+    fn place(&self) -> PlaceId {
+        self.context.place.unwrap_or_default()
+    }
+
+    fn go_to(&mut self, place: PlaceId) {
+        self.context.place = Some(place);
+        self.context.log.blame(Cause::Python(place));
+    }
+
+    fn reach(&mut self, function: &Function, line: u32, local: Option<NameId>, how: LettingGo) {
+        let place = self.context.log.place(function, line, local, how);
+        self.go_to(place);
     }
 
     fn literal(literal: &Literal) -> Value {

@@ -18,7 +18,7 @@ use std::rc::Rc;
 use super::context::Context;
 use crate::interpret::Interpreter;
 use crate::read::optimizers::{Optimizer, Setting};
-use crate::schedule::Category;
+use crate::trace::Category;
 use machine::Machine;
 use value::{Given, Handle};
 

@@ -10,7 +10,7 @@ use crate::lower::context::{Context, Settings};
 use crate::lower::device::Device;
 use crate::lower::{optimizer, parameters};
 use crate::read::optimizers::choose;
-use crate::schedule::Event;
+use crate::trace::Event;
 
 const VECTORS: [(u64, Dtype); 5] =
     [(1000, Dtype::F32), (2000, Dtype::BF16), (3000, Dtype::F16), (1500, Dtype::F32), (2500, Dtype::BF16)];
@@ -62,14 +62,14 @@ fn context(choice: &str, vectors: &[(u64, Dtype)]) -> Context {
 
 /// What something asks for and gives back, as text: `+6000 -6000`.
 fn events(context: &mut Context, run: impl FnOnce(&mut Context) -> Result<(), String>) -> String {
-    context.log.phase(crate::schedule::Phase { step: 0, name: "start".into() });
+    context.log.phase(crate::trace::Phase { step: 0, name: "start".into() });
     run(context).expect("it runs");
     let stream = context.log.take();
     let start = stream.events.iter().rposition(|event| matches!(event, Event::Phase(_))).expect("a phase");
-    let bytes = |id: &crate::schedule::AllocationId| stream.allocations[id.index()].bytes.0;
+    let bytes = |id: &crate::trace::AllocationId| stream.allocations[id.index()].bytes.0;
     let words = stream.events[start..].iter().filter_map(|event| match event {
         Event::Allocate(id) => Some(format!("+{}", bytes(id))),
-        Event::Free(id) => Some(format!("-{}", bytes(id))),
+        Event::Free(id, _) => Some(format!("-{}", bytes(id))),
         _ => None,
     });
     words.collect::<Vec<_>>().join(" ")

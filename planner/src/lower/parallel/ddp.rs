@@ -22,7 +22,7 @@ use crate::lower::autograd::Leaf;
 use crate::lower::context::Context;
 use crate::lower::tensor::{Storage, Tensor, TensorData};
 use crate::run::Ddp;
-use crate::schedule::Category;
+use crate::trace::Category;
 
 /// `dist._DEFAULT_FIRST_BUCKET_BYTES`
 const FIRST_BUCKET: u64 = MIB;

@@ -24,7 +24,7 @@ use crate::lower::autograd::{Edge, Gradients};
 use crate::lower::context::Context;
 use crate::lower::tensor::{Storage, Tensor, TensorData};
 use crate::run::Fsdp;
-use crate::schedule::Category;
+use crate::trace::Category;
 use crate::versions::Change;
 
 /// The side streams that allocate; the all-gather stream does not.

@@ -11,7 +11,7 @@ use crate::lower::context::Context;
 use crate::lower::parameters::Trained;
 use crate::lower::tensor::{Storage, Tensor, TensorData, contiguous_strides};
 use crate::run::Fsdp;
-use crate::schedule::Category;
+use crate::trace::Category;
 
 /// Where a group is in a step (`TrainingState`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

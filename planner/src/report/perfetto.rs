@@ -8,28 +8,28 @@ use std::io::{self, Write};
 use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 
-use super::Planned;
 use crate::bytes::Bytes;
-use crate::graph::ModuleId;
 use crate::history::history;
-use crate::lower::timeline::{Mark, Timeline};
-use crate::schedule::Event;
+use crate::ids::ModuleId;
+use crate::lower::timeline::Mark;
+use crate::replay::Replay;
+use crate::trace::{Event, Trace};
 
 /// The rows of slices.
 const PHASES: u32 = 1;
 const FORWARD: u32 = 2;
 const BACKWARD: u32 = 3;
 
-/// Writes the trace of a plan, with the calls of its modules.
+/// Writes a replay, with where the calls of modules and the nodes of autograd lie, as far as that is known.
 ///
 /// # Errors
 /// What the writer says.
-pub fn write(planned: &Planned<'_>, timeline: &Timeline, to: &mut impl Write) -> io::Result<()> {
+pub fn write(replay: &Replay, marks: &[(usize, Mark)], to: &mut impl Write) -> io::Result<()> {
     to.write_all(b"{\"displayTimeUnit\": \"ns\", \"traceEvents\": [\n")?;
     let mut events = names();
-    events.extend(phases(planned));
-    events.extend(modules(planned, timeline));
-    events.extend(counters(planned));
+    events.extend(phases(&replay.trace));
+    events.extend(modules(&replay.trace, marks));
+    events.extend(counters(replay));
     for (number, event) in events.iter().enumerate() {
         if number > 0 {
             to.write_all(b",\n")?;
@@ -50,13 +50,12 @@ fn slice(row: u32, name: &str, from: usize, to: usize) -> Value {
     json!({"ph": "X", "pid": 1, "tid": row, "name": name, "ts": from, "dur": to - from})
 }
 
-fn phases(planned: &Planned<'_>) -> Vec<Value> {
-    let stream = &planned.plan.stream;
+fn phases(trace: &Trace) -> Vec<Value> {
     let mut start = 0;
     let mut slices = Vec::new();
-    for (number, event) in stream.events.iter().enumerate() {
+    for (number, event) in trace.events.iter().enumerate() {
         let Event::Phase(phase) = event else { continue };
-        let name = stream.phases.get(*phase as usize).map(ToString::to_string).unwrap_or_default();
+        let name = trace.phases.get(*phase as usize).map(ToString::to_string).unwrap_or_default();
         slices.push(slice(PHASES, &name, start, number + 1));
         start = number + 1;
     }
@@ -64,9 +63,9 @@ fn phases(planned: &Planned<'_>) -> Vec<Value> {
 }
 
 /// Calls as they nest, and in backward the modules whose nodes run one after another.
-fn modules(planned: &Planned<'_>, timeline: &Timeline) -> Vec<Value> {
-    let path = |module: ModuleId| match planned.plan.graph.modules.get(module.index()) {
-        Some(module) if !module.path.is_empty() => &*module.path,
+fn modules(trace: &Trace, marks: &[(usize, Mark)]) -> Vec<Value> {
+    let path = |module: ModuleId| match trace.modules.get(module.index()) {
+        Some(path) if !path.is_empty() => &**path,
         _ => "the model",
     };
     let mut slices = Vec::new();
@@ -75,7 +74,7 @@ fn modules(planned: &Planned<'_>, timeline: &Timeline) -> Vec<Value> {
     let mut made_by: FxHashMap<u64, ModuleId> = FxHashMap::default();
     let mut last = 0;
     let mut running: Option<(ModuleId, usize)> = None;
-    for (at, mark) in &timeline.marks {
+    for (at, mark) in marks {
         if let Mark::Enter(_, sequence) | Mark::Exit(_, sequence) = mark {
             let caller = open.last().map_or(ModuleId(0), |(module, _)| *module);
             made_by.extend((last.min(*sequence)..*sequence).map(|node| (node, caller)));
@@ -100,8 +99,8 @@ fn modules(planned: &Planned<'_>, timeline: &Timeline) -> Vec<Value> {
 }
 
 /// A point wherever a counter changes: one a category, with allocated and reserved.
-fn counters(planned: &Planned<'_>) -> Vec<Value> {
-    let history = history(planned.plan, planned.plan.stream.events.len(), 0);
+fn counters(replay: &Replay) -> Vec<Value> {
+    let history = history(replay, replay.trace.events.len(), 0);
     let mut points = Vec::new();
     let mut before: Vec<Option<Bytes>> = vec![None; super::colours::NAMES.len() + 2];
     for sample in &history.samples {

@@ -2,9 +2,10 @@
 
 use indexmap::IndexMap;
 
-use super::Plan;
+use super::Replay;
 use crate::bytes::Bytes;
-use crate::schedule::Category;
+use crate::trace::Category;
+use crate::trace::Name;
 
 /// Live tensors that are alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,23 +27,24 @@ pub struct Siblings {
 struct Kind<'a> {
     /// The path before and after the layer's number.
     path: (&'a str, &'a str),
-    op: &'static str,
-    node: Option<&'static str>,
+    op: Name,
+    node: Option<Name>,
     category: Category,
     bytes: Bytes,
 }
 
-impl Plan {
+impl Replay {
     /// The tensors that are alive at the peak, folded, those with the most bytes together first.
     pub fn siblings_at_peak(&self) -> Vec<Siblings> {
         let mut kinds: IndexMap<Kind<'_>, (Vec<u64>, Siblings)> = IndexMap::new();
         for live in &self.at_peak {
-            let allocation = &self.stream.allocations[live.id.index()];
+            let allocation = &self.trace.allocations[live.id.index()];
             let (before, number, after) = split(self.owner(allocation));
-            let (op, node, category, bytes) = (allocation.op, allocation.node, live.category, allocation.bytes);
+            let (op, node) = (allocation.operator, allocation.node);
+            let (category, bytes) = (live.category, allocation.bytes);
             let (numbers, siblings) =
                 kinds.entry(Kind { path: (before, after), op, node, category, bytes }).or_insert_with(|| {
-                    let by = allocation.asked_by();
+                    let by = self.trace.asked_by(allocation);
                     (Vec::new(), Siblings { place: String::new(), by, category, count: 0, bytes: Bytes(0) })
                 });
             numbers.extend(number);

@@ -1,9 +1,9 @@
-//! Compares a stream with a recorded trace: the first place where they differ.
+//! Compares a trace with a recorded trace: the first place where they differ.
 //!
 //! Between two allocations the order of frees means nothing (autocast's cache is a hash table), so what is compared is
 //! the sequence of allocations with the set of frees before each.
 
-use super::{Event, Stream};
+use super::{Event, Trace};
 
 /// The first place where a stream differs from a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,14 +41,14 @@ fn steps(events: impl Iterator<Item = Result<(u64, u32), usize>>) -> Vec<Step> {
     steps
 }
 
-/// Compares the stream with a trace, given as `Ok((bytes, stream))` for an allocation and `Err(number)` for a free.
-pub fn first_difference(stream: &Stream, trace: impl Iterator<Item = Result<(u64, u32), usize>>) -> Option<Difference> {
-    let ours = steps(stream.events.iter().filter_map(|event| match event {
+/// Compares the trace of a plan with a recorded one, given as `Ok((bytes, stream))` for an allocation and `Err(number)` for a free.
+pub fn first_difference(ours: &Trace, trace: impl Iterator<Item = Result<(u64, u32), usize>>) -> Option<Difference> {
+    let ours = steps(ours.events.iter().filter_map(|event| match event {
         Event::Allocate(id) => {
-            let allocation = &stream.allocations[id.index()];
-            Some(Ok((allocation.bytes.0, allocation.stream)))
+            let allocation = ours.allocation(*id);
+            Some(Ok((allocation.bytes.0, allocation.cuda_stream)))
         }
-        Event::Free(id) => Some(Err(id.index())),
+        Event::Free(id, _) => Some(Err(id.index())),
         _ => None,
     }));
     let theirs = steps(trace);

@@ -1,0 +1,70 @@
+//! A replayed trace as JSON. Sizes are integers in bytes.
+
+use indexmap::IndexMap;
+use serde::Serialize;
+
+use crate::bytes::Bytes;
+use crate::replay::Replay;
+use crate::trace::file::Head;
+
+/// `memplan replay --format json`.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the keys say it")]
+pub struct ReplayReport {
+    pub model: String,
+    pub run: String,
+    pub device: String,
+    pub torch: String,
+    pub allocator: String,
+    pub fits: bool,
+    pub capacity: Bytes,
+    pub headroom: Option<Bytes>,
+    pub peak_allocated: Bytes,
+    pub peak_reserved: Bytes,
+    pub phases: Vec<PhaseReport>,
+    /// By category; with `allocator_slack` they add up to `peak_allocated`.
+    pub at_peak: IndexMap<String, Bytes>,
+}
+
+/// A phase's end.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the keys say it")]
+pub struct PhaseReport {
+    pub step: u64,
+    pub phase: String,
+    pub allocated: Bytes,
+    pub peak_allocated: Bytes,
+    pub reserved: Bytes,
+    pub peak_reserved: Bytes,
+}
+
+/// The report of a trace that was replayed.
+pub fn report(head: &Head, replay: &Replay) -> ReplayReport {
+    let whole = replay.whole();
+    let phase = |figures: &crate::allocate::PhaseFigures| {
+        let phase = replay.trace.phases.get(figures.phase as usize)?;
+        Some(PhaseReport {
+            step: phase.step,
+            phase: phase.name.to_string(),
+            allocated: figures.allocated,
+            peak_allocated: figures.peak_allocated,
+            reserved: figures.reserved,
+            peak_reserved: figures.peak_reserved,
+        })
+    };
+    let held = replay.categories_at_peak().into_iter().map(|(category, bytes)| (category.key(), bytes));
+    ReplayReport {
+        model: head.id.clone(),
+        run: head.run.clone(),
+        device: head.device.clone(),
+        torch: head.torch.clone(),
+        allocator: head.allocator.clone(),
+        fits: replay.fits(),
+        capacity: replay.capacity,
+        headroom: replay.headroom(),
+        peak_allocated: whole.peak_allocated,
+        peak_reserved: whole.peak_reserved,
+        phases: whole.phases.iter().filter_map(phase).collect(),
+        at_peak: held.chain([("allocator_slack".to_owned(), replay.slack_at_peak())]).collect(),
+    }
+}
