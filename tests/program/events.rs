@@ -4,10 +4,10 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{Folder, assert_snapshot, call};
+use crate::support::{Folder, assert_snapshot, call, json_of};
 
 #[test]
-fn events_are_written_in_the_traces_format() {
+fn events_are_written_a_line_each_with_what_let_go_of_memory() {
     let folder = Folder::new();
     let path = folder.argument("events.json");
     call(&["plan", "gpt2", "--mode", "infer", "--batch", "1", "--seq", "128", "--steps", "1", "--events", &path]);
@@ -15,16 +15,21 @@ fn events_are_written_in_the_traces_format() {
     let json: Value = serde_json::from_str(&text).unwrap();
     let mut live: Vec<Option<u64>> = Vec::new();
     for event in json["events"].as_array().unwrap() {
-        match event.as_i64() {
-            Some(free) => assert!(live[usize::try_from(-1 - free).unwrap()].take().is_some(), "{free}"),
-            None => live.push(Some(event["alloc"].as_u64().unwrap())),
+        if let Some(bytes) = event["alloc"].as_u64() {
+            live.push(Some(bytes));
+        }
+        if let Some(freed) = event["free"].as_u64() {
+            assert!(live[usize::try_from(freed).unwrap()].take().is_some(), "{event}");
+            assert_eq!(event.as_object().unwrap().len(), 2, "{event}: what let go is said");
         }
     }
     let end = json["phases"].as_array().unwrap().last().unwrap();
     assert_eq!(end["allocations"], live.len());
     assert_eq!(end["requested"], live.iter().flatten().sum::<u64>());
     let lines: Vec<&str> = text.lines().collect();
-    let shown = [&lines[1..4], &lines[150..170], &lines[lines.len() - 4..]].concat();
+    let begin = lines.iter().position(|line| line.starts_with("\"events\"")).unwrap();
+    let events = &lines[begin..];
+    let shown = [&events[1..4], &events[150..172], &events[events.len() - 4..]].concat();
     assert_snapshot("events", &shown.join("\n"));
     assert_eq!(fs::read_dir(folder.join("")).unwrap().count(), 1);
 }
@@ -39,4 +44,52 @@ fn a_file_that_cannot_be_written_is_named_and_nothing_is_left() {
     let error = error + &folder.error("a folder", &["plan", "gpt2", "--events", &busy]);
     assert_snapshot("errors_events", &error);
     assert_eq!(fs::read_dir(folder.join("")).unwrap().count(), 1);
+}
+
+/// A plan's trace in a file is replayed, drawn, packed and asked about as the plan itself is.
+#[test]
+fn a_trace_from_a_file_is_as_good_as_its_plan() {
+    let folder = Folder::new();
+    let trace = folder.argument("run.trace");
+    let run = ["--batch", "2", "--seq", "64", "--capacity", "4GiB"];
+    let plan = json_of(&[&["plan", "distilgpt2"], &run[..], &["--events", &trace, "--format", "json"]].concat());
+    let replayed = json_of(&["replay", &trace, "--format", "json"]);
+    for key in ["peak_allocated", "peak_reserved", "capacity", "headroom", "at_peak", "fits"] {
+        assert_eq!(replayed[key], plan[key], "{key}");
+    }
+    let (again, text) = (folder.report(&["replay", &trace]), folder.report(&[&["plan", "distilgpt2"], &run[..]].concat()));
+    let peaks = |text: &str| text.lines().skip_while(|line| !line.starts_with("step ")).skip(1).map(str::to_owned).collect();
+    let (again, text): (Vec<String>, Vec<String>) = (peaks(&again), peaks(&text));
+    let phases = again.iter().position(|line| line.starts_with("at the peak")).unwrap();
+    assert!(again[phases..].iter().all(|line| text.contains(line)), "{again:#?}");
+    for form in ["svg", "json"] {
+        let (of_plan, of_trace) = (folder.argument(&format!("a.{form}")), folder.argument(&format!("b.{form}")));
+        folder.report(&[&["report", "distilgpt2"], &run[..], &["-o", &of_plan]].concat());
+        folder.report(&["report", &trace, "-o", &of_trace]);
+        let (a, b) = (fs::read_to_string(of_plan).unwrap(), fs::read_to_string(of_trace).unwrap());
+        if form == "svg" {
+            assert_eq!(a, b);
+        }
+        assert!(b.len() > 1000);
+    }
+    let tensor = "addmm of transformer.h.5.mlp.c_fc";
+    let why = folder.report(&["why", &trace, "--tensor", tensor]);
+    assert_eq!(why, folder.report(&[&["why", "distilgpt2"], &run[..], &["--tensor", tensor]].concat()));
+    assert_snapshot("why", &why);
+    let smaller = call(&["replay", &trace, "--capacity", "1GiB", "--format", "json"]);
+    assert_eq!(smaller.status.code(), Some(1));
+    let options = json_of(&["replay", &trace, "--allocator", "expandable_segments:True", "--gpu", "t4", "--format", "json"]);
+    let planned = [&["plan", "distilgpt2"], &run[..4], &["--allocator", "expandable_segments:True", "--gpu", "t4"]].concat();
+    let planned = json_of(&[&planned[..], &["--format", "json"]].concat());
+    assert_eq!(options["peak_reserved"], planned["peak_reserved"]);
+    assert_eq!(options["capacity"], planned["capacity"]);
+    let packed = |what: &[&str]| json_of(&[&["pack"], what, &["--time-limit", "1s", "--format", "json"]].concat());
+    let (of_trace, of_plan) = (packed(&[&trace]), packed(&[&["distilgpt2"], &run[..4]].concat()));
+    assert_eq!(of_trace["lower_bound"], of_plan["lower_bound"]);
+    let errors = [
+        folder.error("no tensor of that name", &["why", &trace, "--tensor", "addmm of transformer.h.5.mlp.c_fx"]),
+        folder.error("no page of a trace", &["report", &trace, "-o", "page.html"]),
+        folder.error("no such trace", &["replay", "none.trace"]),
+    ];
+    assert_snapshot("errors_traces", &errors.concat());
 }
