@@ -14,7 +14,7 @@ use planner::schedule::{Lifetime, last_step};
 
 use crate::arguments::{Format, PackArguments};
 use crate::failure::Failure;
-use crate::plan::{asked, coloured};
+use crate::plan::{coloured, open};
 use crate::{DOES_NOT_FIT, FITS, output};
 
 /// What PyTorch's allocator rounds sizes to.
@@ -24,7 +24,7 @@ const QUICKLY: Duration = Duration::from_millis(500);
 
 /// Plans, packs the last step, reports.
 pub fn run(arguments: &PackArguments) -> Result<ExitCode, Failure> {
-    let (model, run, gpu) = asked(&arguments.run)?;
+    let (model, run, gpu) = open(&arguments.run)?;
     let capacity = run.capacity;
     let run = Run { capacity: None, ..run };
     let plan = plan(&model, &run, &gpu)?;

@@ -6,13 +6,13 @@ use std::fmt::Write;
 
 use super::blocks::timeline;
 use super::table::{Align, table, wrapped};
-use super::{LARGEST, Planned};
+use super::{LARGEST, Planned, options};
 use crate::allocate::PhaseFigures;
 use crate::bytes::Bytes;
 use crate::graph::{Checkpointing, QuantizedType};
 use crate::plan::host::When;
 use crate::read::quote;
-use crate::run::{Attention, CacheKind, Mode, Run, kernel_word};
+use crate::run::{Attention, CacheKind, Kernel, Mode, Run};
 use crate::schedule::Phase;
 
 use Align::{Left, Right};
@@ -69,7 +69,7 @@ pub fn verdict(planned: &Planned<'_>) -> String {
         let _ = writeln!(
             line,
             "bounded: {} to {} bytes {of}; PyTorch {} takes equal free blocks by the driver's addresses",
-            least.0, most.0, planned.run.versions.torch
+            least.0, most.0, planned.run.torch
         );
     }
     line
@@ -99,9 +99,9 @@ fn subject(planned: &Planned<'_>) -> String {
 
 /// `PyTorch 2.15, transformers 5.24 (uv.lock)`, with the environment's variables.
 fn releases(run: &Run) -> String {
-    let said = run.environment.as_ref().map(|path| format!(" ({})", quote::cut(&path.display().to_string())));
+    let said = run.env.as_ref().map(|path| format!(" ({})", quote::cut(&path.display().to_string())));
     let variables = run.variables.iter().map(|(name, value)| format!(", {name}={}", quote::cut(value)));
-    format!("{}{}{}", run.versions, said.unwrap_or_default(), variables.collect::<String>())
+    format!("{}{}{}", run.versions(), said.unwrap_or_default(), variables.collect::<String>())
 }
 
 /// What the run is, in words: `train`, `fp32`, `batch 4`, ...
@@ -131,7 +131,7 @@ pub(super) fn words(planned: &Planned<'_>) -> Vec<String> {
     words.extend(run.parallel.as_ref().map(|parallel| parallel.words()));
     words.push(format!("{} step{}", run.steps, if run.steps == 1 { "" } else { "s" }));
     words.extend(plan.graph.attention().map(|attention| match (attention, run.sdpa) {
-        (Attention::Sdpa, Some(_)) => format!("sdpa attention ({})", kernel_word(run.sdpa)),
+        (Attention::Sdpa, Kernel(Some(_))) => format!("sdpa attention ({})", run.sdpa),
         _ => format!("{attention} attention"),
     }));
     words.extend(cache(run));
@@ -142,6 +142,7 @@ pub(super) fn words(planned: &Planned<'_>) -> Vec<String> {
     }));
     words.extend(planned.quantization().map(|stored| format!("{} weights as stored", stored.word())));
     words.extend(run.hold_outputs.then(|| "outputs held".to_owned()));
+    words.extend(options::words(run));
     words
 }
 
@@ -167,14 +168,13 @@ fn step(planned: &Planned<'_>) -> String {
 
 /// The cache that was chosen.
 fn cache(run: &Run) -> Option<String> {
-    let choice = &run.cache;
-    let tokens = choice.tokens.map_or(String::new(), |tokens| format!(" for {tokens} tokens"));
-    match choice.kind() {
+    let tokens = run.cache_tokens.map_or(String::new(), |tokens| format!(" for {tokens} tokens"));
+    match run.cache_kind() {
         CacheKind::Dynamic => None,
         CacheKind::Static => Some(format!("static cache{tokens}")),
         CacheKind::Paged => {
-            let dtype = choice.dtype.map_or(String::new(), |dtype| format!(" in {}", dtype.word()));
-            Some(format!("pages of {} tokens{dtype}{tokens}", choice.page()))
+            let dtype = run.cache_dtype.map_or(String::new(), |dtype| format!(" in {}", dtype.word()));
+            Some(format!("pages of {} tokens{dtype}{tokens}", run.tokens_of_page()))
         }
     }
 }
