@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, PathBufValueParser, PossibleValue, TypedValueParser};
+use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 use planner::run::{Completion, OPTIONS, RunOption, RunOptions, Setting};
 
@@ -58,9 +59,16 @@ impl Args for Flags {
 impl FromArgMatches for Flags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
         let mut options = RunOptions::default();
-        let given = OPTIONS.iter().filter(|option| option.flag.is_some());
-        let settings = given.filter_map(|option| matches.get_many::<Setting>(option.key)).flatten();
-        settings.for_each(|set| set(&mut options));
+        for option in OPTIONS {
+            let Some(flag) = &option.flag else { continue };
+            if flag.value().is_some() {
+                matches.get_many::<Setting>(option.key).into_iter().flatten().for_each(|set| set(&mut options));
+            } else if matches.get_flag(option.key) {
+                let set =
+                    (option.parse)(OsStr::new("true")).map_err(|error| Error::raw(ErrorKind::InvalidValue, error))?;
+                set(&mut options);
+            }
+        }
         Ok(Flags(options))
     }
 
@@ -73,10 +81,10 @@ impl FromArgMatches for Flags {
 /// The flag of an option as clap has it.
 fn argument(option: &'static RunOption) -> Option<Arg> {
     let flag = option.flag.as_ref()?;
-    let mut argument = Arg::new(option.key).long(flag.name()).help(option.help()).value_parser(Value(option));
+    let mut argument = Arg::new(option.key).long(flag.name()).help(option.help());
     argument = match flag.value() {
-        Some(value) => argument.value_name(value).allow_negative_numbers(true),
-        None => argument.num_args(0).default_missing_value("true"),
+        Some(value) => argument.value_name(value).value_parser(Value(option)).allow_negative_numbers(true),
+        None => argument.action(ArgAction::SetTrue),
     };
     if flag.heading != "Options" {
         argument = argument.help_heading(flag.heading);
@@ -115,10 +123,8 @@ impl TypedValueParser for Value {
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
         match (self.0.completion)() {
             Completion::Words(words) => Some(Box::new(words.into_iter().map(PossibleValue::new))),
-            Completion::Switch if self.0.flag.as_ref()?.value().is_some() => {
-                Some(Box::new(["true", "false"].into_iter().map(PossibleValue::new)))
-            }
-            _ => None,
+            Completion::Switch => Some(Box::new(["true", "false"].into_iter().map(PossibleValue::new))),
+            Completion::Nothing | Completion::Path => None,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Options that reports have no words of their own for: they are said as a run file has them, where they are not the default.
+//! Options that reports have no words of their own for: they are said as a run file has them, where they are not the
+//! default.
 
 use serde_json::{Map, Value};
 

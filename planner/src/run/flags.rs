@@ -23,7 +23,8 @@ impl fmt::Display for Flags {
 }
 
 impl Run {
-    /// The flags that make this run of another one. What cannot be taken back by a flag (a switch, adapters) is not said.
+    /// The flags that make this run of another one. What cannot be taken back by a flag (a switch, adapters) is not
+    /// said.
     pub fn flags_from(&self, other: &Run) -> Flags {
         let said = OPTIONS.iter().map(|option| (option.said(self), option.said(other)));
         Flags(said.filter(|(ours, theirs)| ours != theirs).filter_map(|(ours, _)| ours).collect())

@@ -3,12 +3,12 @@
 //! ```text
 //! command line ─┐
 //!               ├─ or ─> RunOptions ── run() ──> Run, with defaults for what nobody says
-//! FILE.yaml ────┘          `new-tokens` may be written `new_tokens`; unknown keys are errors with file, line and column
+//! FILE.yaml ────┘      `new-tokens` may be written `new_tokens`; unknown keys are errors with file, line and column
 //! ```
 //!
-//! A line of the table below gives the option's fields in `RunOptions` and `Run`, its default, its key in run files, its flag with
-//! its help, what the command line does over a run file, how kept plans and flags write it, and what shells complete. A new
-//! option is a line here, and the code that obeys it.
+//! A line of the table below gives the option's fields in `RunOptions` and `Run`, its default, its key in run files, its
+//! flag with its help, what the command line does over a run file, how kept plans and flags write it, and what shells
+//! complete. A new option is a line here, and the code that obeys it.
 
 mod declare;
 mod forms;
@@ -57,8 +57,8 @@ options! {
     clip: f64, Training "--clip <NORM>", "Clip gradients to this norm before each step [default: no clipping]";
     accumulate: u64 = 1, Training "--accumulate <N>", "Micro-batches of each optimizer step";
     checkpoint: Checkpointing = Checkpointing::Off, Training "--checkpoint <MODULES>",
-        "Checkpoint these modules: none, full (as transformers does), or paths with commas between, each with what it alone \
-         saves: PATH:OP+OP";
+        "Checkpoint these modules: none, full (as transformers does), or paths with commas between, each with what it \
+         alone saves: PATH:OP+OP";
     reentrant: bool = false, Training "--reentrant", "Checkpoint with use_reentrant=True";
     use_cache: bool, Training "--use-cache <SWITCH>",
         "Hand a cache to the layers in training, config.use_cache: on or off [default: the config's]";
@@ -84,7 +84,8 @@ options! {
     attention: Attention, Run "--attention <HOW>", "How attention is computed: sdpa or eager [default: sdpa]";
     sdpa: Kernel = Kernel(None), Run "--sdpa <KERNEL>", "The kernel of sdpa: auto, flash, efficient, math or cudnn";
     cache: CacheKind, Cache "--cache <KIND>",
-        "How generation keeps keys and values: dynamic or static (transformers'), or paged, as engines do [default: dynamic]";
+        "How generation keeps keys and values: dynamic or static (transformers'), or paged, as engines do \
+         [default: dynamic]";
     cache_tokens: u64, Cache "--cache-tokens <N>",
         "Tokens of each sequence that a static cache or pages hold [default: all of the run's]";
     page_tokens: u64, Cache "--page-tokens <N>", "Tokens of a page [default: 16]";
@@ -98,12 +99,13 @@ options! {
     allocator: String = String::new(), GPU "--allocator <OPTIONS>",
         "PYTORCH_CUDA_ALLOC_CONF of the run, such as expandable_segments:True";
     torch: Release = Library::Torch.newest(), Versions "--torch <VERSION>",
-        "PyTorch's release, such as 2.11 or 2.15.0; `memplan versions` lists them [default: what --env says, or the newest]";
+        "PyTorch's release, such as 2.11 or 2.15.0; `memplan versions` lists them \
+         [default: what --env says, or the newest]";
     transformers: Release = Library::Transformers.newest(), Versions "--transformers <VERSION>",
         "transformers' release, such as 5.17 [default: what --env says, or the newest]";
     env: PathBuf, Versions "--env <PATH>",
-        "Take the releases from a virtual environment, a lock file or a folder that has one [default: the activated environment, \
-         else uv.lock, poetry.lock, pylock.toml or requirements.txt beside the run]";
+        "Take the releases from a virtual environment, a lock file or a folder that has one \
+         [default: the activated environment, else uv.lock, poetry.lock, pylock.toml or requirements.txt beside the run]";
     variables: Variables = Variables::default(), Versions "--variable <NAME=VALUE>",
         "An environment variable of the run, such as CUBLAS_WORKSPACE_CONFIG=:16:8; may be given several times";
     hold_outputs: bool = false, Run "--hold-outputs", "Keep the model's output until the step ends";
@@ -118,8 +120,8 @@ options! {
     dim: Dims = Dims::default(), Run "--dim <SYMBOL=N>",
         "A size that an export leaves open, by its symbol; may be given several times";
     loss: LossKind, Training "--loss <LOSS>",
-        "What an export without a loss is trained on: cross-entropy or sum of its first output; output for its own [default: by \
-         its outputs]";
+        "What an export without a loss is trained on: cross-entropy or sum of its first output; output for its own \
+         [default: by its outputs]";
 }
 
 /// What a flag sets.
@@ -184,7 +186,8 @@ impl RunOption {
         }
     }
 
-    /// The flag that says this option of a run, and what stands behind it: nothing behind a switch. None where no flag says it.
+    /// The flag that says this option of a run, and what stands behind it: nothing behind a switch. None where no flag
+    /// says it.
     pub(super) fn said(&self, run: &Run) -> Option<(&'static str, String)> {
         let (flag, words) = (self.flag.as_ref()?, (self.words)(run)?);
         match flag.value() {
@@ -233,8 +236,8 @@ impl RunOptions {
         run
     }
 
-    /// The keys with their values, in the order of a run file; what is not said is left out. Kept plans have the releases in
-    /// place of the environment that said them.
+    /// The keys with their values, in the order of a run file; what is not said is left out. Kept plans have the releases
+    /// in place of the environment that said them.
     pub fn entries(&self) -> Map<String, Value> {
         let kept = OPTIONS.iter().filter(|option| option.name != "env");
         kept.filter_map(|option| Some((option.key.to_owned(), (option.entry)(self)?))).collect()

@@ -42,7 +42,8 @@ macro_rules! given {
 
 /// Options, each with its name, its type, its default if it has one, its heading and flag if it has one, and its help.
 ///
-/// `@` stands before an option that a run does not keep: `@gpu: String`, or keeps in the field of another: `@ddp: Ddp => parallel`.
+/// `@` stands before an option that a run does not keep, `@gpu: String`, or keeps in the field of another,
+/// `@ddp: Ddp => parallel`.
 macro_rules! options {
     ($(
         $($name:ident)? $(@ $aside:ident)?: $type:ty $(= $default:expr)? $(=> $place:ident)?
@@ -90,7 +91,7 @@ macro_rules! options {
                     Ok(Arc::new(move |options: &mut RunOptions| then(&mut options.$name, value.clone())))
                 },
                 value: |_run| given!([$(= Place::<$type>::get(&_run.$place).as_ref().map(OptionValue::entry))?]),
-                words: |_run| given!([$(= Place::<$type>::get(&_run.$place).and_then(|value| OptionValue::words(&value)))?]),
+                words: |_run| given!([$(= Place::<$type>::get(&_run.$place).as_ref().and_then(OptionValue::words))?]),
             },
         )+];
 
