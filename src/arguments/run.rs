@@ -10,6 +10,8 @@ use planner::run::{Completion, OPTIONS, RunOption, RunOptions, Setting};
 
 use super::Format;
 
+/// The headings of the help, in its order.
+const HEADINGS: [&str; 7] = ["Options", "Run", "Training", "Cache", "GPU", "Host", "Versions"];
 /// Options that stand last under their heading, in this order.
 const LAST: [&str; 3] = ["architecture", "weights", "dim"];
 
@@ -48,7 +50,8 @@ struct Flags(RunOptions);
 
 impl Args for Flags {
     fn augment_args(command: Command) -> Command {
-        command.args(OPTIONS.iter().filter_map(argument))
+        let under = |heading| OPTIONS.iter().filter(move |option| heading_of(option) == Some(heading));
+        command.args(HEADINGS.into_iter().flat_map(under).filter_map(argument))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -76,6 +79,11 @@ impl FromArgMatches for Flags {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+/// The heading that an option's flag stands under.
+fn heading_of(option: &RunOption) -> Option<&'static str> {
+    option.flag.as_ref().map(|flag| flag.heading)
 }
 
 /// The flag of an option as clap has it.
