@@ -7,15 +7,15 @@ use planner::report::advise as report;
 
 use crate::arguments::{AdviseArguments, Format};
 use crate::failure::Failure;
-use crate::plan::{coloured, gpu, wishes};
+use crate::plan::{coloured, gpu, run_options};
 use crate::{DOES_NOT_FIT, FITS, output};
 
 /// Plans each change and the combinations, reports, and gives the verdict's exit code.
 pub fn run(arguments: &AdviseArguments) -> Result<ExitCode, Failure> {
-    let mut wishes = wishes(&arguments.run)?;
-    let gpu = gpu(&wishes)?;
-    let (source, model) = wishes.model()?;
-    let run = wishes.run();
+    let mut options = run_options(&arguments.run)?;
+    let gpu = gpu(&options)?;
+    let (source, model) = options.model()?;
+    let run = options.run();
     let bar = output::progress(0);
     let advice = advise((&model, &|| source.open()), &run, &gpu, &|more, ready| {
         bar.inc_length(more as u64);

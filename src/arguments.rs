@@ -2,6 +2,7 @@
 
 mod replay;
 mod report;
+mod run;
 mod shell;
 mod snapshot;
 mod sweep;
@@ -10,23 +11,17 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use planner::buy::Budget;
 use planner::bytes::Bytes;
 use planner::checkpoint::{Currency, Form, Granularity, Measure};
-use planner::graph::{Checkpointing, Lora, QuantizedType};
-use planner::read::export::LossKind;
-use planner::read::run_file::{Kernel, Wishes};
-use planner::run::{
-    Attention, CacheDtype, CacheKind, Mode, OptimizerChoice, Parallel, ParallelError, Pattern, Precision, Sample,
-    SavedOperators, Variables, ZeroGrad,
-};
-use planner::versions::Release;
+use planner::run::{Pattern, whole};
 
 pub use replay::{ReplayArguments, WhyArguments};
 pub use report::ReportArguments;
+pub use run::RunArguments;
 pub use shell::{CompletionsArguments, ManArguments, completions, man};
 pub use snapshot::{CheckArguments, CheckForm, DiffArguments, SnapshotArguments};
 pub use sweep::{Rows, SweepArguments};
@@ -275,167 +270,6 @@ pub enum Format {
     Json, // for programs
 }
 
-/// A model and a run of it.
-#[derive(Debug, Args)]
-pub struct RunArguments {
-    /// A Hugging Face model folder, an export (model.pt2), a spec (model.yaml), or the name of a built-in model
-    #[arg(value_name = "MODEL")]
-    named: Option<String>,
-    /// The same as a flag, which wins
-    #[arg(long, value_name = "MODEL", help_heading = "Run")]
-    model: Option<String>,
-    /// What the loop does: train, infer, generate or eval-with-grad [default: train]
-    #[arg(long, help_heading = "Run")]
-    mode: Option<Mode>,
-    /// Sequences at once [default: 1]
-    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
-    batch: Option<u64>,
-    /// Tokens of each sequence [default: 128]
-    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
-    seq: Option<u64>,
-    /// Rows and columns of each image, for models that take images [default: 224, or the model's own]
-    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
-    image: Option<u64>,
-    /// Tokens to generate after the prefill [default: 8]
-    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
-    new_tokens: Option<u64>,
-    /// fp32, bf16 or fp16 weights, or fp32 weights under autocast: amp-bf16, amp-fp16 [default: the model's own]
-    #[arg(long, help_heading = "Run")]
-    precision: Option<Precision>,
-    /// Scale the loss: on or off [default: on with amp-fp16]
-    #[arg(long, value_name = "SWITCH", value_parser = BoolishValueParser::new(), help_heading = "Training")]
-    grad_scaler: Option<bool>,
-    /// The optimizer with its options, e.g. adamw,fused=true or paged_adamw8bit [default: adamw]
-    #[arg(long, value_name = "NAME", help_heading = "Training")]
-    optimizer: Option<OptimizerChoice>,
-    /// Clip gradients to this norm before each step [default: no clipping]
-    #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = "Training")]
-    clip: Option<f64>,
-    /// Micro-batches of each optimizer step [default: 1]
-    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Training")]
-    accumulate: Option<u64>,
-    /// Checkpoint these modules: none, full (as transformers does), or paths with commas between, each with what it alone saves: PATH:OP+OP [default: none]
-    #[arg(long, value_name = "MODULES", help_heading = "Training")]
-    checkpoint: Option<Checkpointing>,
-    /// Checkpoint with use_reentrant=True
-    #[arg(long, help_heading = "Training")]
-    reentrant: bool,
-    /// Hand a cache to the layers in training, config.use_cache: on or off [default: the config's]
-    #[arg(long, value_name = "SWITCH", value_parser = BoolishValueParser::new(), help_heading = "Training")]
-    use_cache: Option<bool>,
-    /// Save what these operators give in checkpointed regions, e.g. mm,addmm [default: none]
-    #[arg(long, value_name = "OPS", help_heading = "Training")]
-    checkpoint_save: Option<SavedOperators>,
-    /// When gradients go: after-step, before-forward or before-backward [default: after-step]
-    #[arg(long, value_name = "WHEN", help_heading = "Training")]
-    zero_grad: Option<ZeroGrad>,
-    /// Keep N steps' losses with their graphs, as losses.append(loss) does
-    #[arg(long, value_name = "N", help_heading = "Training")]
-    keep_losses: Option<u64>,
-    /// One of N GPUs under DDP; keys: bucket_cap_mb, gradient_as_bucket_view, init_sync, static_graph
-    #[arg(long, value_name = "N[,K=V]", value_parser = ddp, allow_negative_numbers = true, conflicts_with = "fsdp", help_heading = "Training")]
-    ddp: Option<Parallel>,
-    /// One of N GPUs under FSDP2; keys: reshard, param_dtype, reduce_dtype, offload
-    #[arg(long, value_name = "N[,K=V]", value_parser = fsdp, allow_negative_numbers = true, help_heading = "Training")]
-    fsdp: Option<Parallel>,
-    /// Train only the parameters whose full names this regular expression matches [default: all]
-    #[arg(long, value_name = "REGEX", help_heading = "Training")]
-    trainable: Option<Pattern>,
-    /// Train LoRA adapters in place of the model: r=16,alpha=32,dropout=0.05,targets=q_proj+v_proj
-    #[arg(long, value_name = "CHOICES", help_heading = "Training")]
-    lora: Option<Lora>,
-    /// Quantise linear layers as bitsandbytes does: nf4, fp4 or int8
-    #[arg(long, value_name = "FORM", help_heading = "Run")]
-    quantize: Option<QuantizedType>,
-    /// Quantise the scales of 4-bit weights as well: true or false [default: true]
-    #[arg(long, value_name = "SWITCH", help_heading = "Run")]
-    double_quant: Option<bool>,
-    /// How often the loop goes round [default: 3]
-    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Run")]
-    steps: Option<u64>,
-    /// How attention is computed: sdpa or eager [default: sdpa]
-    #[arg(long, value_name = "HOW", help_heading = "Run")]
-    attention: Option<Attention>,
-    /// The kernel of sdpa: auto, flash, efficient, math or cudnn [default: auto]
-    #[arg(long, value_name = "KERNEL", help_heading = "Run")]
-    sdpa: Option<Kernel>,
-    /// How generation keeps keys and values: dynamic or static (transformers'), or paged, as engines do [default: dynamic]
-    #[arg(long, value_name = "KIND", help_heading = "Cache")]
-    cache: Option<CacheKind>,
-    /// Tokens of each sequence that a static cache or pages hold [default: all of the run's]
-    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Cache")]
-    cache_tokens: Option<u64>,
-    /// Tokens of a page [default: 16]
-    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true, help_heading = "Cache")]
-    page_tokens: Option<u64>,
-    /// What pages hold: fp32, bf16, fp16 or fp8 [default: the weights' type]
-    #[arg(long, value_name = "TYPE", help_heading = "Cache")]
-    cache_dtype: Option<CacheDtype>,
-    /// Keep the model's output until the step ends
-    #[arg(long, help_heading = "Run")]
-    hold_outputs: bool,
-    /// The architecture, in place of the one that the config names
-    #[arg(long, value_name = "NAME", help_heading = "Run")]
-    architecture: Option<String>,
-    /// Check these weights against the model, in place of its own: a .safetensors file, an index or a folder
-    #[arg(long, value_name = "FILE", help_heading = "Run")]
-    weights: Option<PathBuf>,
-    /// A size that an export leaves open, by its symbol; may be given several times
-    #[arg(long = "dim", value_name = "SYMBOL=N", value_parser = dim, help_heading = "Run")]
-    dims: Vec<(String, u64)>,
-    /// What an export without a loss is trained on: cross-entropy or sum of its first output; output for its own [default: by its outputs]
-    #[arg(long, value_name = "LOSS", help_heading = "Training")]
-    loss: Option<LossKind>,
-    /// The GPU, by its key or its name [default: h200]
-    #[arg(long, value_name = "NAME", help_heading = "GPU")]
-    gpu: Option<String>,
-    /// What `memplan calibrate` measured on the GPU [default: of your own profiles the GPU's, else the shipped one]
-    #[arg(long, value_name = "FILE", help_heading = "GPU")]
-    profile: Option<PathBuf>,
-    /// What the allocator may take: bytes, or 20GiB, 500MiB [default: the GPU's memory less the CUDA context]
-    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, help_heading = "GPU")]
-    capacity: Option<Bytes>,
-    /// PYTORCH_CUDA_ALLOC_CONF of the run, such as expandable_segments:True
-    #[arg(long, value_name = "OPTIONS", help_heading = "GPU")]
-    allocator: Option<String>,
-    /// num_workers of the data loader: the plan says what the host's memory needs
-    #[arg(long, value_name = "W", value_parser = whole, allow_negative_numbers = true, help_heading = "Host")]
-    workers: Option<u64>,
-    /// prefetch_factor of the data loader [default: 2]
-    #[arg(long, value_name = "P", value_parser = whole, allow_negative_numbers = true, help_heading = "Host")]
-    prefetch: Option<u64>,
-    /// What one sample takes: bytes, or image=HxW for three channels in fp32 [default: the run's inputs]
-    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, help_heading = "Host")]
-    sample: Option<Sample>,
-    /// pin_memory of the data loader
-    #[arg(long, help_heading = "Host")]
-    pin_memory: bool,
-    /// The machine's memory: bytes, or 32GiB
-    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, help_heading = "Host")]
-    host_ram: Option<Bytes>,
-    /// PyTorch's release, such as 2.11 or 2.15.0; `memplan versions` lists them [default: what --env says, or the newest]
-    #[arg(long, value_name = "VERSION", help_heading = "Versions")]
-    torch: Option<Release>,
-    /// transformers' release, such as 5.17 [default: what --env says, or the newest]
-    #[arg(long, value_name = "VERSION", help_heading = "Versions")]
-    transformers: Option<Release>,
-    /// Take the releases from a virtual environment, a lock file or a folder that has one [default: the activated environment, else uv.lock, poetry.lock, pylock.toml or requirements.txt beside the run]
-    #[arg(long, value_name = "PATH", help_heading = "Versions")]
-    env: Option<PathBuf>,
-    /// An environment variable of the run, such as CUBLAS_WORKSPACE_CONFIG=:16:8; may be given several times
-    #[arg(long = "variable", value_name = "NAME=VALUE", help_heading = "Versions")]
-    variables: Vec<Variables>,
-    /// A run file in YAML with the same keys; flags win over it
-    #[arg(long, value_name = "FILE")]
-    pub run: Option<PathBuf>,
-    /// A folder of your own specs, laid out as specs/; they come before the built-in ones
-    #[arg(long, value_name = "DIR")]
-    specs: Option<PathBuf>,
-    /// How the report is written
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
-}
-
 /// `memplan plan`.
 #[derive(Debug, Args)]
 #[command(after_help = PLAN_EXAMPLES)]
@@ -644,69 +478,6 @@ pub struct VersionsArguments {
     pub format: Format,
 }
 
-impl RunArguments {
-    /// The model, as it was written.
-    pub fn model(&self) -> Option<&str> {
-        self.model.as_deref().or(self.named.as_deref())
-    }
-
-    /// What the flags wish for.
-    pub fn wishes(&self) -> Wishes {
-        Wishes {
-            model: self.model.clone().or(self.named.clone()),
-            architecture: self.architecture.clone(),
-            weights: self.weights.clone(),
-            mode: self.mode,
-            batch: self.batch,
-            seq: self.seq,
-            image: self.image,
-            new_tokens: self.new_tokens,
-            precision: self.precision,
-            grad_scaler: self.grad_scaler,
-            optimizer: self.optimizer.clone(),
-            clip: self.clip,
-            accumulate: self.accumulate,
-            checkpoint: self.checkpoint.clone(),
-            reentrant: self.reentrant.then_some(true),
-            use_cache: self.use_cache,
-            checkpoint_save: self.checkpoint_save.clone(),
-            zero_grad: self.zero_grad,
-            keep_losses: self.keep_losses,
-            ddp: self.ddp.clone(),
-            fsdp: self.fsdp.clone(),
-            parallel: None,
-            trainable: self.trainable.clone(),
-            lora: self.lora.clone(),
-            quantize: self.quantize,
-            double_quant: self.double_quant,
-            steps: self.steps,
-            attention: self.attention,
-            sdpa: self.sdpa,
-            cache: self.cache,
-            cache_tokens: self.cache_tokens,
-            page_tokens: self.page_tokens,
-            cache_dtype: self.cache_dtype,
-            gpu: self.gpu.clone(),
-            profile: self.profile.clone(),
-            capacity: self.capacity,
-            allocator: self.allocator.clone(),
-            hold_outputs: self.hold_outputs.then_some(true),
-            workers: self.workers,
-            prefetch: self.prefetch,
-            sample: self.sample,
-            pin_memory: self.pin_memory.then_some(true),
-            host_ram: self.host_ram,
-            specs: self.specs.clone(),
-            dim: (!self.dims.is_empty()).then(|| self.dims.iter().cloned().collect()),
-            loss: self.loss,
-            torch: self.torch,
-            transformers: self.transformers,
-            env: self.env.clone(),
-            variables: (!self.variables.is_empty()).then(|| self.variables.iter().cloned().collect()),
-        }
-    }
-}
-
 /// Reads the command line; help and the version are printed here.
 pub fn read() -> Result<Command, Failure> {
     match CommandLine::try_parse() {
@@ -721,16 +492,6 @@ pub fn read() -> Result<Command, Failure> {
         }
         Err(error) => Err(usage(&error)),
     }
-}
-
-/// The words of `--ddp`.
-fn ddp(words: &str) -> Result<Parallel, ParallelError> {
-    Parallel::ddp(words)
-}
-
-/// The words of `--fsdp`.
-fn fsdp(words: &str) -> Result<Parallel, ParallelError> {
-    Parallel::fsdp(words)
 }
 
 /// One of the words of a choice; help and errors list them.
@@ -768,18 +529,6 @@ fn alignment(text: &str) -> Result<u64, String> {
         Ok(Bytes(bytes)) => Ok(bytes),
         Err(error) => Err(error.to_string()),
     }
-}
-
-/// A symbol with its value: `s72=8`.
-fn dim(text: &str) -> Result<(String, u64), &'static str> {
-    let (name, value) = text.split_once('=').ok_or("a symbol with its value is expected: s72=8")?;
-    Ok((name.trim().to_owned(), whole(value.trim())?))
-}
-
-/// A whole number that is not negative.
-fn whole(text: &str) -> Result<u64, &'static str> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().map_err(|_| if digits { "beyond 64 bits" } else { "a whole number is expected" })
 }
 
 /// clap's message on one line, its tip as the hint.

@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use planner::buy::{Wanted, buy};
-use planner::read::run_file::Wishes;
 use planner::report::buy as report;
 use planner::run::Mode;
+use planner::run::RunOptions;
 
 use crate::arguments::{BuyArguments, Format};
 use crate::failure::Failure;
-use crate::plan::{gpus_or, wishes};
+use crate::plan::{gpus_or, run_options};
 use crate::{DOES_NOT_FIT, FITS, output};
 
 /// Tokens of a request where none are given.
@@ -17,16 +17,16 @@ const CONTEXT: u64 = 2048;
 
 /// Plans on all GPUs, reports, and gives the code of the best of them.
 pub fn run(arguments: &BuyArguments) -> Result<ExitCode, Failure> {
-    let mut wishes = wishes(&arguments.run)?;
+    let mut options = run_options(&arguments.run)?;
     if arguments.serve {
-        serve(&mut wishes, arguments)?;
+        serve(&mut options, arguments)?;
     }
     if arguments.max_gpus == 0 {
         return Err(Failure::new("max-gpus is 0: it must be at least 1", None));
     }
-    let gpus = gpus_or(&wishes, "all")?;
-    let (source, model) = wishes.model()?;
-    let run = wishes.run();
+    let gpus = gpus_or(&options, "all")?;
+    let (source, model) = options.model()?;
+    let run = options.run();
     let wanted = Wanted { most: arguments.max_gpus, budget: arguments.budget };
     let bar = output::progress(gpus.len());
     let offers = buy((&model, &|| source.open()), &run, &gpus, &wanted, &|ready| bar.inc(ready as u64));
@@ -40,16 +40,16 @@ pub fn run(arguments: &BuyArguments) -> Result<ExitCode, Failure> {
 }
 
 /// Generation in which the last token of each request fills its context.
-fn serve(wishes: &mut Wishes, arguments: &BuyArguments) -> Result<(), Failure> {
-    let (context, new) = (arguments.context.unwrap_or(CONTEXT), wishes.run().new_tokens);
+fn serve(options: &mut RunOptions, arguments: &BuyArguments) -> Result<(), Failure> {
+    let (context, new) = (arguments.context.unwrap_or(CONTEXT), options.run().new_tokens);
     if context <= new {
         return Err(Failure::new(
             format!("a context of {context} tokens has no room for a prompt and {new} new tokens"),
             None,
         ));
     }
-    wishes.mode = Some(Mode::Generate);
-    wishes.batch = Some(arguments.requests.unwrap_or(1));
-    wishes.seq = Some(context - new);
+    options.mode = Some(Mode::Generate);
+    options.batch = Some(arguments.requests.unwrap_or(1));
+    options.seq = Some(context - new);
     Ok(())
 }

@@ -18,7 +18,7 @@ use planner::run::{Precision, Run};
 
 use crate::arguments::{CalibrateArguments, Format};
 use crate::failure::Failure;
-use crate::plan::asked_of;
+use crate::plan::open_other;
 use crate::{FITS, output, profiles};
 
 /// Images at once, where no model is named.
@@ -110,7 +110,7 @@ fn cudnn_calls(arguments: &CalibrateArguments, facts: &Facts) -> Result<Asked, F
         asked.attention.extend(new);
     };
     if let Some(name) = &arguments.for_model {
-        let (_, model, run, gpu) = asked_of(&arguments.run, Some(name), &facts.name)?;
+        let (_, model, run, gpu) = open_other(&arguments.run, Some(name), &facts.name)?;
         add(plan(&model, &run, &gpu)?.cudnn);
         return Ok(asked);
     }
@@ -121,7 +121,7 @@ fn cudnn_calls(arguments: &CalibrateArguments, facts: &Facts) -> Result<Asked, F
         if !model.takes_images() {
             continue;
         }
-        let (_, _, run, gpu) = asked_of(&arguments.run, Some(name), &facts.name)?;
+        let (_, _, run, gpu) = open_other(&arguments.run, Some(name), &facts.name)?;
         for precision in [Precision::Fp32, Precision::AmpBf16] {
             let run = Run { batch: IMAGES, steps: 1, precision: Some(precision), ..run.clone() };
             add(plan(&model, &run, &gpu)?.cudnn);

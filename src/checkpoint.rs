@@ -9,7 +9,7 @@ use planner::report::checkpoint as report;
 
 use crate::arguments::{CheckpointArguments, Format};
 use crate::failure::Failure;
-use crate::plan::{asked, coloured};
+use crate::plan::{coloured, open};
 use crate::{DOES_NOT_FIT, FITS, output};
 
 /// How many budgets a curve has.
@@ -17,7 +17,7 @@ const POINTS: u64 = 12;
 
 /// Chooses, reports, and gives the verdict's exit code.
 pub fn run(arguments: CheckpointArguments) -> Result<ExitCode, Failure> {
-    let (model, run, gpu) = asked(&arguments.run)?;
+    let (model, run, gpu) = open(&arguments.run)?;
     let budget = match arguments.budget {
         Some(budget) => budget,
         None => {

@@ -9,8 +9,8 @@ use planner::plan::PlanError;
 use planner::read::checkpoint::CheckpointError;
 use planner::read::gpus::GpuError;
 use planner::read::model::ModelError;
+use planner::read::opened::OpenError;
 use planner::read::profiles::ProfileError;
-use planner::read::wanted::WantedError;
 use planner::run::RunError;
 use planner::trace::file::TraceError;
 use planner::versions::VersionError;
@@ -85,20 +85,20 @@ impl From<PlanError> for Failure {
     }
 }
 
-impl From<WantedError> for Failure {
-    fn from(error: WantedError) -> Failure {
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Failure {
         let hint = "give a model folder or a built-in name: `memplan plan gpt2`; `memplan models` lists them";
         match error {
-            WantedError::NoModel => Failure::new(error, Some(hint.to_owned())),
-            WantedError::Model(error) => error.into(),
-            WantedError::Gpu(error) => error.into(),
-            WantedError::Run(error) => PlanError::from(error).into(),
-            WantedError::Profile(error) => error.into(),
-            error @ WantedError::Environment { error: VersionError { library, .. }, .. } => {
+            OpenError::NoModel => Failure::new(error, Some(hint.to_owned())),
+            OpenError::Model(error) => error.into(),
+            OpenError::Gpu(error) => error.into(),
+            OpenError::Run(error) => PlanError::from(error).into(),
+            OpenError::Profile(error) => error.into(),
+            error @ OpenError::Environment { error: VersionError { library, .. }, .. } => {
                 let hint = format!("--{} {} plans with the newest release", library.package(), library.newest());
                 Failure::new(error, Some(hint))
             }
-            error @ WantedError::Measured { .. } => {
+            error @ OpenError::Measured { .. } => {
                 let hint = "an entry in a file of gpus/ in a folder of your own specs (--specs DIR) adds it";
                 Failure::new(error, Some(hint.to_owned()))
             }

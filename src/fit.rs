@@ -7,15 +7,15 @@ use planner::report::fit as report;
 
 use crate::arguments::{FitArguments, Format};
 use crate::failure::Failure;
-use crate::plan::{gpus, wishes};
+use crate::plan::{gpus, run_options};
 use crate::{DOES_NOT_FIT, FITS, output};
 
 /// Searches on each GPU, reports, and gives the code of the best of them.
 pub fn run(arguments: &FitArguments) -> Result<ExitCode, Failure> {
-    let mut wishes = wishes(&arguments.run)?;
-    let gpus = gpus(&wishes)?;
-    let (source, model) = wishes.model()?;
-    let run = wishes.run();
+    let mut options = run_options(&arguments.run)?;
+    let gpus = gpus(&options)?;
+    let (source, model) = options.model()?;
+    let run = options.run();
     let bar = output::progress(gpus.len() * Axis::of(&model).len());
     let rows = fit((&model, &|| source.open()), &run, &gpus, &|ended| bar.inc(ended as u64));
     bar.finish_and_clear();

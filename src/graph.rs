@@ -7,12 +7,12 @@ use planner::report::graph::{self, Part};
 
 use crate::arguments::{Format, GraphArguments, OperatorsArguments};
 use crate::failure::Failure;
-use crate::plan::asked;
+use crate::plan::open;
 use crate::{FITS, output};
 
 /// Shows the forward program of a run.
 pub fn run(arguments: &GraphArguments) -> Result<ExitCode, Failure> {
-    let (model, run, _) = asked(&arguments.run)?;
+    let (model, run, _) = open(&arguments.run)?;
     let graph = program(&model, &run, Emulation::default())?;
     let module = arguments.module.as_deref().unwrap_or_default();
     let part = Part { model: &model.name, graph: &graph, module };

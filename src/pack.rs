@@ -22,7 +22,7 @@ pub fn run(arguments: &PackArguments) -> Result<ExitCode, Failure> {
     let Some(path) = arguments.run.model().map(Path::new).filter(|path| is_csv(path)) else {
         return model::run(arguments);
     };
-    let capacity = arguments.run.wishes().capacity;
+    let capacity = arguments.run.options().capacity;
     if capacity.is_none() && !arguments.minimize && !arguments.validate {
         let hint = "give --minimize, --capacity BYTES, or --validate and the packing".to_owned();
         return Err(Failure::new("what is to be done with the buffers is not said", Some(hint)));

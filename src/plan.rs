@@ -1,15 +1,16 @@
-//! `memplan plan`: wishes become a run, the run a plan, the plan a report.
+//! `memplan plan`: options become a run, the run a plan, the plan a report.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use planner::plan::compare;
 use planner::read::gpus::{Gpu, GpuCatalogue};
-use planner::read::run_file::{self, Wishes};
-use planner::read::wanted::{DEFAULT_GPU, Source};
+use planner::read::opened::{DEFAULT_GPU, Source};
+use planner::read::run_file;
 use planner::read::{environment, model};
 use planner::report::{Planned, events, json, text};
 use planner::run::Run;
+use planner::run::RunOptions;
 use planner::trace::file;
 
 use crate::arguments::{Format, PlanArguments, RunArguments};
@@ -19,7 +20,7 @@ use crate::{DOES_NOT_FIT, FITS, profiles};
 
 /// Plans, reports, and gives the verdict's exit code.
 pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
-    let (model, run, gpu) = asked(&arguments.run)?;
+    let (model, run, gpu) = open(&arguments.run)?;
     if arguments.compare {
         return compared(&model, &run, &gpu, arguments.run.format);
     }
@@ -38,36 +39,36 @@ pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
 }
 
 /// The model, the run and the GPU that the flags and the run file ask for.
-pub fn asked(arguments: &RunArguments) -> Result<(model::Model, Run, Gpu), Failure> {
-    let mut wishes = wishes(arguments)?;
-    let gpu = gpu(&wishes)?;
-    let (_, model) = wishes.model()?;
-    Ok((model, wishes.run(), gpu))
+pub fn open(arguments: &RunArguments) -> Result<(model::Model, Run, Gpu), Failure> {
+    let mut options = run_options(arguments)?;
+    let gpu = gpu(&options)?;
+    let (_, model) = options.model()?;
+    Ok((model, options.run(), gpu))
 }
 
 /// The run of another model than the flags name, or of theirs, on this GPU unless they name one.
-pub fn asked_of(
+pub fn open_other(
     arguments: &RunArguments,
     model: Option<&str>,
     gpu_here: &str,
 ) -> Result<(Source, model::Model, Run, Gpu), Failure> {
-    let mut wishes = wishes(arguments)?;
-    wishes.model = model.map(str::to_owned).or(wishes.model);
-    wishes.gpu = wishes.gpu.or(Some(gpu_here.to_owned()).filter(|_| wishes.profile.is_none()));
-    let gpu = gpu(&wishes)?;
-    let (source, model) = wishes.model()?;
-    Ok((source, model, wishes.run(), gpu))
+    let mut options = run_options(arguments)?;
+    options.model = model.map(str::to_owned).or(options.model);
+    options.gpu = options.gpu.or(Some(gpu_here.to_owned()).filter(|_| options.profile.is_none()));
+    let gpu = gpu(&options)?;
+    let (source, model) = options.model()?;
+    Ok((source, model, options.run(), gpu))
 }
 
 /// The GPUs of a list with commas, in its order and each once, or all, those with the least memory first.
-pub fn gpus(wishes: &Wishes) -> Result<Vec<Gpu>, Failure> {
-    gpus_or(wishes, DEFAULT_GPU)
+pub fn gpus(options: &RunOptions) -> Result<Vec<Gpu>, Failure> {
+    gpus_or(options, DEFAULT_GPU)
 }
 
 /// The same, with what is meant where none is named.
-pub fn gpus_or(wishes: &Wishes, default: &str) -> Result<Vec<Gpu>, Failure> {
-    let (catalogue, profiled) = profiles::catalogue(wishes)?;
-    let names = wishes.gpu.as_deref().or(profiled.as_deref()).unwrap_or(default);
+pub fn gpus_or(options: &RunOptions, default: &str) -> Result<Vec<Gpu>, Failure> {
+    let (catalogue, profiled) = profiles::catalogue(options)?;
+    let names = options.gpu.as_deref().or(profiled.as_deref()).unwrap_or(default);
     let chosen = listed(&catalogue, names)?;
     let keys: Vec<&str> = chosen.iter().map(|gpu| gpu.key.as_str()).collect();
     profiles::check(&catalogue, profiled.as_deref(), &keys)?;
@@ -101,20 +102,20 @@ fn compared(model: &model::Model, run: &Run, gpu: &Gpu, format: Format) -> Resul
     Ok(ExitCode::from(if fits { FITS } else { DOES_NOT_FIT }))
 }
 
-/// What the flags and the run file wish for.
-pub fn wishes(arguments: &RunArguments) -> Result<Wishes, Failure> {
-    let flags = arguments.wishes();
+/// What the flags and the run file say.
+pub fn run_options(arguments: &RunArguments) -> Result<RunOptions, Failure> {
+    let flags = arguments.options();
     let file = match &arguments.run {
         Some(path) => run_file::read(path).map_err(|error| Failure::new(error, None))?,
-        None => Wishes::default(),
+        None => RunOptions::default(),
     };
-    let wishes = flags.or(file);
-    let says_nothing = wishes.env.is_none() && (wishes.torch.is_none() || wishes.transformers.is_none());
-    let mut wishes = wishes.complete()?;
+    let options = flags.or(file);
+    let says_nothing = options.env.is_none() && (options.torch.is_none() || options.transformers.is_none());
+    let mut options = options.complete()?;
     if let Some((path, found)) = says_nothing.then(|| surroundings(arguments.run.as_deref())).flatten() {
-        wishes.take_releases(path, found)?;
+        options.take_releases(path, found)?;
     }
-    Ok(wishes)
+    Ok(options)
 }
 
 /// Where the releases of a run are written down when nobody says so: the activated environment, else a lock file beside the run.
@@ -124,10 +125,10 @@ fn surroundings(run: Option<&Path>) -> Option<(PathBuf, environment::Found)> {
     environment::around(activated.as_deref(), beside.unwrap_or(Path::new("")))
 }
 
-/// The GPU that is wished for, with what was measured on it.
-pub fn gpu(wishes: &Wishes) -> Result<Gpu, Failure> {
-    let (catalogue, profiled) = profiles::catalogue(wishes)?;
-    let name = wishes.gpu.as_deref().or(profiled.as_deref()).unwrap_or(DEFAULT_GPU);
+/// The GPU that is named, with what was measured on it.
+pub fn gpu(options: &RunOptions) -> Result<Gpu, Failure> {
+    let (catalogue, profiled) = profiles::catalogue(options)?;
+    let name = options.gpu.as_deref().or(profiled.as_deref()).unwrap_or(DEFAULT_GPU);
     let gpu = catalogue.find(name)?;
     profiles::check(&catalogue, profiled.as_deref(), &[&gpu.key])?;
     Ok(gpu.clone())

@@ -6,7 +6,7 @@ use jiff::Zoned;
 use jiff::civil::Date;
 use planner::read::gpus::GpuCatalogue;
 use planner::read::profiles::Profile;
-use planner::read::run_file::Wishes;
+use planner::run::RunOptions;
 
 use crate::failure::Failure;
 use crate::output;
@@ -22,8 +22,8 @@ pub fn folder() -> Option<PathBuf> {
 }
 
 /// The GPUs, and the key of the one whose profile the run names.
-pub fn catalogue(wishes: &Wishes) -> Result<(GpuCatalogue, Option<String>), Failure> {
-    Ok(wishes.catalogue(folder().as_deref())?)
+pub fn catalogue(options: &RunOptions) -> Result<(GpuCatalogue, Option<String>), Failure> {
+    Ok(options.catalogue(folder().as_deref())?)
 }
 
 /// Refuses a profile of a GPU that is not planned for; warns of one that may no longer hold.

@@ -5,16 +5,15 @@ use std::process::ExitCode;
 
 use planner::allocate::{Addresses, AllocatorOptions, Ties};
 use planner::plan::{PlanError, capacity, plan};
-use planner::read::run_file::Wishes;
 use planner::replay::{Replay, UNLIMITED};
 use planner::report::{replay as json, text, why};
-use planner::run::Run;
+use planner::run::{Run, RunOptions};
 use planner::trace::file::{self, Head};
 use planner::versions::{Release, Rules, Versions};
 
 use crate::arguments::{Format, ReplayArguments, WhyArguments};
 use crate::failure::Failure;
-use crate::plan::{asked, coloured, gpu, wishes};
+use crate::plan::{coloured, gpu, open, run_options};
 use crate::{DOES_NOT_FIT, FITS, output};
 
 /// Whether something named is a trace's file, by how its name ends.
@@ -24,14 +23,14 @@ pub fn is_trace(name: &str) -> bool {
 
 /// Replays a trace, and reports.
 pub fn run(arguments: &ReplayArguments) -> Result<ExitCode, Failure> {
-    let wishes = Wishes {
+    let options = RunOptions {
         gpu: arguments.gpu.clone(),
         capacity: arguments.capacity,
         allocator: arguments.allocator.clone(),
         torch: arguments.torch.clone(),
-        ..Wishes::default()
+        ..RunOptions::default()
     };
-    let (head, replay) = of(&arguments.trace, &wishes)?;
+    let (head, replay) = of(&arguments.trace, &options)?;
     match arguments.format {
         Format::Text => output::print(&coloured(&text::replayed(&head, &replay))),
         Format::Json => output::print_json(&json::report(&head, &replay)),
@@ -41,7 +40,7 @@ pub fn run(arguments: &ReplayArguments) -> Result<ExitCode, Failure> {
 
 /// A trace from a file, through an allocator with other options, on another GPU, of another release or with another capacity
 /// where those are wished for. The head says what was replayed.
-pub fn of(path: &str, wished: &Wishes) -> Result<(Head, Replay), Failure> {
+pub fn of(path: &str, wished: &RunOptions) -> Result<(Head, Replay), Failure> {
     let file::Recorded { mut head, trace } = file::read(Path::new(path))?;
     if let Some(allocator) = &wished.allocator {
         head.allocator.clone_from(allocator);
@@ -63,11 +62,11 @@ pub fn of(path: &str, wished: &Wishes) -> Result<(Head, Replay), Failure> {
 
 /// Says who made a tensor, who held it and what let go of it.
 pub fn why(arguments: &WhyArguments) -> Result<ExitCode, Failure> {
-    let wished = wishes(&arguments.run)?;
+    let wished = run_options(&arguments.run)?;
     let told = match wished.model.as_deref().filter(|name| is_trace(name)) {
         Some(trace) => why::text(&of(trace, &wished)?.1, &arguments.tensor),
         None => {
-            let (model, run, gpu) = asked(&arguments.run)?;
+            let (model, run, gpu) = open(&arguments.run)?;
             why::text(&plan(&model, &run, &gpu)?, &arguments.tensor)
         }
     };

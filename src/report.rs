@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use epaint_default_fonts::UBUNTU_LIGHT;
 use planner::plan::{Plan, plan};
-use planner::read::run_file::Wishes;
-use planner::read::wanted::Wanted;
+use planner::read::opened::Opened;
 use planner::report::{Planned, page, perfetto, picture, text};
+use planner::run::RunOptions;
 use planner::snapshot::{compare, of};
 use resvg::{tiny_skia, usvg};
 
@@ -17,7 +17,7 @@ use crate::arguments::ReportArguments;
 use crate::failure::Failure;
 use crate::output::{self, write_whole};
 use crate::pack::model::Step;
-use crate::plan::{coloured, gpu, wishes};
+use crate::plan::{coloured, gpu, run_options};
 use crate::replay;
 use crate::snapshot::other;
 use crate::{DOES_NOT_FIT, FITS};
@@ -29,14 +29,14 @@ const SCALE: f32 = 2.0;
 
 /// A plan with all that it is made of.
 struct Made {
-    wanted: Wanted,
-    wishes: Wishes,
+    opened: Opened,
+    options: RunOptions,
     plan: Plan,
 }
 
 impl Made {
     fn planned(&self) -> Planned<'_> {
-        let Wanted { model, run, gpu } = &self.wanted;
+        let Opened { model, run, gpu } = &self.opened;
         Planned { model, run, gpu, plan: &self.plan }
     }
 }
@@ -59,11 +59,11 @@ pub fn run(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
             return Err(Failure::new(format!("{}: no report has such a name", path.display()), Some(hint.to_owned())));
         }
     };
-    let wishes = wishes(&arguments.run)?;
-    if let Some(trace) = wishes.model.as_deref().filter(|name| replay::is_trace(name)) {
+    let options = run_options(&arguments.run)?;
+    if let Some(trace) = options.model.as_deref().filter(|name| replay::is_trace(name)) {
         return of_trace(trace, arguments, form.as_deref().unwrap_or_default());
     }
-    let made = made(wishes)?;
+    let made = made(options)?;
     write(&made, arguments)?;
     output::print(&coloured(&format!("{}{}: written\n", text::verdict(&made.planned()), path.display())))?;
     Ok(ExitCode::from(if made.plan.fits() { FITS } else { DOES_NOT_FIT }))
@@ -72,7 +72,7 @@ pub fn run(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
 /// Draws a trace from a file.
 fn of_trace(trace: &str, arguments: &ReportArguments, form: &str) -> Result<ExitCode, Failure> {
     let path = &arguments.output;
-    let (head, replay) = replay::of(trace, &wishes(&arguments.run)?)?;
+    let (head, replay) = replay::of(trace, &run_options(&arguments.run)?)?;
     let title = format!("{}: {}, on {}", head.id, head.run, head.device);
     match form {
         "svg" => write_whole(path, |file| file.write_all(picture::svg_of(&title, &replay, LETTERS).as_bytes())),
@@ -88,23 +88,23 @@ fn of_trace(trace: &str, arguments: &ReportArguments, form: &str) -> Result<Exit
     Ok(ExitCode::from(if replay.fits() { FITS } else { DOES_NOT_FIT }))
 }
 
-fn made(mut wishes: Wishes) -> Result<Made, Failure> {
-    let gpu = gpu(&wishes)?;
-    let (_, model) = wishes.model()?;
-    let wanted = Wanted { model, run: wishes.run(), gpu };
-    let plan = plan(&wanted.model, &wanted.run, &wanted.gpu)?;
-    Ok(Made { wanted, wishes, plan })
+fn made(mut options: RunOptions) -> Result<Made, Failure> {
+    let gpu = gpu(&options)?;
+    let (_, model) = options.model()?;
+    let opened = Opened { model, run: options.run(), gpu };
+    let plan = plan(&opened.model, &opened.run, &opened.gpu)?;
+    Ok(Made { opened, options, plan })
 }
 
 fn html(made: &Made, arguments: &ReportArguments) -> Result<(), Failure> {
-    let flags = Wishes { model: None, architecture: None, weights: None, ..made.wishes.clone() };
+    let flags = RunOptions { model: None, architecture: None, weights: None, ..made.options.clone() };
     let other = arguments.against.as_ref().map(|word| self::made(other(word, &flags)?.complete()?)).transpose()?;
-    let kept = |made: &Made| of((&made.wanted.model, &made.wanted.gpu), &made.wishes, &made.plan);
+    let kept = |made: &Made| of((&made.opened.model, &made.opened.gpu), &made.options, &made.plan);
     let comparison = other.as_ref().map(|other| compare(&kept(other), &kept(made)));
     let beside = other.as_ref().map(Made::planned);
     let step = Step::quickly(&made.plan)?;
-    let name = format!("{}: {}", made.wanted.model.name, made.plan.architecture);
-    let arena = step.arena(name, &made.plan, &made.wanted.run.allocator)?;
+    let name = format!("{}: {}", made.opened.model.name, made.plan.architecture);
+    let arena = step.arena(name, &made.plan, &made.opened.run.allocator)?;
     let page = page::page(&made.planned(), Some(&arena), beside.as_ref().zip(comparison.as_ref()));
     let page = page.map_err(|error| Failure::new(error, None))?;
     write_whole(&arguments.output, |file| file.write_all(page.as_bytes()))

@@ -5,14 +5,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use planner::read::run_file::{self, Wishes};
+use planner::read::run_file;
 use planner::report::{changes, check as report};
+use planner::run::RunOptions;
 use planner::snapshot::{self, Checked, Found, Snapshot, SnapshotError, Verdict};
 
 use crate::arguments::{CheckArguments, CheckForm, DiffArguments, Format, SnapshotArguments};
 use crate::failure::Failure;
 use crate::output::{self, ALARM, GOOD};
-use crate::plan::wishes;
+use crate::plan::run_options;
 use crate::{DOES_NOT_FIT, FITS};
 
 /// Where snapshots lie if nobody says otherwise.
@@ -20,7 +21,7 @@ const FOLDER: &str = "memplan";
 
 /// Plans and keeps.
 pub fn keep(arguments: &SnapshotArguments) -> Result<ExitCode, Failure> {
-    let taken = snapshot::take(local(wishes(&arguments.run)?))?;
+    let taken = snapshot::take(local(run_options(&arguments.run)?))?;
     match &arguments.output {
         Some(path) => write(path, &taken)?,
         None => output::print(&taken.to_string())?,
@@ -72,9 +73,9 @@ fn coloured(checked: &[Checked]) -> String {
 
 /// Compares two models, runs or snapshots.
 pub fn diff(arguments: &DiffArguments) -> Result<ExitCode, Failure> {
-    let flags = arguments.run.wishes();
+    let flags = arguments.run.options();
     let before = flags.model.clone().unwrap_or_default();
-    let flags = Wishes { model: None, ..flags };
+    let flags = RunOptions { model: None, ..flags };
     let (before, after) = (side(&before, &flags)?, side(&arguments.other, &flags)?);
     let comparison = snapshot::compare(&before, &after);
     match arguments.run.format {
@@ -85,9 +86,9 @@ pub fn diff(arguments: &DiffArguments) -> Result<ExitCode, Failure> {
 }
 
 /// One side of a comparison: a snapshot as it is, or the plan of a run file or of a model.
-fn side(word: &str, flags: &Wishes) -> Result<Snapshot, Failure> {
+fn side(word: &str, flags: &RunOptions) -> Result<Snapshot, Failure> {
     if let Some(text) = kept(word)? {
-        if *flags != Wishes::default() {
+        if *flags != RunOptions::default() {
             let hint = "to plan its run with flags, copy what is under `run:` to a run file";
             return Err(Failure::new(
                 format!("{word}: a snapshot is compared as it is, without flags"),
@@ -110,28 +111,28 @@ fn kept(word: &str) -> Result<Option<String>, Failure> {
 }
 
 /// The run that a word names: that of a run file, or a model's, with flags.
-fn named(word: &str, flags: &Wishes) -> Result<Wishes, Failure> {
+fn named(word: &str, flags: &RunOptions) -> Result<RunOptions, Failure> {
     if is_yaml(Path::new(word)) {
         let file = run_file::read(Path::new(word)).map_err(|error| Failure::new(error, None))?;
         return Ok(flags.clone().or(file));
     }
-    Ok(Wishes { model: Some(word.to_owned()), ..flags.clone() })
+    Ok(RunOptions { model: Some(word.to_owned()), ..flags.clone() })
 }
 
 /// The run that stands beside another: that of a snapshot or of a run file as it is, or another model's with the same flags.
-pub fn other(word: &str, flags: &Wishes) -> Result<Wishes, Failure> {
+pub fn other(word: &str, flags: &RunOptions) -> Result<RunOptions, Failure> {
     match kept(word)? {
         Some(text) => Ok(snapshot::parse(Path::new(word), &text)?.run),
-        None if is_yaml(Path::new(word)) => named(word, &Wishes::default()),
+        None if is_yaml(Path::new(word)) => named(word, &RunOptions::default()),
         None => named(word, flags),
     }
 }
 
 /// Files below the working directory are named from there: a snapshot holds no machine's own path.
-fn local(wishes: Wishes) -> Wishes {
+fn local(options: RunOptions) -> RunOptions {
     match std::env::current_dir() {
-        Ok(folder) => wishes.relative_to(&folder),
-        Err(_) => wishes,
+        Ok(folder) => options.relative_to(&folder),
+        Err(_) => options,
     }
 }
 
@@ -196,7 +197,7 @@ fn is_yaml(path: &Path) -> bool {
 impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Failure {
         match error {
-            SnapshotError::Wanted(error) => error.into(),
+            SnapshotError::Open(error) => error.into(),
             SnapshotError::Plan(error) => error.into(),
             error => Failure::new(error, None),
         }

@@ -7,7 +7,7 @@ use planner::sweep::sweep;
 
 use crate::arguments::{Rows, SweepArguments};
 use crate::failure::Failure;
-use crate::plan::{gpus, wishes};
+use crate::plan::{gpus, run_options};
 use crate::{DOES_NOT_FIT, FITS, output};
 
 /// The most rows: what they take is held in memory until the last is planned.
@@ -16,12 +16,12 @@ const MOST: usize = 1_000_000;
 /// Plans all, reports, and gives the code of the best of them.
 pub fn run(arguments: SweepArguments) -> Result<ExitCode, Failure> {
     let SweepArguments { run: shared, mut lists, images, rows: form } = arguments;
-    let mut wishes = wishes(&shared)?;
+    let mut options = run_options(&shared)?;
     // As a plan of one of them would be refused.
-    wishes.seq = lists.size.first().copied().or(wishes.seq);
-    wishes.image = images.first().copied().or(wishes.image);
-    let gpus = gpus(&wishes)?;
-    let (source, model) = wishes.model()?;
+    options.seq = lists.size.first().copied().or(options.seq);
+    options.image = images.first().copied().or(options.image);
+    let gpus = gpus(&options)?;
+    let (source, model) = options.model()?;
     if model.takes_images() {
         lists.size = images;
     }
@@ -30,7 +30,7 @@ pub fn run(arguments: SweepArguments) -> Result<ExitCode, Failure> {
         let hint = "shorter lists, or ranges with a step: 512..4096..512";
         return Err(Failure::new(format!("{count} rows: the most are {MOST}"), Some(hint.to_owned())));
     }
-    let runs = lists.runs(&model, &wishes.run());
+    let runs = lists.runs(&model, &options.run());
     let bar = output::progress(count);
     let rows = sweep((&model, &|| source.open()), &runs, &gpus, &|ready| bar.inc(ready as u64));
     bar.finish_and_clear();

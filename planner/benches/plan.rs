@@ -81,12 +81,12 @@ fn stages(criterion: &mut Criterion, model: &planner::read::model::Model, run: &
         variables: Default::default(),
         reads_zeros: false,
     };
-    let stream = lower(&graph, &device(gpu, run.versions), settings()).expect("a stream");
+    let stream = lower(&graph, &device(gpu, run.versions()), settings()).expect("a stream");
     criterion.bench_function("stage: unroll llama-3.1-405b", |b| {
         b.iter(|| program(model, run, Emulation::default()).expect("a program"))
     });
     criterion.bench_function("stage: lower llama-3.1-405b", |b| {
-        b.iter(|| lower(&graph, &device(gpu, run.versions), settings()).expect("a stream"));
+        b.iter(|| lower(&graph, &device(gpu, run.versions()), settings()).expect("a stream"));
     });
     criterion.bench_function("stage: allocate llama-3.1-405b", |b| {
         b.iter(|| simulate(&stream, &AllocatorOptions::default(), run.capacity));

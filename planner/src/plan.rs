@@ -263,7 +263,7 @@ pub(crate) fn prepare(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation)
         quantization.check(run, gpu)?;
     }
     let options: AllocatorOptions = run.allocator.parse()?;
-    let options = options.with_ties(Ties::of(Rules::of(run.versions), emulation.addresses));
+    let options = options.with_ties(Ties::of(Rules::of(run.versions()), emulation.addresses));
     let optimizer = optimizer(run)?;
     let precision = precision(model, run, quantization.as_ref())?;
     let mut graph = program(model, run, emulation)?;
@@ -291,13 +291,13 @@ pub(crate) fn prepare(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation)
         cub: emulation.cub,
         profile: gpu.profile.clone().filter(|_| emulation == Emulation::default()),
         parallel: run.parallel.clone(),
-        attention_kernel: run.sdpa.filter(|_| run.attention != Some(Attention::Eager)),
+        attention_kernel: run.sdpa.0.filter(|_| run.attention != Some(Attention::Eager)),
         optimizer: optimizer.clone(),
         variables: run.variables.clone(),
         reads_zeros: emulation.reads_zeros,
     };
     let (capacity, outside) = free(run, gpu)?;
-    let device = device(gpu, run.versions);
+    let device = device(gpu, run.versions());
     Ok(Prepared {
         graph: Rc::new(graph),
         device,
@@ -352,7 +352,7 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
     if run.mode == Mode::Generate && !architecture.generates {
         return Err(PlanError::CannotGenerate { architecture: architecture.name.clone() });
     }
-    if run.cache.kind.is_some() && !architecture.generates {
+    if run.cache.is_some() && !architecture.generates {
         return Err(PlanError::NoCache { architecture: architecture.name.clone() });
     }
     let wanted = Loop {
@@ -385,12 +385,12 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
         stored: model.stored_layers()?.map(Rc::new),
         lora: run.lora.clone().map(|lora| adapters(model, lora)).transpose()?,
         cache: CacheLayout {
-            kind: run.cache.kind().word(),
-            tokens: run.cache.tokens,
-            page_tokens: run.cache.page(),
-            dtype: run.cache.dtype.map(|dtype| dtype.0),
+            kind: run.cache_kind().word(),
+            tokens: run.cache_tokens,
+            page_tokens: run.tokens_of_page(),
+            dtype: run.cache_dtype.map(|dtype| dtype.0),
         },
-        rules: Rules::of(run.versions),
+        rules: Rules::of(run.versions()),
     };
     let mut config = Cow::Borrowed(&model.config);
     if let Some(cache) = run.use_cache {
@@ -398,7 +398,7 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
     }
     match &model.family.exported {
         Some(exported) => config.to_mut().extend(exported.bind(run)?),
-        None if !run.dims.is_empty() || run.loss.is_some() => {
+        None if !run.dim.is_empty() || run.loss.is_some() => {
             return Err(RunError::Contradiction("dim and loss are for exported programs (.pt2)").into());
         }
         None => {}

@@ -5,26 +5,26 @@ mod cache;
 mod checkpoints;
 mod flags;
 mod host;
+mod options;
 mod parallel;
 mod variables;
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::bytes::Bytes;
-use crate::choices::{UnknownChoice, choices};
+use crate::choices::choices;
 use crate::dtype::Dtype;
-use crate::graph::{Checkpointing, Lora, Origin, Parameter, QuantizedType};
+use crate::graph::{Checkpointing, Origin, Parameter};
 use crate::lower::kernels::attention::Backend;
-use crate::read::export::{Dims, LossKind};
 use crate::read::quantization::Quantization;
 use crate::versions::{VersionError, Versions};
 
 pub use adapters::Pattern;
-pub use cache::{CacheChoice, CacheDtype, PAGE_TOKENS};
+pub use cache::{CacheDtype, PAGE_TOKENS};
 pub use checkpoints::{SavedOperators, UnknownOperator};
 pub use flags::Flags;
-pub use host::{HostChoice, Sample};
+pub use host::Sample;
+pub use options::{Completion, Flag, OPTIONS, OptionValue, Run, RunOption, RunOptions, Setting, whole};
 pub use parallel::{Ddp, Fsdp, MOST_RANKS, Parallel, ParallelError};
 pub use variables::{VARIABLES, VariableError, Variables};
 
@@ -66,6 +66,10 @@ pub enum Attention {
     /// Matrix products and a softmax, as the model's own source has them.
     Eager,
 }
+
+/// The attention kernel; PyTorch's choice where None is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kernel(pub Option<Backend>);
 
 /// How keys and values of past tokens are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -170,6 +174,9 @@ choices!(ZeroGrad, "time to zero gradients", "after-step" => ZeroGrad::AfterStep
     "before-forward" => ZeroGrad::BeforeForward, "before-backward" => ZeroGrad::BeforeBackward);
 choices!(CacheKind, "cache", "dynamic" => CacheKind::Dynamic, "static" => CacheKind::Static, "paged" => CacheKind::Paged);
 choices!(Attention, "attention", "sdpa" => Attention::Sdpa, "eager" => Attention::Eager);
+choices!(Kernel, "attention kernel", "auto" => Kernel(None), "flash" => Kernel(Some(Backend::Flash)),
+    "efficient" => Kernel(Some(Backend::Efficient)), "math" => Kernel(Some(Backend::Math)),
+    "cudnn" => Kernel(Some(Backend::Cudnn)));
 
 impl Mode {
     /// The loop's function in specs/library/loops.yaml.
@@ -210,150 +217,6 @@ impl Precision {
     /// The precision in which weights of this type compute.
     pub fn of(dtype: Dtype) -> Option<Precision> {
         Precision::ALL.iter().map(|(_, precision)| *precision).find(|precision| precision.dtype() == dtype)
-    }
-}
-
-/// The words of `sdpa`: a kernel, or `auto` for PyTorch's own choice.
-pub fn parse_kernel(word: &str) -> Result<Option<Backend>, UnknownChoice> {
-    match word.to_ascii_lowercase().as_str() {
-        "auto" => Ok(None),
-        "flash" => Ok(Some(Backend::Flash)),
-        "efficient" => Ok(Some(Backend::Efficient)),
-        "math" => Ok(Some(Backend::Math)),
-        "cudnn" => Ok(Some(Backend::Cudnn)),
-        _ => Err(UnknownChoice {
-            what: "attention kernel",
-            word: word.to_owned(),
-            choices: "auto, flash, efficient, math, cudnn".to_owned(),
-        }),
-    }
-}
-
-/// The word of an attention kernel.
-pub fn kernel_word(kernel: Option<Backend>) -> &'static str {
-    match kernel {
-        None => "auto",
-        Some(Backend::Flash) => "flash",
-        Some(Backend::Efficient) => "efficient",
-        Some(Backend::Math) => "math",
-        Some(Backend::Cudnn) => "cudnn",
-    }
-}
-
-/// A run.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Run {
-    /// What the loop does.
-    pub mode: Mode,
-    /// Sequences at once.
-    pub batch: u64,
-    /// Tokens of each.
-    pub seq: u64,
-    /// Rows and columns of each image; the model's own where None is given.
-    pub image: Option<u64>,
-    /// Tokens that are generated after the prefill.
-    pub new_tokens: u64,
-    /// The weights' type; the model's own where None is given.
-    pub precision: Option<Precision>,
-    /// Whether losses are scaled; as the precision has it where None is given.
-    pub grad_scaler: Option<bool>,
-    /// The optimizer.
-    pub optimizer: OptimizerChoice,
-    /// The norm to which gradients are clipped before each step.
-    pub clip: Option<f64>,
-    /// Micro-batches of each optimizer step.
-    pub accumulate: u64,
-    /// Which modules' calls are checkpointed in training.
-    pub checkpoint: Checkpointing,
-    /// Whether checkpoints are as `use_reentrant=True` does it.
-    pub reentrant: bool,
-    /// Whether training hands a cache to the layers (`config.use_cache`); as the config has it where None is given.
-    pub use_cache: Option<bool>,
-    /// The operators whose results checkpointed regions save; they compute all others again.
-    pub checkpoint_save: Option<SavedOperators>,
-    /// When gradients are let go.
-    pub zero_grad: ZeroGrad,
-    /// How many steps' losses are kept, with their graphs, as `losses.append(loss)` does.
-    pub keep_losses: u64,
-    /// How the run is spread over several GPUs.
-    pub parallel: Option<Parallel>,
-    /// The parameters that need gradients, by their names; all where None is given.
-    pub trainable: Option<Pattern>,
-    /// The adapters that are trained in place of the model.
-    pub lora: Option<Lora>,
-    /// How linear layers but the head are quantised.
-    pub quantize: Option<QuantizedType>,
-    /// Whether the scales of 4-bit weights are quantised as well.
-    pub double_quant: bool,
-    /// How often the loop goes round.
-    pub steps: u64,
-    /// How the model computes attention; the library's choice for its class where None is given.
-    pub attention: Option<Attention>,
-    /// The attention kernel; PyTorch's choice where None is given.
-    pub sdpa: Option<Backend>,
-    /// How keys and values of past tokens are kept.
-    pub cache: CacheChoice,
-    /// Whether the model's output is kept until the step ends.
-    pub hold_outputs: bool,
-    /// What the allocator may take; the GPU's memory less the context where None is given.
-    pub capacity: Option<Bytes>,
-    /// `PYTORCH_CUDA_ALLOC_CONF`.
-    pub allocator: String,
-    /// The releases of PyTorch and transformers.
-    pub versions: Versions,
-    /// The environment or lock file that said them, if one did.
-    pub environment: Option<std::path::PathBuf>,
-    /// Environment variables that libraries read.
-    pub variables: Variables,
-    /// What is asked of the host.
-    pub host: HostChoice,
-    /// The user's folder of specs, which comes before the built-in ones.
-    pub specs: Option<std::path::PathBuf>,
-    /// Sizes that an export leaves open, by their symbols.
-    pub dims: Dims,
-    /// What is trained on where an export has no loss of its own; by its outputs where None is given.
-    pub loss: Option<LossKind>,
-}
-
-impl Default for Run {
-    fn default() -> Run {
-        Run {
-            mode: Mode::default(),
-            batch: 1,
-            seq: 128,
-            image: None,
-            new_tokens: 8,
-            precision: None,
-            grad_scaler: None,
-            optimizer: OptimizerChoice::default(),
-            clip: None,
-            accumulate: 1,
-            checkpoint: Checkpointing::Off,
-            reentrant: false,
-            use_cache: None,
-            checkpoint_save: None,
-            zero_grad: ZeroGrad::default(),
-            keep_losses: 0,
-            parallel: None,
-            trainable: None,
-            lora: None,
-            quantize: None,
-            double_quant: true,
-            steps: 3,
-            attention: None,
-            sdpa: None,
-            cache: CacheChoice::default(),
-            hold_outputs: false,
-            capacity: None,
-            allocator: String::new(),
-            versions: Versions::default(),
-            environment: None,
-            variables: Variables::default(),
-            host: HostChoice::default(),
-            specs: None,
-            dims: Dims::default(),
-            loss: None,
-        }
     }
 }
 
@@ -438,6 +301,11 @@ pub enum RunError {
 }
 
 impl Run {
+    /// The releases of PyTorch and transformers.
+    pub fn versions(&self) -> Versions {
+        Versions { torch: self.torch, transformers: self.transformers }
+    }
+
     /// Refuses choices for training in runs that do not train.
     fn check_mode(&self) -> Result<(), RunError> {
         let chosen = [
@@ -461,7 +329,7 @@ impl Run {
     /// A size of zero, or one beyond any GPU.
     pub fn check(&self) -> Result<(), RunError> {
         self.check_mode()?;
-        self.versions.check()?;
+        self.versions().check()?;
         self.variables.check()?;
         let sizes = [
             ("batch", self.batch, 1 << 32),
@@ -485,8 +353,8 @@ impl Run {
         if let Some(norm) = self.clip.filter(|norm| !norm.is_finite() || *norm <= 0.0) {
             return Err(RunError::Clip { value: norm.to_string() });
         }
-        self.cache.check(self)?;
-        self.host.check(self)?;
+        self.check_cache()?;
+        self.check_host()?;
         self.check_checkpoints()?;
         self.check_scaler()?;
         if self.lora.is_some() && self.trainable.is_some() {

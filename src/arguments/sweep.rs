@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
-use planner::run::Precision;
+use planner::run::{Precision, whole};
 use planner::sweep::{Checkpoints, Lists};
 
 use super::{Format, RunArguments};
@@ -51,7 +51,7 @@ struct List<T>(Vec<T>);
 /// Numbers, of which none are more than plans are worth.
 fn numbers(text: &str) -> Result<List<u64>, String> {
     const MOST: u64 = 100_000;
-    let number = |word: &str| super::whole(word.trim()).map_err(|problem| format!("`{}`: {problem}", word.trim()));
+    let number = |word: &str| whole(word.trim()).map_err(|problem| format!("`{}`: {problem}", word.trim()));
     let mut list = Vec::new();
     for part in text.split(',') {
         let words: Vec<&str> = part.split("..").collect();

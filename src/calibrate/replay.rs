@@ -16,7 +16,7 @@ use planner::trace::{Trace, file};
 
 use crate::arguments::{CalibrateArguments, Format};
 use crate::failure::Failure;
-use crate::plan::{asked_of, wishes};
+use crate::plan::{open_other, run_options};
 use crate::{DOES_NOT_FIT, FITS, output};
 
 /// Where cudaMalloc's pages were not measured (planner/src/allocate/rounding.rs, `DRIVER_PAGE`).
@@ -26,7 +26,7 @@ const PAGE: Bytes = Bytes(2 << 20);
 pub fn run(gpu: &mut Gpu, what: &str, arguments: &CalibrateArguments) -> Result<ExitCode, Failure> {
     let (given, limits) = if is_trace(what) {
         let recorded = file::read(Path::new(what))?;
-        let allocator = wishes(&arguments.run)?.allocator.unwrap_or_default();
+        let allocator = run_options(&arguments.run)?.allocator.unwrap_or_default();
         prepare(gpu)?;
         let free = Bytes(gpu.free()?);
         (replayed(gpu, &recorded.trace, &options(&allocator)?, free, PAGE)?, Vec::new())
@@ -43,7 +43,7 @@ pub fn run(gpu: &mut Gpu, what: &str, arguments: &CalibrateArguments) -> Result<
 type Limits = Vec<(u64, report::Replayed)>;
 
 fn modelled(gpu: &mut Gpu, name: &str, arguments: &CalibrateArguments) -> Result<(report::Replayed, Limits), Failure> {
-    let (source, model, run, described) = asked_of(&arguments.run, Some(name), &gpu.facts()?.name)?;
+    let (source, model, run, described) = open_other(&arguments.run, Some(name), &gpu.facts()?.name)?;
     prepare(gpu)?;
     let free = Bytes(gpu.free()?);
     let run = Run { capacity: Some(run.capacity.map_or(free, |capacity| capacity.min(free))), ..run };

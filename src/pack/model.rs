@@ -8,15 +8,14 @@ use packing::{Buffer, Goal, Options, Packing, csv, pack};
 use planner::allocate::{AllocatorOptions, simulate};
 use planner::bytes::Bytes;
 use planner::plan::{PlanError, plan};
-use planner::read::run_file::Wishes;
 use planner::replay::Replay;
 use planner::report::arena as report;
-use planner::run::Run;
+use planner::run::{Run, RunOptions};
 use planner::trace::{Lifetime, Trace, last_step};
 
 use crate::arguments::{Format, PackArguments};
 use crate::failure::Failure;
-use crate::plan::{asked, coloured, wishes};
+use crate::plan::{coloured, open, run_options};
 use crate::replay::{self, is_trace};
 use crate::{DOES_NOT_FIT, FITS, output};
 
@@ -27,13 +26,13 @@ const QUICKLY: Duration = Duration::from_millis(500);
 
 /// Plans, packs the last step, reports.
 pub fn run(arguments: &PackArguments) -> Result<ExitCode, Failure> {
-    let wished = wishes(&arguments.run)?;
+    let wished = run_options(&arguments.run)?;
     if let Some(trace) = wished.model.as_deref().filter(|name| is_trace(name)) {
-        let unlimited = Wishes { capacity: None, ..wished.clone() };
+        let unlimited = RunOptions { capacity: None, ..wished.clone() };
         let (head, replay) = replay::of(trace, &unlimited)?;
         return packed(arguments, wished.capacity, &head.id, &head.allocator, &replay);
     }
-    let (model, run, gpu) = asked(&arguments.run)?;
+    let (model, run, gpu) = open(&arguments.run)?;
     let capacity = run.capacity;
     let run = Run { capacity: None, ..run };
     let plan = plan(&model, &run, &gpu)?;

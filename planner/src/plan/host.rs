@@ -82,15 +82,14 @@ impl HostMemory {
 impl Plan {
     /// What the run needs of the host's memory; None where nothing was asked of the host.
     pub fn host_memory(&self, run: &Run) -> Option<HostMemory> {
-        let asked = &run.host;
-        if !asked.is_asked() {
+        if !run.asks_of_host() {
             return None;
         }
         let part = |name, when, count, each| HostPart { name, when, count, each };
         let mut parts = vec![part("the model before it is on the GPU", When::Loading, 1, self.on_host())];
-        let sample = asked.sample.map_or_else(|| self.sample(run), |sample| sample.bytes());
+        let sample = run.sample.map_or_else(|| self.sample(run), |sample| sample.bytes());
         let batch = Bytes(sample.0.saturating_mul(run.batch));
-        let (workers, under_way) = (asked.workers.unwrap_or(0), asked.under_way());
+        let (workers, under_way) = (run.workers.unwrap_or(0), run.batches_under_way());
         let loader = [
             ("batches ready or under way", under_way, batch),
             ("batches at hand", AT_HAND, batch),
@@ -102,12 +101,12 @@ impl Plan {
             ("batches being pinned", 1, batch),
             ("samples being put together", workers.max(1), batch),
         ];
-        let loader = if asked.pin_memory { pinned } else { loader };
+        let loader = if run.pin_memory { pinned } else { loader };
         parts.extend(loader.map(|(name, count, each)| part(name, When::Running, count, each)));
         parts.extend(self.trace.host.iter().map(|(category, bytes)| part(kept(*category), When::Running, 1, *bytes)));
         parts.retain(|part| part.bytes().0 > 0);
         let ranks = run.parallel.as_ref().map_or(1, crate::run::Parallel::ranks);
-        Some(HostMemory { ranks, parts, ram: asked.ram })
+        Some(HostMemory { ranks, parts, ram: run.host_ram })
     }
 
     /// Parameters and buffers that are made on the host; quantised ones come from the file one by one.
@@ -151,7 +150,7 @@ mod tests {
     use crate::read::gpus::GpuCatalogue;
     use crate::read::model::open;
     use crate::read::spec::Shelf;
-    use crate::run::{HostChoice, Parallel, Sample};
+    use crate::run::{Parallel, Sample};
 
     fn memory(name: &str, run: &Run) -> HostMemory {
         let gpu = GpuCatalogue::load(None).unwrap().find("t4").unwrap().clone();
@@ -163,22 +162,18 @@ mod tests {
     /// while the loop held one, and 8 while it held two.
     #[test]
     fn batches_are_as_many_as_were_measured() {
-        let host = HostChoice {
-            workers: Some(3),
-            prefetch: Some(2),
-            sample: Some(Sample::Bytes(Bytes(4 << 20))),
-            ..HostChoice::default()
-        };
-        let memory = memory("resnet18", &Run { batch: 4, host, ..Run::default() });
+        let sample = Some(Sample::Bytes(Bytes(4 << 20)));
+        let run = Run { batch: 4, workers: Some(3), prefetch: Some(2), sample, ..Run::default() };
+        let memory = memory("resnet18", &run);
         let shared = memory.parts.iter().filter(|part| part.name.starts_with("batches")).map(|part| part.bytes()).sum();
         assert_eq!(Bytes(8 * (16 << 20)), shared);
     }
 
     #[test]
     fn pinned_batches_are_powers_of_two_and_ranks_count_each() {
-        let host =
-            HostChoice { workers: Some(1), pin_memory: true, ram: Some(Bytes(1 << 30)), ..HostChoice::default() };
-        let run = Run { batch: 3, seq: 100, host, parallel: Parallel::fsdp("4,offload").ok(), ..Run::default() };
+        let (workers, pin_memory, host_ram) = (Some(1), true, Some(Bytes(1 << 30)));
+        let parallel = Parallel::fsdp("4,offload").ok();
+        let run = Run { batch: 3, seq: 100, workers, pin_memory, host_ram, parallel, ..Run::default() };
         let memory = memory("distilgpt2", &run);
         let part = |name: &str| memory.parts.iter().find(|part| part.name == name).unwrap();
         // token ids, 64 bits each; the labels are the same tensor

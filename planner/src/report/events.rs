@@ -24,7 +24,7 @@ pub fn head(planned: &Planned<'_>) -> Head {
         id: planned.model.name.clone(),
         device: planned.gpu.name.clone(),
         run: text::run_line(planned),
-        torch: planned.run.versions.torch.to_string(),
+        torch: planned.run.torch.to_string(),
         allocator: planned.run.allocator.clone(),
         capacity: Some(planned.plan.capacity),
         max_allocated: whole.peak_allocated,

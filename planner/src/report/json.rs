@@ -2,13 +2,14 @@
 
 use indexmap::IndexMap;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
-use super::{LARGEST, Planned};
+use super::{LARGEST, Planned, options};
 use crate::bytes::Bytes;
 use crate::graph::QuantizedType;
 use crate::ops::Unknown;
 use crate::plan::host::{HostMemory, HostPart, When};
-use crate::run::{CacheKind, Mode, kernel_word};
+use crate::run::{CacheKind, Mode};
 
 /// The version of [`Report`]: another number means that a key changed its name or meaning.
 pub const SCHEMA: u32 = 1;
@@ -135,6 +136,9 @@ pub struct RunReport {
     pub environment: Option<String>,
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub variables: IndexMap<String, String>,
+    /// Options that have no key of their own above.
+    #[serde(flatten)]
+    pub others: Map<String, Value>,
 }
 
 /// Peaks by the order in which equal free blocks are taken, which the driver's addresses decide before PyTorch 2.12: the least and the most.
@@ -362,7 +366,7 @@ fn run(planned: &Planned<'_>) -> RunReport {
         checkpoint_save: run.checkpoint_save.as_ref().map(|saved| saved.to_string()),
         steps: run.steps,
         attention: planned.plan.graph.attention().or(run.attention).unwrap_or_default().word(),
-        sdpa: kernel_word(run.sdpa),
+        sdpa: run.sdpa.word(),
         hold_outputs: run.hold_outputs,
         trainable: run.trainable.as_ref().map(|pattern| pattern.to_string()),
         lora: run.lora.as_ref().map(|lora| lora.to_string()),
@@ -370,10 +374,11 @@ fn run(planned: &Planned<'_>) -> RunReport {
         double_quant: run.quantize.filter(|form| *form != QuantizedType::Int8).map(|_| run.double_quant),
         stored: planned.quantization().map(|stored| stored.word()),
         allocator: run.allocator.clone(),
-        torch: run.versions.torch.to_string(),
-        transformers: run.versions.transformers.to_string(),
-        environment: run.environment.as_ref().map(|path| path.display().to_string()),
+        torch: run.torch.to_string(),
+        transformers: run.transformers.to_string(),
+        environment: run.env.as_ref().map(|path| path.display().to_string()),
         variables: run.variables.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        others: options::others(run),
     }
 }
 
@@ -400,19 +405,19 @@ fn kv_cache(planned: &Planned<'_>) -> Option<CacheReport> {
     if !matches!(planned.run.mode, Mode::Generate | Mode::Infer) {
         return None;
     }
-    let choice = &planned.run.cache;
-    let paged = choice.kind() == CacheKind::Paged;
+    let run = planned.run;
+    let paged = run.cache_kind() == CacheKind::Paged;
     let cached = planned.plan.most_cached();
     let bytes = cached.total();
-    let held = choice.dtype.map_or(planned.plan.precision.dtype(), |dtype| dtype.0);
+    let held = run.cache_dtype.map_or(planned.plan.precision.dtype(), |dtype| dtype.0);
     (bytes > Bytes(0)).then(|| CacheReport {
-        kind: choice.kind().word(),
+        kind: run.cache_kind().word(),
         bytes,
         full_attention: cached.full,
         sliding_attention: cached.window,
         cross_attention: cached.cross,
-        tokens: choice.tokens,
-        page_tokens: paged.then(|| choice.page()),
+        tokens: run.cache_tokens,
+        page_tokens: paged.then(|| run.tokens_of_page()),
         dtype: paged.then(|| held.name()),
     })
 }

@@ -17,6 +17,7 @@ pub mod events;
 pub mod fit;
 pub mod graph;
 pub mod json;
+mod options;
 pub mod page;
 pub mod perfetto;
 pub mod picture;
@@ -86,7 +87,7 @@ impl Planned<'_> {
             (Some(Parallel::Fsdp(_)), Some(optimizer)) => optimizer.when_sharded.clone(),
             _ => None,
         };
-        let newer = self.run.versions.unknown().map(|(library, release)| {
+        let newer = self.run.versions().unknown().map(|(library, release)| {
             let (name, newest) = (library.name(), library.newest());
             format!("{name} {release} is not known here: planned by the rules of {newest}, the newest that is")
         });
@@ -128,7 +129,7 @@ impl Planned<'_> {
             let parts = parts.collect::<Vec<_>>().join(", ");
             notes.push(format!("{} bytes ({total}) lie in the host's memory, not counted here: {parts}", total.0));
         }
-        notes.extend((self.run.cache.kind() == CacheKind::Paged).then(|| self.pages_note()));
+        notes.extend((self.run.cache_kind() == CacheKind::Paged).then(|| self.pages_note()));
         notes.extend(self.quantization().and_then(|stored| self.quantization_note(&stored)));
         notes.extend(self.run.parallel.as_ref().map(parallel_note));
         notes

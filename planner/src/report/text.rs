@@ -6,14 +6,14 @@ use std::fmt::Write;
 
 use super::blocks::timeline;
 use super::table::{Align, table, wrapped};
-use super::{LARGEST, Planned};
+use super::{LARGEST, Planned, options};
 use crate::allocate::PhaseFigures;
 use crate::bytes::Bytes;
 use crate::graph::{Checkpointing, QuantizedType};
 use crate::plan::host::When;
 use crate::read::quote;
 use crate::replay::Replay;
-use crate::run::{Attention, CacheKind, Mode, Run, kernel_word};
+use crate::run::{Attention, CacheKind, Kernel, Mode, Run};
 use crate::trace::Phase;
 use crate::trace::file::Head;
 
@@ -59,7 +59,7 @@ pub fn replayed(head: &Head, replay: &Replay) -> String {
 
 /// Whether a plan fits, and how.
 pub fn verdict(planned: &Planned<'_>) -> String {
-    verdict_of(planned.plan, &planned.run.versions.torch.to_string())
+    verdict_of(planned.plan, &planned.run.torch.to_string())
 }
 
 /// Whether a replay fits, and how; `torch` is the release whose allocator it is.
@@ -126,9 +126,9 @@ fn subject(planned: &Planned<'_>) -> String {
 
 /// `PyTorch 2.15, transformers 5.24 (uv.lock)`, with the environment's variables.
 fn releases(run: &Run) -> String {
-    let said = run.environment.as_ref().map(|path| format!(" ({})", quote::cut(&path.display().to_string())));
+    let said = run.env.as_ref().map(|path| format!(" ({})", quote::cut(&path.display().to_string())));
     let variables = run.variables.iter().map(|(name, value)| format!(", {name}={}", quote::cut(value)));
-    format!("{}{}{}", run.versions, said.unwrap_or_default(), variables.collect::<String>())
+    format!("{}{}{}", run.versions(), said.unwrap_or_default(), variables.collect::<String>())
 }
 
 /// What the run is, on one line: `train, fp32, batch 4`.
@@ -163,7 +163,7 @@ pub(super) fn words(planned: &Planned<'_>) -> Vec<String> {
     words.extend(run.parallel.as_ref().map(|parallel| parallel.words()));
     words.push(format!("{} step{}", run.steps, if run.steps == 1 { "" } else { "s" }));
     words.extend(plan.graph.attention().map(|attention| match (attention, run.sdpa) {
-        (Attention::Sdpa, Some(_)) => format!("sdpa attention ({})", kernel_word(run.sdpa)),
+        (Attention::Sdpa, Kernel(Some(_))) => format!("sdpa attention ({})", run.sdpa),
         _ => format!("{attention} attention"),
     }));
     words.extend(cache(run));
@@ -174,6 +174,7 @@ pub(super) fn words(planned: &Planned<'_>) -> Vec<String> {
     }));
     words.extend(planned.quantization().map(|stored| format!("{} weights as stored", stored.word())));
     words.extend(run.hold_outputs.then(|| "outputs held".to_owned()));
+    words.extend(options::words(run));
     words
 }
 
@@ -199,14 +200,13 @@ fn step(planned: &Planned<'_>) -> String {
 
 /// The cache that was chosen.
 fn cache(run: &Run) -> Option<String> {
-    let choice = &run.cache;
-    let tokens = choice.tokens.map_or(String::new(), |tokens| format!(" for {tokens} tokens"));
-    match choice.kind() {
+    let tokens = run.cache_tokens.map_or(String::new(), |tokens| format!(" for {tokens} tokens"));
+    match run.cache_kind() {
         CacheKind::Dynamic => None,
         CacheKind::Static => Some(format!("static cache{tokens}")),
         CacheKind::Paged => {
-            let dtype = choice.dtype.map_or(String::new(), |dtype| format!(" in {}", dtype.word()));
-            Some(format!("pages of {} tokens{dtype}{tokens}", choice.page()))
+            let dtype = run.cache_dtype.map_or(String::new(), |dtype| format!(" in {}", dtype.word()));
+            Some(format!("pages of {} tokens{dtype}{tokens}", run.tokens_of_page()))
         }
     }
 }

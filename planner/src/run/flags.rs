@@ -2,62 +2,7 @@
 
 use std::fmt;
 
-use super::{Run, kernel_word};
-
-/// A key, and what is written behind it.
-type Key = (&'static str, fn(&Run) -> Option<String>);
-
-/// The keys of a run with what is written behind each; None where nothing needs to be said. An empty text is a switch.
-const KEYS: [Key; 34] = [
-    ("mode", |run| text(run.mode)),
-    ("batch", |run| text(run.batch)),
-    ("seq", |run| text(run.seq)),
-    ("image", |run| run.image.and_then(text)),
-    ("new-tokens", |run| text(run.new_tokens)),
-    ("precision", |run| run.precision.and_then(text)),
-    ("grad-scaler", |run| run.grad_scaler.and_then(text)),
-    ("optimizer", |run| text(&run.optimizer)),
-    ("clip", |run| run.clip.and_then(text)),
-    ("accumulate", |run| text(run.accumulate)),
-    ("checkpoint", |run| text(&run.checkpoint)),
-    ("reentrant", |run| run.reentrant.then(String::new)),
-    ("use-cache", |run| run.use_cache.and_then(text)),
-    ("checkpoint-save", |run| run.checkpoint_save.as_ref().and_then(text)),
-    ("zero-grad", |run| text(run.zero_grad)),
-    ("keep-losses", |run| text(run.keep_losses)),
-    ("ddp", |run| spread(run, "ddp")),
-    ("fsdp", |run| spread(run, "fsdp")),
-    ("trainable", |run| run.trainable.as_ref().and_then(text)),
-    ("lora", |run| run.lora.as_ref().and_then(text)),
-    ("quantize", |run| run.quantize.and_then(text)),
-    ("double-quant", |run| text(run.double_quant)),
-    ("steps", |run| text(run.steps)),
-    ("torch", |run| text(run.versions.torch)),
-    ("transformers", |run| text(run.versions.transformers)),
-    ("variable", variables),
-    ("attention", |run| run.attention.and_then(text)),
-    ("sdpa", |run| text(kernel_word(run.sdpa))),
-    ("cache", |run| run.cache.kind.and_then(text)),
-    ("cache-tokens", |run| run.cache.tokens.and_then(text)),
-    ("page-tokens", |run| run.cache.page_tokens.and_then(text)),
-    ("cache-dtype", |run| run.cache.dtype.and_then(text)),
-    ("allocator", |run| text(&run.allocator)),
-    ("hold-outputs", |run| run.hold_outputs.then(String::new)),
-];
-
-fn text(value: impl fmt::Display) -> Option<String> {
-    Some(value.to_string())
-}
-
-/// `A=1 --variable B=2`
-fn variables(run: &Run) -> Option<String> {
-    let entries: Vec<String> = run.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    (!entries.is_empty()).then(|| entries.join(" --variable "))
-}
-
-fn spread(run: &Run, kind: &str) -> Option<String> {
-    run.parallel.as_ref().map(super::Parallel::flag).filter(|(flag, _)| *flag == kind).map(|(_, words)| words)
-}
+use super::{OPTIONS, Run};
 
 /// Flags with their values, in the order of the table; a later flag of the same name takes the place of an earlier one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,12 +23,11 @@ impl fmt::Display for Flags {
 }
 
 impl Run {
-    /// The flags that make this run of another one. What cannot be taken back by a flag (a switch, adapters) is not said.
+    /// The flags that make this run of another one. What cannot be taken back by a flag (a switch, adapters) is not
+    /// said.
     pub fn flags_from(&self, other: &Run) -> Flags {
-        let said = |(flag, value): &Key| {
-            value(self).filter(|words| value(other).as_ref() != Some(words)).map(|words| (*flag, words))
-        };
-        Flags(KEYS.iter().filter_map(said).collect())
+        let said = OPTIONS.iter().map(|option| (option.said(self), option.said(other)));
+        Flags(said.filter(|(ours, theirs)| ours != theirs).filter_map(|(ours, _)| ours).collect())
     }
 }
 

@@ -9,21 +9,6 @@ use crate::bytes::Bytes;
 /// `prefetch_factor` where none is given and there are workers (torch/utils/data/dataloader.py).
 const PREFETCH: u64 = 2;
 
-/// The data loader and the machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HostChoice {
-    /// `num_workers` of each rank's `DataLoader`; None where nothing was asked of the host.
-    pub workers: Option<u64>,
-    /// `prefetch_factor`: batches that each worker has under way.
-    pub prefetch: Option<u64>,
-    /// What one sample takes; what the run moves to the GPU of it where None is given.
-    pub sample: Option<Sample>,
-    /// `pin_memory`.
-    pub pin_memory: bool,
-    /// The machine's memory.
-    pub ram: Option<Bytes>,
-}
-
 /// What one sample takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sample {
@@ -74,19 +59,20 @@ impl fmt::Display for Sample {
     }
 }
 
-impl HostChoice {
-    /// Whether anything was asked of the host.
-    pub fn is_asked(&self) -> bool {
-        *self != HostChoice::default()
+impl Run {
+    /// Whether anything is asked of the host.
+    pub fn asks_of_host(&self) -> bool {
+        let asked = self.workers.is_some() || self.prefetch.is_some() || self.sample.is_some();
+        asked || self.pin_memory || self.host_ram.is_some()
     }
 
     /// Batches that a rank's workers have under way together.
-    pub fn under_way(&self) -> u64 {
+    pub fn batches_under_way(&self) -> u64 {
         self.workers.unwrap_or(0) * self.prefetch.unwrap_or(PREFETCH)
     }
 
     /// Refuses what `DataLoader` refuses, and sizes beyond any machine.
-    pub(super) fn check(&self, run: &Run) -> Result<(), RunError> {
+    pub(super) fn check_host(&self) -> Result<(), RunError> {
         let workers = self.workers.unwrap_or(0);
         let prefetch = self.prefetch.unwrap_or(PREFETCH);
         let sizes = [("workers", workers, 10_000), ("prefetch", prefetch, 10_000)];
@@ -102,10 +88,10 @@ impl HostChoice {
             return Err(RunError::Contradiction("prefetch is what workers fetch ahead: give workers too"));
         }
         let bytes = self.sample.map_or(0, |sample| sample.bytes().0);
-        let batches = u128::from(self.under_way() + 2 + workers)
-            * u128::from(run.parallel.as_ref().map_or(1, super::Parallel::ranks));
+        let batches = u128::from(self.batches_under_way() + 2 + workers)
+            * u128::from(self.parallel.as_ref().map_or(1, super::Parallel::ranks));
         // so that sums further on, of sizes rounded up to powers of two, stay within 64 bits
-        if batches * u128::from(run.batch) * u128::from(bytes) > 1 << 58 {
+        if batches * u128::from(self.batch) * u128::from(bytes) > 1 << 58 {
             return Err(RunError::TooLarge { what: "sample", value: bytes, most: 1 << 40 });
         }
         Ok(())

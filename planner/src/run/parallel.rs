@@ -1,5 +1,8 @@
 //! How a run is spread over several GPUs: `--ddp N[,key=value...]` and `--fsdp N[,key=value...]`.
 
+use std::fmt;
+use std::str::FromStr;
+
 use super::Precision;
 use crate::dtype::Dtype;
 
@@ -147,12 +150,11 @@ fn split<'a>(
     Ok((ranks, entries.collect()))
 }
 
-impl Parallel {
-    /// The words behind `--ddp`.
-    ///
-    /// # Errors
-    /// Words that say no such way.
-    pub fn ddp(words: &str) -> Result<Parallel, ParallelError> {
+impl FromStr for Ddp {
+    type Err = ParallelError;
+
+    /// `8,gradient_as_bucket_view=true`
+    fn from_str(words: &str) -> Result<Ddp, ParallelError> {
         let (ranks, entries) = split("ddp", words, "gradient_as_bucket_view=true")?;
         let mut ddp =
             Ddp { ranks, bucket_cap_mb: None, init_sync: false, gradient_as_bucket_view: false, static_graph: false };
@@ -168,14 +170,15 @@ impl Parallel {
                 _ => return Err(entry.unknown("bucket_cap_mb, gradient_as_bucket_view, init_sync, static_graph")),
             }
         }
-        Ok(Parallel::Ddp(ddp))
+        Ok(ddp)
     }
+}
 
-    /// The words behind `--fsdp`.
-    ///
-    /// # Errors
-    /// Words that say no such way.
-    pub fn fsdp(words: &str) -> Result<Parallel, ParallelError> {
+impl FromStr for Fsdp {
+    type Err = ParallelError;
+
+    /// `8,reshard=false`
+    fn from_str(words: &str) -> Result<Fsdp, ParallelError> {
         let (ranks, entries) = split("fsdp", words, "reshard=false")?;
         let mut fsdp = Fsdp { ranks, reshard: None, param_dtype: None, reduce_dtype: None, offload: false };
         for entry in entries {
@@ -187,7 +190,65 @@ impl Parallel {
                 _ => return Err(entry.unknown("reshard, param_dtype, reduce_dtype, offload")),
             }
         }
-        Ok(Parallel::Fsdp(fsdp))
+        Ok(fsdp)
+    }
+}
+
+/// The words of an entry, if it has a value.
+fn entry(key: &str, value: Option<impl fmt::Display>) -> Option<String> {
+    value.map(|value| format!("{key}={value}"))
+}
+
+/// The words of a switch that is on.
+fn on(key: &str, on: bool) -> Option<String> {
+    entry(key, on.then_some(true))
+}
+
+/// The ranks with the entries that say something.
+fn joined<const N: usize>(ranks: u64, entries: [Option<String>; N]) -> String {
+    let words = [ranks.to_string()].into_iter().chain(entries.into_iter().flatten());
+    words.collect::<Vec<_>>().join(",")
+}
+
+impl fmt::Display for Ddp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entries = [
+            entry("bucket_cap_mb", self.bucket_cap_mb),
+            on("init_sync", self.init_sync),
+            on("gradient_as_bucket_view", self.gradient_as_bucket_view),
+            on("static_graph", self.static_graph),
+        ];
+        f.write_str(&joined(self.ranks, entries))
+    }
+}
+
+impl fmt::Display for Fsdp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entries = [
+            entry("reshard", self.reshard),
+            entry("param_dtype", self.param_dtype.and_then(Precision::of)),
+            entry("reduce_dtype", self.reduce_dtype.and_then(Precision::of)),
+            on("offload", self.offload),
+        ];
+        f.write_str(&joined(self.ranks, entries))
+    }
+}
+
+impl Parallel {
+    /// The words behind `--ddp`.
+    ///
+    /// # Errors
+    /// Words that say no such way.
+    pub fn ddp(words: &str) -> Result<Parallel, ParallelError> {
+        words.parse().map(Parallel::Ddp)
+    }
+
+    /// The words behind `--fsdp`.
+    ///
+    /// # Errors
+    /// Words that say no such way.
+    pub fn fsdp(words: &str) -> Result<Parallel, ParallelError> {
+        words.parse().map(Parallel::Fsdp)
     }
 
     /// How many GPUs.
@@ -200,33 +261,10 @@ impl Parallel {
 
     /// The flag that asks for it, and the words behind it: `ddp` and `8,gradient_as_bucket_view=true`.
     pub fn flag(&self) -> (&'static str, String) {
-        let entry = |key: &str, value: Option<String>| value.map(|value| format!("{key}={value}"));
-        let switch = |key: &str, on: bool| on.then(|| format!("{key}=true"));
-        let dtype = |key: &str, dtype: Option<Dtype>| {
-            entry(key, dtype.and_then(Precision::of).map(|precision| precision.word().to_owned()))
-        };
-        let (flag, entries) = match self {
-            Parallel::Ddp(ddp) => (
-                "ddp",
-                vec![
-                    entry("bucket_cap_mb", ddp.bucket_cap_mb.map(|size| size.to_string())),
-                    switch("init_sync", ddp.init_sync),
-                    switch("gradient_as_bucket_view", ddp.gradient_as_bucket_view),
-                    switch("static_graph", ddp.static_graph),
-                ],
-            ),
-            Parallel::Fsdp(fsdp) => (
-                "fsdp",
-                vec![
-                    entry("reshard", fsdp.reshard.map(|reshard| reshard.to_string())),
-                    dtype("param_dtype", fsdp.param_dtype),
-                    dtype("reduce_dtype", fsdp.reduce_dtype),
-                    switch("offload", fsdp.offload),
-                ],
-            ),
-        };
-        let words = [self.ranks().to_string()].into_iter().chain(entries.into_iter().flatten());
-        (flag, words.collect::<Vec<_>>().join(","))
+        match self {
+            Parallel::Ddp(ddp) => ("ddp", ddp.to_string()),
+            Parallel::Fsdp(fsdp) => ("fsdp", fsdp.to_string()),
+        }
     }
 
     /// The words that say it: `ddp 8, gradient_as_bucket_view`.

@@ -7,7 +7,7 @@ use super::{Comparison, Moved, Snapshot, SnapshotError, compare, read, take};
 use crate::bytes::Bytes;
 use crate::plan::PlanError;
 use crate::read::model::ModelError;
-use crate::read::wanted::WantedError;
+use crate::read::opened::OpenError;
 
 /// By how much a peak may grow.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -120,13 +120,13 @@ impl Refusal {
     fn of(error: &SnapshotError) -> Refusal {
         match error {
             SnapshotError::File(_) | SnapshotError::Format { .. } => Refusal::NoSnapshot,
-            SnapshotError::Wanted(WantedError::Model(error)) | SnapshotError::Plan(PlanError::Model(error)) => {
+            SnapshotError::Open(OpenError::Model(error)) | SnapshotError::Plan(PlanError::Model(error)) => {
                 match error {
                     ModelError::UnknownName { .. } | ModelError::FileNotFolder { .. } => Refusal::MissingModel,
                     _ => Refusal::NoPlan,
                 }
             }
-            SnapshotError::Wanted(WantedError::NoModel) => Refusal::MissingModel,
+            SnapshotError::Open(OpenError::NoModel) => Refusal::MissingModel,
             _ => Refusal::NoPlan,
         }
     }

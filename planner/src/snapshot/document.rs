@@ -4,11 +4,12 @@ use std::fmt;
 use std::path::Path;
 
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::{HeldTensor, Holder, Most, Peaks, Snapshot, SnapshotError, SpecVersion};
 use crate::bytes::Bytes;
-use crate::read::run_file::{self, RunFileError, Wishes};
+use crate::read::run_file::{self, RunFileError};
+use crate::run::RunOptions;
 use crate::versions::{Release, Versions};
 
 /// The version of the text: another number means that a key changed its name or meaning.
@@ -31,8 +32,7 @@ struct Document {
     snapshot: u64,
     memplan: String,
     spec: Spec,
-    #[serde(serialize_with = "entries")]
-    run: Wishes,
+    run: RunOptions,
     architecture: String,
     parameters: u64,
     fits: bool,
@@ -61,10 +61,6 @@ struct Spec {
 struct Figures {
     allocated: Bytes,
     reserved: Bytes,
-}
-
-fn entries<S: Serializer>(run: &Wishes, to: S) -> Result<S::Ok, S::Error> {
-    run.entries().serialize(to)
 }
 
 fn is_zero(bytes: &Bytes) -> bool {
@@ -148,7 +144,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Snapshot, SnapshotError> {
     }
     let document: Document = run_file::yaml(path, text)?;
     document.run.check_ways(path)?;
-    let run = Wishes {
+    let run = RunOptions {
         torch: document.run.torch.or(Some(BEFORE_RELEASES.torch)),
         transformers: document.run.transformers.or(Some(BEFORE_RELEASES.transformers)),
         ..document.run

@@ -1,7 +1,7 @@
 //! Plans to keep: what a plan says, as a small text that can be reviewed, read again and compared with a later plan.
 //!
 //! ```text
-//! Wishes -- take --> Snapshot -- to_string --> YAML in a repository -- parse --> Snapshot --+
+//! RunOptions -- take --> Snapshot -- to_string --> YAML in a repository -- parse --> Snapshot --+
 //!    ^                                            |                                         +-- compare --> Comparison
 //!    +------------------ run: --------------------+-- take, again ----------> Snapshot -----+
 //! ```
@@ -23,9 +23,9 @@ use crate::bytes::Bytes;
 use crate::plan::{Plan, PlanError, plan};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
-use crate::read::run_file::{RunFileError, Wishes};
-use crate::read::wanted::{Wanted, WantedError};
-use crate::run::Mode;
+use crate::read::opened::{OpenError, Opened};
+use crate::read::run_file::RunFileError;
+use crate::run::{Mode, RunOptions};
 use crate::trace::Event;
 
 pub use check::{Checked, Found, Refusal, Tolerance, ToleranceError, Verdict, check};
@@ -42,7 +42,7 @@ pub struct Snapshot {
     /// The specs that were planned with.
     pub spec: SpecVersion,
     /// The run, with the defaults that decide most written out.
-    pub run: Wishes,
+    pub run: RunOptions,
     /// The architecture that was planned.
     pub architecture: String,
     /// How many parameters it has.
@@ -104,21 +104,21 @@ pub enum SnapshotError {
     },
     /// What is asked for cannot be opened.
     #[error(transparent)]
-    Wanted(#[from] WantedError),
+    Open(#[from] OpenError),
     /// The run cannot be planned.
     #[error(transparent)]
     Plan(#[from] PlanError),
 }
 
-/// Plans what is wished for, and keeps what the plan says.
+/// Plans what options say, and keeps what the plan says.
 ///
 /// # Errors
 /// Whatever keeps the run from being planned.
-pub fn take(wishes: Wishes) -> Result<Snapshot, SnapshotError> {
-    let wishes = wishes.complete()?;
-    let Wanted { model, run, gpu } = wishes.open()?;
+pub fn take(options: RunOptions) -> Result<Snapshot, SnapshotError> {
+    let options = options.complete()?;
+    let Opened { model, run, gpu } = options.open()?;
     let plan = plan(&model, &run, &gpu)?;
-    Ok(of((&model, &gpu), &wishes, &plan))
+    Ok(of((&model, &gpu), &options, &plan))
 }
 
 /// Plans a run that is written as a run file has it: `model: gpt2`, `batch: 4`, a line each.
@@ -130,7 +130,7 @@ pub fn of_run(text: &str) -> Result<Snapshot, SnapshotError> {
 }
 
 /// What is kept of a plan.
-pub fn of((model, gpu): (&Model, &Gpu), wishes: &Wishes, plan: &Plan) -> Snapshot {
+pub fn of((model, gpu): (&Model, &Gpu), options: &RunOptions, plan: &Plan) -> Snapshot {
     let named = |(category, bytes): (crate::trace::Category, Bytes)| (category.name().to_owned(), bytes);
     let slack = [("allocator slack".to_owned(), plan.slack_at_peak())];
     let counts = |event: &&Event| matches!(event, Event::Allocate(_) | Event::Free(..));
@@ -138,7 +138,7 @@ pub fn of((model, gpu): (&Model, &Gpu), wishes: &Wishes, plan: &Plan) -> Snapsho
     Snapshot {
         program: env!("CARGO_PKG_VERSION").to_owned(),
         spec: spec(model, plan),
-        run: filled(wishes, (model, gpu), plan),
+        run: filled(options, (model, gpu), plan),
         architecture: plan.architecture.clone(),
         parameters: plan.parameters().count,
         fits: plan.fits(),
@@ -178,24 +178,24 @@ fn phases(plan: &Plan) -> Vec<(String, Peaks)> {
     phases
 }
 
-/// The wishes with what is planned where nobody wished, for the keys that people edit.
-fn filled(wishes: &Wishes, (model, gpu): (&Model, &Gpu), plan: &Plan) -> Wishes {
-    let run = wishes.run();
+/// The options with what is planned where nobody said, for the keys that people edit.
+fn filled(options: &RunOptions, (model, gpu): (&Model, &Gpu), plan: &Plan) -> RunOptions {
+    let run = options.run();
     let image = model.image_of(&run);
     let stored = model.quantization().is_ok_and(|stored| stored.is_some());
-    Wishes {
+    RunOptions {
         mode: Some(run.mode),
         batch: Some(run.batch),
         seq: image.is_none().then_some(run.seq),
         image,
-        new_tokens: wishes.new_tokens.or((run.mode == Mode::Generate).then_some(run.new_tokens)),
-        precision: wishes.precision.or((!stored).then_some(plan.precision)),
-        optimizer: wishes.optimizer.clone().or((run.mode == Mode::Train).then_some(run.optimizer)),
+        new_tokens: options.new_tokens.or((run.mode == Mode::Generate).then_some(run.new_tokens)),
+        precision: options.precision.or((!stored).then_some(plan.precision)),
+        optimizer: options.optimizer.clone().or((run.mode == Mode::Train).then_some(run.optimizer)),
         steps: Some(run.steps),
-        torch: Some(run.versions.torch),
-        transformers: Some(run.versions.transformers),
+        torch: Some(run.torch),
+        transformers: Some(run.transformers),
         gpu: Some(gpu.key.clone()),
-        ..wishes.clone()
+        ..options.clone()
     }
 }
 

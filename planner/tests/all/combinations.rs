@@ -4,7 +4,6 @@
 use crate::support::plans::{gpu_of, model_of, planned, run_of};
 use crate::support::{TruthCase, records};
 use planner::plan::{Emulation, plan_with};
-use planner::run::parse_kernel;
 
 /// A kernel is chosen by a context manager around the forward (`torch.nn.attention.sdpa_kernel`), which the second run does
 /// not see: PyTorch raises CheckpointError where that picks another one.
@@ -13,7 +12,7 @@ fn a_kernel_that_the_second_run_would_not_pick_is_refused() {
     let records = records("combinations.jsonl");
     let record = records.iter().find(|record| record.id == "llama-efficient-h200-fp32").expect("a record");
     let refused = |kernel: &str| {
-        let run = planner::run::Run { sdpa: parse_kernel(kernel).expect("a kernel"), ..run_of(record) };
+        let run = planner::run::Run { sdpa: kernel.parse().expect("a kernel"), ..run_of(record) };
         let planned = plan_with(&model_of(&record.case), &run, &gpu_of(record), Emulation::RECORDS);
         planned.err().map(|error| error.to_string())
     };

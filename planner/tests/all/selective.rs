@@ -4,7 +4,7 @@
 use crate::support::plans::{gpu_of, model_of, run_of};
 use crate::support::{TruthCase, records};
 use planner::plan::{Emulation, plan_with};
-use planner::run::{Run, SavedOperators, parse_kernel};
+use planner::run::{Run, SavedOperators};
 
 fn record(id: &str) -> TruthCase {
     records("selective.jsonl").into_iter().find(|record| record.id == id).expect("a record")
@@ -25,7 +25,7 @@ fn what_is_not_planned_is_refused() {
     refused(&Run { attention: Default::default(), ..run_of(&record) }, "attention makes numbers of its mask");
     let math = Run {
         attention: Default::default(),
-        sdpa: parse_kernel("math").expect("a kernel"),
+        sdpa: "math".parse().expect("a kernel"),
         checkpoint_save: Some("mm".parse().expect("an operator")),
         ..run_of(&record)
     };

@@ -5,98 +5,37 @@ use std::sync::LazyLock;
 
 use planner::allocate::PhaseFigures;
 use planner::bytes::Bytes;
-use planner::graph::{Checkpointing, Lora};
 use planner::plan::{Emulation, Plan, plan_with};
 use planner::read::gpus::{Gpu, GpuCatalogue};
 use planner::read::model::{Model, open};
 use planner::read::spec::Shelf;
-use planner::run::{Attention, CacheChoice, Mode, OptimizerChoice, Parallel, Run, SavedOperators, parse_kernel};
+use planner::run::{Run, RunOptions};
 use planner::trace::first_difference;
-use planner::versions::Versions;
 use serde_json::Value;
 
 pub use super::models::model_of;
 use super::models::{exported, folder, stored};
 use super::{Event, Trace, TruthCase};
 
+/// Keys of a case that say no option: which model, and how it was recorded.
+const NOT_OPTIONS: [&str; 6] = ["model", "env", "stored", "stored_dtype", "budget", "graph"];
+
+/// The run of a case. Its keys are those of a run file, but for a name and a default.
 pub fn run_of(record: &TruthCase) -> Run {
-    let case = &record.case;
-    let number = |key: &str| case[key].as_u64().expect("a size");
-    let word = |key: &str| case[key].as_str().expect("a word");
-    Run {
-        mode: word("mode").parse::<Mode>().expect("a mode"),
-        batch: number("batch"),
-        seq: number("seq"),
-        image: case["image"].as_u64(),
-        new_tokens: number("new_tokens"),
-        precision: Some(word("precision").parse().expect("a precision")),
-        accumulate: number("accumulate"),
-        checkpoint: checkpointing(&case["checkpoint"]),
-        reentrant: case["reentrant"] == true,
-        checkpoint_save: saved_operators(&case["checkpoint_save"]),
-        parallel: parallel(&case["parallel"]),
-        steps: number("steps"),
-        attention: Some(word("attention").parse::<Attention>().expect("an attention")),
-        optimizer: OptimizerChoice::from_json(&case["optimizer"]).expect("an optimizer"),
-        clip: case["clip"].as_f64(),
-        trainable: case["trainable"].as_str().map(|pattern| pattern.parse().expect("a regular expression")),
-        lora: Some(&case["lora"]).filter(|lora| !lora.is_null()).map(adapters),
-        quantize: case["quantize"].as_str().map(|word| word.parse().expect("a quantised form")),
-        double_quant: case["double_quant"] != false,
-        sdpa: parse_kernel(case["sdpa"].as_str().unwrap_or("auto")).expect("a kernel"),
-        cache: CacheChoice {
-            kind: case["cache"].as_str().map(|word| word.parse().expect("a cache")),
-            tokens: case["max_cache_len"].as_u64(),
-            ..CacheChoice::default()
-        },
-        hold_outputs: case["hold_outputs"] == true,
-        capacity: Some(record.total_memory),
-        allocator: record.allocator.clone(),
-        versions: versions_of(record),
-        ..Run::default()
+    let mut keys = record.case.as_object().expect("keys with values").clone();
+    keys.retain(|key, _| !NOT_OPTIONS.contains(&key.as_str()));
+    if let Some(tokens) = keys.remove("max_cache_len") {
+        keys.insert("cache_tokens".to_owned(), tokens);
     }
-}
-
-/// The releases that a record was made with.
-fn versions_of(record: &TruthCase) -> Versions {
-    let release = |text: &str| text.parse().unwrap_or_else(|error| panic!("{}: {error}", record.id));
-    let newest = Versions::default();
-    Versions {
-        torch: release(&record.torch),
-        transformers: record.transformers.as_deref().map_or(newest.transformers, release),
+    if let Some(Value::Object(lora)) = keys.get_mut("lora") {
+        lora.entry("alpha").or_insert(16.into()); // record.py's default; peft's is 8
     }
-}
-
-fn parallel(wanted: &Value) -> Option<Parallel> {
-    let words = |key: &str| wanted.get(key).map(|ranks| ranks.to_string().replace('"', ""));
-    let ddp = words("ddp").map(|words| Parallel::ddp(&words).expect("a way"));
-    ddp.or_else(|| words("fsdp").map(|words| Parallel::fsdp(&words).expect("a way")))
-}
-
-fn checkpointing(wanted: &Value) -> Checkpointing {
-    match wanted {
-        Value::Array(paths) => {
-            let region = |path: &Value| path.as_str().expect("a path").parse().expect("a region");
-            Checkpointing::Modules(paths.iter().map(region).collect())
-        }
-        word => word.as_str().expect("a word").parse().expect("none or full"),
-    }
-}
-
-fn saved_operators(wanted: &Value) -> Option<SavedOperators> {
-    let names: Vec<&str> = wanted.as_array()?.iter().map(|name| name.as_str().expect("a name")).collect();
-    (!names.is_empty()).then(|| names.join(",").parse().expect("operators that can be saved"))
-}
-
-fn adapters(wanted: &Value) -> Lora {
-    let number = |key: &str, default: f64| wanted[key].as_f64().unwrap_or(default);
-    let targets = wanted["targets"].as_array().expect("a list of targets");
-    Lora {
-        rank: wanted["r"].as_u64().expect("a rank"),
-        alpha: number("alpha", 16.0),
-        dropout: number("dropout", 0.0),
-        targets: targets.iter().map(|target| target.as_str().expect("a target").to_owned()).collect(),
-    }
+    keys.insert("capacity".to_owned(), record.total_memory.0.into());
+    keys.insert("allocator".to_owned(), record.allocator.clone().into());
+    keys.insert("torch".to_owned(), record.torch.clone().into());
+    keys.insert("transformers".to_owned(), record.transformers.clone().into());
+    let options = serde_json::from_value::<RunOptions>(keys.into());
+    options.unwrap_or_else(|error| panic!("{}: {error}", record.id)).run()
 }
 
 /// The GPU that a record was made for. The catalogue is read once.

@@ -96,7 +96,7 @@ impl Exported {
         if run.attention == Some(Attention::Eager) {
             return refuse("the export says how attention is computed: leave attention out".to_owned());
         }
-        let mut values = run.dims.clone();
+        let mut values = run.dim.clone();
         if let Some(name) = values.keys().find(|name| self.symbol(name).is_none()) {
             return refuse(format!("the export has no size {name}: {}", self.listed()));
         }

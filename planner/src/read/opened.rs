@@ -1,19 +1,19 @@
-//! What wishes ask for: the model, opened; the run; the GPU.
+//! What options ask for: the model, opened; the run; the GPU.
 //!
 //! ```text
-//! Wishes ── complete() ──> Wishes without files ── open() ──> Wanted {model, run, gpu} ──> plan
+//! RunOptions ── complete() ──> RunOptions without files ── open() ──> Opened {model, run, gpu} ──> plan
 //! ```
 
 use std::path::{Path, PathBuf};
 
 use super::environment::{self, EnvironmentError, Found};
+use super::export::Dims;
 use super::gpus::{Gpu, GpuCatalogue, GpuError};
 use super::model::{self, Model, ModelError};
 use super::profiles::{Profile, ProfileError};
-use super::run_file::Wishes;
 use super::spec::Shelf;
 use crate::graph::{Checkpointing, Region};
-use crate::run::{Run, RunError, UnknownOperator};
+use crate::run::{Run, RunError, RunOptions, UnknownOperator};
 use crate::versions::{Library, VersionError};
 
 /// The GPU where none is named.
@@ -21,7 +21,7 @@ pub const DEFAULT_GPU: &str = "h200";
 
 /// What a plan is made of.
 #[derive(Debug)]
-pub struct Wanted {
+pub struct Opened {
     /// The model.
     pub model: Model,
     /// The run.
@@ -32,7 +32,7 @@ pub struct Wanted {
 
 /// Why there is nothing to plan.
 #[derive(Debug, thiserror::Error)]
-pub enum WantedError {
+pub enum OpenError {
     /// Nobody says which model.
     #[error("no model to plan")]
     NoModel,
@@ -101,14 +101,14 @@ pub struct Source {
 }
 
 impl Source {
-    /// The model that is wished for.
+    /// The model that is named.
     ///
     /// # Errors
     /// No model is named.
-    pub fn of(wishes: &Wishes) -> Result<Source, WantedError> {
-        let name = wishes.model.clone().ok_or(WantedError::NoModel)?;
-        let shelf = Shelf { folder: wishes.specs.clone() };
-        Ok(Source { name, architecture: wishes.architecture.clone(), weights: wishes.weights.clone(), shelf })
+    pub fn of(options: &RunOptions) -> Result<Source, OpenError> {
+        let name = options.model.clone().ok_or(OpenError::NoModel)?;
+        let shelf = Shelf { folder: options.specs.clone() };
+        Ok(Source { name, architecture: options.architecture.clone(), weights: options.weights.clone(), shelf })
     }
 
     /// Reads it.
@@ -121,14 +121,14 @@ impl Source {
     }
 }
 
-impl Wishes {
+impl RunOptions {
     /// These with the releases that an environment says, and with the modules that a file lists, a line each or with commas between, in
     /// place of its name: `checkpoint: '@FILE'`.
     ///
     /// # Errors
     /// A file that cannot be read, or a folder of specs that is not there: a mistake, not an empty one. Releases that an environment
     /// says and that are older than the known ones.
-    pub fn complete(mut self) -> Result<Wishes, WantedError> {
+    pub fn complete(mut self) -> Result<RunOptions, OpenError> {
         check_folder(self.specs.as_deref())?;
         if let Some(path) = self.env.take() {
             let found = environment::read(&path)?;
@@ -138,46 +138,71 @@ impl Wishes {
         let [Region { path, save: None }] = &regions[..] else { return Ok(self) };
         let Some(path) = path.strip_prefix('@').map(str::to_owned) else { return Ok(self) };
         let text =
-            std::fs::read_to_string(&path).map_err(|source| WantedError::Regions { path: path.clone(), source })?;
+            std::fs::read_to_string(&path).map_err(|source| OpenError::Regions { path: path.clone(), source })?;
         let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
         let listed = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|region| !region.is_empty());
         let regions = listed.map(str::parse).collect::<Result<_, _>>();
-        let regions = regions.map_err(|source| WantedError::Operator { path, source })?;
+        let regions = regions.map_err(|source| OpenError::Operator { path, source })?;
         self.checkpoint = Some(Checkpointing::Modules(regions));
         Ok(self)
     }
 
-    /// Takes the releases that nobody wishes for from a place that says them; it is forgotten where it says nothing more.
+    /// Takes the releases that are not said from a place that says them; it is forgotten where it says nothing more.
     ///
     /// # Errors
     /// Releases that are older than the known ones.
-    pub fn take_releases(&mut self, path: PathBuf, found: Found) -> Result<(), WantedError> {
+    pub fn take_releases(&mut self, path: PathBuf, found: Found) -> Result<(), OpenError> {
         let mut said = false;
-        for (library, wish, found) in [
+        for (library, release, found) in [
             (Library::Torch, &mut self.torch, found.torch),
             (Library::Transformers, &mut self.transformers, found.transformers),
         ] {
-            let (None, Some(release)) = (*wish, found) else { continue };
-            if release < library.oldest() {
-                return Err(WantedError::Environment { path, error: VersionError { library, release } });
+            let (None, Some(found)) = (*release, found) else { continue };
+            if found < library.oldest() {
+                return Err(OpenError::Environment { path, error: VersionError { library, release: found } });
             }
-            *wish = Some(release);
+            *release = Some(found);
             said = true;
         }
         self.env = said.then_some(path);
         Ok(())
     }
 
-    /// Opens the model that is wished for, with where it comes from; sizes that an export fixes are wished for where nothing else is.
+    /// Opens the model, with where it comes from, and takes sizes that are not said from an export.
     ///
     /// # Errors
     /// A model that cannot be read, or sizes of inputs that it does not take.
-    pub fn model(&mut self) -> Result<(Source, Model), WantedError> {
+    pub fn model(&mut self) -> Result<(Source, Model), OpenError> {
         let source = Source::of(self)?;
         let model = source.open()?;
-        self.settle(&model);
+        self.take_sizes(&model);
         self.check_inputs(model.takes_images())?;
         Ok((source, model))
+    }
+
+    /// Refuses sizes of inputs that the model does not take.
+    ///
+    /// # Errors
+    /// Tokens for a model of images, or images for any other.
+    pub fn check_inputs(&self, takes_images: bool) -> Result<(), RunError> {
+        match (self.seq, self.image) {
+            (Some(_), _) if takes_images => {
+                Err(RunError::Contradiction("seq is for models that take tokens: this one takes images, give image"))
+            }
+            (_, Some(_)) if !takes_images => {
+                Err(RunError::Contradiction("image is for models that take images: this one takes tokens, give seq"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the sizes that are not said from an export, if the model is one.
+    fn take_sizes(&mut self, model: &Model) {
+        let Some(exported) = &model.family.exported else { return };
+        let sizes = exported.sizes(self.dim.as_ref().unwrap_or(&Dims::default()));
+        self.batch = self.batch.or(sizes.batch);
+        self.seq = self.seq.or(sizes.seq.filter(|_| !exported.takes_images()));
+        self.image = self.image.or(sizes.image.filter(|_| exported.takes_images()));
     }
 
     /// The GPUs with what was measured on them, in shipped profiles and in those of a folder, and the key of the one whose
@@ -185,7 +210,7 @@ impl Wishes {
     ///
     /// # Errors
     /// A profile that cannot be used.
-    pub fn catalogue(&self, profiles: Option<&Path>) -> Result<(GpuCatalogue, Option<String>), WantedError> {
+    pub fn catalogue(&self, profiles: Option<&Path>) -> Result<(GpuCatalogue, Option<String>), OpenError> {
         let mut catalogue = GpuCatalogue::load(self.specs.as_deref())?;
         if let Some(folder) = profiles {
             catalogue.add_profiles(folder)?;
@@ -195,7 +220,7 @@ impl Wishes {
         let measured = profile.measured.gpu.clone();
         match catalogue.measured(profile) {
             Some(key) => Ok((catalogue, Some(key))),
-            None => Err(WantedError::Measured { path: path.clone(), measured }),
+            None => Err(OpenError::Measured { path: path.clone(), measured }),
         }
     }
 
@@ -204,18 +229,18 @@ impl Wishes {
     ///
     /// # Errors
     /// As `model`; a GPU that is not known, or a profile of another one.
-    pub fn open(&self) -> Result<Wanted, WantedError> {
+    pub fn open(&self) -> Result<Opened, OpenError> {
         let (catalogue, profiled) = self.catalogue(None)?;
         let name = self.gpu.as_deref().or(profiled.as_deref()).unwrap_or(DEFAULT_GPU);
         let gpu = catalogue.find(name)?.clone();
         catalogue.check_profiled(profiled.as_deref(), &[&gpu.key])?;
         let mut settled = self.clone();
         let (_, model) = settled.model()?;
-        Ok(Wanted { model, run: settled.run(), gpu })
+        Ok(Opened { model, run: settled.run(), gpu })
     }
 
     /// These with files of the folder named from there, so that no machine's own path is kept.
-    pub fn relative_to(mut self, folder: &Path) -> Wishes {
+    pub fn relative_to(mut self, folder: &Path) -> RunOptions {
         let within = |path: &Path| path.strip_prefix(folder).ok().map(Path::to_owned);
         if let Some(model) = &mut self.model
             && let Some(path) = within(Path::new(&*model))
@@ -235,9 +260,9 @@ impl Wishes {
 ///
 /// # Errors
 /// It is not.
-pub fn check_folder(specs: Option<&Path>) -> Result<(), WantedError> {
+pub fn check_folder(specs: Option<&Path>) -> Result<(), OpenError> {
     match specs {
-        Some(folder) if !folder.is_dir() => Err(WantedError::Specs { folder: folder.to_owned() }),
+        Some(folder) if !folder.is_dir() => Err(OpenError::Specs { folder: folder.to_owned() }),
         _ => Ok(()),
     }
 }
