@@ -2,7 +2,7 @@
 
 #![allow(missing_docs)] // criterion's macros make public items.
 
-#[path = "../tests/support/mod.rs"]
+#[path = "../tests/all/support.rs"]
 mod support;
 
 use std::time::Duration;

@@ -43,7 +43,6 @@ pub fn place(part: &Part, order: &[u32], fit: Fit, stop: &dyn Fn() -> bool) -> O
 
 fn gap(part: &Part, item: usize, placed: &[Placed], fit: Fit) -> u64 {
     let item = &part.items[item];
-    let round = |at: u64| if item.alignment == 1 { at } else { at.next_multiple_of(item.alignment) };
     let (mut at, mut best) = (0, (u64::MAX, 0));
     for other in placed {
         if other.first < item.end && item.first < other.end {
@@ -54,7 +53,7 @@ fn gap(part: &Part, item: usize, placed: &[Placed], fit: Fit) -> u64 {
                 }
             }
             if other.top > at {
-                at = round(other.top);
+                at = item.aligned(other.top);
             }
         }
     }
@@ -66,7 +65,7 @@ pub fn stack(part: &Part) -> Vec<u64> {
     let mut top = part.items.iter().filter_map(|item| Some(item.fixed? + item.size)).max().unwrap_or(0);
     let place = |item: &Item| {
         item.fixed.unwrap_or_else(|| {
-            let offset = top.next_multiple_of(item.alignment);
+            let offset = item.aligned(top);
             top = offset + item.size;
             offset
         })

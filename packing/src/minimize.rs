@@ -6,6 +6,7 @@
 //! Going up, every capacity that is exhausted raises the bound that is proved, and the first that is met is an optimum. Where
 //! a capacity is neither met nor exhausted within a round's limits, larger ones are tried, so that the packing gets better too.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use crate::greedy::{self, Fit};
@@ -133,6 +134,7 @@ impl Solved {
         if !searchable(part) {
             return;
         }
+        let orders = order::SEARCHED.map(|keys| order::order(part, &keys));
         let mut nodes = FIRST_ROUND * part.items.len() as u64;
         for round in 0.. {
             if self.done(wanted) || self.late {
@@ -141,7 +143,7 @@ impl Solved {
             if round == ROUNDS_BELOW {
                 self.dives(part, &THRESHOLDS[DIVES_BEFORE..], wanted);
             }
-            let tries = tries(part, round);
+            let tries = tries(part, &orders, round);
             let lowest = wanted.enough.max(self.bound);
             let mut step = 0;
             // At the lowest capacity first, then up to what is met already.
@@ -189,20 +191,21 @@ impl Solved {
 }
 
 /// One way to search.
-struct Try {
-    order: Vec<u32>,
+struct Try<'a> {
+    order: Cow<'a, [u32]>,
     hurried: bool,
 }
 
 /// The ways of a round: each order, in a hurry and not; in later rounds orders near them too, others in each round.
-fn tries(part: &Part, round: usize) -> Vec<Try> {
-    let both = |keys| [false, true].map(|hurried| Try { order: order::order(part, keys), hurried });
+fn tries<'a>(part: &Part, orders: &'a [Vec<u32>], round: usize) -> Vec<Try<'a>> {
+    let both = |order: &'a Vec<u32>| [false, true].map(|hurried| Try { order: order.into(), hurried });
     let shaken = if round < ROUNDS_BELOW { 0 } else { SHAKEN };
     let near = (0..shaken).map(|number| Try {
-        order: order::shaken(part, &order::SEARCHED[number % order::SEARCHED.len()], (round * SHAKEN + number) as u64),
+        order: order::shaken(part, &order::SEARCHED[number % order::SEARCHED.len()], (round * SHAKEN + number) as u64)
+            .into(),
         hurried: number % 2 == 1,
     });
-    order::SEARCHED.iter().flat_map(both).chain(near).collect()
+    orders.iter().flat_map(both).chain(near).collect()
 }
 
 fn searchable(part: &Part) -> bool {

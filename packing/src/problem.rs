@@ -11,6 +11,8 @@
 //! d              ▬▬▬▬
 //! ```
 
+use rustc_hash::FxHashMap;
+
 use crate::buffer::Buffer;
 
 /// A buffer of a size above zero, whose place is to be chosen or fixed.
@@ -32,6 +34,9 @@ pub struct Item {
     pub alignment: u64,
     /// Its offset in units, where it is fixed.
     pub fixed: Option<u64>,
+    /// A number that it shares with its twins: those of its lifetime, size and alignment, which in each other's place make the
+    /// same packing.
+    pub kind: u32,
 }
 
 impl Item {
@@ -40,9 +45,10 @@ impl Item {
         self.first < other.end && other.first < self.end
     }
 
-    /// What twins have in common: in each other's place they make the same packing.
-    pub fn kind(&self) -> (u32, u32, u64, u64, bool) {
-        (self.first, self.end, self.size, self.alignment, self.fixed.is_some())
+    /// The lowest offset at or above `at` that is a multiple of its alignment, in units.
+    pub fn aligned(&self, at: u64) -> u64 {
+        // Most are aligned to a unit, and a division takes long.
+        if self.alignment == 1 { at } else { at.next_multiple_of(self.alignment) }
     }
 
     /// Time times units.
@@ -60,6 +66,8 @@ pub struct Part {
     pub totals: Vec<u64>,
     /// No packing's top is below this, in units.
     pub bound: u64,
+    /// How many kinds of items there are.
+    pub kinds: usize,
 }
 
 impl Part {
@@ -106,7 +114,7 @@ impl Problem {
                 let alignment = alignment / gcd(alignment, unit);
                 let fixed = buffer.offset.map(|offset| offset / unit);
                 let time = buffer.upper.abs_diff(buffer.lower);
-                Item { buffer: n, first, end, time, most: 0, size: buffer.size / unit, alignment, fixed }
+                Item { buffer: n, first, end, time, most: 0, size: buffer.size / unit, alignment, fixed, kind: 0 }
             })
             .collect();
         items.sort_by_key(|item| (item.first, item.end, item.buffer));
@@ -200,7 +208,19 @@ fn part(mut items: Vec<Item>) -> Part {
     let fixed = items.iter().filter_map(|item| Some(item.fixed? + item.size)).max().unwrap_or(0);
     let bound = totals.iter().copied().max().unwrap_or(0).max(fixed);
     set_most(&mut items, &totals);
-    Part { items, totals, bound }
+    let kinds = set_kinds(&mut items);
+    Part { items, totals, bound, kinds }
+}
+
+/// Numbers the kinds of items, and gives how many there are.
+fn set_kinds(items: &mut [Item]) -> usize {
+    let mut kinds = FxHashMap::default();
+    for item in items {
+        let of_twins = (item.first, item.end, item.size, item.alignment, item.fixed.is_some());
+        let next = kinds.len() as u32;
+        item.kind = *kinds.entry(of_twins).or_insert(next);
+    }
+    kinds.len()
 }
 
 /// Finds the largest totals of items by a table of maxima over powers of two.

@@ -1,4 +1,4 @@
-//! Whether offsets are a packing: every pair is looked at, with none of the code that packs.
+//! Whether offsets are a packing: every pair that is alive together is looked at, with none of the code that packs.
 
 use crate::buffer::Buffer;
 
@@ -71,14 +71,26 @@ pub fn validate(buffers: &[Buffer], offsets: &[u64]) -> Result<(), Fault> {
             return Err(Fault::Moved { id: id(), offset, fixed });
         }
     }
-    for (number, one) in buffers.iter().enumerate() {
-        for (other, &offset) in buffers.iter().zip(offsets).take(number) {
-            let together = one.lower < other.upper && other.lower < one.upper;
-            let apart = offsets[number] + one.size <= offset || offset + other.size <= offsets[number];
-            if together && !apart && one.size > 0 && other.size > 0 {
-                return Err(Fault::Overlap { one: other.id.clone(), other: one.id.clone() });
+    match overlap(buffers, offsets) {
+        None => Ok(()),
+        Some((one, other)) => Err(Fault::Overlap { one: buffers[one].id.clone(), other: buffers[other].id.clone() }),
+    }
+}
+
+/// Two buffers that are alive together and overlap, by their numbers.
+fn overlap(buffers: &[Buffer], offsets: &[u64]) -> Option<(usize, usize)> {
+    let mut by_begin: Vec<usize> = (0..buffers.len()).filter(|number| buffers[*number].size > 0).collect();
+    by_begin.sort_by_key(|number| buffers[*number].lower);
+    for (place, &one) in by_begin.iter().enumerate() {
+        let (begin, end) = (buffers[one].lower, buffers[one].upper);
+        let (bottom, top) = (offsets[one], offsets[one] + buffers[one].size);
+        // Of those that begin later, what begins before this one ends is alive with it.
+        let later = by_begin[place + 1..].iter().take_while(|other| buffers[**other].lower < end);
+        for &other in later.filter(|other| begin < buffers[**other].upper) {
+            if bottom < offsets[other] + buffers[other].size && offsets[other] < top {
+                return Some((one.min(other), one.max(other)));
             }
         }
     }
-    Ok(())
+    None
 }

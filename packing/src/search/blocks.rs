@@ -173,7 +173,8 @@ mod tests {
     #[test]
     fn what_is_removed_can_be_put_back() {
         for items in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 200] {
-            let item = Item { buffer: 0, first: 0, end: 1, time: 1, most: 1, size: 1, alignment: 1, fixed: None };
+            let item =
+                Item { buffer: 0, first: 0, end: 1, time: 1, most: 1, size: 1, alignment: 1, fixed: None, kind: 0 };
             let mut blocks = Blocks::new(&vec![item; items]);
             let all: Vec<usize> = (0..items).collect();
             assert_eq!(blocks.left(0..items).collect::<Vec<_>>(), all);

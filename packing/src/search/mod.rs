@@ -57,17 +57,22 @@ pub enum Verdict {
 const CLOCK: u64 = 64;
 /// Stack that the search may need for each buffer, in bytes.
 const STACK: usize = 4 << 10;
+/// Stack that every thread has left for a search, in bytes.
+const STACK_AT_HAND: usize = 256 << 10;
 
 /// Looks for a packing of `part` within `capacity` units, with the items ranked by `order`.
 pub fn search(part: &Part, order: &[u32], capacity: u64, limits: Limits) -> Verdict {
     if part.bound > capacity {
         return Verdict::Exhausted { next: part.bound };
     }
+    let run = || State::new(part, order, capacity, limits).run();
     // Placements nest as deep as there are buffers.
-    let stack = (1 << 20) + STACK * part.items.len();
+    let stack = STACK * part.items.len();
+    if stack <= STACK_AT_HAND {
+        return run();
+    }
     std::thread::scope(|scope| {
-        let run = || State::new(part, order, capacity, limits).run();
-        match std::thread::Builder::new().stack_size(stack).spawn_scoped(scope, run) {
+        match std::thread::Builder::new().stack_size((1 << 20) + stack).spawn_scoped(scope, run) {
             Ok(thread) => thread.join().unwrap_or(Verdict::Cut),
             Err(_) => Verdict::Cut,
         }

@@ -161,10 +161,10 @@ impl State<'_> {
     /// Holds an item and its twins: none of them is placed at its height.
     pub fn exclude(&mut self, number: usize, last: u64) -> Result<(), Failed> {
         let mut bound = u64::MAX;
-        let kind = self.items[number].kind();
+        let kind = self.items[number].kind;
         self.meeting(number, |state, other| {
             let item = &state.items[other];
-            if item.kind() != kind {
+            if item.kind != kind {
                 bound = bound.min(state.bound[other].max(last) + item.size);
             }
             Ok(())

@@ -82,7 +82,7 @@ impl<'a> State<'a> {
         for (place, item) in order.iter().enumerate() {
             rank[*item as usize] = place as u32;
         }
-        let (twin, next_twin) = twins(items, &rank);
+        let (twin, next_twin) = twins(part, order);
         let begin = |section| items.partition_point(|item| (item.first as usize) < section) as u32;
         let mut state = State {
             capacity,
@@ -134,11 +134,10 @@ impl<'a> State<'a> {
     /// The lowest place at or above `at` that the item may have.
     fn lowest(&self, number: usize, at: u64) -> u64 {
         let item = &self.items[number];
-        let round = |at: u64| if item.alignment == 1 { at } else { at.next_multiple_of(item.alignment) };
-        let mut at = round(at);
+        let mut at = item.aligned(at);
         for place in &self.blocked[number] {
             if place.start < at + item.size && at < place.end {
-                at = round(place.end);
+                at = item.aligned(place.end);
             }
         }
         at
@@ -313,15 +312,15 @@ impl<'a> State<'a> {
 }
 
 /// For each item the one of its kind that comes before it in rank, and the one after it.
-fn twins(items: &[Item], rank: &[u32]) -> (Vec<u32>, Vec<u32>) {
-    // Fixed ones are never chosen, so that theirs do not matter.
-    let mut numbers: Vec<u32> = (0..items.len() as u32).collect();
-    numbers.sort_by_key(|number| (items[*number as usize].kind(), rank[*number as usize]));
-    let (mut before, mut after) = (vec![NONE; items.len()], vec![NONE; items.len()]);
-    for pair in numbers.windows(2) {
-        if items[pair[0] as usize].kind() == items[pair[1] as usize].kind() {
-            before[pair[1] as usize] = pair[0];
-            after[pair[0] as usize] = pair[1];
+fn twins(part: &Part, order: &[u32]) -> (Vec<u32>, Vec<u32>) {
+    let (mut before, mut after) = (vec![NONE; order.len()], vec![NONE; order.len()]);
+    let mut last_of_kind = vec![NONE; part.kinds];
+    for &number in order {
+        // Fixed ones are never chosen, so that theirs do not matter.
+        let last = std::mem::replace(&mut last_of_kind[part.items[number as usize].kind as usize], number);
+        if last != NONE {
+            before[number as usize] = last;
+            after[last as usize] = number;
         }
     }
     (before, after)

@@ -27,7 +27,8 @@ pub(super) const ROWS: &[Row] = &[
         shapes: shape,
         lower: |context, a| {
             let problem = problem(context, a)?;
-            attend(context, a, problem)
+            let backend = choice(context, &problem)?;
+            attend(context, a, problem, backend)
         },
     },
     // As native_multi_head_attention asks for it: other code runs where PyTorch picks the math kernel.
@@ -41,7 +42,7 @@ pub(super) const ROWS: &[Row] = &[
             let problem = problem(context, a)?;
             match choice(context, &problem)? {
                 Backend::Math => Err("multi-head attention in inference is known with fused kernels alone".to_owned()),
-                _ => attend(context, a, problem),
+                backend => attend(context, a, problem, backend),
             }
         },
     },
@@ -92,12 +93,11 @@ impl Memory {
     /// The whole call; its fused operator is one to those that look below autograd.
     fn run_forward(&mut self, context: &mut Context, op: &'static str, plan: &Forward, dtype: Dtype) {
         self.run(context, op, &plan.buffers, &plan.steps[..plan.kernel.start], dtype);
-        let results = plan.results();
         let outputs = context.aten_outputs(op, |context| {
             self.run(context, op, &plan.buffers, &plan.steps[plan.kernel.clone()], dtype);
-            results.iter().filter_map(|id| self.bytes(id.0, &plan.buffers)).collect()
+            plan.results.iter().filter_map(|id| self.bytes(id.0, &plan.buffers)).collect()
         });
-        for (id, output) in results.into_iter().zip(outputs) {
+        for (id, output) in plan.results.iter().zip(outputs) {
             self.buffers[id.0] = Some(output.storage.clone());
         }
         self.run(context, op, &plan.buffers, &plan.steps[plan.kernel.end..], dtype);
@@ -112,8 +112,7 @@ impl Memory {
     /// Lets go of what nobody keeps, in the order in which the call's locals go: the fused operator's results, as their tuple has them,
     /// then what was made before them.
     fn let_go(mut self, plan: &Forward) {
-        let results = plan.results();
-        let (before, after): (Vec<_>, Vec<_>) = results.into_iter().partition(|id| id.0 < plan.output.0);
+        let (before, after): (Vec<_>, Vec<_>) = plan.results.iter().copied().partition(|id| id.0 < plan.output.0);
         for id in after.into_iter().chain(before) {
             if let Some(buffer) = self.buffers.get_mut(id.0) {
                 *buffer = None;
@@ -183,10 +182,9 @@ fn key(operands: &Operands, [query, key, _]: [&Tensor; 3]) -> Option<AttentionKe
     plain.then_some(AttentionKey { query, key, dtype, causal })
 }
 
-fn attend(context: &mut Context, operands: &Operands, mut problem: Problem) -> Lowered {
+fn attend(context: &mut Context, operands: &Operands, mut problem: Problem, backend: Backend) -> Lowered {
     let inputs = [operands.tensor(0)?, operands.tensor(1)?, operands.tensor(2)?];
     let mask = operands.optional(3);
-    let backend = choice(context, &problem)?;
     if backend == Backend::Cudnn {
         problem.cudnn_workspaces = context.attention_workspaces(|| key(operands, inputs));
     }
@@ -357,18 +355,10 @@ impl Kept {
 
     /// The sizes alone of the buffers that a call leaves.
     fn keep_sizes(&mut self, context: &mut Context, plan: &attention::Forward) {
-        let mut left = vec![false; plan.buffers.len()];
-        for step in &plan.steps {
-            match step {
-                Step::Allocate(id) => left[id.0] = true,
-                Step::Free(id) => left[id.0] = false,
-                _ => {}
-            }
-        }
-        left[plan.output.0] = false;
-        for (number, buffer) in plan.buffers.iter().enumerate().filter(|(number, _)| left[*number]) {
-            let tensor = TensorData::new(context.log.nothing(), Dtype::U8, smallvec![buffer.bytes], smallvec![1]);
-            self.buffers.push((number, context.save(&tensor)));
+        for id in attention::left_by(&plan.steps).into_iter().filter(|id| *id != plan.output) {
+            let bytes = plan.buffers[id.0].bytes;
+            let tensor = TensorData::new(context.log.nothing(), Dtype::U8, smallvec![bytes], smallvec![1]);
+            self.buffers.push((id.0, context.save(&tensor)));
         }
     }
 

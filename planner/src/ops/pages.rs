@@ -24,31 +24,12 @@ const SOURCE: &str =
     "vllm, v1/worker/gpu_model_runner.py, _allocate_kv_cache_tensors; flash-attention, csrc/flash_attn/flash_api.cpp";
 
 pub(super) const ROWS: &[Row] = &[
-    row(
-        "make_pages",
-        "sizes, dtype",
-        |call| {
-            let sizes = call.ints(0)?;
-            let sizes: Dims = sizes
-                .into_iter()
-                .map(|size| u64::try_from(size).map_err(|_| format!("{size} is no size")))
-                .collect::<Result<_, _>>()?;
-            one_shape(sizes)
-        },
-        make,
-    ),
     row("write_pages", "pages, keys, values", written_shape, |_, a| one(a.tensor(0)?.clone())),
     row("attend_to_pages", "query, pages", attended_shape, attend),
 ];
 
 const fn row(name: &'static str, signature: &'static str, shapes: fn(&Call) -> Shapes, lower: super::Lower) -> Row {
     Row { name, signature, returns: Returns::One, source: SOURCE, shapes, lower }
-}
-
-fn make(context: &mut Context, operands: &Operands) -> Lowered {
-    let sizes: Dims = operands.ints(0)?.into_iter().map(i64::unsigned_abs).collect();
-    let dtype = operands.dtype(1).unwrap_or(context.settings.weights);
-    one(context.empty("pages", &sizes, dtype))
 }
 
 /// The heads of what is written are the pages'.

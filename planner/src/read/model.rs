@@ -14,7 +14,7 @@ pub use stored::loading;
 pub use weights::{Agreement, agree};
 
 use super::checkpoint::{self, Checkpoint};
-use super::config;
+use super::config::{self, Config};
 use super::export::{self, ExportedModel};
 use super::nearest::nearest;
 use super::quantization::{Method, Quantization, QuantizationError};
@@ -41,14 +41,10 @@ pub struct Model {
 }
 
 impl Model {
-    /// The same model with the weights of a file, an index or a folder in place of its own.
-    ///
-    /// # Errors
-    /// A header that is not what it should be.
-    pub fn with_weights(self, path: &Path) -> Result<Model, ModelError> {
+    /// The same model with the weights of a file, an index or a folder, whose type goes before its own.
+    fn with_weights(self, path: &Path) -> Result<Model, ModelError> {
         let weights = checkpoint::read(path)?;
-        let of_file = weights.tensors.values().find_map(|tensor| weights::floating(tensor.dtype));
-        Ok(Model { dtype: of_file.or(self.dtype), weights: Some(weights), ..self })
+        Ok(Model { dtype: weights::first_floating(&weights).or(self.dtype), weights: Some(weights), ..self })
     }
 
     /// How its weights are stored quantised, if they are. Whether scales are quantised too is as the file has it
@@ -136,9 +132,34 @@ impl Model {
 /// # Errors
 /// No such folder or name; a config, an index or a header that is not what it should be; an unknown architecture.
 pub fn open(name: &str, architecture: Option<&str>, shelf: &Shelf) -> Result<Model, ModelError> {
+    let model = describe(name, architecture, shelf)?;
+    let (folder, named) = (Path::new(name), model.dtype);
+    if !folder.is_dir() {
+        return Ok(model);
+    }
+    // What its config names goes before the type of the weights that lie beside it.
+    let model = model.with_weights(folder)?;
+    Ok(Model { dtype: named.or(model.dtype), ..model })
+}
+
+/// Opens a model as [`open`] does, with the weights of a file, an index or a folder in place of its own, of which nothing is read.
+///
+/// # Errors
+/// As of [`open`], of the description and of these weights.
+pub fn open_with_weights(
+    name: &str,
+    architecture: Option<&str>,
+    weights: &Path,
+    shelf: &Shelf,
+) -> Result<Model, ModelError> {
+    describe(name, architecture, shelf)?.with_weights(weights)
+}
+
+/// The model without weights; its type is the one that its description names.
+fn describe(name: &str, architecture: Option<&str>, shelf: &Shelf) -> Result<Model, ModelError> {
     let path = Path::new(name);
     if path.is_dir() {
-        return open_folder(path, architecture, shelf);
+        return describe_folder(path, architecture, shelf);
     }
     if export::is_export(path) && path.exists() {
         return open_export(path, shelf);
@@ -211,7 +232,7 @@ fn built_in(name: &str, architecture: Option<&str>, family: Family, shelf: &Shel
     })
 }
 
-fn open_folder(path: &Path, architecture: Option<&str>, shelf: &Shelf) -> Result<Model, ModelError> {
+fn describe_folder(path: &Path, architecture: Option<&str>, shelf: &Shelf) -> Result<Model, ModelError> {
     let config = config::read(path)?;
     let architecture = match architecture {
         Some(architecture) => architecture,
@@ -223,22 +244,23 @@ fn open_folder(path: &Path, architecture: Option<&str>, shelf: &Shelf) -> Result
         return Err(ModelError::UnknownArchitecture { found: architecture.to_owned(), known });
     };
     entries::check(&config, &family)?;
-    let weights = checkpoint::read(path)?;
-    let named = config.dtype()?.map(|dtype| dtype.trim_start_matches("torch.").to_owned());
-    let dtype = match named.as_deref() {
-        None | Some("auto") => weights.tensors.values().find_map(|tensor| weights::floating(tensor.dtype)),
-        Some(name) => Some(
-            Dtype::named(name)
-                .filter(|dtype| dtype.is_floating())
-                .ok_or_else(|| ModelError::UnknownDtype { path: config.path().to_owned(), found: name.to_owned() })?,
-        ),
-    };
     Ok(Model {
         name: path.display().to_string(),
         architecture: architecture.to_owned(),
         config: config.values().clone(),
-        dtype,
-        weights: Some(weights),
+        dtype: named_dtype(&config)?,
+        weights: None,
         family,
     })
+}
+
+/// The type that a config names, if it names one.
+fn named_dtype(config: &Config) -> Result<Option<Dtype>, ModelError> {
+    match config.dtype()?.map(|dtype| dtype.trim_start_matches("torch.")) {
+        None | Some("auto") => Ok(None),
+        Some(name) => match Dtype::named(name).filter(|dtype| dtype.is_floating()) {
+            None => Err(ModelError::UnknownDtype { path: config.path().to_owned(), found: name.to_owned() }),
+            known => Ok(known),
+        },
+    }
 }

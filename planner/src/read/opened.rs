@@ -116,8 +116,11 @@ impl Source {
     /// # Errors
     /// A model that cannot be read.
     pub fn open(&self) -> Result<Model, ModelError> {
-        let model = model::open(&self.name, self.architecture.as_deref(), &self.shelf)?;
-        if let Some(path) = &self.weights { model.with_weights(path) } else { Ok(model) }
+        let architecture = self.architecture.as_deref();
+        match &self.weights {
+            Some(weights) => model::open_with_weights(&self.name, architecture, weights, &self.shelf),
+            None => model::open(&self.name, architecture, &self.shelf),
+        }
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Forward {
     pub steps: Vec<Step>,
     /// Those of the fused operator itself; empty where the call is made of several operators.
     pub kernel: Range<usize>,
+    /// The buffers of what the fused operator gives.
+    pub results: Vec<BufferId>,
     /// The buffer that the returned tensor lives in.
     pub output: BufferId,
     /// The returned tensor, `[batch, heads, queries, value_dim]`.
@@ -53,13 +55,10 @@ pub struct Forward {
     pub saved: Vec<Held>,
 }
 
-impl Forward {
-    /// The buffers of what the fused operator gives.
-    pub fn results(&self) -> Vec<BufferId> {
-        let steps = &self.steps[self.kernel.clone()];
-        let made = steps.iter().filter_map(|step| if let Step::Allocate(id) = step { Some(*id) } else { None });
-        made.filter(|id| !steps.contains(&Step::Free(*id))).collect()
-    }
+/// The buffers that steps allocate and do not free, in the order of their allocation.
+pub fn left_by(steps: &[Step]) -> Vec<BufferId> {
+    let made = steps.iter().filter_map(|step| if let Step::Allocate(id) = step { Some(*id) } else { None });
+    made.filter(|id| !steps.contains(&Step::Free(*id))).collect()
 }
 
 /// What the autograd nodes of the call do.
@@ -100,6 +99,7 @@ pub fn forward(device: &Device, problem: &Problem, backend: Backend) -> Result<F
     Ok(Forward {
         output: run.output.buffer.unwrap_or_default(),
         layout: run.output.layout,
+        results: left_by(&tape.steps[tape.kernel.clone()]),
         buffers: tape.buffers,
         steps: tape.steps,
         kernel: tape.kernel,

@@ -13,7 +13,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::{Model, ModelError, stored};
 use crate::dtype::Dtype;
 use crate::graph::Parameter;
-use crate::read::checkpoint::StoredTensor;
+use crate::read::checkpoint::{Checkpoint, StoredTensor};
 use crate::read::header;
 use crate::read::spec::Architecture;
 
@@ -24,6 +24,11 @@ pub struct Agreement {
     pub missing: Vec<String>,
     /// Stored tensors that the architecture has no use for.
     pub unexpected: Vec<String>,
+}
+
+/// The type of the first stored weights that are floating-point numbers.
+pub(super) fn first_floating(weights: &Checkpoint) -> Option<Dtype> {
+    weights.tensors.values().find_map(|tensor| floating(tensor.dtype))
 }
 
 /// The type of stored weights, where they are floating-point numbers.

@@ -1,22 +1,23 @@
 //! The search against a solver that tries everything, on small instances that are loaded in full at nearly all times.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Random, buffer, churn, saturated};
 use packing::{Buffer, Goal, Options, Status, pack, validate};
-use support::{Random, buffer, churn, saturated};
 
 /// The smallest peak of all packings, or `below` where none is below that. An optimal packing that is pushed down has every buffer
 /// at the lowest free place above those that it meets and that begin lower: so placing buffers in the order of their offsets, each
 /// there, gives it.
 fn smallest_peak(buffers: &[Buffer], below: u64) -> u64 {
+    let all = || 0..buffers.len();
     let mut offsets: Vec<Option<u64>> = buffers.iter().map(|buffer| buffer.offset).collect();
     let fixed = buffers.iter().filter_map(|b| Some(b.offset? + b.size)).max().unwrap_or(0);
+    let left = all().filter(|n| offsets[*n].is_none()).map(|n| (resting_place(buffers, n, 0), n)).collect();
+    // Floors do not say where a buffer may lie among fixed ones.
+    let alive = |time| all().filter(|n| buffers[*n].lower <= time && time < buffers[*n].upper).collect();
+    let times = if fixed > 0 { Vec::new() } else { buffers.iter().map(|b| alive(b.lower)).collect() };
     let mut best = below;
-    extend(buffers, &mut offsets, fixed, (0, 0), &mut best);
+    extend(buffers, &times, &mut offsets, left, fixed, (0, 0), &mut best);
     best
 }
 
@@ -24,43 +25,62 @@ fn meet(one: &Buffer, other: &Buffer) -> bool {
     one.lower < other.upper && other.lower < one.upper
 }
 
-fn extend(buffers: &[Buffer], offsets: &mut [Option<u64>], peak: u64, last: (u64, usize), best: &mut u64) {
-    let left: Vec<usize> = (0..buffers.len()).filter(|n| offsets[*n].is_none()).collect();
-    let places: Vec<(u64, usize)> = left.iter().map(|n| (resting_place(buffers, offsets, *n), *n)).collect();
-    // What is left only rises.
-    if peak >= *best || places.iter().any(|(offset, n)| offset + buffers[*n].size >= *best) {
+/// Places what is left, of which `left` has the resting places and numbers, above `last`; `times` has what is alive at each time.
+fn extend(
+    buffers: &[Buffer],
+    times: &[Vec<usize>],
+    offsets: &mut [Option<u64>],
+    left: Vec<(u64, usize)>,
+    peak: u64,
+    last: (u64, usize),
+    best: &mut u64,
+) {
+    // What is left only rises, and nothing is placed below the last.
+    if peak >= *best || left.iter().any(|(offset, n)| last.0.max(*offset) + buffers[*n].size >= *best) {
         return;
     }
-    if !buffers.iter().any(|b| b.offset.is_some()) && buffers.iter().any(|b| load(buffers, offsets, b.lower) >= *best) {
+    if times.iter().any(|alive| load(buffers, offsets, alive, last.0) >= *best) {
         return;
     }
     if left.is_empty() {
         *best = peak;
     }
-    for (offset, n) in places.into_iter().filter(|place| *place >= last) {
+    for &(offset, n) in left.iter().filter(|place| **place >= last) {
         offsets[n] = Some(offset);
-        extend(buffers, offsets, peak.max(offset + buffers[n].size), (offset, n), best);
+        let top = offset + buffers[n].size;
+        let others = left.iter().filter(|(_, other)| *other != n).map(|&(place, other)| {
+            let rises = place < top && meet(&buffers[n], &buffers[other]);
+            (if rises { resting_place(buffers, other, top) } else { place }, other)
+        });
+        extend(buffers, times, offsets, others.collect(), peak.max(top), (offset, n), best);
         offsets[n] = None;
     }
 }
 
-/// What a time needs at least: all that is left lies above what is placed.
-fn load(buffers: &[Buffer], offsets: &[Option<u64>], time: i64) -> u64 {
-    let alive = || buffers.iter().zip(offsets).filter(|(b, _)| b.lower <= time && time < b.upper);
-    let top = alive().filter_map(|(b, offset)| Some((*offset)? + b.size)).max().unwrap_or(0);
-    top + alive().filter(|(_, offset)| offset.is_none()).map(|(b, _)| b.size).sum::<u64>()
+/// What a time needs at least: all that is left lies above what is placed, and above the last.
+fn load(buffers: &[Buffer], offsets: &[Option<u64>], alive: &[usize], last: u64) -> u64 {
+    let (mut top, mut left) = (0, 0);
+    for &n in alive {
+        match offsets[n] {
+            Some(offset) => top = top.max(offset + buffers[n].size),
+            None => left += buffers[n].size,
+        }
+    }
+    if left > 0 { top.max(last) + left } else { top }
 }
 
-fn resting_place(buffers: &[Buffer], offsets: &[Option<u64>], n: usize) -> u64 {
+/// The lowest place of a buffer at or above `at` that its alignment and the fixed ones leave.
+fn resting_place(buffers: &[Buffer], n: usize, at: u64) -> u64 {
     let alignment = buffers[n].alignment.unwrap_or(1);
-    let met = |k: &usize| offsets[*k].is_some() && meet(&buffers[n], &buffers[*k]);
-    let tops = (0..buffers.len()).filter(met).filter(|k| buffers[*k].offset.is_none());
-    let mut offset = tops.map(|k| offsets[k].unwrap() + buffers[k].size).max().unwrap_or(0).next_multiple_of(alignment);
-    while let Some(fixed) = (0..buffers.len()).filter(met).find(|k| {
-        let place = offsets[*k].unwrap();
-        buffers[*k].offset.is_some() && place < offset + buffers[n].size && offset < place + buffers[*k].size
-    }) {
-        offset = (offsets[fixed].unwrap() + buffers[fixed].size).next_multiple_of(alignment);
+    let mut offset = at.next_multiple_of(alignment);
+    let top_in_the_way = |offset: u64| {
+        let mut fixed = buffers.iter().filter_map(|b| Some((b, b.offset?)));
+        let found = fixed
+            .find(|(b, place)| *place < offset + buffers[n].size && offset < place + b.size && meet(&buffers[n], b));
+        found.map(|(b, place)| place + b.size)
+    };
+    while let Some(top) = top_in_the_way(offset) {
+        offset = top.next_multiple_of(alignment);
     }
     offset
 }
@@ -85,8 +105,9 @@ fn checked(buffers: &[Buffer]) -> Status {
     let met = if packing.lower_bound == optimum { Status::OptimalBound } else { Status::OptimalExhausted };
     assert_eq!(packing.status, met);
     let within = |capacity| pack(buffers, &Options { goal: Goal::Capacity(capacity), ..options.clone() }).unwrap();
-    assert!(within(optimum).peak <= optimum);
-    validate(buffers, &within(optimum).offsets).unwrap();
+    let enough = within(optimum);
+    assert!(enough.peak <= optimum);
+    validate(buffers, &enough.offsets).unwrap();
     let below = within(optimum - 1);
     assert_eq!(below.status, Status::Infeasible, "{buffers:?}");
     validate(buffers, &below.offsets).unwrap();

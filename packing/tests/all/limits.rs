@@ -1,11 +1,9 @@
 //! What is refused, that the time limit is kept, and the ends of the range.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::{Random, buffer, rectangle, scattered, training};
 use packing::{Buffer, BufferError, Fault, Goal, LARGEST, Options, Status, pack, validate};
-use support::{Random, buffer, rectangle, scattered, training};
 
 #[test]
 fn the_time_limit_is_kept() {

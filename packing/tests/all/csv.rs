@@ -1,13 +1,9 @@
 //! The CSV of buffers: what is read, what is refused and how, and any bytes at all.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
+use crate::support::buffer;
 use packing::csv::{read, write};
 use packing::{Buffer, Options, pack, validate};
 use proptest::prelude::*;
-use support::buffer;
 
 fn refused(text: &str) -> String {
     read(text.as_bytes()).unwrap_err().to_string()
