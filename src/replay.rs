@@ -67,7 +67,7 @@ pub fn why(arguments: &WhyArguments) -> Result<ExitCode, Failure> {
         Some(trace) => why::text(&of(trace, &wished)?.1, &arguments.tensor),
         None => {
             let (model, run, gpu) = open(&arguments.run)?;
-            why::text(&plan(&model, &run, &gpu)?, &arguments.tensor)
+            why::text(&plan(&model, &run, &gpu)?.replay, &arguments.tensor)
         }
     };
     let text = told.map_err(|error| Failure::new(error, None))?;
