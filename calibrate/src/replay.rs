@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use planner::allocate::{Allocator, AllocatorOptions, BlockId, DriverCall, StreamId};
 use planner::bytes::Bytes;
-use planner::lower::PRODUCTS;
+use planner::ops::matrix_products;
 use planner::report::calibrate::Step;
 use planner::schedule::{Allocation, AllocationId, Event, Stream};
 
@@ -196,7 +196,9 @@ impl Running<'_> {
         self.live.insert((bytes.0, address), id);
         device.touch(&memory, offset, bytes.0)?;
         replayed.touched += bytes.0;
-        let Some((most, (from, start))) = factors.filter(|_| PRODUCTS.contains(&allocation.op)) else { return Ok(()) };
+        let Some((most, (from, start))) = factors.filter(|_| matrix_products().contains(&allocation.op)) else {
+            return Ok(());
+        };
         let Some(product) = Product::within(self.replay.element, bytes.0, most) else { return Ok(()) };
         device.multiply(&product, from.address + start, memory.address + offset)?;
         replayed.products += 1;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::bytes::Bytes;
 use crate::graph::ModuleId;
-use crate::lower::PRODUCTS;
+use crate::ops::matrix_products;
 use crate::schedule::{Allocation, Category, Event, Phase, Stream};
 
 /// A plan's events, and what the plan says of them.
@@ -97,7 +97,7 @@ fn stream(file: &File) -> Result<Stream, String> {
         }
         match event {
             Written::Allocate { alloc, stream: on, op } => {
-                let op = PRODUCTS.iter().find(|known| *known == op).copied().unwrap_or("other");
+                let op = matrix_products().iter().find(|known| *known == op).copied().unwrap_or("other");
                 ids.push(stream.allocate(allocation(*alloc, *on, op)));
                 live.push(true);
             }
