@@ -10,8 +10,8 @@
 //! shapes, lower               what comes out, and what it does on storages
 //! ```
 //!
-//! A row that leaves one of them out does not compile. Functions for rows of one kind (`unary`, `binary`, a file's `row`)
-//! say what is the same for all of the kind and take the rest.
+//! A row that leaves one of them out does not compile. Functions for rows of one kind (`unary`, `binary`, a file's
+//! `row`) say what is the same for all of the kind and take the rest.
 
 use smallvec::SmallVec;
 
@@ -36,8 +36,8 @@ pub(crate) struct Row {
     pub class: Class,
     /// What autocast does with its arguments.
     pub autocast: Autocast,
-    /// The operators of ATen that it runs and whose results selective checkpointing can save, each with the overload that
-    /// is called: `mm.default`. One that several rows run stands in the row that is nearest to it.
+    /// The operators of ATen that it runs and whose results selective checkpointing can save, each with the overload
+    /// that is called: `mm.default`. One that several rows run stands in the row that is nearest to it.
     pub savable: Names,
     /// The overloads of ATen that it is in an exported program.
     pub aten: Lines,
@@ -62,8 +62,8 @@ pub enum Returns {
     Tuple,
 }
 
-/// What autocast does with an operator's arguments: the list of aten/src/ATen/autocast_mode.h that it stands on (2.11's;
-/// up to 2.15 the lists differ in `rms_norm` and in overloads with names of dimensions).
+/// What autocast does with an operator's arguments: the list of aten/src/ATen/autocast_mode.h that it stands on, in
+/// PyTorch 2.11; from 2.9 to 2.15 the lists differ in `rms_norm` and in overloads with names of dimensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Autocast {
     /// Leaves them: it is on no list. No row is on that of operators that promote (`AT_FORALL_PROMOTE`).

@@ -1,8 +1,8 @@
 //! The operators of ATen whose results selective activation checkpointing can save, as the rows of the table declare
 //! them, and those of them that multiply matrices.
 //!
-//! A row is what a program calls; below autograd it runs operators of ATen, which PyTorch's dispatch modes see: `linear`
-//! runs `addmm` or `mm`, `matmul` runs `mm` or `bmm`.
+//! A row is what a program calls; below autograd it runs operators of ATen, which PyTorch's dispatch modes see:
+//! `linear` runs `addmm` or `mm`, `matmul` runs `mm` or `bmm`.
 
 use std::sync::OnceLock;
 
