@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use planner::allocate::{Allocator, AllocatorOptions, BlockId, DriverCall, StreamId};
 use planner::bytes::Bytes;
-use planner::lower::PRODUCTS;
+use planner::ops::matrix_products;
 use planner::report::calibrate::Step;
 use planner::trace::{Allocation, AllocationId, Event, Trace};
 
@@ -196,8 +196,8 @@ impl Running<'_> {
         self.live.insert((bytes.0, address), id);
         device.touch(&memory, offset, bytes.0)?;
         replayed.touched += bytes.0;
-        let Some((most, (from, start))) = factors.filter(|_| PRODUCTS.contains(&self.trace.operator(allocation)))
-        else {
+        let is_product = matrix_products().contains(&self.trace.operator(allocation));
+        let Some((most, (from, start))) = factors.filter(|_| is_product) else {
             return Ok(());
         };
         let Some(product) = Product::within(self.replay.element, bytes.0, most) else { return Ok(()) };

@@ -57,8 +57,10 @@ fn a_trace_from_a_file_is_as_good_as_its_plan() {
     for key in ["peak_allocated", "peak_reserved", "capacity", "headroom", "at_peak", "fits"] {
         assert_eq!(replayed[key], plan[key], "{key}");
     }
-    let (again, text) = (folder.report(&["replay", &trace]), folder.report(&[&["plan", "distilgpt2"], &run[..]].concat()));
-    let peaks = |text: &str| text.lines().skip_while(|line| !line.starts_with("step ")).skip(1).map(str::to_owned).collect();
+    let (again, text) =
+        (folder.report(&["replay", &trace]), folder.report(&[&["plan", "distilgpt2"], &run[..]].concat()));
+    let peaks =
+        |text: &str| text.lines().skip_while(|line| !line.starts_with("step ")).skip(1).map(str::to_owned).collect();
     let (again, text): (Vec<String>, Vec<String>) = (peaks(&again), peaks(&text));
     let phases = again.iter().position(|line| line.starts_with("at the peak")).unwrap();
     assert!(again[phases..].iter().all(|line| text.contains(line)), "{again:#?}");
@@ -78,8 +80,10 @@ fn a_trace_from_a_file_is_as_good_as_its_plan() {
     assert_snapshot("why", &why);
     let smaller = call(&["replay", &trace, "--capacity", "1GiB", "--format", "json"]);
     assert_eq!(smaller.status.code(), Some(1));
-    let options = json_of(&["replay", &trace, "--allocator", "expandable_segments:True", "--gpu", "t4", "--format", "json"]);
-    let planned = [&["plan", "distilgpt2"], &run[..4], &["--allocator", "expandable_segments:True", "--gpu", "t4"]].concat();
+    let options =
+        json_of(&["replay", &trace, "--allocator", "expandable_segments:True", "--gpu", "t4", "--format", "json"]);
+    let planned =
+        [&["plan", "distilgpt2"], &run[..4], &["--allocator", "expandable_segments:True", "--gpu", "t4"]].concat();
     let planned = json_of(&[&planned[..], &["--format", "json"]].concat());
     assert_eq!(options["peak_reserved"], planned["peak_reserved"]);
     assert_eq!(options["capacity"], planned["capacity"]);

@@ -121,7 +121,7 @@ impl Machine {
         let mut arguments: Vec<Option<Value>> = positional.into_iter().map(Some).collect();
         arguments.resize(parameters.len(), None);
         for (name, value) in named {
-            match parameters.iter().position(|parameter| parameter.name == &*name) {
+            match operator.place(&name) {
                 Some(place) if place >= given => arguments[place] = Some(value),
                 Some(_) => return self.error(format!("{} is given `{name}` twice", operator.name)),
                 None => return self.error(format!("{} has no parameter `{name}`", operator.name)),
@@ -170,7 +170,7 @@ impl Machine {
         let place = self.tape.place();
         self.ops.push(Op { operator, arguments: converted, outputs: ids, module, place });
         drop(arguments);
-        if operator.name == "backward" {
+        if operator.name == ops::BACKWARD {
             self.run_pending_again()?;
         }
         Ok(match (operator.returns, outputs.len()) {

@@ -31,7 +31,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use smallvec::SmallVec;
 
 use crate::dtype::Dtype;
-use crate::ops::Operator;
+use crate::ops::{self, Operator};
 use crate::run::{Attention, SavedOperators};
 use crate::trace::{Place, PlaceId};
 
@@ -280,8 +280,8 @@ impl Graph {
     /// How the model computes attention, by what its calls are; None without any.
     pub fn attention(&self) -> Option<Attention> {
         let calls = |name: &str| self.ops.iter().any(|op| op.operator.name == name);
-        let eager = || calls("softmax").then_some(Attention::Eager);
-        calls("scaled_dot_product_attention").then_some(Attention::Sdpa).or_else(eager)
+        let eager = || calls(ops::SOFTMAX).then_some(Attention::Eager);
+        calls(ops::SCALED_DOT_PRODUCT_ATTENTION).then_some(Attention::Sdpa).or_else(eager)
     }
 
     /// The data flow: an edge from the call that makes a tensor to each call that takes it.

@@ -5,8 +5,9 @@
 //!                                 outermost autocast ends
 //! ```
 //!
-//! The lists are those of aten/src/ATen/autocast_mode.h; the wrapper's arguments are cast from the last to the first, which
-//! is how the compiled wheel evaluates them (aten/src/ATen/autocast_mode.cpp, `cached_cast`).
+//! An operator's row says on which list of aten/src/ATen/autocast_mode.h it stands (`ops::Autocast`); the wrapper's
+//! arguments are cast from the last to the first, which is how the compiled wheel evaluates them
+//! (aten/src/ATen/autocast_mode.cpp, `cached_cast`).
 
 use std::rc::Rc;
 
@@ -17,98 +18,78 @@ use super::autograd::Edge;
 use super::context::Context;
 use super::tensor::{Tensor, TensorData};
 use crate::dtype::Dtype;
-use crate::ops::{self, Operand, Operands};
-
-/// What autocast does with an operator's arguments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Policy {
-    /// Casts float32 to the lower type.
-    Lower,
-    /// Casts the lower type to float32.
-    Full,
-    /// Asks the operator for a float32 result where no type is given; the position of that argument.
-    FullResult(usize),
-}
-
-/// The operators that autocast changes; all others take what they are given.
-const POLICIES: [(&str, Policy); 19] = [
-    ("addmm", Policy::Lower),
-    ("baddbmm", Policy::Lower),
-    ("conv2d", Policy::Lower),
-    ("linear", Policy::Lower),
-    ("matmul", Policy::Lower),
-    ("prelu", Policy::Lower),
-    ("scaled_dot_product_attention", Policy::Lower),
-    ("binary_cross_entropy_with_logits", Policy::Full),
-    ("layer_norm", Policy::Full),
-    ("mse_loss", Policy::Full),
-    ("nll_loss", Policy::Full),
-    ("pow", Policy::Full),
-    ("reciprocal", Policy::Full),
-    ("rsqrt", Policy::Full),
-    ("softplus", Policy::Full),
-    ("cumsum", Policy::FullResult(2)),
-    ("log_softmax", Policy::FullResult(2)),
-    ("softmax", Policy::FullResult(2)),
-    ("sum", Policy::FullResult(3)),
-];
+use crate::ops::{self, Autocast, Operand, Operands, Operator};
 
 /// Autocast's state: the regions that are open, innermost last, and the casts that are kept.
 #[derive(Default)]
-pub struct Autocast {
-    regions: Vec<bool>,
+pub struct Regions {
+    open: Vec<bool>,
     /// In the order of their making, which is that of their going; PyTorch lets them go in an order of addresses.
     kept: IndexMap<usize, Tensor, FxBuildHasher>,
 }
 
-impl Autocast {
+impl Regions {
     /// A region begins.
     pub fn enter(&mut self, enabled: bool) {
-        self.regions.push(enabled);
+        self.open.push(enabled);
     }
 
     /// A region ends; with the outermost the kept casts go.
     pub fn exit(&mut self) {
-        self.regions.pop();
-        if self.regions.is_empty() {
+        self.open.pop();
+        if self.open.is_empty() {
             self.kept.clear();
         }
     }
 
     /// Whether the innermost region is one that casts.
     pub fn is_on(&self) -> bool {
-        self.regions.last() == Some(&true)
+        self.open.last() == Some(&true)
     }
 }
 
 /// Casts the arguments of an operator as autocast does, if a region is open.
-pub fn cast_arguments(context: &mut Context, operator: &str, operands: &mut Operands) {
-    let Some(lower) = context.settings.autocast.filter(|_| context.autocast.is_on()) else { return };
-    let Some((_, policy)) = POLICIES.iter().find(|(name, _)| *name == operator) else { return };
-    match policy {
-        Policy::Lower => cast_all(context, operands, lower, lower),
-        Policy::Full => cast_all(context, operands, Dtype::F32, lower),
-        Policy::FullResult(position) => {
-            let eligible =
-                matches!(operands.at(0), Operand::Tensor(x) if x.dtype.is_floating() && x.dtype != Dtype::F64);
-            if eligible && operands.dtype(*position).is_none() && operands.0.len() > *position {
-                operands.0[*position] = Operand::Dtype(Dtype::F32);
+pub fn cast_arguments(context: &mut Context, operator: &Operator, operands: &mut Operands) {
+    match operator.autocast {
+        Autocast::Keeps => {}
+        Autocast::Lower | Autocast::Full => {
+            for operand in operands.0.iter_mut().rev() {
+                if let Operand::Tensor(tensor) = operand {
+                    *tensor = cast_argument(context, operator.autocast, tensor);
+                }
             }
         }
+        Autocast::FullResult => ask_for_full_result(context, operator, operands),
     }
 }
 
-fn cast_all(context: &mut Context, operands: &mut Operands, to: Dtype, lower: Dtype) {
-    for operand in operands.0.iter_mut().rev() {
-        if let Operand::Tensor(tensor) = operand {
-            *tensor = cached_cast(context, tensor, to, lower);
-        }
+/// An argument of an operator with that entry in autocast's lists, cast if a region is open.
+pub fn cast_argument(context: &mut Context, autocast: Autocast, tensor: &Tensor) -> Tensor {
+    match (lower_type(context), autocast) {
+        (Some(lower), Autocast::Lower) => cached_cast(context, tensor, lower, lower),
+        (Some(lower), Autocast::Full) => cached_cast(context, tensor, Dtype::F32, lower),
+        (_, Autocast::Keeps | Autocast::FullResult) | (None, _) => tensor.clone(),
     }
+}
+
+/// Asks for a float32 result where no type is given and the first argument is of a floating type but float64
+/// (`fp32_set_opt_dtype`, `firstarg_is_eligible`).
+fn ask_for_full_result(context: &Context, operator: &Operator, operands: &mut Operands) {
+    let eligible = matches!(operands.at(0), Operand::Tensor(x) if x.dtype.is_floating() && x.dtype != Dtype::F64);
+    let Some(place) = operator.place("dtype").filter(|_| eligible && lower_type(context).is_some()) else { return };
+    if operands.dtype(place).is_none() {
+        operands.0[place] = Operand::Dtype(Dtype::F32);
+    }
+}
+
+/// The type that autocast lowers to; None outside its regions.
+fn lower_type(context: &Context) -> Option<Dtype> {
+    context.settings.autocast.filter(|_| context.autocast.is_on())
 }
 
 /// `cached_cast`: casts of float32 leaves that need gradients to the lower type are kept, and recorded without grad mode too,
 /// since whoever uses them later may need gradients.
-pub fn cached_cast(context: &mut Context, tensor: &Tensor, to: Dtype, lower: Dtype) -> Tensor {
+fn cached_cast(context: &mut Context, tensor: &Tensor, to: Dtype, lower: Dtype) -> Tensor {
     if !tensor.dtype.is_floating() || tensor.dtype == Dtype::F64 || tensor.dtype == to {
         return tensor.clone();
     }

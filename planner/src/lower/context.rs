@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::LowerError;
-use super::autocast::Autocast;
+use super::autocast;
 use super::autograd::{Apply, Edge, Leaf, Node};
 use super::checkpoint::{self, Frame, Recomputation, Saved};
 use super::device::Device;
@@ -108,7 +108,7 @@ pub struct Context {
     /// The checkpointed call whose second run computes.
     pub(super) runs_again: Option<CheckpointId>,
     /// Autocast's regions and kept casts.
-    pub autocast: Autocast,
+    pub autocast: autocast::Regions,
     /// What loading has put on the device, to be bound to the program's tensors.
     pub(super) loaded: Vec<(TensorId, Tensor)>,
     /// The parameters that are trained, in the order of `model.parameters()`.
@@ -166,7 +166,7 @@ impl Context {
             failure: None,
             timeline: None,
             runs_again: None,
-            autocast: Autocast::default(),
+            autocast: autocast::Regions::default(),
             loaded: Vec::new(),
             trained: Vec::new(),
             parallel: None,

@@ -35,9 +35,6 @@ use context::{Context, Settings};
 use device::Device;
 use timeline::{Mark, Timeline};
 
-/// Operators of ATen whose kernels multiply matrices.
-pub const PRODUCTS: [&str; 4] = ["addmm", "baddbmm", "bmm", "mm"];
-
 /// Why a program cannot run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LowerError {
@@ -126,7 +123,7 @@ fn run(context: &mut Context, op: &Op) {
 fn call(context: &mut Context, op: &Op) -> Result<(), String> {
     let operands = op.arguments.iter().map(|argument| operand(context, argument)).collect::<Result<_, _>>()?;
     let mut operands = Operands(operands);
-    autocast::cast_arguments(context, op.operator.name, &mut operands);
+    autocast::cast_arguments(context, op.operator, &mut operands);
     let outputs = (op.operator.lower)(context, &operands)?;
     for (id, tensor) in op.outputs.iter().zip(outputs) {
         context.dtypes[id.index()] = Some(tensor.dtype);

@@ -7,7 +7,7 @@ use super::elementwise::{elementwise, first_shape};
 use super::operands::one;
 use super::reduce::whole;
 use super::views::view;
-use super::{Lowered, Operands, Returns, Row};
+use super::{Autocast, Class, Lines, Lower, Lowered, Names, Operands, Returns, Row};
 use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
@@ -19,42 +19,125 @@ use crate::versions::Change;
 const SOURCE: &str = "aten/src/ATen/native/UnaryOps.cpp, Activation.cpp; tools/autograd/derivatives.yaml";
 
 pub(super) const ROWS: &[Row] = &[
-    unary("neg", |context, a| one(activation(context, a.tensor(0)?, &NEG))),
-    unary("abs", |context, a| one(activation(context, a.tensor(0)?, &ABS))),
-    unary("log", |context, a| one(activation(context, a.tensor(0)?, &LOG))),
-    unary("rsqrt", |context, a| one(activation(context, a.tensor(0)?, &RSQRT))),
-    unary("sqrt", |context, a| one(activation(context, a.tensor(0)?, &SQRT))),
-    unary("cos", |context, a| one(activation(context, a.tensor(0)?, &COS))),
-    unary("sin", |context, a| one(activation(context, a.tensor(0)?, &SIN))),
-    unary("erf", |context, a| one(activation(context, a.tensor(0)?, &ERF))),
-    unary("tanh", |context, a| one(activation(context, a.tensor(0)?, &TANH))),
-    unary("sigmoid", |context, a| one(activation(context, a.tensor(0)?, &SIGMOID))),
-    unary("relu", |context, a| one(activation(context, a.tensor(0)?, &RELU))),
-    unary("relu6", |context, a| one(activation(context, a.tensor(0)?, &HARDTANH))),
-    unary("leaky_relu", |context, a| one(activation(context, a.tensor(0)?, &LEAKY_RELU))),
-    unary("silu", |context, a| one(activation(context, a.tensor(0)?, &SILU))),
-    unary("mish", |context, a| one(activation(context, a.tensor(0)?, &MISH))),
-    unary("softplus", |context, a| one(activation(context, a.tensor(0)?, &SOFTPLUS))),
-    unary("hardswish", |context, a| one(activation(context, a.tensor(0)?, &HARDSWISH))),
-    unary("hardsigmoid", |context, a| one(activation(context, a.tensor(0)?, &HARDSIGMOID))),
-    unary("elu", |context, a| one(activation(context, a.tensor(0)?, &ELU))),
-    unary("exp", |context, a| one(activation(context, a.tensor(0)?, &EXP))),
-    row("gelu", "input, approximate=None", |context, a| one(activation(context, a.tensor(0)?, &GELU))),
-    row("clamp", "input, min, max", clamp),
+    unary("neg", Autocast::Keeps, &["neg.default"], &[("neg.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &NEG))
+    }),
+    unary("abs", Autocast::Keeps, &[], &[("abs.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &ABS))
+    }),
+    unary("log", Autocast::Keeps, &[], &[("log.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &LOG))
+    }),
+    unary("rsqrt", Autocast::Full, &["rsqrt.default"], &[("rsqrt.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &RSQRT))
+    }),
+    unary("sqrt", Autocast::Keeps, &["sqrt.default"], &[("sqrt.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &SQRT))
+    }),
+    unary("cos", Autocast::Keeps, &["cos.default"], &[("cos.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &COS))
+    }),
+    unary("sin", Autocast::Keeps, &["sin.default"], &[("sin.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &SIN))
+    }),
+    unary("erf", Autocast::Keeps, &["erf.default"], &[("erf.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &ERF))
+    }),
+    unary("tanh", Autocast::Keeps, &["tanh.default"], &[("tanh.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &TANH))
+    }),
+    unary("sigmoid", Autocast::Keeps, &["sigmoid.default"], &[("sigmoid.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &SIGMOID))
+    }),
+    unary("relu", Autocast::Keeps, &["relu.default"], &[("relu.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &RELU))
+    }),
+    unary(
+        "relu6",
+        Autocast::Keeps,
+        &["hardtanh.default"],
+        &[("relu6.default", "self", ""), ("hardtanh.default", "self", "min_val, max_val")],
+        |context, a| one(activation(context, a.tensor(0)?, &HARDTANH)),
+    ),
+    unary(
+        "leaky_relu",
+        Autocast::Keeps,
+        &["leaky_relu.default"],
+        &[("leaky_relu.default", "self", "negative_slope")],
+        |context, a| one(activation(context, a.tensor(0)?, &LEAKY_RELU)),
+    ),
+    unary("silu", Autocast::Keeps, &["silu.default"], &[("silu.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &SILU))
+    }),
+    unary("mish", Autocast::Keeps, &["mish.default"], &[("mish.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &MISH))
+    }),
+    unary(
+        "softplus",
+        Autocast::Full,
+        &["softplus.default"],
+        &[("softplus.default", "self", "beta, threshold")],
+        |context, a| one(activation(context, a.tensor(0)?, &SOFTPLUS)),
+    ),
+    unary("hardswish", Autocast::Keeps, &["hardswish.default"], &[("hardswish.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &HARDSWISH))
+    }),
+    unary("hardsigmoid", Autocast::Keeps, &[], &[("hardsigmoid.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &HARDSIGMOID))
+    }),
+    unary("elu", Autocast::Keeps, &[], &[("elu.default", "self", "alpha, scale, input_scale")], |context, a| {
+        one(activation(context, a.tensor(0)?, &ELU))
+    }),
+    unary("exp", Autocast::Keeps, &[], &[("exp.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &EXP))
+    }),
+    row(
+        "gelu",
+        "input, approximate=None",
+        Autocast::Keeps,
+        &["gelu.default"],
+        &[("gelu.default", "self", "approximate")],
+        |context, a| one(activation(context, a.tensor(0)?, &GELU)),
+    ),
+    row("clamp", "input, min, max", Autocast::Keeps, &[], &[("clamp.default", "self, min=None, max=None", "")], clamp),
     Row {
         shapes: |_| one_shape(Dims::new()),
-        ..row("half_clamp_value", "input", |context, a| one(half_clamp_value(context, a.tensor(0)?)))
+        ..row("half_clamp_value", "input", Autocast::Keeps, &[], &[], |context, a| {
+            one(half_clamp_value(context, a.tensor(0)?))
+        })
     },
-    row("clamp_half", "input, limit", |context, a| one(clamp_half(context, a.tensor(0)?, a.tensor(1)?))),
-    row("prelu", "input, weight", prelu),
+    row("clamp_half", "input, limit", Autocast::Keeps, &[], &[], |context, a| {
+        one(clamp_half(context, a.tensor(0)?, a.tensor(1)?))
+    }),
+    row("prelu", "input, weight", Autocast::Lower, &[], &[("prelu.default", "self, weight", "")], prelu),
 ];
 
-const fn unary(name: &'static str, lower: super::Lower) -> Row {
-    row(name, "input", lower)
+/// A differentiable function of one tensor, element by element.
+const fn unary(name: &'static str, autocast: Autocast, savable: Names, aten: Lines, lower: Lower) -> Row {
+    row(name, "input", autocast, savable, aten, lower)
 }
 
-const fn row(name: &'static str, signature: &'static str, lower: super::Lower) -> Row {
-    Row { name, signature, returns: Returns::One, source: SOURCE, shapes: first_shape, lower }
+/// The same with further arguments.
+const fn row(
+    name: &'static str,
+    signature: &'static str,
+    autocast: Autocast,
+    savable: Names,
+    aten: Lines,
+    lower: Lower,
+) -> Row {
+    Row {
+        name,
+        signature,
+        returns: Returns::One,
+        source: SOURCE,
+        class: Class::Elements,
+        autocast,
+        savable,
+        aten,
+        shapes: first_shape,
+        lower,
+    }
 }
 
 /// What backward of a function of one tensor keeps.

@@ -8,7 +8,7 @@ use smallvec::smallvec;
 use super::call::one as one_shape;
 use super::operands::one;
 use super::reduce::sum_scratch;
-use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use super::{Autocast, Call, Class, Lowered, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::lower::autograd::Gradients;
 use crate::lower::checkpoint::Saved;
@@ -18,12 +18,27 @@ use crate::lower::measured::four;
 use crate::lower::tensor::{Storage, Tensor, TensorData};
 use crate::read::profiles::AttentionKey;
 
+/// Attention as PyTorch has it.
+pub const SCALED_DOT_PRODUCT_ATTENTION: &str = "scaled_dot_product_attention";
+
 pub(super) const ROWS: &[Row] = &[
     Row {
-        name: "scaled_dot_product_attention",
+        name: SCALED_DOT_PRODUCT_ATTENTION,
         signature: "query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, enable_gqa=False",
         returns: Returns::One,
         source: "aten/src/ATen/native/transformers/attention.cpp, cuda/sdp_utils.cpp, cuda/attention.cu",
+        class: Class::Attention,
+        autocast: Autocast::Lower,
+        savable: &[
+            "_scaled_dot_product_cudnn_attention.default",
+            "_scaled_dot_product_efficient_attention.default",
+            "_scaled_dot_product_flash_attention.default",
+        ],
+        aten: &[(
+            "scaled_dot_product_attention.default",
+            "query, key, value, attn_mask=None, dropout_p:rate=0.0, is_causal=False, enable_gqa=False",
+            "scale",
+        )],
         shapes: shape,
         lower: |context, a| {
             let problem = problem(context, a)?;
@@ -37,6 +52,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "query, key, value",
         returns: Returns::One,
         source: "aten/src/ATen/native/transformers/cuda/attention.cu, native_multi_head_attention_cuda",
+        class: Class::Attention,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
         shapes: shape,
         lower: |context, a| {
             let problem = problem(context, a)?;

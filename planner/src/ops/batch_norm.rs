@@ -4,7 +4,7 @@ use smallvec::smallvec;
 
 use super::elementwise::first_shape;
 use super::operands::one;
-use super::{Lowered, Operands, Returns, Row};
+use super::{Autocast, Class, Lowered, Operands, Returns, Row};
 use crate::dtype::Dtype;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
@@ -16,6 +16,14 @@ pub(super) const ROWS: &[Row] = &[Row {
     signature: "input, weight, bias, running_mean, running_var, training",
     returns: Returns::One,
     source: "aten/src/ATen/native/Normalization.cpp; cudnn/BatchNorm.cpp; cuda/Normalization.cu",
+    class: Class::Elements,
+    autocast: Autocast::Keeps,
+    savable: &[],
+    aten: &[(
+        "batch_norm.default",
+        "input, weight!, bias!, running_mean!, running_var!, training:train",
+        "momentum, eps, cudnn_enabled",
+    )],
     shapes: first_shape,
     lower: batch_norm,
 }];

@@ -5,7 +5,7 @@ use smallvec::smallvec;
 use super::call::one as one_shape;
 use super::operands::one;
 use super::reduce::reduce;
-use super::{Call, Operands, Returns, Row, Shapes};
+use super::{Autocast, Call, Class, Multiplied, Operands, Returns, Row, Shapes};
 use crate::bytes::Bytes;
 use crate::dtype::Dtype;
 use crate::graph::{Argument, Dims, Graph};
@@ -22,6 +22,17 @@ pub(super) const ROWS: &[Row] = &[Row {
     signature: "input, weight, bias, stride, padding, dilation, groups",
     returns: Returns::One,
     source: "aten/src/ATen/native/Convolution.cpp; cudnn/ConvShared.cpp; cuda/DepthwiseConv2d.cu",
+    class: Class::Product { left: 0, right: Some(1), of: Multiplied::Images },
+    autocast: Autocast::Lower,
+    savable: &[],
+    aten: &[
+        ("conv2d.default", "input, weight, bias=None, stride:one=1, padding:one=0, dilation:one=1, groups=1", ""),
+        (
+            "convolution.default",
+            "input, weight, bias, stride:one, padding:one, dilation:one, groups",
+            "transposed=False, output_padding",
+        ),
+    ],
     shapes: convolution_shape,
     lower: |context, a| one(convolution(context, a)?),
 }];

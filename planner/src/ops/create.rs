@@ -5,7 +5,7 @@ use smallvec::smallvec;
 use super::call::{dimension, one as one_shape};
 use super::elementwise::first_shape;
 use super::operands::one;
-use super::{Call, Lowered, Operand, Operands, Returns, Row, Shapes};
+use super::{Autocast, Call, Class, Lines, Lower, Lowered, Operand, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::context::Context;
@@ -13,55 +13,58 @@ use crate::lower::kernels::sort::cumsum;
 use crate::trace::{Cached, Category};
 
 pub(super) const ROWS: &[Row] = &[
-    row("arange", "end", arange_shape, arange),
-    row("zeros", "size, dtype", sizes_shape, |context, a| filled(context, a, "zeros")),
-    row("empty_cache", "like", |_| one_shape(smallvec![0]), empty_cache),
-    row("scalar_on_device", "like", |_| one_shape(Dims::new()), scalar_on_device),
-    row("pad", "input, left, right", pad_shape, pad),
-    row("constant_pad_nd", "input, pad", padded_shape, |context, a| {
-        let x = a.tensor(0)?;
-        let sizes = padded(&x.sizes, &a.ints(1)?)?;
-        let output = context.empty("constant_pad_nd", &sizes, x.dtype);
-        if context.records(&[x]) {
-            // FunctionsManual.cpp, constant_pad_nd_backward: the gradient is padded the other way round
-            let sizes = x.sizes.clone();
-            context.record(
-                "ConstantPadNdBackward0",
-                &[Some(x)],
-                &[&output],
-                Box::new(move |context, g| {
-                    smallvec![g[0].as_ref().map(|g| context.empty("constant_pad_nd", &sizes, g.dtype))]
-                }),
-            );
-        }
-        one(output)
-    }),
-    row("cumsum", "input, dim, dtype=None", first_shape, |context, a| {
-        let (x, dtype) = (a.tensor(0)?.clone(), a.dtype(2).unwrap_or(Dtype::I64));
-        let output = context.empty("cumsum", &x.sizes, dtype);
-        let length = x.sizes.last().copied().unwrap_or(1);
-        let rules = context.device.rules;
-        context.scratch("cumsum", &cumsum(rules, x.dtype, dtype, x.count() / length.max(1), length));
-        one(output)
-    }),
-    row("zeros_like", "input", first_shape, |context, a| {
+    row("arange", "end", &[("arange.default", "end", "dtype=5, layout, device, pin_memory")], arange_shape, arange),
+    row("zeros", "size, dtype", &[], sizes_shape, |context, a| filled(context, a, "zeros")),
+    row("empty_cache", "like", &[], |_| one_shape(smallvec![0]), empty_cache),
+    row("scalar_on_device", "like", &[], |_| one_shape(Dims::new()), scalar_on_device),
+    row("pad", "input, left, right", &[], pad_shape, pad),
+    row(
+        "constant_pad_nd",
+        "input, pad",
+        &[("pad.default", "self, pad", "mode=constant, value"), ("constant_pad_nd.default", "self, pad", "value")],
+        padded_shape,
+        constant_pad,
+    ),
+    Row {
+        autocast: Autocast::FullResult,
+        ..row(
+            "cumsum",
+            "input, dim, dtype=None",
+            &[("cumsum.default", "self, dim, dtype=None", "")],
+            first_shape,
+            cumulative_sum,
+        )
+    },
+    row("zeros_like", "input", &[], first_shape, |context, a| {
         let like = a.tensor(0)?.clone();
         one(context.empty_like("zeros_like", &like))
     }),
-    row("new_empty", "input, *size", new_shape, |context, a| {
+    row("new_empty", "input, *size", &[], new_shape, |context, a| {
         let sizes: Dims = a.ints(1)?.into_iter().map(size).collect::<Result<_, _>>()?;
         let dtype = a.tensor(0)?.dtype;
         one(context.empty("new_empty", &sizes, dtype))
     }),
-    row("empty_like", "input", first_shape, |context, a| {
-        let like = a.tensor(0)?.clone();
-        one(context.empty_like("empty_like", &like))
-    }),
-    row("as_input", "input", first_shape, |_, a| {
+    row(
+        "empty_like",
+        "input",
+        &[
+            ("zeros_like.default", "self", "dtype=None, layout, device, pin_memory, memory_format"),
+            ("ones_like.default", "self", "dtype=None, layout, device, pin_memory, memory_format"),
+            ("full_like.default", "self", "fill_value, dtype=None, layout, device, pin_memory, memory_format"),
+            ("empty_like.default", "self", "dtype=None, layout, device, pin_memory, memory_format"),
+            ("rand_like.default", "self", "dtype=None, layout, device, pin_memory, memory_format"),
+        ],
+        first_shape,
+        |context, a| {
+            let like = a.tensor(0)?.clone();
+            one(context.empty_like("empty_like", &like))
+        },
+    ),
+    row("as_input", "input", &[], first_shape, |_, a| {
         a.tensor(0)?.storage.becomes(Category::Inputs);
         one(a.tensor(0)?.clone())
     }),
-    row("as_cache", "input, kind=None", first_shape, |_, a| {
+    row("as_cache", "input, kind=None", &[], first_shape, |_, a| {
         let storage = &a.tensor(0)?.storage;
         storage.becomes(Category::KvCache);
         match a.at(1) {
@@ -74,15 +77,54 @@ pub(super) const ROWS: &[Row] = &[
     }),
 ];
 
-const fn row(name: &'static str, signature: &'static str, shapes: fn(&Call) -> Shapes, lower: super::Lower) -> Row {
+/// A new tensor: it is filled, which moves data; autocast has it on no list, and none can be saved.
+const fn row(
+    name: &'static str,
+    signature: &'static str,
+    aten: Lines,
+    shapes: fn(&Call) -> Shapes,
+    lower: Lower,
+) -> Row {
     Row {
         name,
         signature,
         returns: Returns::One,
         source: "aten/src/ATen/native/TensorFactories.cpp, PadNd.cpp, ReduceOps.cpp",
+        class: Class::Moves,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten,
         shapes,
         lower,
     }
+}
+
+fn constant_pad(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let sizes = padded(&x.sizes, &operands.ints(1)?)?;
+    let output = context.empty("constant_pad_nd", &sizes, x.dtype);
+    if context.records(&[x]) {
+        // FunctionsManual.cpp, constant_pad_nd_backward: the gradient is padded the other way round
+        let sizes = x.sizes.clone();
+        context.record(
+            "ConstantPadNdBackward0",
+            &[Some(x)],
+            &[&output],
+            Box::new(move |context, g| {
+                smallvec![g[0].as_ref().map(|g| context.empty("constant_pad_nd", &sizes, g.dtype))]
+            }),
+        );
+    }
+    one(output)
+}
+
+fn cumulative_sum(context: &mut Context, operands: &Operands) -> Lowered {
+    let (x, dtype) = (operands.tensor(0)?, operands.dtype(2).unwrap_or(Dtype::I64));
+    let output = context.empty("cumsum", &x.sizes, dtype);
+    let length = x.sizes.last().copied().unwrap_or(1);
+    let rules = context.device.rules;
+    context.scratch("cumsum", &cumsum(rules, x.dtype, dtype, x.count() / length.max(1), length));
+    one(output)
 }
 
 fn size(number: i64) -> Result<u64, String> {

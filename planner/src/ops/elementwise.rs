@@ -4,7 +4,7 @@ use smallvec::smallvec;
 
 use super::call::{broadcast, one as one_shape};
 use super::operands::one;
-use super::{Call, Lowered, Operand, Operands, Returns, Row, Shapes};
+use super::{Autocast, Call, Class, Lines, Lower, Lowered, Names, Operand, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::lower::autograd::Gradients;
 use crate::lower::checkpoint::Saved;
@@ -13,29 +13,118 @@ use crate::lower::iterator::output_strides;
 use crate::lower::tensor::Tensor;
 
 pub(super) const ROWS: &[Row] = &[
-    binary("add", |context, a| arithmetic(context, a, Arithmetic::Add)),
-    binary("sub", |context, a| arithmetic(context, a, Arithmetic::Subtract)),
-    binary("mul", |context, a| arithmetic(context, a, Arithmetic::Multiply)),
-    binary("div", |context, a| arithmetic(context, a, Arithmetic::Divide)),
-    binary("bitwise_and", |context, a| compare(context, "bitwise_and", a, None)),
-    binary("bitwise_or", |context, a| compare(context, "bitwise_or", a, None)),
-    binary("floor_divide", |context, a| compare(context, "floor_divide", a, None)),
-    binary("minimum", |context, a| compare(context, "minimum", a, None)),
-    binary("eq", |context, a| compare(context, "eq", a, Some(Dtype::Bool))),
-    binary("ne", |context, a| compare(context, "ne", a, Some(Dtype::Bool))),
-    binary("lt", |context, a| compare(context, "lt", a, Some(Dtype::Bool))),
-    binary("le", |context, a| compare(context, "le", a, Some(Dtype::Bool))),
-    binary("gt", |context, a| compare(context, "gt", a, Some(Dtype::Bool))),
-    binary("ge", |context, a| compare(context, "ge", a, Some(Dtype::Bool))),
+    binary(
+        "add",
+        Autocast::Keeps,
+        &["add.Tensor"],
+        &[("add.Tensor", "self, other", "alpha"), ("add.Scalar", "self, other", "alpha")],
+        |context, a| arithmetic(context, a, Arithmetic::Add),
+    ),
+    binary(
+        "sub",
+        Autocast::Keeps,
+        &["sub.Tensor"],
+        &[
+            ("sub.Tensor", "self, other", "alpha"),
+            ("sub.Scalar", "self, other", "alpha"),
+            ("rsub.Scalar", "other, self", "alpha"),
+            ("rsub.Tensor", "other, self", "alpha"),
+        ],
+        |context, a| arithmetic(context, a, Arithmetic::Subtract),
+    ),
+    binary(
+        "mul",
+        Autocast::Keeps,
+        &["mul.Tensor"],
+        &[("mul.Tensor", "self, other", ""), ("mul.Scalar", "self, other", "")],
+        |context, a| arithmetic(context, a, Arithmetic::Multiply),
+    ),
+    binary(
+        "div",
+        Autocast::Keeps,
+        &["div.Tensor"],
+        &[("div.Tensor", "self, other", ""), ("div.Scalar", "self, other", "")],
+        |context, a| arithmetic(context, a, Arithmetic::Divide),
+    ),
+    binary(
+        "bitwise_and",
+        Autocast::Keeps,
+        &[],
+        &[("__and__.Tensor", "self, other", ""), ("bitwise_and.Tensor", "self, other", "")],
+        |context, a| compare(context, "bitwise_and", a, None),
+    ),
+    binary(
+        "bitwise_or",
+        Autocast::Keeps,
+        &[],
+        &[("__or__.Tensor", "self, other", ""), ("bitwise_or.Tensor", "self, other", "")],
+        |context, a| compare(context, "bitwise_or", a, None),
+    ),
+    binary(
+        "floor_divide",
+        Autocast::Keeps,
+        &[],
+        &[("div.Tensor_mode", "self, other", "rounding_mode=floor"), ("floor_divide.default", "self, other", "")],
+        |context, a| compare(context, "floor_divide", a, None),
+    ),
+    binary("minimum", Autocast::Keeps, &[], &[("minimum.default", "self, other", "")], |context, a| {
+        compare(context, "minimum", a, None)
+    }),
+    binary(
+        "eq",
+        Autocast::Keeps,
+        &[],
+        &[("eq.Tensor", "self, other", ""), ("eq.Scalar", "self, other", "")],
+        |context, a| compare(context, "eq", a, Some(Dtype::Bool)),
+    ),
+    binary(
+        "ne",
+        Autocast::Keeps,
+        &[],
+        &[("ne.Tensor", "self, other", ""), ("ne.Scalar", "self, other", "")],
+        |context, a| compare(context, "ne", a, Some(Dtype::Bool)),
+    ),
+    binary(
+        "lt",
+        Autocast::Keeps,
+        &[],
+        &[("lt.Tensor", "self, other", ""), ("lt.Scalar", "self, other", "")],
+        |context, a| compare(context, "lt", a, Some(Dtype::Bool)),
+    ),
+    binary(
+        "le",
+        Autocast::Keeps,
+        &[],
+        &[("le.Tensor", "self, other", ""), ("le.Scalar", "self, other", "")],
+        |context, a| compare(context, "le", a, Some(Dtype::Bool)),
+    ),
+    binary(
+        "gt",
+        Autocast::Keeps,
+        &[],
+        &[("gt.Tensor", "self, other", ""), ("gt.Scalar", "self, other", "")],
+        |context, a| compare(context, "gt", a, Some(Dtype::Bool)),
+    ),
+    binary(
+        "ge",
+        Autocast::Keeps,
+        &[],
+        &[("ge.Tensor", "self, other", ""), ("ge.Scalar", "self, other", "")],
+        |context, a| compare(context, "ge", a, Some(Dtype::Bool)),
+    ),
     Row {
         name: "pow",
         signature: "input, exponent",
         returns: Returns::One,
         source: "aten/src/ATen/native/Pow.cpp; torch/csrc/autograd/FunctionsManual.cpp, pow_backward",
+        class: Class::Elements,
+        autocast: Autocast::Full,
+        savable: &["pow.Tensor_Scalar"],
+        aten: &[("pow.Tensor_Scalar", "self, exponent", "")],
         shapes: first_shape,
         lower: pow,
     },
-    unary("bitwise_not", |context, a| {
+    unary("bitwise_not", Autocast::Keeps, &[], &[("bitwise_not.default", "self", "")], |context, a| {
         let x = a.tensor(0)?;
         one(elementwise(context, "bitwise_not", &[x], x.dtype))
     }),
@@ -44,6 +133,14 @@ pub(super) const ROWS: &[Row] = &[
         signature: "condition, input, other",
         returns: Returns::One,
         source: "aten/src/ATen/native/TensorCompare.cpp, where",
+        class: Class::Elements,
+        autocast: Autocast::Keeps,
+        savable: &["where.self"],
+        aten: &[
+            ("where.self", "condition, self, other", ""),
+            ("where.ScalarOther", "condition, self, other", ""),
+            ("where.ScalarSelf", "condition, self, other", ""),
+        ],
         shapes: where_shape,
         lower: where_,
     },
@@ -52,6 +149,19 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, dtype",
         returns: Returns::One,
         source: "aten/src/ATen/native/TensorConversions.cpp, to_impl",
+        class: Class::Moves,
+        autocast: Autocast::Keeps,
+        savable: &["_to_copy.default"],
+        aten: &[
+            ("to.dtype", "self, dtype", "non_blocking, copy=False, memory_format"),
+            (
+                "to.dtype_layout",
+                "self, dtype=None",
+                "layout, device, pin_memory, non_blocking, copy=False, memory_format",
+            ),
+            ("to.device", "self, dtype", "device, non_blocking, copy=False, memory_format"),
+            ("_to_copy.default", "self, dtype=None", "layout, device, pin_memory, non_blocking, memory_format"),
+        ],
         shapes: first_shape,
         lower: |context, a| match a.dtype(1) {
             Some(dtype) => one(to(context, a.tensor(0)?, dtype)),
@@ -63,37 +173,58 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input",
         returns: Returns::One,
         source: "aten/src/ATen/native/TensorFactories.cpp, clone",
+        class: Class::Moves,
+        autocast: Autocast::Keeps,
+        savable: &["clone.default"],
+        aten: &[("clone.default", "self", "memory_format"), ("lift_fresh_copy.default", "self", "")],
         shapes: first_shape,
         lower: |context, a| one(clone(context, a.tensor(0)?)),
     },
-    unary("float", |context, a| one(to(context, a.tensor(0)?, Dtype::F32))),
+    Row {
+        class: Class::Moves,
+        ..unary("float", Autocast::Keeps, &[], &[], |context, a| one(to(context, a.tensor(0)?, Dtype::F32)))
+    },
     Row {
         name: "dropout",
         signature: "input, p, training",
         returns: Returns::One,
         source: "aten/src/ATen/native/Dropout.cpp, dropout; cuda/Dropout.cu, native_dropout_cuda",
+        class: Class::Elements,
+        autocast: Autocast::Keeps,
+        savable: &["native_dropout.default"],
+        aten: &[("dropout.default", "input, p, train:train", "")],
         shapes: first_shape,
         lower: dropout,
     },
 ];
 
-const fn binary(name: &'static str, lower: super::Lower) -> Row {
+/// A function of two tensors, or of a tensor and a number, element by element.
+const fn binary(name: &'static str, autocast: Autocast, savable: Names, aten: Lines, lower: Lower) -> Row {
     Row {
         name,
         signature: "input, other",
         returns: Returns::One,
         source: "aten/src/ATen/native/BinaryOps.cpp; tools/autograd/derivatives.yaml",
+        class: Class::Elements,
+        autocast,
+        savable,
+        aten,
         shapes: |call| one_shape(broadcast(&call.shape_or_scalar(0)?, &call.shape_or_scalar(1)?)?),
         lower,
     }
 }
 
-const fn unary(name: &'static str, lower: super::Lower) -> Row {
+/// A function of one tensor, element by element.
+const fn unary(name: &'static str, autocast: Autocast, savable: Names, aten: Lines, lower: Lower) -> Row {
     Row {
         name,
         signature: "input",
         returns: Returns::One,
         source: "aten/src/ATen/native/UnaryOps.cpp, Activation.cpp; tools/autograd/derivatives.yaml",
+        class: Class::Elements,
+        autocast,
+        savable,
+        aten,
         shapes: first_shape,
         lower,
     }

@@ -5,7 +5,7 @@ use smallvec::smallvec;
 use super::call::one as one_shape;
 use super::operands::one;
 use super::views::can_view;
-use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use super::{Autocast, Call, Class, Lowered, Operands, Returns, Row, Shapes};
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
@@ -17,6 +17,10 @@ pub(super) const ROWS: &[Row] = &[Row {
     signature: "input, weight",
     returns: Returns::One,
     source: "aten/src/ATen/native/Embedding.cpp; cuda/Embedding.cu, embedding_dense_backward_cuda",
+    class: Class::Picks,
+    autocast: Autocast::Keeps,
+    savable: &["embedding.default"],
+    aten: &[("embedding.default", "indices, weight", "padding_idx, scale_grad_by_freq=False, sparse=False")],
     shapes: shape,
     lower: embedding,
 }];

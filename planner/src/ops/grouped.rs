@@ -5,7 +5,7 @@ use smallvec::smallvec;
 use super::call::one as one_shape;
 use super::operands::one;
 use super::views::transposed;
-use super::{Lowered, Operands, Returns, Row};
+use super::{Autocast, Class, Lowered, Multiplied, Operands, Returns, Row};
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::{Context, detach};
@@ -19,11 +19,18 @@ const ALIGNMENT: u64 = 16;
 /// From here on transformers calls PyTorch's operator (`_can_use_grouped_mm`).
 const FIRST_CAPABILITY: (u32, u32) = (8, 0);
 
+/// The product of groups of rows.
+pub const GROUPED_MM: &str = "grouped_mm";
+
 pub(super) const ROWS: &[Row] = &[Row {
-    name: "grouped_mm",
+    name: GROUPED_MM,
     signature: "input, weight, offs",
     returns: Returns::One,
     source: "aten/src/ATen/native/cuda/GroupedBlas.cpp; FunctionsManual.cpp, _grouped_mm_mat1_backward",
+    class: Class::Product { left: 0, right: Some(1), of: Multiplied::Groups },
+    autocast: Autocast::Keeps,
+    savable: &["_grouped_mm.default"],
+    aten: &[],
     shapes: |call| {
         let (input, weight) = (call.shape(0)?, call.shape(1)?);
         match (&input[..], &weight[..]) {

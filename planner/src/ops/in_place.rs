@@ -6,7 +6,7 @@ use super::call::{broadcast, dimension};
 use super::elementwise::{Arithmetic, cast, elementwise, first_shape, record_arithmetic};
 use super::indexing::record_masked_fill;
 use super::operands::one;
-use super::{Lowered, Operands, Returns, Row};
+use super::{Autocast, Class, Lines, Lower, Lowered, Operands, Returns, Row};
 use crate::lower::autograd::Gradients;
 use crate::lower::checkpoint::Saved;
 use crate::lower::context::Context;
@@ -15,15 +15,27 @@ use crate::lower::tensor::Tensor;
 const SOURCE: &str = "tools/autograd/derivatives.yaml; tools/autograd/gen_variable_type.py";
 
 pub(super) const ROWS: &[Row] = &[
-    arithmetic_row("add_", |context, a| arithmetic(context, a, Arithmetic::Add)),
-    arithmetic_row("sub_", |context, a| arithmetic(context, a, Arithmetic::Subtract)),
-    arithmetic_row("mul_", |context, a| arithmetic(context, a, Arithmetic::Multiply)),
-    arithmetic_row("div_", |context, a| arithmetic(context, a, Arithmetic::Divide)),
+    arithmetic_row(
+        "add_",
+        &[("add_.Tensor", "self, other", "alpha"), ("add_.Scalar", "self, other", "alpha")],
+        |context, a| arithmetic(context, a, Arithmetic::Add),
+    ),
+    arithmetic_row("sub_", &[], |context, a| arithmetic(context, a, Arithmetic::Subtract)),
+    arithmetic_row("mul_", &[("mul_.Tensor", "self, other", "")], |context, a| {
+        arithmetic(context, a, Arithmetic::Multiply)
+    }),
+    arithmetic_row("div_", &[("div_.Tensor", "self, other", "")], |context, a| {
+        arithmetic(context, a, Arithmetic::Divide)
+    }),
     Row {
         name: "index_copy_",
         signature: "input, dim, index, source",
         returns: Returns::One,
         source: "aten/src/ATen/native/TensorAdvancedIndexing.cpp, index_copy_out and its meta function",
+        class: Class::InPlace,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
         shapes: first_shape,
         lower: |context, a| {
             let (x, source) = (a.tensor(0)?, a.tensor(3)?);
@@ -36,6 +48,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, index, values",
         returns: Returns::One,
         source: "aten/src/ATen/native/TensorAdvancedIndexing.cpp, make_info: an index of integers stays as it is",
+        class: Class::InPlace,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
         shapes: first_shape,
         lower: |context, a| {
             let (x, values) = (a.tensor(0)?, a.tensor(2)?);
@@ -48,6 +64,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, source",
         returns: Returns::One,
         source: "aten/src/ATen/native/cuda/Copy.cu: on one device a kernel copies, whatever the strides",
+        class: Class::InPlace,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[("copy_.default", "self, src", "non_blocking")],
         shapes: first_shape,
         lower: |context, a| overwritten(context, a.tensor(0)?, a.tensor(1)?),
     },
@@ -56,6 +76,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, mask, value",
         returns: Returns::One,
         source: SOURCE,
+        class: Class::InPlace,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[("masked_fill_.Scalar", "self, mask, value", "")],
         shapes: first_shape,
         lower: |context, a| {
             let (x, mask) = (a.tensor(0)?, a.tensor(1)?);
@@ -69,6 +93,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, dim, index, value",
         returns: Returns::One,
         source: SOURCE,
+        class: Class::InPlace,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
         shapes: first_shape,
         lower: without_gradient,
     },
@@ -77,23 +105,33 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, dim, start, end, source",
         returns: Returns::One,
         source: "torch/csrc/autograd/functions/tensor.cpp, CopySlices and CopyBackwards",
+        class: Class::InPlace,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
         shapes: first_shape,
         lower: copy_slice,
     },
-    row("clamp_", without_gradient),
-    row("relu_", |context, a| {
+    row("clamp_", &[], without_gradient),
+    row("relu_", &[("relu_.default", "self", "")], |context, a| {
         let x = a.tensor(0)?;
         // The result is saved.
         let saved = context.records(&[x]).then(|| context.save(x));
         record(context, ["ReluBackward0", "threshold_backward"], x, saved)
     }),
-    row("relu6_", |context, a| with_copy(context, a, ["HardtanhBackward0", "hardtanh_backward"])),
-    row("silu_", |context, a| with_copy(context, a, ["SiluBackward0", "silu_backward"])),
-    row("hardswish_", |context, a| with_copy(context, a, ["HardswishBackward0", "hardswish_backward"])),
+    row("relu6_", &[("hardtanh_.default", "self", "min_val, max_val")], |context, a| {
+        with_copy(context, a, ["HardtanhBackward0", "hardtanh_backward"])
+    }),
+    row("silu_", &[("silu_.default", "self", "")], |context, a| {
+        with_copy(context, a, ["SiluBackward0", "silu_backward"])
+    }),
+    row("hardswish_", &[("hardswish_.default", "self", "")], |context, a| {
+        with_copy(context, a, ["HardswishBackward0", "hardswish_backward"])
+    }),
 ];
 
-const fn arithmetic_row(name: &'static str, lower: super::Lower) -> Row {
-    Row { signature: "input, other", ..row(name, lower) }
+const fn arithmetic_row(name: &'static str, aten: Lines, lower: Lower) -> Row {
+    Row { signature: "input, other", ..row(name, aten, lower) }
 }
 
 /// Functions whose backward needs the input, of which they keep a copy.
@@ -104,8 +142,21 @@ fn with_copy(context: &mut Context, operands: &Operands, names: [&'static str; 2
     record(context, names, x, saved)
 }
 
-const fn row(name: &'static str, lower: super::Lower) -> Row {
-    Row { name, signature: "input", returns: Returns::One, source: SOURCE, shapes: first_shape, lower }
+/// A function that writes its result over its argument: autocast wraps operators out of place alone, and none can be
+/// saved.
+const fn row(name: &'static str, aten: Lines, lower: Lower) -> Row {
+    Row {
+        name,
+        signature: "input",
+        returns: Returns::One,
+        source: SOURCE,
+        class: Class::InPlace,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten,
+        shapes: first_shape,
+        lower,
+    }
 }
 
 fn record(context: &mut Context, [node, op]: [&'static str; 2], x: &Tensor, saved: Option<Saved>) -> Lowered {

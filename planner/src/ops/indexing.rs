@@ -6,7 +6,7 @@ use super::call::{broadcast, one as one_shape};
 use super::elementwise::{elementwise, first_shape};
 use super::operands::one;
 use super::views::expanded;
-use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use super::{Autocast, Call, Class, Lowered, Operands, Returns, Row, Shapes};
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
 use crate::lower::checkpoint::Saved;
@@ -20,6 +20,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, dim, index",
         returns: Returns::One,
         source: "aten/src/ATen/native/TensorAdvancedIndexing.cpp, gather",
+        class: Class::Picks,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[("gather.default", "self, dim, index", "sparse_grad=False")],
         shapes: |call| one_shape(call.shape(2)?.clone()),
         lower: gather,
     },
@@ -28,6 +32,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, shifts, dim",
         returns: Returns::One,
         source: "aten/src/ATen/native/cuda/TensorTransformations.cu, roll_cuda",
+        class: Class::Picks,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[("roll.default", "self, shifts, dims", "")],
         shapes: first_shape,
         lower: |context, a| {
             let x = a.tensor(0)?;
@@ -49,6 +57,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, indices",
         returns: Returns::One,
         source: "aten/src/ATen/native/TensorAdvancedIndexing.cpp, index and AdvancedIndex; IndexingUtils.h",
+        class: Class::Picks,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[("index.Tensor", "self, indices!", "")],
         shapes: index_shape,
         lower: index,
     },
@@ -57,6 +69,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, mask, value",
         returns: Returns::One,
         source: "aten/src/ATen/native/TensorAdvancedIndexing.cpp, masked_fill; FunctionsManual.cpp, masked_fill_backward",
+        class: Class::Picks,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[("masked_fill.Scalar", "self, mask, value", "")],
         shapes: first_shape,
         lower: |context, a| {
             let (x, mask) = (a.tensor(0)?, a.tensor(1)?);

@@ -7,9 +7,9 @@ use super::elementwise::{elementwise, promote};
 use super::normalize::normalized;
 use super::operands::one;
 use super::reduce::{reduce, whole_scratch};
-use super::{Call, Lowered, Operand, Operands, Returns, Row, Shapes};
+use super::{Autocast, Call, Class, Lowered, Operands, Returns, Row, Shapes};
 use crate::graph::Dims;
-use crate::lower::autocast::cast_arguments;
+use crate::lower::autocast::cast_argument;
 use crate::lower::autograd::Gradients;
 use crate::lower::checkpoint::Saved;
 use crate::lower::context::Context;
@@ -22,6 +22,14 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, target",
         returns: Returns::One,
         source: "aten/src/ATen/native/LossNLL.cpp, cross_entropy_loss; cuda/Loss.cu, NLLLoss2d.cu",
+        class: Class::Elements,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[(
+            "cross_entropy_loss.default",
+            "self, target",
+            "weight=None, reduction=1, ignore_index, label_smoothing=0.0",
+        )],
         shapes: cross_entropy_shape,
         lower: cross_entropy,
     },
@@ -30,6 +38,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, target",
         returns: Returns::One,
         source: "aten/src/ATen/native/Loss.cpp, mse_loss_out",
+        class: Class::Elements,
+        autocast: Autocast::Full,
+        savable: &[],
+        aten: &[("mse_loss.default", "self, target", "reduction=1")],
         shapes: like_target_shape,
         lower: mse_loss,
     },
@@ -38,6 +50,14 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, target",
         returns: Returns::One,
         source: "aten/src/ATen/native/Loss.cpp; torch/csrc/autograd/FunctionsManual.cpp",
+        class: Class::Elements,
+        autocast: Autocast::Full,
+        savable: &[],
+        aten: &[(
+            "binary_cross_entropy_with_logits.default",
+            "self, target",
+            "weight=None, pos_weight=None, reduction=1",
+        )],
         shapes: like_target_shape,
         lower: binary_cross_entropy,
     },
@@ -56,7 +76,8 @@ fn cross_entropy(context: &mut Context, operands: &Operands) -> Lowered {
     let (input, target) = (operands.tensor(0)?, operands.tensor(1)?);
     let names = ["_log_softmax", "LogSoftmaxBackward0", "_log_softmax_backward_data"];
     let scores = normalized(context, input, input.dtype, names);
-    let scores = autocast_nll(context, scores);
+    // the inner `nll_loss` is on autocast's list of float32 operators; `log_softmax` is asked for its input's type
+    let scores = cast_argument(context, Autocast::Full, &scores);
     let saved = context.records(&[&scores]).then(|| [&scores, target].map(|tensor| context.save(tensor)));
     let loss = context.empty("nll_loss_forward", &[], scores.dtype);
     let total_weight = context.empty("nll_loss_forward", &[], scores.dtype);
@@ -65,13 +86,6 @@ fn cross_entropy(context: &mut Context, operands: &Operands) -> Lowered {
         record_nll(context, &scores, saved, &loss);
     }
     one(loss)
-}
-
-/// The inner `nll_loss` is one of autocast's float32 operators; `log_softmax` is asked for its input's type.
-fn autocast_nll(context: &mut Context, scores: Tensor) -> Tensor {
-    let mut operands = Operands(smallvec![Operand::Tensor(scores.clone())]);
-    cast_arguments(context, "nll_loss", &mut operands);
-    operands.tensor(0).cloned().unwrap_or(scores)
 }
 
 fn record_nll(context: &mut Context, scores: &Tensor, saved: [Saved; 3], loss: &Tensor) {

@@ -6,7 +6,7 @@ use super::call::{broadcast, one as one_shape};
 use super::elementwise::{Arithmetic, record_arithmetic, sum_of};
 use super::operands::one;
 use super::views::{expand, reshape, transpose, transposed, unsafe_view, view};
-use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use super::{Autocast, Call, Class, Lowered, Multiplied, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
@@ -21,6 +21,14 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, other",
         returns: Returns::One,
         source: "aten/src/ATen/native/LinearAlgebra.cpp, matmul and should_fold",
+        class: Class::Product { left: 0, right: Some(1), of: Multiplied::Matrices },
+        autocast: Autocast::Lower,
+        savable: &["bmm.default", "mm.default"],
+        aten: &[
+            ("matmul.default", "self, other", ""),
+            ("mm.default", "self, mat2", ""),
+            ("bmm.default", "self, mat2", ""),
+        ],
         shapes: |call| one_shape(product_shape(call.shape(0)?, call.shape(1)?)?),
         lower: |context, a| one(matmul(context, a.tensor(0)?, a.tensor(1)?)?),
     },
@@ -29,6 +37,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, weight, bias=None",
         returns: Returns::One,
         source: "aten/src/ATen/native/Linear.cpp, linear",
+        class: Class::Product { left: 0, right: Some(1), of: Multiplied::Matrices },
+        autocast: Autocast::Lower,
+        savable: &[],
+        aten: &[("linear.default", "input, weight!, bias=None", "")],
         shapes: linear_shape,
         lower: linear,
     },
@@ -37,6 +49,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, mat1, mat2",
         returns: Returns::One,
         source: "aten/src/ATen/native/cuda/Blas.cpp, addmm_out_cuda_impl",
+        class: Class::Product { left: 1, right: Some(2), of: Multiplied::Matrices },
+        autocast: Autocast::Lower,
+        savable: &["addmm.default"],
+        aten: &[("addmm.default", "self, mat1, mat2", "alpha, beta")],
         shapes: |call| one_shape(product_shape(call.shape(1)?, call.shape(2)?)?),
         lower: |context, a| one(addmm(context, a.tensor(0)?, a.tensor(1)?, a.tensor(2)?)),
     },
@@ -45,6 +61,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, batch1, batch2, alpha=1.0",
         returns: Returns::One,
         source: "aten/src/ATen/native/cuda/Blas.cpp, baddbmm_out_cuda with beta = 0",
+        class: Class::Product { left: 1, right: Some(2), of: Multiplied::Matrices },
+        autocast: Autocast::Lower,
+        savable: &["baddbmm.default"],
+        aten: &[("baddbmm.default", "self, batch1, batch2, alpha=1.0", "beta")],
         shapes: |call| one_shape(product_shape(call.shape(1)?, call.shape(2)?)?),
         lower: baddbmm,
     },

@@ -1,8 +1,8 @@
 //! The one table of operators: what each gives, allocates, saves for backward, and what its backward allocates.
 //!
-//! One row an operator, in the file of its kind. A row's `shapes` says which tensors come out (the graph asks); its
-//! `lower` does on storages what PyTorch's dispatcher, autograd and kernels do (the lowering asks). Next to each stands
-//! the PyTorch source that it was read from.
+//! One row an operator, in the file of its kind; `row.rs` has what it says. A row's `shapes` says which tensors come
+//! out (the graph asks); its `lower` does on storages what PyTorch's dispatcher, autograd and kernels do (the lowering
+//! asks). The tables of ATen's overloads and of the operators that can be saved are built from the rows.
 
 mod activation;
 pub mod aten;
@@ -26,43 +26,38 @@ mod pooling;
 mod quantized;
 mod reduce;
 mod routing;
+mod row;
 mod run;
+mod savable;
 mod stored;
+#[cfg(test)]
+mod tests;
 mod views;
 mod work;
 
 use std::sync::OnceLock;
 
 use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
 
+pub use attention::SCALED_DOT_PRODUCT_ATTENTION;
 pub use call::Call;
 pub use convolution::convolution_workspace;
+pub use grouped::GROUPED_MM;
+pub use normalize::SOFTMAX;
 pub use opaque::{OPAQUE, Unknown, unknown};
 pub use operands::{Operand, Operands};
 pub use pages::PAGES_KERNEL;
+pub use row::{Autocast, Lower, Lowered, Returns, Shapes};
+pub use run::{BACKWARD, LOAD, MAKE_OPTIMIZER, MARK, SET_GRAD_ENABLED};
+pub use savable::{Savable, matrix_products, savable, savable_named};
 pub use stored::{KERNEL, other_kernels};
-pub use work::{Class, Known, Works, works};
+pub use work::{Class, Known, Multiplied, Works, works};
+
+use row::{Lines, Names, Row};
 
 pub(crate) use elementwise::{add, cast, common_type, elementwise, to};
 pub(crate) use matrix::{addmm, matmul};
 pub(crate) use reduce::{reduce, sum_to};
-
-use crate::graph::Dims;
-use crate::lower::context::Context;
-use crate::lower::tensor::Tensor;
-
-/// The shapes of an operator's outputs, or what is wrong with its arguments.
-pub type Shapes = Result<SmallVec<[Dims; 2]>, String>;
-
-/// What an operator gives back to the code that calls it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Returns {
-    /// One tensor, or nothing.
-    One,
-    /// A tuple of tensors.
-    Tuple,
-}
 
 /// The value of an argument that a call leaves out.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,28 +81,6 @@ pub struct Parameter {
     pub default: Option<Default>,
 }
 
-/// A row of the table, as its file writes it.
-pub(crate) struct Row {
-    /// The name that specs call it by.
-    pub name: &'static str,
-    /// Parameters as Python writes them; `*sizes` takes the further positional ones as a list.
-    pub signature: &'static str,
-    /// Whether it gives one tensor or a tuple.
-    pub returns: Returns,
-    /// The PyTorch source that it was read from.
-    pub source: &'static str,
-    /// The shapes that come out.
-    pub shapes: fn(&Call) -> Shapes,
-    /// What it does on storages.
-    pub lower: Lower,
-}
-
-/// What an operator gives on storages.
-pub type Lowered = Result<SmallVec<[Tensor; 2]>, String>;
-
-/// What an operator does on storages: the dispatcher, autograd and the kernels.
-pub type Lower = fn(&mut Context, &Operands) -> Lowered;
-
 /// An operator.
 #[derive(Debug)]
 pub struct Operator {
@@ -121,12 +94,21 @@ pub struct Operator {
     pub returns: Returns,
     /// The PyTorch source that it was read from.
     pub source: &'static str,
+    /// How its work follows from its tensors.
+    pub class: Class,
+    /// What autocast does with its arguments.
+    pub autocast: Autocast,
     /// The shapes that come out.
     pub shapes: fn(&Call) -> Shapes,
     /// What it does on storages.
     pub lower: Lower,
-    /// How its work follows from its tensors.
-    pub class: Class,
+}
+
+impl Operator {
+    /// The place of the parameter of that name.
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.parameters.iter().position(|parameter| parameter.name == name)
+    }
 }
 
 const TABLE: [&[Row]; 22] = [
@@ -157,7 +139,7 @@ const TABLE: [&[Row]; 22] = [
 /// All operators, by name.
 pub fn all() -> &'static FxHashMap<&'static str, Operator> {
     static ALL: OnceLock<FxHashMap<&'static str, Operator>> = OnceLock::new();
-    ALL.get_or_init(|| TABLE.iter().flat_map(|rows| rows.iter()).map(|row| (row.name, operator(row))).collect())
+    ALL.get_or_init(|| TABLE.iter().copied().flatten().map(|row| (row.name, operator(row))).collect())
 }
 
 /// The operator of that name.
@@ -182,8 +164,8 @@ fn operator(row: &Row) -> Operator {
         };
         parameters.push(Parameter { name, default });
     }
-    let Row { name, returns, source, shapes, lower, .. } = *row;
-    Operator { name, parameters, variadic, returns, source, shapes, lower, class: Class::of(name) }
+    let Row { name, returns, source, class, autocast, shapes, lower, .. } = *row;
+    Operator { name, parameters, variadic, returns, source, class, autocast, shapes, lower }
 }
 
 fn parse_default(text: &str) -> Default {

@@ -7,12 +7,15 @@ use smallvec::smallvec;
 use super::call::one as one_shape;
 use super::elementwise::{first_shape, to};
 use super::operands::one;
-use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use super::{Autocast, Call, Class, Lowered, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
 use crate::lower::kernels::layer_norm::{Backward, backward};
 use crate::lower::tensor::{Storage, Tensor, TensorData, contiguous_strides};
+
+/// Softmax, which attention written in Python ends with.
+pub const SOFTMAX: &str = "softmax";
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -20,14 +23,22 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, weight, bias",
         returns: Returns::One,
         source: "aten/src/ATen/native/layer_norm.cpp; cuda/layer_norm_kernel.cu",
+        class: Class::Elements,
+        autocast: Autocast::Full,
+        savable: &["native_layer_norm.default"],
+        aten: &[("layer_norm.default", "input, weight!, bias=None", "normalized_shape, eps, cudnn_enable")],
         shapes: layer_norm_shape,
         lower: layer_norm,
     },
     Row {
-        name: "softmax",
+        name: SOFTMAX,
         signature: "input, dim, dtype=None",
         returns: Returns::One,
         source: "aten/src/ATen/native/SoftMax.cpp, softmax; cuda/SoftMax.cu",
+        class: Class::Elements,
+        autocast: Autocast::FullResult,
+        savable: &["_softmax.default"],
+        aten: &[("softmax.int", "self, dim, dtype=None", ""), ("_softmax.default", "self, dim", "half_to_float=False")],
         shapes: first_shape,
         lower: |context, a| one(softmax(context, a.tensor(0)?, a.dtype(2))),
     },

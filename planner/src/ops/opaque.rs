@@ -9,7 +9,7 @@
 use smallvec::SmallVec;
 
 use super::call::several;
-use super::{Call, Lowered, Operand, Operands, Returns, Row, Shapes};
+use super::{Autocast, Call, Class, Lowered, Operand, Operands, Returns, Row, Shapes};
 use crate::bytes::Bytes;
 use crate::dtype::Dtype;
 use crate::graph::{Argument, Dims, Graph, TensorId};
@@ -25,6 +25,10 @@ pub(super) const ROWS: &[Row] = &[Row {
     signature: "name, inputs, sizes, dtypes",
     returns: Returns::Tuple,
     source: "a bound: tools/autograd/derivatives.yaml keeps inputs, outputs and what a kernel gives beside them",
+    class: Class::Elements,
+    autocast: Autocast::Keeps,
+    savable: &[],
+    aten: &[],
     shapes,
     lower,
 }];

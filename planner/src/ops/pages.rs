@@ -9,7 +9,7 @@
 
 use super::call::{one as one_shape, resolve_sizes};
 use super::operands::one;
-use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use super::{Autocast, Call, Class, Lower, Lowered, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::context::Context;
@@ -28,8 +28,20 @@ pub(super) const ROWS: &[Row] = &[
     row("attend_to_pages", "query, pages", attended_shape, attend),
 ];
 
-const fn row(name: &'static str, signature: &'static str, shapes: fn(&Call) -> Shapes, lower: super::Lower) -> Row {
-    Row { name, signature, returns: Returns::One, source: SOURCE, shapes, lower }
+/// What an engine does with its pages, outside PyTorch: autocast does not see it, and none can be saved.
+const fn row(name: &'static str, signature: &'static str, shapes: fn(&Call) -> Shapes, lower: Lower) -> Row {
+    Row {
+        name,
+        signature,
+        returns: Returns::One,
+        source: SOURCE,
+        class: Class::Elements,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
+        shapes,
+        lower,
+    }
 }
 
 /// The heads of what is written are the pages'.

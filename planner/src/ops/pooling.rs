@@ -6,7 +6,7 @@ use super::call::one as one_shape;
 use super::convolution::places;
 use super::operands::one;
 use super::reduce::mean_of;
-use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use super::{Autocast, Call, Class, Lowered, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
@@ -20,6 +20,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, kernel_size, stride, padding",
         returns: Returns::One,
         source: "aten/src/ATen/native/Pooling.cpp, max_pool2d; cuda/DilatedMaxPool2d.cu",
+        class: Class::Elements,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
         shapes: window_shape,
         lower: max_pool,
     },
@@ -28,6 +32,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, kernel_size, stride, padding",
         returns: Returns::One,
         source: "aten/src/ATen/native/cuda/AveragePool2d.cu",
+        class: Class::Elements,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
         shapes: window_shape,
         lower: average_pool,
     },
@@ -36,6 +44,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, output_size",
         returns: Returns::One,
         source: "aten/src/ATen/native/AdaptiveAveragePooling.cpp, adaptive_avg_pool2d",
+        class: Class::Elements,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[("adaptive_avg_pool2d.default", "self, output_size:one", "")],
         shapes: |call| match (&call.shape(0)?[..], call.int(1)?) {
             ([batch, channels, _, _], places @ 1..) => {
                 one_shape(smallvec![*batch, *channels, places as u64, places as u64])

@@ -14,10 +14,10 @@ use super::matrix::{linear_of, matmul, mm};
 use super::operands::one;
 use super::reduce::whole;
 use super::views::transposed;
-use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use super::{Autocast, Call, Class, Lowered, Multiplied, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::graph::Quantized;
-use crate::lower::autocast::cached_cast;
+use crate::lower::autocast::cast_argument;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
 use crate::lower::kernels::four_bit::uses_fused_kernel;
@@ -30,6 +30,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, weight, bias, out_features, nested, stored_dtype=None",
         returns: Returns::One,
         source: "bitsandbytes 0.50.2, autograd/_functions.py, matmul_4bit and MatMul4Bit; backends/cuda/ops.py, gemm_4bit",
+        class: Class::Product { left: 0, right: None, of: Multiplied::Matrices },
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
         shapes: |call| {
             let outputs = u64::try_from(call.int(3)?).map_err(|_| "a size is negative".to_owned())?;
             product_shape(call, outputs)
@@ -41,6 +45,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, weight, bias, threshold=False",
         returns: Returns::One,
         source: "bitsandbytes 0.50.2, autograd/_functions.py, MatMul8bitLt; backends/cuda/ops.py, int8_vectorwise_quant",
+        class: Class::Product { left: 0, right: None, of: Multiplied::Stored(Dtype::I8) },
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
         shapes: |call| product_shape(call, call.shape(1)?.first().copied().unwrap_or(1)),
         lower: matmul_8bit,
     },
@@ -153,11 +161,7 @@ fn gemm_4bit(context: &mut Context, x: &Tensor, bias: Option<&Tensor>, weight: F
     let shifted = dequantized.as_ref().map(|scales| context.empty_like("add", scales));
     let whole = weight.whole(context, x.dtype);
     // The custom operator has no rule of autocast; the linear layer within has.
-    let lower = context.settings.autocast.filter(|_| context.autocast.is_on());
-    let mut casted = |tensor: &Tensor| match lower {
-        Some(lower) => cached_cast(context, tensor, lower, lower),
-        None => tensor.clone(),
-    };
+    let mut casted = |tensor: &Tensor| cast_argument(context, Autocast::Lower, tensor);
     let bias = bias.map(&mut casted);
     let (matrix, input) = (casted(&whole), casted(x));
     let output = linear_of(context, &input, &matrix, bias.as_ref());

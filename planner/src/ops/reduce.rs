@@ -4,7 +4,7 @@ use smallvec::smallvec;
 
 use super::call::{dimension, one as one_shape};
 use super::operands::one;
-use super::{Call, Lowered, Operands, Returns, Row, Shapes};
+use super::{Autocast, Call, Class, Lowered, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
@@ -19,6 +19,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, dim, keepdim=False",
         returns: Returns::One,
         source: "aten/src/ATen/native/ReduceOps.cpp, mean",
+        class: Class::Elements,
+        autocast: Autocast::Keeps,
+        savable: &["mean.dim"],
+        aten: &[("mean.dim", "self, dim, keepdim=False", "dtype=None")],
         shapes: reduced_shape,
         lower: mean,
     },
@@ -27,6 +31,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, dim, keepdim=False, dtype=None",
         returns: Returns::One,
         source: "aten/src/ATen/native/ReduceOps.cpp, sum",
+        class: Class::Elements,
+        autocast: Autocast::FullResult,
+        savable: &["sum.dim_IntList"],
+        aten: &[("sum.dim_IntList", "self, dim, keepdim=False, dtype=None", "")],
         shapes: reduced_shape,
         lower: sum,
     },
@@ -35,6 +43,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input",
         returns: Returns::One,
         source: "aten/src/ATen/native/ReduceOps.cpp, all",
+        class: Class::Elements,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[("all.default", "self", "")],
         shapes: |_| one_shape(Dims::new()),
         lower: |context, a| one(whole(context, "all", Reduction::Logical, a.tensor(0)?, Dtype::Bool)),
     },
@@ -43,6 +55,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input",
         returns: Returns::One,
         source: "aten/src/ATen/native/ReduceAllOps.cpp, max",
+        class: Class::Elements,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
         shapes: |_| one_shape(Dims::new()),
         lower: |context, a| {
             let x = a.tensor(0)?;

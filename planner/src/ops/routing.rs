@@ -4,7 +4,7 @@ use smallvec::smallvec;
 
 use super::call::{dimension, one as one_shape};
 use super::operands::one;
-use super::{Call, Lowered, Operands, Returns, Row};
+use super::{Autocast, Call, Class, Lowered, Operands, Returns, Row};
 use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
@@ -18,6 +18,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, k, dim=-1",
         returns: Returns::Tuple,
         source: "aten/src/ATen/native/cuda/TensorTopK.cpp; FunctionsManual.cpp, value_selecting_reduction_backward",
+        class: Class::Elements,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
         shapes: |call| {
             let shape = chosen(call.shape(0)?, call.int(1)?, call.int(2)?)?;
             Ok(smallvec![shape.clone(), shape])
@@ -29,6 +33,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input",
         returns: Returns::Tuple,
         source: "aten/src/ATen/native/cuda/Sort.cpp, sort_cuda_kernel",
+        class: Class::Elements,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
         shapes: |call| Ok(smallvec![call.shape(0)?.clone(), call.shape(0)?.clone()]),
         lower: sort_last,
     },
@@ -37,6 +45,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, bins",
         returns: Returns::One,
         source: "aten/src/ATen/native/cuda/SummaryOps.cu, _histc_cuda",
+        class: Class::Elements,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
         shapes: |call| one_shape(counted(call)?),
         lower: |context, a| {
             let bins = u64::try_from(a.int(1)?).map_err(|_| "a histogram has bins".to_owned())?;

@@ -2,18 +2,29 @@
 
 use smallvec::SmallVec;
 
-use super::{Call, Lowered, Operand, Operands, Returns, Row, Shapes};
+use super::{Autocast, Call, Class, Lower, Lowered, Operand, Operands, Returns, Row, Shapes};
 use crate::lower::context::Context;
 use crate::lower::{autograd, optimizer, parameters, scaler};
 use crate::trace::Phase;
 
+/// Makes the parameters.
+pub const LOAD: &str = "load";
+/// A phase of a step begins.
+pub const MARK: &str = "mark";
+/// Turns grad mode on or off.
+pub const SET_GRAD_ENABLED: &str = "set_grad_enabled";
+/// Runs the autograd engine.
+pub const BACKWARD: &str = "backward";
+/// Makes the optimizer.
+pub const MAKE_OPTIMIZER: &str = "make_optimizer";
+
 pub(super) const ROWS: &[Row] = &[
-    row("load", "", |context, _| {
+    row(LOAD, "", |context, _| {
         parameters::load(context);
         nothing(())
     }),
-    row("mark", "phase, step", mark),
-    row("set_grad_enabled", "enabled", |context, a| {
+    row(MARK, "phase, step", mark),
+    row(SET_GRAD_ENABLED, "enabled", |context, a| {
         context.grad_enabled = a.flag(0);
         nothing(())
     }),
@@ -25,7 +36,7 @@ pub(super) const ROWS: &[Row] = &[
         context.autocast.exit();
         nothing(())
     }),
-    row("backward", "loss", |context, a| {
+    row(BACKWARD, "loss", |context, a| {
         autograd::backward(context, a.tensor(0)?)?;
         nothing(())
     }),
@@ -33,7 +44,7 @@ pub(super) const ROWS: &[Row] = &[
         context.require_gradient(&a.tensor(0)?.clone());
         nothing(())
     }),
-    row("make_optimizer", "", |context, _| optimizer::init(context).and_then(nothing)),
+    row(MAKE_OPTIMIZER, "", |context, _| optimizer::init(context).and_then(nothing)),
     row("optimizer_step", "", |context, _| optimizer::step(context).and_then(nothing)),
     row("clip_grad_norm_", "", |context, _| optimizer::clip(context).and_then(nothing)),
     Row {
@@ -41,6 +52,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "loss",
         returns: Returns::One,
         source: "torch/amp/grad_scaler.py, scale",
+        class: Class::Moves,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
         shapes: super::elementwise::first_shape,
         lower: |context, a| scaler::scale(context, a.tensor(0)?).and_then(super::operands::one),
     },
@@ -53,8 +68,20 @@ pub(super) const ROWS: &[Row] = &[
     }),
 ];
 
-const fn row(name: &'static str, signature: &'static str, lower: super::Lower) -> Row {
-    Row { name, signature, returns: Returns::One, source: "the meaning of a run: README.md", shapes: none, lower }
+/// A step of a run's loop, which gives no tensor.
+const fn row(name: &'static str, signature: &'static str, lower: Lower) -> Row {
+    Row {
+        name,
+        signature,
+        returns: Returns::One,
+        source: "the meaning of a run: README.md",
+        class: Class::Nothing,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
+        shapes: none,
+        lower,
+    }
 }
 
 fn none(_: &Call) -> Shapes {

@@ -8,7 +8,7 @@
 
 use super::operands::one;
 use super::quantized::product_shape;
-use super::{Lowered, Operands, Returns, Row};
+use super::{Autocast, Class, Lowered, Multiplied, Operands, Returns, Row};
 use crate::bytes::{Bytes, MIB};
 use crate::dtype::Dtype;
 use crate::graph::{Argument, Graph};
@@ -24,6 +24,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, weight, weight_scale_inv, bias",
         returns: Returns::One,
         source: "transformers 5.17.0, integrations/finegrained_fp8.py and deepgemm.py, fp8_linear",
+        class: Class::Product { left: 0, right: None, of: Multiplied::Stored(Dtype::F8) },
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
         shapes: |call| product_shape(call, call.shape(1)?.first().copied().unwrap_or(1)),
         lower: fp8_linear,
     },
@@ -32,6 +36,10 @@ pub(super) const ROWS: &[Row] = &[
         signature: "input, in_features, out_features, by_output",
         returns: Returns::One,
         source: "gptqmodel, nn_modules/qlinear: marlin.py, tritonv2.py, exllamav2.py, awq_gemm.py",
+        class: Class::Product { left: 0, right: None, of: Multiplied::Matrices },
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
         shapes: |call| {
             let outputs = u64::try_from(call.int(2)?).map_err(|_| "a size is negative".to_owned())?;
             product_shape(call, outputs)

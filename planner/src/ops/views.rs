@@ -6,7 +6,7 @@ use super::call::{count, dimension, one as one_shape, resolve_sizes, several};
 use super::elementwise::{first_shape, promote};
 use super::operands::one;
 use super::reduce::sum_to;
-use super::{Call, Lowered, Operand, Operands, Returns, Row, Shapes};
+use super::{Autocast, Call, Class, Lines, Lower, Lowered, Operand, Operands, Returns, Row, Shapes};
 use crate::graph::{Argument, Dims};
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
@@ -15,35 +15,103 @@ use crate::lower::tensor::{Tensor, TensorData, contiguous_strides};
 const SOURCE: &str = "aten/src/ATen/native/TensorShape.cpp; tools/autograd/derivatives.yaml";
 
 pub(super) const ROWS: &[Row] = &[
-    row("alias", "input", first_shape, |context, a| one(alias(context, a.tensor(0)?))),
-    row("view", "input, *size", view_shape, |context, a| one(view(context, a.tensor(0)?, &a.ints(1)?)?)),
-    row("reshape", "input, *size", view_shape, |context, a| one(reshape_to(context, a.tensor(0)?, &a.ints(1)?)?)),
-    row("contiguous", "input", first_shape, |context, a| one(contiguous(context, a.tensor(0)?))),
-    row("transpose", "input, dim0, dim1", transpose_shape, |context, a| {
-        one(transpose(context, a.tensor(0)?, a.int(1)?, a.int(2)?)?)
+    row("alias", "input", &[("alias.default", "self", "")], first_shape, |context, a| {
+        one(alias(context, a.tensor(0)?))
     }),
-    row("permute", "input, *dims", permute_shape, permute),
-    row("flatten", "input, start_dim=0", flatten_shape, |context, a| {
+    row(
+        "view",
+        "input, *size",
+        &[("view.default", "self, size", ""), ("_unsafe_view.default", "self, size", "")],
+        view_shape,
+        |context, a| one(view(context, a.tensor(0)?, &a.ints(1)?)?),
+    ),
+    row("reshape", "input, *size", &[("reshape.default", "self, shape", "")], view_shape, |context, a| {
+        one(reshape_to(context, a.tensor(0)?, &a.ints(1)?)?)
+    }),
+    row("contiguous", "input", &[("contiguous.default", "self", "memory_format=1")], first_shape, |context, a| {
+        one(contiguous(context, a.tensor(0)?))
+    }),
+    row(
+        "transpose",
+        "input, dim0, dim1",
+        &[("transpose.int", "self, dim0, dim1", "")],
+        transpose_shape,
+        |context, a| one(transpose(context, a.tensor(0)?, a.int(1)?, a.int(2)?)?),
+    ),
+    row("permute", "input, *dims", &[("permute.default", "self, dims", "")], permute_shape, permute),
+    row("flatten", "input, start_dim=0", &[], flatten_shape, |context, a| {
         let x = a.tensor(0)?;
         let sizes = flattened(&x.sizes, a.int(1)?)?;
         one(reshape(context, x, &sizes))
     }),
-    row("unsqueeze", "input, dim", unsqueeze_shape, unsqueeze),
-    row("squeeze", "input, dim=None", squeeze_shape, squeeze),
-    row("expand", "input, *size", expand_shape, |context, a| one(expand(context, a.tensor(0)?, &a.ints(1)?)?)),
-    row("slice", "input, dim, start, end, step=1", slice_shape, slice),
-    row("select", "input, dim, index", select_shape, select),
-    Row { returns: Returns::Tuple, ..row("split", "input, split_size, dim=0", split_shape, split) },
-    Row { returns: Returns::Tuple, ..row("unbind", "input, dim=0", unbind_shape, unbind) },
-    row("detach", "input", first_shape, |_, a| {
+    row("unsqueeze", "input, dim", &[("unsqueeze.default", "self, dim", "")], unsqueeze_shape, unsqueeze),
+    row(
+        "squeeze",
+        "input, dim=None",
+        &[("squeeze.default", "self", ""), ("squeeze.dim", "self, dim", "")],
+        squeeze_shape,
+        squeeze,
+    ),
+    row("expand", "input, *size", &[("expand.default", "self, size", "implicit")], expand_shape, |context, a| {
+        one(expand(context, a.tensor(0)?, &a.ints(1)?)?)
+    }),
+    row("slice", "input, dim, start, end, step=1", &[], slice_shape, slice),
+    row("select", "input, dim, index", &[("select.int", "self, dim, index", "")], select_shape, select),
+    Row {
+        returns: Returns::Tuple,
+        ..row(
+            "split",
+            "input, split_size, dim=0",
+            &[
+                ("split.Tensor", "self, split_size, dim=0", ""),
+                ("split_with_sizes.default", "self, split_sizes, dim=0", ""),
+                ("split.sizes", "self, split_size, dim=0", ""),
+            ],
+            split_shape,
+            split,
+        )
+    },
+    Row {
+        returns: Returns::Tuple,
+        ..row("unbind", "input, dim=0", &[("unbind.int", "self, dim=0", "")], unbind_shape, unbind)
+    },
+    row("detach", "input", &[("detach.default", "self", "")], first_shape, |_, a| {
         let x = a.tensor(0)?;
         one(TensorData::view(x, x.sizes.clone(), x.strides.clone()))
     }),
-    row("cat", "tensors, dim=0", cat_shape, cat),
+    Row {
+        savable: &["cat.default"],
+        ..row(
+            "cat",
+            "tensors, dim=0",
+            &[("cat.default", "tensors, dim=0", ""), ("concat.default", "tensors, dim=0", "")],
+            cat_shape,
+            cat,
+        )
+    },
 ];
 
-const fn row(name: &'static str, signature: &'static str, shapes: fn(&Call) -> Shapes, lower: super::Lower) -> Row {
-    Row { name, signature, returns: Returns::One, source: SOURCE, shapes, lower }
+/// A view, or what copies where it cannot be one: it moves data, autocast has it on no list, and what it copies is
+/// saved as `clone`, whose row says so.
+const fn row(
+    name: &'static str,
+    signature: &'static str,
+    aten: Lines,
+    shapes: fn(&Call) -> Shapes,
+    lower: Lower,
+) -> Row {
+    Row {
+        name,
+        signature,
+        returns: Returns::One,
+        source: SOURCE,
+        class: Class::Moves,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten,
+        shapes,
+        lower,
+    }
 }
 
 // ---- shapes -------------------------------------------------------------------------------------------------------

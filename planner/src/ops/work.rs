@@ -7,50 +7,60 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::{Row, create, embedding, in_place, indexing, run, views};
 use crate::dtype::Dtype;
 use crate::graph::{Argument, Dims, Op, TensorId};
 use crate::time::{Unit, Work};
 
-/// Tables of operators that move data.
-const MOVING: [&[Row]; 3] = [create::ROWS, run::ROWS, views::ROWS];
-/// Tables of those that read no more of what they take than they give.
-const PICKING: [&[Row]; 2] = [embedding::ROWS, indexing::ROWS];
-/// Operators elsewhere that move data.
-const CASTS: [&str; 4] = ["as_input", "clone", "float", "to"];
-
 /// How an operator's work follows from its tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// A product: the place of its left factor, whose last dimension is summed over (a convolution sums over its weight's),
-    /// and of the right one where it can have a gradient.
-    Product(usize, Option<usize>),
+    /// A product of two factors.
+    Product {
+        /// The place of the left factor.
+        left: usize,
+        /// The place of the right one, where it can have a gradient.
+        right: Option<usize>,
+        /// What is multiplied.
+        of: Multiplied,
+    },
     /// Scaled dot-product attention.
     Attention,
     /// Moves all that it takes.
     Moves,
-    /// Moves a part of what it takes.
+    /// Moves a part of what it takes: no more than it gives.
     Picks,
     /// Computes each element of its results, in memory that it takes.
     InPlace,
     /// Computes each element of its results.
     Elements,
+    /// Runs no kernel of its own: a step of a run's loop.
+    Nothing,
+}
+
+/// What a product multiplies, over which dimensions it sums, and in which type it computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Multiplied {
+    /// Matrices or batches of them: sums over the left one's last dimension, in the type of the result, into which
+    /// autocast casts the factors.
+    Matrices,
+    /// The same of groups of rows, each with a matrix of its own.
+    Groups,
+    /// The same in a type of the kernel's own.
+    Stored(Dtype),
+    /// Images by a convolution's weight: sums over all dimensions of the weight but the first; float32 as
+    /// TensorFloat-32.
+    Images,
 }
 
 impl Class {
-    /// The class of a row.
-    pub(super) fn of(name: &str) -> Class {
-        let is_of = |tables: &[&[Row]]| tables.iter().any(|rows| rows.iter().any(|row| row.name == name));
-        match name {
-            "conv2d" | "grouped_mm" | "linear" | "matmul" => Class::Product(0, Some(1)),
-            "addmm" | "baddbmm" => Class::Product(1, Some(2)),
-            "fp8_linear" | "matmul_4bit" | "matmul_8bit" | "packed_linear" => Class::Product(0, None),
-            "fused_attention" | "scaled_dot_product_attention" => Class::Attention,
-            _ if CASTS.contains(&name) || is_of(&MOVING) => Class::Moves,
-            _ if is_of(&PICKING) => Class::Picks,
-            _ if is_of(&[in_place::ROWS]) => Class::InPlace,
-            _ => Class::Elements,
-        }
+    /// Whether it multiplies with and adds.
+    pub fn multiplies(self) -> bool {
+        matches!(self, Class::Product { .. } | Class::Attention)
+    }
+
+    /// Whether it moves data and computes nothing.
+    pub fn moves(self) -> bool {
+        matches!(self, Class::Moves | Class::Picks)
     }
 }
 
@@ -83,17 +93,17 @@ pub fn works(op: &Op, shapes: &[Dims], known: impl Fn(TensorId) -> Option<Known>
         return Works::default();
     }
     match op.operator.class {
-        Class::Product(left, right) => call.product(left, right),
+        Class::Product { left, right, of } => call.product(left, right, of),
         Class::Attention => call.attention(),
         Class::Moves => call.moves(call.taken()),
         Class::Picks => call.moves(call.given()),
         Class::InPlace | Class::Elements => call.elements(),
+        Class::Nothing => Works::default(),
     }
 }
 
 /// A call with what is known of its tensors.
 struct Called<'a, K> {
-    name: &'static str,
     class: Class,
     tensors: SmallVec<[TensorId; 4]>,
     results: &'a [TensorId],
@@ -105,7 +115,7 @@ impl<'a, K: Fn(TensorId) -> Option<Known>> Called<'a, K> {
     fn new(op: &'a Op, shapes: &'a [Dims], known: K) -> Self {
         let mut tensors = SmallVec::new();
         op.arguments.iter().for_each(|argument| gather(argument, &mut tensors));
-        Called { name: op.operator.name, class: op.operator.class, tensors, results: &op.outputs, shapes, known }
+        Called { class: op.operator.class, tensors, results: &op.outputs, shapes, known }
     }
 
     /// Whether it makes a tensor that is no view of what it takes, or works in place.
@@ -144,27 +154,25 @@ impl<'a, K: Fn(TensorId) -> Option<Known>> Called<'a, K> {
         self.results.iter().map(|id| self.count(*id)).fold(0, u64::saturating_add)
     }
 
-    /// The type that a product is computed in: its result's, into which autocast casts the factors, unless the kernel has
-    /// one of its own.
-    fn unit(&self) -> Unit {
+    /// The type that a product is computed in.
+    fn unit(&self, of: Multiplied) -> Unit {
         let dtype = self.results.first().and_then(|id| (self.known)(*id)).map_or(Dtype::F32, |known| known.dtype);
-        match (self.name, dtype) {
-            ("fp8_linear", _) => Unit::Product(Dtype::F8),
-            ("matmul_8bit", _) => Unit::Product(Dtype::I8),
-            ("conv2d", Dtype::F32) => Unit::TensorFloat,
-            _ => Unit::Product(dtype),
+        match of {
+            Multiplied::Stored(own) => Unit::Product(own),
+            Multiplied::Images if dtype == Dtype::F32 => Unit::TensorFloat,
+            Multiplied::Matrices | Multiplied::Groups | Multiplied::Images => Unit::Product(dtype),
         }
     }
 
-    fn product(&self, left: usize, right: Option<usize>) -> Works {
+    fn product(&self, left: usize, right: Option<usize>, of: Multiplied) -> Works {
         let at = |place: usize| self.tensors.get(place).copied();
         let (left, right) = (at(left), right.and_then(at));
-        let summed = match (self.name, right) {
-            ("conv2d", Some(weight)) => self.shapes[weight.index()].iter().skip(1).product(),
+        let summed = match (of, right) {
+            (Multiplied::Images, Some(weight)) => self.shapes[weight.index()].iter().skip(1).product(),
             _ => left.map_or(0, |left| self.last(left)),
         };
         let flops = 2u64.saturating_mul(self.counted()).saturating_mul(summed);
-        let work = Work { flops, bytes: self.taken().saturating_add(self.given()), unit: self.unit() };
+        let work = Work { flops, bytes: self.taken().saturating_add(self.given()), unit: self.unit(of) };
         // each gradient is a product of the other factor and the result's gradient
         let followed = [left, right].into_iter().flatten().filter(|id| self.needs(*id));
         Works { forward: smallvec![work], backward: followed.map(|_| work).collect() }
@@ -178,7 +186,7 @@ impl<'a, K: Fn(TensorId) -> Option<Known>> Called<'a, K> {
         let product = |id: Option<TensorId>| pairs.saturating_mul(id.map_or(0, |id| self.last(id)));
         // forward: queries by keys, weights by values; backward: the first again, then two products for each
         let (scores, sum) = (product(query), product(value));
-        let (read, unit) = (self.taken().saturating_add(self.given()), self.unit());
+        let (read, unit) = (self.taken().saturating_add(self.given()), self.unit(Multiplied::Matrices));
         let forward = Work { flops: scores.saturating_add(sum), bytes: read, unit };
         let twice = |flops: u64| flops.saturating_mul(2);
         let flops = scores.saturating_add(twice(scores)).saturating_add(twice(sum));

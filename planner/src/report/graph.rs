@@ -84,9 +84,9 @@ impl Part<'_> {
                     let op = &self.graph.ops[id.index()];
                     match op.operator.name {
                         // the first phase is loading, the second the forward
-                        "mark" if marks > 0 => break,
-                        "mark" => marks += 1,
-                        "load" | "make_optimizer" | "set_grad_enabled" => {}
+                        ops::MARK if marks > 0 => break,
+                        ops::MARK => marks += 1,
+                        ops::LOAD | ops::MAKE_OPTIMIZER | ops::SET_GRAD_ENABLED => {}
                         _ => {
                             within = self.lies_within(op);
                             shown.extend(within.then(|| (id.0, op, Vec::new())));

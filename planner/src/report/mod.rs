@@ -31,7 +31,7 @@ pub mod why;
 use std::sync::Arc;
 
 use crate::bytes::Bytes;
-use crate::ops::{KERNEL, PAGES_KERNEL, convolution_workspace, other_kernels};
+use crate::ops::{GROUPED_MM, KERNEL, PAGES_KERNEL, convolution_workspace, other_kernels};
 use crate::plan::Plan;
 use crate::read::export::{Exported, LossKind};
 use crate::read::gpus::Gpu;
@@ -115,7 +115,7 @@ impl Planned<'_> {
             ));
         }
         notes.extend(self.cudnn_attention_note());
-        if self.plan.graph.ops.iter().any(|op| op.operator.name == "grouped_mm") {
+        if self.plan.graph.ops.iter().any(|op| op.operator.name == GROUPED_MM) {
             notes.push(
                 "all experts are computed at once: no size depends on how tokens are spread over them".to_owned(),
             );

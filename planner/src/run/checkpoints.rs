@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::{Parallel, Run, RunError};
 use crate::graph::{Checkpointing, Region};
-use crate::lower::checkpoint::selective::SAVABLE;
+use crate::ops::{Savable, savable};
 use crate::read::nearest::nearest;
 
 /// Operators of ATen whose results checkpointed regions save, in the order of their names.
@@ -56,15 +56,15 @@ fn operator(word: &str) -> Result<(&'static str, &'static str), UnknownOperator>
     let short = word.strip_prefix("torch.ops.").unwrap_or(word);
     let short = short.strip_prefix("aten.").or_else(|| short.strip_prefix("aten::")).unwrap_or(short);
     let (name, overload) = short.split_once('.').map_or((short, None), |(name, overload)| (name, Some(overload)));
-    let fits = |known: &&(&str, &str)| known.0 == name && overload.is_none_or(|overload| known.1 == overload);
-    SAVABLE.iter().find(fits).copied().ok_or_else(|| {
-        let names = SAVABLE.iter().map(|(name, _)| *name);
+    let fits = |known: &&Savable| known.name == name && overload.is_none_or(|overload| known.overload == overload);
+    savable().iter().find(fits).map(|known| (known.name, known.overload)).ok_or_else(|| {
         let full = |near: &str| {
-            SAVABLE.iter().find(|(name, _)| *name == near).map(|(name, overload)| match overload {
-                &"default" => (*name).to_owned(),
-                overload => format!("{name}.{overload}"),
+            savable().iter().find(|known| known.name == near).map(|known| match known.overload {
+                "default" => known.name.to_owned(),
+                overload => format!("{}.{overload}", known.name),
             })
         };
+        let names = savable().iter().map(|known| known.name);
         let nearest: Vec<String> = nearest(name, names).into_iter().filter_map(full).collect();
         UnknownOperator { word: crate::read::quote::cut(word), nearest: nearest.join(", ") }
     })

@@ -19,65 +19,9 @@ use smallvec::{SmallVec, smallvec};
 use crate::graph::CheckpointId;
 use crate::lower::context::{Context, detach};
 use crate::lower::tensor::Tensor;
+use crate::ops::{Class, savable_named};
 use crate::run::SavedOperators;
 use crate::trace::Category;
-
-/// The operators whose results can be saved, each with the overload that is called, in the order of their names.
-pub const SAVABLE: [(&str, &str); 39] = [
-    ("_grouped_mm", "default"),
-    ("_scaled_dot_product_cudnn_attention", "default"),
-    ("_scaled_dot_product_efficient_attention", "default"),
-    ("_scaled_dot_product_flash_attention", "default"),
-    ("_softmax", "default"),
-    ("_to_copy", "default"),
-    ("add", "Tensor"),
-    ("addmm", "default"),
-    ("baddbmm", "default"),
-    ("bmm", "default"),
-    ("cat", "default"),
-    ("clone", "default"),
-    ("cos", "default"),
-    ("div", "Tensor"),
-    ("embedding", "default"),
-    ("erf", "default"),
-    ("gelu", "default"),
-    ("hardswish", "default"),
-    ("hardtanh", "default"),
-    ("leaky_relu", "default"),
-    ("mean", "dim"),
-    ("mish", "default"),
-    ("mm", "default"),
-    ("mul", "Tensor"),
-    ("native_dropout", "default"),
-    ("native_layer_norm", "default"),
-    ("neg", "default"),
-    ("pow", "Tensor_Scalar"),
-    ("relu", "default"),
-    ("rsqrt", "default"),
-    ("sigmoid", "default"),
-    ("silu", "default"),
-    ("sin", "default"),
-    ("softplus", "default"),
-    ("sqrt", "default"),
-    ("sub", "Tensor"),
-    ("sum", "dim_IntList"),
-    ("tanh", "default"),
-    ("where", "self"),
-];
-
-/// Operators that multiply with and add: what an operator of the program that calls one is counted for (`ops::flops`).
-const PRODUCTS: [&str; 8] = [
-    "_grouped_mm",
-    "_scaled_dot_product_cudnn_attention",
-    "_scaled_dot_product_efficient_attention",
-    "_scaled_dot_product_flash_attention",
-    "addmm",
-    "baddbmm",
-    "bmm",
-    "mm",
-];
-/// Operators that move data: they count for nothing.
-const MOVING: [&str; 4] = ["_to_copy", "cat", "clone", "embedding"];
 
 /// What of an operator of the program was taken in place of computed.
 #[derive(Clone, Copy, Debug)]
@@ -139,16 +83,21 @@ impl Context {
 
     fn note_savable(&mut self, region: CheckpointId, op: &'static str) {
         let Some(timeline) = &mut self.timeline else { return };
-        if SAVABLE.binary_search_by_key(&op, |(name, _)| name).is_ok() {
+        if savable_named(op).is_some() {
             timeline.savable.insert((self.graph.checkpoints[region.index()].module, op));
         }
     }
 
     /// Notes whether an operator was taken, for what the second run computes: an operator of the program computes nothing
-    /// where its products were taken, or, where it has none, the last of what computes.
+    /// where its products were taken, or, where it has none, the last of what computes. An operator that cannot be
+    /// saved counts as one that computes.
     fn note_taken(&mut self, op: &'static str, taken: bool) {
-        let Some(again) = self.recomputation.as_mut().filter(|_| !MOVING.contains(&op)) else { return };
-        let is_product = PRODUCTS.contains(&op);
+        let Some(again) = &mut self.recomputation else { return };
+        let class = savable_named(op).map(|savable| savable.class);
+        if class.is_some_and(Class::moves) {
+            return;
+        }
+        let is_product = class.is_some_and(Class::multiplies);
         again.spared = match again.spared {
             Some(Spared { product: true, .. }) if !is_product => return,
             Some(Spared { product: true, all }) => Some(Spared { product: true, all: all && taken }),
