@@ -6,7 +6,6 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use planner::allocate::{AllocatorOptions, simulate};
 use planner::fit::fit;
-use planner::graph::Checkpointing;
 use planner::lower::context::Settings;
 use planner::lower::lower;
 use planner::plan::{Emulation, device, plan, program};
@@ -14,7 +13,7 @@ use planner::read::gpus::GpuCatalogue;
 use planner::read::model::open;
 use planner::read::optimizers::choose;
 use planner::read::spec::Shelf;
-use planner::run::{Mode, Precision, Run};
+use planner::run::{Checkpointing, Mode, Precision, Run};
 use planner::sweep::{Checkpoints, Lists, sweep};
 
 fn plans(criterion: &mut Criterion) {

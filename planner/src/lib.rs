@@ -31,3 +31,4 @@ pub mod threads;
 pub mod time;
 pub mod trace;
 pub mod versions;
+pub mod words;

@@ -1,11 +1,13 @@
 //! A plan: the whole pipeline, from a model and a run to figures.
 
+mod checks;
 pub mod compare;
 pub mod effort;
 mod figures;
 pub mod footprint;
 pub mod host;
 
+use crate::run::Lora;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::Deref;
@@ -19,7 +21,7 @@ pub use figures::ParameterTotals;
 use crate::allocate::{Addresses, AllocatorOptions, OptionsError, Ties, simulate};
 use crate::bytes::Bytes;
 use crate::dtype::Dtype;
-use crate::graph::{AUTOCAST, CacheLayout, Graph, GraphError, Loop, Lora, Parameter, READS_ZEROS, RECORDS, unroll};
+use crate::graph::{AUTOCAST, CacheLayout, Graph, GraphError, Loop, Parameter, READS_ZEROS, RECORDS, unroll};
 use crate::lower::context::Settings;
 use crate::lower::device::Device;
 use crate::lower::kernels::cub::Architecture;
@@ -259,7 +261,7 @@ pub(crate) fn prepare(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation)
     run.check()?;
     let quantization = model.quantization()?;
     if let Some(quantization) = &quantization {
-        run.check_stored(quantization)?;
+        checks::stored(run, quantization)?;
         quantization.check(run, gpu)?;
     }
     let options: AllocatorOptions = run.allocator.parse()?;
@@ -267,7 +269,7 @@ pub(crate) fn prepare(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation)
     let optimizer = optimizer(run)?;
     let precision = precision(model, run, quantization.as_ref())?;
     let mut graph = program(model, run, emulation)?;
-    run.check_trainable(&graph.parameters)?;
+    checks::trainable(run, &graph.parameters)?;
     let architecture = model.architecture(run.mode.records())?;
     let plain = stored_parameters(model, run, &graph)?;
     let agreement = agree(model, architecture, &plain)?;

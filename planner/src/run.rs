@@ -1,8 +1,10 @@
 //! A run: what is done with a model. The meaning of each choice is that of the loops in specs/library/loops.yaml.
 
 mod adapters;
+mod backend;
 mod cache;
 mod checkpoints;
+mod exported;
 mod flags;
 mod host;
 mod options;
@@ -14,14 +16,13 @@ use std::str::FromStr;
 
 use crate::choices::choices;
 use crate::dtype::Dtype;
-use crate::graph::{Checkpointing, Origin, Parameter};
-use crate::lower::kernels::attention::Backend;
-use crate::read::quantization::Quantization;
 use crate::versions::{VersionError, Versions};
 
-pub use adapters::Pattern;
+pub use adapters::{Lora, Pattern, QuantizedType};
+pub use backend::Backend;
 pub use cache::{CacheDtype, PAGE_TOKENS};
-pub use checkpoints::{SavedOperators, UnknownOperator};
+pub use checkpoints::{Checkpointing, Region, SavedOperators, UnknownOperator};
+pub use exported::{LossKind, NamedSizes};
 pub use flags::Flags;
 pub use host::Sample;
 pub use options::{Completion, Flag, OPTIONS, OptionValue, Run, RunOption, RunOptions, Setting, whole};
@@ -382,42 +383,5 @@ impl Run {
             (Some(false), _) => return Ok(()),
         };
         Err(RunError::Contradiction(contradiction))
-    }
-
-    /// Checks the run against how the checkpoint stores its weights.
-    ///
-    /// # Errors
-    /// A run that such weights cannot serve.
-    pub fn check_stored(&self, quantization: &Quantization) -> Result<(), RunError> {
-        if self.quantize.is_some() {
-            return Err(RunError::Contradiction(
-                "the checkpoint stores its weights quantised already: leave quantize out",
-            ));
-        }
-        if self.mode.records() && !quantization.records() {
-            return Err(RunError::OnlyInfers { method: quantization.word() });
-        }
-        if self.mode == Mode::Train && self.lora.is_none() && self.trainable.is_none() {
-            return Err(RunError::Contradiction(
-                "the checkpoint's quantised weights cannot be trained: give lora for adapters, or trainable for the other \
-                 parameters",
-            ));
-        }
-        Ok(())
-    }
-
-    /// Checks the choice of trained parameters against the program's.
-    ///
-    /// # Errors
-    /// A choice that matches none, or a quantised weight.
-    pub fn check_trainable(&self, parameters: &[Parameter]) -> Result<(), RunError> {
-        let Some(pattern) = self.trainable.as_ref().filter(|_| self.mode == Mode::Train) else { return Ok(()) };
-        let mut chosen = parameters.iter().filter(|parameter| !parameter.buffer && pattern.0.is_match(&parameter.name));
-        let quantized = chosen.clone().find(|parameter| matches!(parameter.origin, Origin::Quantized(_)));
-        match (chosen.next(), quantized) {
-            (None, _) => Err(RunError::NothingTrained { pattern: pattern.to_string() }),
-            (_, Some(parameter)) => Err(RunError::QuantizedTrained { name: parameter.name.clone() }),
-            _ => Ok(()),
-        }
     }
 }

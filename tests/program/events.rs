@@ -30,8 +30,22 @@ fn events_are_written_a_line_each_with_what_let_go_of_memory() {
     let begin = lines.iter().position(|line| line.starts_with("\"events\"")).unwrap();
     let events = &lines[begin..];
     let shown = [&events[1..4], &events[150..172], &events[events.len() - 4..]].concat();
-    assert_snapshot("events", &shown.join("\n"));
+    assert_snapshot("events", &without_lines(&shown.join("\n")));
     assert_eq!(fs::read_dir(folder.join("")).unwrap().count(), 1);
+}
+
+/// Shipped specs grow: where in them a line stands is not what these snapshots are about.
+fn without_lines(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    for mark in std::iter::repeat(["\"place\":", "\"python\":", ".yaml:"]) {
+        let Some((at, mark)) = mark.iter().filter_map(|mark| Some((rest.find(mark)?, mark))).min() else { break };
+        let (before, after) = rest.split_at(at + mark.len());
+        shown.push_str(before);
+        shown.push('N');
+        rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+    }
+    shown + rest
 }
 
 #[test]
@@ -75,9 +89,11 @@ fn a_trace_from_a_file_is_as_good_as_its_plan() {
         assert!(b.len() > 1000);
     }
     let tensor = "addmm of transformer.h.5.mlp.c_fc";
+    let told = |report: String| report.split_once('\n').unwrap().1.to_owned();
     let why = folder.report(&["why", &trace, "--tensor", tensor]);
-    assert_eq!(why, folder.report(&[&["why", "distilgpt2"], &run[..], &["--tensor", tensor]].concat()));
-    assert_snapshot("why", &why);
+    let planned = folder.report(&[&["why", "distilgpt2"], &run[..], &["--tensor", tensor]].concat());
+    assert_eq!(told(why.clone()), told(planned));
+    assert_snapshot("why", &without_lines(&why));
     let smaller = call(&["replay", &trace, "--capacity", "1GiB", "--format", "json"]);
     assert_eq!(smaller.status.code(), Some(1));
     let options =

@@ -6,13 +6,12 @@ use super::cost::{Class, Cost};
 use super::{CHOSEN, CHOSEN_CODE, CHOSEN_COST, CHOSEN_SOURCE, Change, Combination, Variant};
 use crate::bytes::Bytes;
 use crate::checkpoint::{Granularity, Wanted, choose};
-use crate::graph::Checkpointing;
 use crate::plan::PlanError;
 use crate::plan::effort::{Effort, measured};
 use crate::plan::footprint::{Footprint, footprint};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
-use crate::run::Run;
+use crate::run::{Checkpointing, Run};
 use crate::threads::{Opener, each};
 
 /// The run, where it is planned, and who hears of it.

@@ -1,12 +1,12 @@
 //! What changes are made to: the run as given, and what of the model the table asks for.
 
 use super::changes::Form;
-use crate::graph::{Checkpointing, Graph};
+use crate::graph::Graph;
 use crate::plan::{Emulation, PlanError, program};
 use crate::read::gpus::Gpu;
 use crate::read::model::{Model, open};
 use crate::read::spec::Shelf;
-use crate::run::{Mode, Precision, Run};
+use crate::run::{Checkpointing, Mode, Precision, Run};
 
 /// A run that is to be changed.
 pub(super) struct Case<'a> {

@@ -1,14 +1,13 @@
 //! The changes that are known: what each does to a run, when it applies, what it costs and the code that makes it.
 
+use Slot::*;
+
 use super::case::Case;
 use super::cost::Class;
 use super::forms::{
     adapters, autocast, expandable, frozen, halves, micro_batches, offload, optimizer, option, quantized, shards,
 };
-use crate::graph::{Checkpointing, QuantizedType};
-use crate::run::{Mode, Run, ZeroGrad};
-
-use Slot::*;
+use crate::run::{Checkpointing, Mode, QuantizedType, Run, ZeroGrad};
 
 /// What of a run a change touches. Of two changes to the same, a run can have one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,8 +2,7 @@
 
 use super::case::Case;
 use super::changes::Form;
-use crate::graph::QuantizedType;
-use crate::run::{Fsdp, MOST_RANKS, OptimizerChoice, Parallel, Pattern, Precision};
+use crate::run::{Fsdp, MOST_RANKS, OptimizerChoice, Parallel, Pattern, Precision, QuantizedType};
 
 /// The optimizer with an option of its own.
 pub(super) fn option(case: &Case, key: &str, value: &str) -> Vec<Form> {

@@ -1,7 +1,5 @@
 //! The ways of running a training on several GPUs, and on how many.
-
-use crate::graph::Checkpointing;
-use crate::run::{Mode, Parallel, Run};
+use crate::run::{Checkpointing, Mode, Parallel, Run};
 
 /// A way of spreading a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,14 +7,14 @@ use super::Measure;
 use super::profile;
 use crate::allocate::simulate;
 use crate::bytes::Bytes;
-use crate::graph::{Checkpointing, Graph};
+use crate::graph::Graph;
 use crate::lower::timeline::Timeline;
 use crate::lower::{lower, lower_with_timeline};
 use crate::plan::{Emulation, PlanError, Prepared, named, prepare, program};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::replay::UNLIMITED;
-use crate::run::Run;
+use crate::run::{Checkpointing, Run};
 use crate::time::Speeds;
 use crate::trace::Trace;
 

@@ -12,10 +12,10 @@ use super::evaluate::{Evaluator, Lowered, Peaks};
 use super::model::{Candidate, Kind, Model, Needs, Savings};
 use super::profile::{Profile, Window, profile};
 use super::{ChooseError, Currency, Granularity};
-use crate::graph::{Checkpointing, Graph, ModuleId, Region};
+use crate::graph::{Graph, ModuleId};
 use crate::lower::timeline::{FxIndexSet, Timeline};
 use crate::plan::PlanError;
-use crate::run::SavedOperators;
+use crate::run::{Checkpointing, Region, SavedOperators};
 use crate::time::Cost;
 
 /// A run's model, and what was learned on the way.

@@ -14,6 +14,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 
+use crate::run::{Checkpointing, Region};
 use regex::Regex;
 
 pub use evaluate::Peaks;
@@ -21,7 +22,6 @@ pub use search::Chooser;
 
 use crate::bytes::Bytes;
 use crate::choices::choices;
-use crate::graph::{Checkpointing, Region};
 use crate::plan::PlanError;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;

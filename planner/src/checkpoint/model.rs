@@ -13,8 +13,7 @@
 use std::collections::BTreeMap;
 
 use super::Currency;
-use crate::graph::{Checkpointing, Region};
-use crate::run::SavedOperators;
+use crate::run::{Checkpointing, Region, SavedOperators};
 use crate::time::Cost;
 
 /// A module's call that can be checkpointed.

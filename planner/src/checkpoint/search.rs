@@ -5,11 +5,10 @@ use super::measure::{Measured, measure};
 use super::model::{Among, Candidate, Model, Pick, Prefer};
 use super::{Answer, Choice, ChooseError, Chosen, Currency, Measure, Wanted};
 use crate::bytes::Bytes;
-use crate::graph::{Checkpointing, Region};
 use crate::plan::{Emulation, PlanError};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model as Described;
-use crate::run::Run;
+use crate::run::{Checkpointing, Region, Run};
 use crate::time::{Cost, Speeds};
 
 /// The most sets that are listed to be looked at one by one.

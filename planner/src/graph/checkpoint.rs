@@ -8,11 +8,11 @@ use std::rc::Rc;
 use super::call::Given;
 use super::hooked::flatten;
 use super::machine::{Machine, Outcome};
-use super::unroll::{Checkpointing, Loop, Region};
+use super::unroll::Loop;
 use super::value::{Object, Reference, Value};
 use super::{Checkpoint, CheckpointId, ModuleId, ReentrantCall, Step, TensorId};
 use crate::interpret::Semantics;
-use crate::run::SavedOperators;
+use crate::run::{Checkpointing, Region, SavedOperators};
 
 /// A checkpointed call whose backward is to come, with the references that its frame holds.
 #[derive(Debug)]

@@ -18,32 +18,7 @@ use super::value::{Attributes, Object, Value};
 use super::{DtypeArgument, Quantized, TensorId};
 use crate::dtype::Dtype;
 use crate::interpret::Semantics;
-
-/// LoRA's choices (peft 0.21.2, `LoraConfig`).
-#[derive(Clone, Debug, PartialEq)]
-pub struct Lora {
-    /// The rank.
-    pub rank: u64,
-    /// The scale, over the rank.
-    pub alpha: f64,
-    /// The probability of dropout before the adapters.
-    pub dropout: f64,
-    /// The names, or ends of paths, of the modules that are adapted.
-    pub targets: Vec<String>,
-}
-
-impl Eq for Lora {}
-
-/// How linear layers are quantised (bitsandbytes 0.50.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QuantizedType {
-    /// 4 bits, the quantiles of a normal distribution.
-    Nf4,
-    /// 4 bits, floating-point.
-    Fp4,
-    /// 8 bits: LLM.int8().
-    Int8,
-}
+use crate::run::{Lora, QuantizedType};
 
 /// The linear layers that stay as they are: output heads.
 const HEADS: [&str; 3] = ["lm_head", "score", "classifier"];

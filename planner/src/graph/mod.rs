@@ -36,10 +36,9 @@ use crate::run::{Attention, SavedOperators};
 use crate::trace::{Place, PlaceId};
 
 pub use crate::ids::{CallId, CheckpointId, ModuleId, OpId, TensorId};
-pub use exchange::{Lora, QuantizedType};
 pub(crate) use machine::numbered;
 pub use stored::{Choice, Loading, Piece, Role, StoredLayers, Which};
-pub use unroll::{AUTOCAST, CacheLayout, Checkpointing, Loop, READS_ZEROS, RECORDS, Region, unroll};
+pub use unroll::{AUTOCAST, CacheLayout, Loop, READS_ZEROS, RECORDS, unroll};
 
 /// Sizes of a tensor's dimensions, outermost first.
 pub type Dims = SmallVec<[u64; 5]>;

@@ -149,7 +149,7 @@ impl Machine {
                 Err(_) => {
                     let message =
                         "config.json: quantization_config: a module to skip is no regular expression that can be used";
-                    return self.error(format!("{message}: {}", crate::read::quote::quoted(name)));
+                    return self.error(format!("{message}: {}", crate::words::quote::quoted(name)));
                 }
             }
         }

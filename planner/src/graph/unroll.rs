@@ -7,11 +7,11 @@ use indexmap::IndexMap;
 use super::call::Given;
 use super::machine::{Machine, Outcome};
 use super::value::{Attributes, Object, Value};
-use super::{DtypeArgument, Graph, GraphError, Lora, Origin, QuantizedType, StoredLayers};
+use super::{DtypeArgument, Graph, GraphError, Origin, StoredLayers};
 use crate::dtype::Dtype;
 use crate::interpret::{Interpreter, Semantics};
 use crate::read::spec::{Architecture, Family};
-use crate::run::{Attention, SavedOperators};
+use crate::run::{Attention, Checkpointing, Lora, QuantizedType, SavedOperators};
 use crate::versions::Rules;
 
 /// What the loop of a run is told: entries of `run` in specs/library/loops.yaml.
@@ -56,34 +56,6 @@ pub struct CacheLayout {
     pub page_tokens: u64,
     /// The type of what pages hold; the weights' where None is given.
     pub dtype: Option<Dtype>,
-}
-
-/// Which modules' calls are checkpointed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Checkpointing {
-    /// None.
-    #[default]
-    Off,
-    /// Those that transformers' `gradient_checkpointing_enable()` checkpoints.
-    Full,
-    /// These.
-    Modules(Vec<Region>),
-}
-
-/// A module whose calls are checkpointed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Region {
-    /// Its path.
-    pub path: String,
-    /// What its calls save; None where they save what all others do.
-    pub save: Option<SavedOperators>,
-}
-
-impl Region {
-    /// A module that saves what all others do.
-    pub fn new(path: &str) -> Region {
-        Region { path: path.to_owned(), save: None }
-    }
 }
 
 /// Builds the model and unrolls its loop.

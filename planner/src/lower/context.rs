@@ -55,7 +55,7 @@ pub struct Settings {
     /// the records runs those of 9.0 whatever GPU it stands for.
     pub cub: Option<super::kernels::cub::Architecture>,
     /// The attention kernel asked for.
-    pub attention_kernel: Option<super::kernels::attention::Backend>,
+    pub attention_kernel: Option<crate::run::Backend>,
     /// What was measured on the GPU: the workspaces of cuDNN's calls.
     pub profile: Option<std::sync::Arc<crate::read::profiles::Profile>>,
     /// How the run is spread over several GPUs, if it is.

@@ -25,7 +25,7 @@ pub(super) const ROWS: &[Row] = &[
     unary("abs", Autocast::Keeps, &[], &[("abs.default", "self", "")], |context, a| {
         one(activation(context, a.tensor(0)?, &ABS))
     }),
-    unary("log", Autocast::Keeps, &[], &[("log.default", "self", "")], |context, a| {
+    unary("log", Autocast::Full, &[], &[("log.default", "self", "")], |context, a| {
         one(activation(context, a.tensor(0)?, &LOG))
     }),
     unary("rsqrt", Autocast::Full, &["rsqrt.default"], &[("rsqrt.default", "self", "")], |context, a| {
@@ -88,7 +88,7 @@ pub(super) const ROWS: &[Row] = &[
     unary("elu", Autocast::Keeps, &[], &[("elu.default", "self", "alpha, scale, input_scale")], |context, a| {
         one(activation(context, a.tensor(0)?, &ELU))
     }),
-    unary("exp", Autocast::Keeps, &[], &[("exp.default", "self", "")], |context, a| {
+    unary("exp", Autocast::Full, &[], &[("exp.default", "self", "")], |context, a| {
         one(activation(context, a.tensor(0)?, &EXP))
     }),
     row(

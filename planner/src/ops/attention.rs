@@ -13,10 +13,11 @@ use crate::dtype::Dtype;
 use crate::lower::autograd::Gradients;
 use crate::lower::checkpoint::Saved;
 use crate::lower::context::Context;
-use crate::lower::kernels::attention::{self, Backend, Buffer, Forward, Held, Layout, Mask, Problem, Step};
+use crate::lower::kernels::attention::{self, Buffer, Forward, Held, Layout, Mask, Problem, Step};
 use crate::lower::measured::four;
 use crate::lower::tensor::{Storage, Tensor, TensorData};
 use crate::read::profiles::AttentionKey;
+use crate::run::Backend;
 
 /// Attention as PyTorch has it.
 pub const SCALED_DOT_PRODUCT_ATTENTION: &str = "scaled_dot_product_attention";

@@ -2,11 +2,10 @@
 
 use super::{PlanError, plan};
 use crate::bytes::Bytes;
-use crate::graph::Checkpointing;
-use crate::graph::QuantizedType::{self, Int8, Nf4};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
-use crate::run::{Attention, Mode, Parallel, Precision, Run};
+use crate::run::QuantizedType::{self, Int8, Nf4};
+use crate::run::{Attention, Checkpointing, Mode, Parallel, Precision, Run};
 
 /// One choice.
 struct Lever {

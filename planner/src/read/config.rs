@@ -4,6 +4,7 @@
 mod error;
 mod nonfinite;
 
+use crate::words::quote;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -11,8 +12,6 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 pub use error::ConfigError;
-
-use super::quote;
 
 /// The longest configuration that is read, in bytes. The largest real ones (20,000 labels) have 2 MB.
 pub const LARGEST_CONFIG: u64 = 16 << 20;

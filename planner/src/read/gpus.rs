@@ -27,9 +27,9 @@ use names::{distance_to, fold};
 use wire::CatalogueFile;
 
 use super::profiles::{Profile, ProfileError};
-use super::quote::yaml_fault;
 use super::specs;
 use crate::bytes::Bytes;
+use crate::words::quote::yaml_fault;
 
 /// One GPU of the catalogue.
 #[derive(Clone, Debug, PartialEq)]

@@ -16,12 +16,12 @@ pub use weights::{Agreement, agree};
 use super::checkpoint::{self, Checkpoint};
 use super::config::{self, Config};
 use super::export::{self, ExportedModel};
-use super::nearest::nearest;
 use super::quantization::{Method, Quantization, QuantizationError};
 use super::spec::{Architecture, Family, Shelf};
 use crate::dtype::Dtype;
 use crate::graph::StoredLayers;
 use crate::run::Run;
+use crate::words::nearest::nearest;
 
 /// A model that can be planned.
 #[derive(Debug)]

@@ -7,13 +7,11 @@
 use std::path::{Path, PathBuf};
 
 use super::environment::{self, EnvironmentError, Found};
-use super::export::Dims;
 use super::gpus::{Gpu, GpuCatalogue, GpuError};
 use super::model::{self, Model, ModelError};
 use super::profiles::{Profile, ProfileError};
 use super::spec::Shelf;
-use crate::graph::{Checkpointing, Region};
-use crate::run::{Run, RunError, RunOptions, UnknownOperator};
+use crate::run::{Checkpointing, NamedSizes, Region, Run, RunError, RunOptions, UnknownOperator};
 use crate::versions::{Library, VersionError};
 
 /// The GPU where none is named.
@@ -202,7 +200,7 @@ impl RunOptions {
     /// Takes the sizes that are not said from an export, if the model is one.
     fn take_sizes(&mut self, model: &Model) {
         let Some(exported) = &model.family.exported else { return };
-        let sizes = exported.sizes(self.dim.as_ref().unwrap_or(&Dims::default()));
+        let sizes = exported.sizes(self.dim.as_ref().unwrap_or(&NamedSizes::default()));
         self.batch = self.batch.or(sizes.batch);
         self.seq = self.seq.or(sizes.seq.filter(|_| !exported.takes_images()));
         self.image = self.image.or(sizes.image.filter(|_| exported.takes_images()));

@@ -4,15 +4,14 @@
 
 mod entries;
 
+use entries::Entries;
 use serde_json::{Map, Value};
 
-use entries::Entries;
-
 use super::gpus::Gpu;
-use super::quote;
 use crate::dtype::Dtype;
-use crate::graph::{Choice, Quantized, QuantizedType, StoredLayers, Which};
-use crate::run::{Precision, Run};
+use crate::graph::{Choice, Quantized, StoredLayers, Which};
+use crate::run::{Precision, QuantizedType, Run};
+use crate::words::quote;
 
 /// A quantised checkpoint.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::table::{Align, table, wrapped};
 use crate::bytes::Bytes;
-use crate::read::quote;
 use crate::snapshot::{Comparison, Fact, Held, Kind, Moved, Snapshot};
+use crate::words::quote;
 
 use Align::{Left, Right};
 

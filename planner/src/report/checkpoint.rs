@@ -6,11 +6,10 @@ use serde::Serialize;
 use super::table::{Align, table};
 use crate::bytes::Bytes;
 use crate::checkpoint::{Answer, Choice, Currency, Form, Measure, Peaks, Wanted};
-use crate::graph::Region;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::replay::{ranges, split};
-use crate::run::Run;
+use crate::run::{Region, Run};
 use crate::time::Cost;
 
 /// What was asked.

@@ -6,10 +6,9 @@ use serde_json::{Map, Value};
 
 use super::{LARGEST, Planned, options};
 use crate::bytes::Bytes;
-use crate::graph::QuantizedType;
 use crate::ops::Unknown;
 use crate::plan::host::{HostMemory, HostPart, When};
-use crate::run::{CacheKind, Mode};
+use crate::run::{CacheKind, Mode, QuantizedType};
 
 /// The version of [`Report`]: another number means that a key changed its name or meaning.
 pub const SCHEMA: u32 = 1;

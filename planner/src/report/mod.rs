@@ -33,13 +33,13 @@ use std::sync::Arc;
 use crate::bytes::Bytes;
 use crate::ops::{GROUPED_MM, KERNEL, PAGES_KERNEL, convolution_workspace, other_kernels};
 use crate::plan::Plan;
-use crate::read::export::{Exported, LossKind};
+use crate::read::export::Exported;
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::read::profiles::Profile;
 use crate::read::quantization::{Method, Quantization};
-use crate::read::quote;
-use crate::run::{CacheKind, Mode, Parallel, Run};
+use crate::run::{CacheKind, LossKind, Mode, Parallel, Run};
+use crate::words::quote;
 
 /// How many of the largest tensors are shown.
 const LARGEST: usize = 10;

@@ -8,9 +8,9 @@ use super::colours::{COLOURS, NAMES};
 use super::{Planned, page};
 use crate::bytes::Bytes;
 use crate::history::{History, Sample, history};
-use crate::read::quote;
 use crate::replay::Replay;
 use crate::trace::Event;
+use crate::words::quote;
 
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 460.0;

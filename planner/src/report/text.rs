@@ -4,20 +4,19 @@
 
 use std::fmt::Write;
 
+use Align::{Left, Right};
+
 use super::blocks::timeline;
 use super::table::{Align, table, wrapped};
 use super::{LARGEST, Planned, options};
 use crate::allocate::PhaseFigures;
 use crate::bytes::Bytes;
-use crate::graph::{Checkpointing, QuantizedType};
 use crate::plan::host::When;
-use crate::read::quote;
 use crate::replay::Replay;
-use crate::run::{Attention, CacheKind, Kernel, Mode, Run};
+use crate::run::{Attention, CacheKind, Checkpointing, Kernel, Mode, QuantizedType, Run};
 use crate::trace::Phase;
 use crate::trace::file::Head;
-
-use Align::{Left, Right};
+use crate::words::quote;
 
 /// Renders a plan; its first line is the verdict.
 pub fn text(planned: &Planned<'_>) -> String {

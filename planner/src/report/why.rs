@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use crate::bytes::Bytes;
-use crate::read::nearest::nearest;
 use crate::replay::Replay;
 use crate::trace::{AllocationId, Category, Cause, Event, Trace};
+use crate::words::nearest::nearest;
 
 /// How many allocations of a name are told of.
 const MOST: usize = 4;

@@ -4,7 +4,32 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::choices::choices;
-use crate::graph::{Lora, QuantizedType};
+
+/// LoRA's choices (peft 0.21.2, `LoraConfig`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lora {
+    /// The rank.
+    pub rank: u64,
+    /// The scale, over the rank.
+    pub alpha: f64,
+    /// The probability of dropout before the adapters.
+    pub dropout: f64,
+    /// The names, or ends of paths, of the modules that are adapted.
+    pub targets: Vec<String>,
+}
+
+impl Eq for Lora {}
+
+/// How linear layers are quantised (bitsandbytes 0.50.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuantizedType {
+    /// 4 bits, the quantiles of a normal distribution.
+    Nf4,
+    /// 4 bits, floating-point.
+    Fp4,
+    /// 8 bits: LLM.int8().
+    Int8,
+}
 
 /// A regular expression over the full names of parameters.
 #[derive(Clone, Debug)]

@@ -4,9 +4,36 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{Parallel, Run, RunError};
-use crate::graph::{Checkpointing, Region};
 use crate::ops::{Savable, savable};
-use crate::read::nearest::nearest;
+use crate::words::nearest::nearest;
+
+/// Which modules' calls are checkpointed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Checkpointing {
+    /// None.
+    #[default]
+    Off,
+    /// Those that transformers' `gradient_checkpointing_enable()` checkpoints.
+    Full,
+    /// These.
+    Modules(Vec<Region>),
+}
+
+/// A module whose calls are checkpointed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Its path.
+    pub path: String,
+    /// What its calls save; None where they save what all others do.
+    pub save: Option<SavedOperators>,
+}
+
+impl Region {
+    /// A module that saves what all others do.
+    pub fn new(path: &str) -> Region {
+        Region { path: path.to_owned(), save: None }
+    }
+}
 
 /// Operators of ATen whose results checkpointed regions save, in the order of their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +93,7 @@ fn operator(word: &str) -> Result<(&'static str, &'static str), UnknownOperator>
         };
         let names = savable().iter().map(|known| known.name);
         let nearest: Vec<String> = nearest(name, names).into_iter().filter_map(full).collect();
-        UnknownOperator { word: crate::read::quote::cut(word), nearest: nearest.join(", ") }
+        UnknownOperator { word: crate::words::quote::cut(word), nearest: nearest.join(", ") }
     })
 }
 

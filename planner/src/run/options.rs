@@ -16,6 +16,7 @@ mod forms;
 mod tests;
 mod value;
 
+use super::{Checkpointing, Lora, LossKind, NamedSizes, QuantizedType};
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
@@ -30,8 +31,6 @@ use super::{
     SavedOperators, Variables, ZeroGrad,
 };
 use crate::bytes::Bytes;
-use crate::graph::{Checkpointing, Lora, QuantizedType};
-use crate::read::export::{Dims, LossKind};
 use crate::versions::{Library, Release};
 
 use declare::{given, kept, key, options};
@@ -117,7 +116,7 @@ options! {
     host_ram: Bytes, Host "--host-ram <BYTES>", "The machine's memory: bytes, or 32GiB";
     specs: PathBuf, Options "--specs <DIR>",
         "A folder of your own specs, laid out as specs/; they come before the built-in ones";
-    dim: Dims = Dims::default(), Run "--dim <SYMBOL=N>",
+    dim: NamedSizes = NamedSizes::default(), Run "--dim <SYMBOL=N>",
         "A size that an export leaves open, by its symbol; may be given several times";
     loss: LossKind, Training "--loss <LOSS>",
         "What an export without a loss is trained on: cross-entropy or sum of its first output; output for its own \

@@ -11,12 +11,11 @@ use std::str::FromStr;
 use crate::bytes::Bytes;
 use crate::checkpoint::{Choice, ChooseError, Wanted, choose};
 use crate::fit::Axis;
-use crate::graph::Checkpointing;
 use crate::plan::footprint::{Peaks, alike, footprint};
 use crate::plan::{PlanError, capacity};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
-use crate::run::{Precision, Run, UnknownOperator};
+use crate::run::{Checkpointing, Precision, Run, UnknownOperator};
 use crate::threads::{Opener, each};
 
 /// What is combined; where a list is empty, the run's own value stands.

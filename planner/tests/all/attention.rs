@@ -5,13 +5,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+use planner::run::Backend;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use planner::dtype::Dtype;
 use planner::lower::device::Device;
 use planner::lower::kernels::attention::{
-    AttentionError, Backend, Buffer, BufferId, Gradient, Held, Layout, Mask, Problem, Step, backward, choose, forward,
+    AttentionError, Buffer, BufferId, Gradient, Held, Layout, Mask, Problem, Step, backward, choose, forward,
 };
 use planner::versions::{Release, Rules, Versions};
 

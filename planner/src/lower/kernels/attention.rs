@@ -25,7 +25,7 @@ mod matmul;
 mod problem;
 mod tape;
 
-pub use choice::{Backend, choose};
+pub use choice::choose;
 pub(crate) use flash::splits as flash_splits;
 pub use layout::Layout;
 pub use problem::{AttentionError, Mask, Problem};
@@ -33,8 +33,10 @@ pub use tape::{Buffer, BufferId, Held, Step};
 
 use std::ops::Range;
 
-use crate::lower::device::Device;
 use tape::{Tape, Value};
+
+use crate::lower::device::Device;
+use crate::run::Backend;
 
 /// What the forward call does.
 #[derive(Clone, Debug, PartialEq, Eq)]

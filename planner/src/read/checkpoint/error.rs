@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::LARGEST_INDEX;
 use crate::read::header::HeaderError;
-use crate::read::quote;
+use crate::words::quote;
 
 /// Weights that cannot be used.
 #[derive(Debug, Error)]

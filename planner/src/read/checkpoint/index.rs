@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::{CheckpointError, FileId, LARGEST_INDEX};
-use crate::read::quote;
+use crate::words::quote;
 
 /// An index's content.
 #[derive(Debug, Default)]

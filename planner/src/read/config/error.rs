@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::LARGEST_CONFIG;
-use crate::read::quote;
+use crate::words::quote;
 
 /// A configuration that cannot be read, or a key of it that cannot be used.
 #[derive(Debug, Error)]

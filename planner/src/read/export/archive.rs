@@ -19,7 +19,7 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::error::ExportError;
-use crate::read::quote;
+use crate::words::quote;
 
 /// The longest graph that is read, in bytes: 400,000 calls with their stack traces.
 pub const LARGEST_GRAPH: u64 = 256 << 20;

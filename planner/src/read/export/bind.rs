@@ -2,11 +2,8 @@
 
 use std::fmt;
 
-use super::inputs::{Dimension, Exported, Input, LossKind};
-use crate::run::{Attention, Run, RunError};
-
-/// Values of symbols of sizes: `s72=8`.
-pub type Dims = indexmap::IndexMap<String, u64>;
+use super::inputs::{Dimension, Exported, Input};
+use crate::run::{Attention, LossKind, NamedSizes, Run, RunError};
 
 /// What a size of an input is to a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +70,7 @@ impl Exported {
     }
 
     /// The sizes that it was exported with, but for symbols that have another value.
-    pub fn sizes(&self, dims: &Dims) -> Sizes {
+    pub fn sizes(&self, dims: &NamedSizes) -> Sizes {
         let size = |role| match self.role(role)?.1 {
             Dimension::Fixed(size) => Some(*size),
             Dimension::Symbol(name) => dims.get(name).copied().or_else(|| self.symbol(name)?.hint),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::read::quote;
+use crate::words::quote;
 
 /// Why an exported program cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -17,9 +17,9 @@ use super::tree::Calls;
 use super::wire::Size;
 use super::write::Writer;
 use crate::dtype::Dtype;
-use crate::read::quote;
 use crate::read::spec::syntax::{Expression, Function, Literal, Position, Statement, StatementKind};
 use crate::read::spec::{Architecture, Buffer, Class, Definition, Family, Field, FieldType, Shelf, SpecError};
+use crate::words::quote;
 
 /// What a family is made of.
 pub struct Parts<'p, 'a> {

@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 
 use super::error::Problem;
 use super::wire::{self, Argument, InputSpec, Node, OptionalTensor, OutputSpec, Size, SizeArgument, TensorMeta};
-use crate::read::quote::quoted;
+use crate::words::quote::quoted;
 
 /// The most calls that a program may have.
 pub const CALLS: usize = 400_000;

@@ -17,11 +17,11 @@ use super::family::Entries;
 use super::flatten::Program;
 use super::sizes;
 use super::wire::{ExportedProgram, Hint, RangeConstraint, Size};
-use crate::choices::choices;
 use crate::dtype::Dtype;
 use crate::read::spec::syntax::{
     Argument, Binary, Expression, ExpressionKind, Function, Literal, StatementKind, Target,
 };
+use crate::run::LossKind;
 
 /// The most symbols of sizes.
 const SYMBOLS: usize = 10_000;
@@ -63,19 +63,6 @@ pub struct Input {
     /// Whether it has integers or floating-point numbers.
     pub floating: bool,
 }
-
-/// What a loss is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LossKind {
-    /// The program's own.
-    Output,
-    /// Cross entropy of its first output over the last dimension, with a label a row.
-    CrossEntropy,
-    /// The sum of its first output.
-    Sum,
-}
-
-choices!(LossKind, "loss", "output" => LossKind::Output, "cross-entropy" => LossKind::CrossEntropy, "sum" => LossKind::Sum);
 
 /// What is to be known of an exported program beside its family.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,7 +159,8 @@ impl Exported {
     pub(super) fn defaults(&self) -> Entries {
         let hints = self.symbols.iter().filter_map(|symbol| Some((symbol.name.clone(), symbol.hint?.into())));
         let loss = self.loss.map_or("none", LossKind::word);
-        let image = self.sizes(&super::Dims::default()).image.map(|image| ("image_size".to_owned(), image.into()));
+        let image =
+            self.sizes(&crate::run::NamedSizes::default()).image.map(|image| ("image_size".to_owned(), image.into()));
         hints.chain([("loss".to_owned(), loss.into())]).chain(image).collect()
     }
 }

@@ -24,15 +24,15 @@ mod tree;
 mod wire;
 mod write;
 
+use crate::words::quote;
 use std::path::Path;
 
-pub use bind::{Dims, Sizes};
+pub use bind::Sizes;
 pub use error::ExportError;
 use error::Problem;
 use facts::Facts;
-pub use inputs::{Dimension, Exported, LossKind, Symbol};
+pub use inputs::{Dimension, Exported, Symbol};
 
-use super::quote;
 use super::spec::{Family, Shelf, SpecError};
 use crate::dtype::Dtype;
 

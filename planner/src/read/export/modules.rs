@@ -6,8 +6,8 @@ use rustc_hash::FxBuildHasher;
 use super::code::{attribute, element};
 use super::error::Problem;
 use super::flatten::State;
-use crate::read::quote::quoted;
 use crate::read::spec::syntax::Expression;
+use crate::words::quote::quoted;
 
 /// The most modules within modules.
 const DEPTH: usize = 60;

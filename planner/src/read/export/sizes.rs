@@ -36,7 +36,7 @@ fn is_name(text: &str) -> bool {
 
 /// The expression; what is wrong with it where it cannot be read.
 pub fn expression(text: &str, code: &mut Code) -> Result<Expression, String> {
-    let fail = || format!("the size {} cannot be read", crate::read::quote::quoted(text));
+    let fail = || format!("the size {} cannot be read", crate::words::quote::quoted(text));
     if text.len() > LONGEST {
         return Err(fail());
     }

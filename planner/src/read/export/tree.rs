@@ -13,7 +13,7 @@ use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use super::error::Problem;
 use super::flatten::{Given, Kind, Origin, Program, ValueId};
 use crate::ops::aten::computes_nothing;
-use crate::read::quote::quoted;
+use crate::words::quote::quoted;
 
 /// What PyTorch writes as the class where it does not know the module (torch/export/_trace.py).
 const NO_CLASS: &str = "_empty_nn_module_stack_from_metadata_hook";

@@ -1,7 +1,7 @@
 //! Names of GPUs: what people write differently does not matter, and what they misspell is told apart.
 
 use super::Gpu;
-use crate::read::nearest::edits;
+use crate::words::nearest::edits;
 
 /// A name without what people write differently: only letters and digits, in lower case, no maker and no brand.
 pub(super) fn fold(name: &str) -> String {

@@ -7,7 +7,7 @@ use safetensors::Dtype;
 use thiserror::Error;
 
 use super::LARGEST_HEADER;
-use crate::read::quote;
+use crate::words::quote;
 
 /// A file whose header cannot be used.
 #[derive(Debug, Error)]

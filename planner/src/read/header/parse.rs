@@ -14,7 +14,7 @@ use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 use super::HeaderFault;
-use crate::read::quote;
+use crate::words::quote;
 
 /// The name under which a header keeps its free-form metadata.
 const METADATA: &str = "__metadata__";

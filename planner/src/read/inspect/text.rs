@@ -1,7 +1,7 @@
 //! An inspection as text of at most as many lines as asked for: the tree is shown as deep as that allows.
 
 use super::{Inspection, Module, Total};
-use crate::read::quote;
+use crate::words::quote;
 
 /// One line of the tree.
 struct Line {

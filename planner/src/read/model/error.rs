@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use crate::read::checkpoint::CheckpointError;
 use crate::read::config::ConfigError;
-use crate::read::quote;
 use crate::read::spec::SpecError;
+use crate::words::quote;
 
 /// Why a model cannot be opened.
 #[derive(Debug, thiserror::Error)]

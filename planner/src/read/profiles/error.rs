@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::VERSION;
-use crate::read::quote::yaml_fault;
+use crate::words::quote::yaml_fault;
 
 /// Why a profile cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{Method, Packed, Quantization, QuantizationError};
 use crate::dtype::Dtype;
-use crate::graph::QuantizedType;
+use crate::run::QuantizedType;
 
 /// The entries.
 pub(super) struct Entries<'a>(pub(super) &'a Map<String, Value>);

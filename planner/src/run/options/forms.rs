@@ -7,8 +7,7 @@ use std::str::FromStr;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::graph::{Checkpointing, Lora};
-use crate::run::{Ddp, Fsdp, OptimizerChoice, Parallel, SavedOperators, Variables};
+use crate::run::{Checkpointing, Ddp, Fsdp, Lora, OptimizerChoice, Parallel, SavedOperators, Variables};
 use crate::versions::Release;
 
 /// `none`, `full`, or a list of module paths.

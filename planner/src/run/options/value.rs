@@ -10,11 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::forms;
 use crate::bytes::Bytes;
-use crate::graph::{Checkpointing, Lora, QuantizedType};
-use crate::read::export::{Dims, LossKind};
 use crate::run::{
-    Attention, CacheDtype, CacheKind, Ddp, Fsdp, Kernel, Mode, OptimizerChoice, Parallel, Pattern, Precision, Sample,
-    SavedOperators, Variables, ZeroGrad,
+    Attention, CacheDtype, CacheKind, Checkpointing, Ddp, Fsdp, Kernel, Lora, LossKind, Mode, NamedSizes,
+    OptimizerChoice, Parallel, Pattern, Precision, QuantizedType, Sample, SavedOperators, Variables, ZeroGrad,
 };
 use crate::versions::Release;
 
@@ -297,7 +295,7 @@ impl OptionValue for Variables {
     }
 }
 
-impl OptionValue for Dims {
+impl OptionValue for NamedSizes {
     const REPEATS: bool = true;
 
     fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Self>, D::Error> {
@@ -311,7 +309,7 @@ impl OptionValue for Dims {
     /// A symbol with its value: `s72=8`.
     fn parse(value: &OsStr) -> Result<Self, String> {
         let (name, size) = text(value)?.split_once('=').ok_or("a symbol with its value is expected: s72=8")?;
-        Ok(Dims::from_iter([(name.trim().to_owned(), whole(size.trim())?)]))
+        Ok(NamedSizes::from_iter([(name.trim().to_owned(), whole(size.trim())?)]))
     }
 
     /// `s72=8 --dim s73=9`

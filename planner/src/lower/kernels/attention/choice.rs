@@ -3,46 +3,11 @@
 //! Where a comment says "measured", the rule was found by asking PyTorch 2.11 (`torch._fused_sdp_choice`) on emulated
 //! devices. The build is the CUDA 13 wheel with cuDNN 9.19; `torch.use_deterministic_algorithms` is off.
 
-use std::fmt;
-
 use super::{AttentionError, Problem};
 use crate::dtype::Dtype;
 use crate::lower::device::Device;
+use crate::run::Backend;
 use crate::versions::Change;
-
-/// An implementation of `scaled_dot_product_attention`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Backend {
-    /// cuDNN's fused attention.
-    Cudnn,
-    /// FlashAttention 2.
-    Flash,
-    /// The memory-efficient attention of xFormers.
-    Efficient,
-    /// Composed of PyTorch's own ops.
-    Math,
-}
-
-const NAMES: [(Backend, &str); 4] =
-    [(Backend::Cudnn, "cudnn"), (Backend::Flash, "flash"), (Backend::Efficient, "efficient"), (Backend::Math, "math")];
-
-impl Backend {
-    /// The backend of that name.
-    pub fn named(name: &str) -> Option<Backend> {
-        NAMES.into_iter().find(|(_, known)| *known == name).map(|(backend, _)| backend)
-    }
-
-    /// Its name, which [`Backend::named`] knows.
-    pub const fn name(self) -> &'static str {
-        NAMES[self as usize].1
-    }
-}
-
-impl fmt::Display for Backend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// The backend that runs the call: PyTorch's own choice, or the only one allowed, which must then be able to.
 pub fn choose(device: &Device, problem: &Problem, only: Option<Backend>) -> Result<Backend, AttentionError> {

@@ -8,7 +8,8 @@
 
 use super::layout::Layout;
 use super::tape::{Held, Reference, Tape, Value, held};
-use super::{AttentionError, Backend, Nodes, Problem, Run, mask};
+use super::{AttentionError, Nodes, Problem, Run, mask};
+use crate::run::Backend;
 
 const FLOAT: u64 = 4;
 const LONG: u64 = 8;

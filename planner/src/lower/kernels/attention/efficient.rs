@@ -6,9 +6,10 @@
 use super::layout::Layout;
 use super::mask::{self, Padding};
 use super::tape::{Held, Reference, Tape, Value, held};
-use super::{AttentionError, Backend, Nodes, Problem, Run};
+use super::{AttentionError, Nodes, Problem, Run};
 use crate::dtype::Dtype;
 use crate::lower::device::Device;
+use crate::run::Backend;
 use crate::versions::Change;
 
 const FLOAT: u64 = 4;

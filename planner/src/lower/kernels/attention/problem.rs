@@ -2,8 +2,9 @@
 
 use thiserror::Error;
 
-use super::{Backend, Layout};
+use super::Layout;
 use crate::dtype::Dtype;
+use crate::run::Backend;
 
 /// One call of `scaled_dot_product_attention`.
 #[derive(Clone, Debug, PartialEq)]
