@@ -8,6 +8,7 @@ mod allocator;
 mod allocator_cases;
 mod allocator_options;
 mod allocator_random;
+mod arrows;
 mod attention;
 mod capacity;
 mod combinations;
