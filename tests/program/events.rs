@@ -96,13 +96,11 @@ fn a_trace_from_a_file_is_as_good_as_its_plan() {
     assert_snapshot("why", &without_lines(&why));
     let smaller = call(&["replay", &trace, "--capacity", "1GiB", "--format", "json"]);
     assert_eq!(smaller.status.code(), Some(1));
-    let options =
-        json_of(&["replay", &trace, "--allocator", "expandable_segments:True", "--gpu", "t4", "--format", "json"]);
-    let planned =
-        [&["plan", "distilgpt2"], &run[..4], &["--allocator", "expandable_segments:True", "--gpu", "t4"]].concat();
-    let planned = json_of(&[&planned[..], &["--format", "json"]].concat());
-    assert_eq!(options["peak_reserved"], planned["peak_reserved"]);
-    assert_eq!(options["capacity"], planned["capacity"]);
+    let expandable = ["--allocator", "expandable_segments:True"];
+    let moved = json_of(&[&["replay", &trace], &expandable[..], &["--gpu", "t4", "--format", "json"]].concat());
+    let planned = |more: &[&str]| json_of(&[&["plan", "distilgpt2"], &run[..4], more, &["--format", "json"]].concat());
+    assert_eq!(moved["peak_reserved"], planned(&expandable)["peak_reserved"]);
+    assert_eq!(moved["capacity"], planned(&["--gpu", "t4"])["capacity"]);
     let packed = |what: &[&str]| json_of(&[&["pack"], what, &["--time-limit", "1s", "--format", "json"]].concat());
     let (of_trace, of_plan) = (packed(&[&trace]), packed(&[&["distilgpt2"], &run[..4]].concat()));
     assert_eq!(of_trace["lower_bound"], of_plan["lower_bound"]);

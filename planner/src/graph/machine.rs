@@ -136,6 +136,18 @@ impl Semantics for Machine {
         error
     }
 
+    fn can_hold_memory(value: &Value) -> bool {
+        matches!(
+            value,
+            Value::Tensor(_)
+                | Value::Sequence(_)
+                | Value::Dictionary(_)
+                | Value::Object(_)
+                | Value::Method(..)
+                | Value::TensorMethod(..)
+        )
+    }
+
     fn place(&self) -> PlaceId {
         self.tape.place()
     }

@@ -92,6 +92,9 @@ pub trait Semantics: Sized {
     fn callee(&mut self, frame: &mut Locals<'_, Self>, callee: &Expression) -> Outcome<Self, Self::Callee>;
     fn call(&mut self, callee: Self::Callee, given: Given<Self::Value>) -> Outcome<Self>;
 
+    /// Whether letting go of a value can free memory.
+    fn can_hold_memory(value: &Self::Value) -> bool;
+
     // ---- what a machine may do otherwise ------------------------------------------------------------------------
 
     /// A dictionary of keys and their values.

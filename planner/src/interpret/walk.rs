@@ -68,7 +68,7 @@ pub trait Interpreter: Semantics {
         let returned = self.block(&mut frame, &function.body)?;
         let line = frame.line;
         for (number, value) in frame.slots.into_iter().enumerate() {
-            let Some(value) = value else { continue };
+            let Some(value) = value.filter(Self::can_hold_memory) else { continue };
             self.reach(function, line, Some(NameId(number as u16)), LettingGo::Returned);
             drop(value);
         }
@@ -80,7 +80,7 @@ pub trait Interpreter: Semantics {
     fn set(&mut self, frame: &mut Locals<'_, Self>, name: NameId, value: Option<Self::Value>) {
         let how = if value.is_some() { LettingGo::Bound } else { LettingGo::Deleted };
         let old = std::mem::replace(frame.slot(name), value);
-        if let Some(old) = old {
+        if let Some(old) = old.filter(Self::can_hold_memory) {
             let outer = self.place();
             self.reach(frame.function, frame.line, Some(name), how);
             drop(old);

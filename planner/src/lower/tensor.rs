@@ -47,7 +47,7 @@ impl Log {
 
     /// The number of a name.
     pub(super) fn name(&self, text: &'static str) -> Name {
-        self.trace.borrow_mut().names.number(text)
+        self.trace.borrow_mut().names.number_of_static(text)
     }
 
     /// The number of a place.

@@ -13,6 +13,8 @@ pub struct Name(pub u32);
 pub struct Names {
     texts: Vec<Cow<'static, str>>,
     numbers: FxHashMap<Cow<'static, str>, Name>,
+    /// Texts of the program itself, by where they lie and how long they are: quicker than by what they say.
+    by_address: FxHashMap<(usize, usize), Name>,
 }
 
 impl PartialEq for Names {
@@ -36,6 +38,17 @@ impl Names {
         let name = Name(self.texts.len() as u32);
         self.texts.push(text.clone());
         self.numbers.insert(text, name);
+        name
+    }
+
+    /// The number of a text of the program itself, which is added where the table lacks it.
+    pub(crate) fn number_of_static(&mut self, text: &'static str) -> Name {
+        let address = (text.as_ptr() as usize, text.len());
+        if let Some(name) = self.by_address.get(&address) {
+            return *name;
+        }
+        let name = self.number(text);
+        self.by_address.insert(address, name);
         name
     }
 

@@ -55,6 +55,10 @@ impl Semantics for Machine<'_> {
         format!("{error} ({file}:{}:{})", at.line, at.column)
     }
 
+    fn can_hold_memory(value: &Value) -> bool {
+        matches!(value, Value::Tensor(_) | Value::List(_) | Value::Object(_))
+    }
+
     fn place(&self) -> PlaceId {
         self.context.place.unwrap_or_default()
     }
