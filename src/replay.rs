@@ -27,7 +27,7 @@ pub fn run(arguments: &ReplayArguments) -> Result<ExitCode, Failure> {
         gpu: arguments.gpu.clone(),
         capacity: arguments.capacity,
         allocator: arguments.allocator.clone(),
-        torch: arguments.torch.clone(),
+        torch: arguments.torch,
         ..RunOptions::default()
     };
     let (head, replay) = of(&arguments.trace, &options)?;
@@ -50,10 +50,13 @@ pub fn of(path: &str, wished: &RunOptions) -> Result<(Head, Replay), Failure> {
     if wished.gpu.is_some() {
         let gpu = gpu(wished)?;
         room = capacity(&Run { capacity: wished.capacity, ..Run::default() }, &gpu)?;
-        head.device.clone_from(&gpu.name);
+        if head.device != gpu.name {
+            // no trace says what other kernels would take
+            head.device = format!("{}, with the kernels of {}", gpu.name, head.device);
+        }
     }
     let recorded: Option<Release> = head.torch.parse().ok();
-    let torch = wished.torch.clone().or(recorded).unwrap_or(Versions::default().torch);
+    let torch = wished.torch.or(recorded).unwrap_or(Versions::default().torch);
     let versions = Versions { torch, ..Versions::default() };
     head.torch = versions.torch.to_string();
     let options = options.with_ties(Ties::of(Rules::of(versions), Addresses::Unknown));

@@ -252,7 +252,7 @@ fn run(
     }
     let mut outputs = if inputs.iter().any(Option::is_some) { apply(context, &mut inputs) } else { Gradients::new() };
     let edges = node.edges.borrow().clone();
-    let name = context.log.name(node.name);
+    let name = context.node_name();
     if node.is_python() && context.device.rules.has(Change::PythonNodesLetGoFirst) {
         context.let_go(std::mem::take(&mut inputs), Cause::Gradient(name));
     }

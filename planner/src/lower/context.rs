@@ -23,7 +23,7 @@ use crate::dtype::Dtype;
 use crate::graph::{CheckpointId, Dims, Graph, ModuleId, TensorId};
 use crate::ops::Known;
 use crate::time::{Cost, Unit, Work};
-use crate::trace::{Allocation, Category, Cause, PlaceId};
+use crate::trace::{Allocation, Category, Cause, Name, PlaceId};
 
 /// The threads that ask for memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub enum Thread {
 /// Who asks for memory: a module, the node of autograd that runs, a line of Python.
 pub(super) struct Asking {
     module: ModuleId,
-    node: Option<&'static str>,
+    node: Option<(&'static str, Name)>,
     place: Option<PlaceId>,
     cause: Cause,
 }
@@ -82,7 +82,7 @@ pub struct Context {
     thread: Thread,
     sequence: u64,
     module: ModuleId,
-    node: Option<&'static str>,
+    node: Option<(&'static str, Name)>,
     /// The line of Python that runs, or whose operator made the node that runs.
     pub(super) place: Option<PlaceId>,
     /// The CUDA stream that is current: 0 is the default one, the others are numbered as they first allocate.
@@ -242,7 +242,7 @@ impl Context {
             bytes: Bytes(bytes),
             cuda_stream: self.stream,
             operator: self.log.name(op),
-            node: self.node.map(|node| self.log.name(node)),
+            node: self.node.map(|(_, name)| name),
             module: self.module,
             category: self.category,
             parameter,
@@ -317,7 +317,7 @@ impl Context {
 
     /// Notes that something went wrong which `lower` will report; gives a tensor of no bytes to go on with.
     pub(crate) fn fail(&mut self, message: &str) -> Tensor {
-        let (op, module) = (self.node.unwrap_or("backward"), self.module);
+        let (op, module) = (self.node.map_or("backward", |(node, _)| node), self.module);
         self.failure.get_or_insert_with(|| LowerError { op, module, message: message.to_owned() });
         TensorData::new(self.log.nothing(), Dtype::U8, Dims::new(), Dims::new())
     }
@@ -389,9 +389,15 @@ impl Context {
     pub(super) fn enter_node(&mut self, node: &Node) -> Asking {
         let outer = self.asking();
         (self.module, self.place) = node.origin;
-        self.node = Some(node.name);
-        self.log.blame(Cause::Node(self.log.name(node.name)));
+        let name = self.log.name(node.name);
+        self.node = Some((node.name, name));
+        self.log.blame(Cause::Node(name));
         outer
+    }
+
+    /// The name of the node that runs.
+    pub(super) fn node_name(&self) -> Name {
+        self.node.map_or_else(Name::default, |(_, name)| name)
     }
 
     /// Makes a module the one that asks.

@@ -82,7 +82,7 @@ impl fmt::Display for Place {
 pub struct Places {
     /// All places, by their numbers.
     pub all: Vec<Place>,
-    numbers: FxHashMap<(usize, u32, Option<u16>, LettingGo), PlaceId>,
+    numbers: FxHashMap<(usize, u64), PlaceId>,
 }
 
 impl Places {
@@ -93,11 +93,19 @@ impl Places {
 
     /// The number of the place with that key: the address of the function's code, the line, the local's number and how it
     /// goes. `make` gives a place that is new.
-    pub fn number(&mut self, key: (usize, u32, Option<u16>, LettingGo), make: impl FnOnce() -> Place) -> PlaceId {
-        let Places { all, numbers } = self;
-        *numbers.entry(key).or_insert_with(|| {
-            all.push(make());
-            PlaceId(all.len() as u32 - 1)
-        })
+    pub fn number(
+        &mut self,
+        (function, line, local, how): (usize, u32, Option<u16>, LettingGo),
+        make: impl FnOnce() -> Place,
+    ) -> PlaceId {
+        let local = local.map_or(0, |local| u64::from(local) + 1);
+        let key = (function, u64::from(line) << 32 | local << 8 | how as u64);
+        if let Some(known) = self.numbers.get(&key) {
+            return *known;
+        }
+        let number = PlaceId(self.all.len() as u32);
+        self.all.push(make());
+        self.numbers.insert(key, number);
+        number
     }
 }

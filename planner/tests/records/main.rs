@@ -33,10 +33,14 @@ fn main() -> ExitCode {
         let check = move || if count == set.count { Ok(()) } else { Err(Failed::from(message())) };
         Trial::test(format!("{} is whole", set.path()), check)
     }));
-    trials.push(Trial::test("README's table of accuracy", || {
-        Ok(support::readme_has("accuracy", &tables::accuracy(cases)))
-    }));
-    trials
-        .push(Trial::test("README's table of exports", || Ok(support::readme_has("exports", &tables::exports(cases)))));
+    let readme = |name: &'static str, table: fn(&[Case]) -> String| {
+        let check = move || {
+            support::readme_has(name, &table(cases));
+            Ok(())
+        };
+        Trial::test(format!("README's table of {name}"), check)
+    };
+    trials.push(readme("accuracy", tables::accuracy));
+    trials.push(readme("exports", tables::exports));
     run(&Arguments::from_args(), trials).exit_code()
 }
