@@ -1,9 +1,9 @@
 //! Predicts the event stream that PyTorch's caching allocator would see, without PyTorch and without a GPU.
 //!
-//! The stages, in order; arrows never point back:
+//! The stages, in order; `planner/tests/all/arrows.rs` keeps the floors:
 //!
 //! ```text
-//! read -> graph -> lower -> schedule -> allocate -> report
+//! read -> graph -> lower -> trace -> allocate (replay) -> report
 //! ```
 
 pub mod advise;
