@@ -40,7 +40,11 @@ pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
 
 /// The model, the run and the GPU that the flags and the run file ask for.
 pub fn open(arguments: &RunArguments) -> Result<(model::Model, Run, Gpu), Failure> {
-    let mut options = run_options(arguments)?;
+    opened(run_options(arguments)?)
+}
+
+/// The same of options that have been read.
+pub fn opened(mut options: RunOptions) -> Result<(model::Model, Run, Gpu), Failure> {
     let gpu = gpu(&options)?;
     let (_, model) = options.model()?;
     Ok((model, options.run(), gpu))

@@ -13,7 +13,7 @@ use planner::versions::{Release, Rules, Versions};
 
 use crate::arguments::{Format, ReplayArguments, WhyArguments};
 use crate::failure::Failure;
-use crate::plan::{coloured, gpu, open, run_options};
+use crate::plan::{coloured, gpu, opened, run_options};
 use crate::{DOES_NOT_FIT, FITS, output};
 
 /// Whether something named is a trace's file, by how its name ends.
@@ -69,7 +69,7 @@ pub fn why(arguments: &WhyArguments) -> Result<ExitCode, Failure> {
     let told = match wished.model.as_deref().filter(|name| is_trace(name)) {
         Some(trace) => why::text(&of(trace, &wished)?.1, &arguments.tensor),
         None => {
-            let (model, run, gpu) = open(&arguments.run)?;
+            let (model, run, gpu) = opened(wished)?;
             why::text(&plan(&model, &run, &gpu)?.replay, &arguments.tensor)
         }
     };

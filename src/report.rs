@@ -61,7 +61,7 @@ pub fn run(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
     };
     let options = run_options(&arguments.run)?;
     if let Some(trace) = options.model.as_deref().filter(|name| replay::is_trace(name)) {
-        return of_trace(trace, arguments, form.as_deref().unwrap_or_default());
+        return of_trace(trace, &options, &arguments.output, form.as_deref().unwrap_or_default());
     }
     let made = made(options)?;
     write(&made, arguments)?;
@@ -70,9 +70,8 @@ pub fn run(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
 }
 
 /// Draws a trace from a file.
-fn of_trace(trace: &str, arguments: &ReportArguments, form: &str) -> Result<ExitCode, Failure> {
-    let path = &arguments.output;
-    let (head, replay) = replay::of(trace, &run_options(&arguments.run)?)?;
+fn of_trace(trace: &str, options: &RunOptions, path: &Path, form: &str) -> Result<ExitCode, Failure> {
+    let (head, replay) = replay::of(trace, options)?;
     let title = format!("{}: {}, on {}", head.id, head.run, head.device);
     match form {
         "svg" => write_whole(path, |file| file.write_all(picture::svg_of(&title, &replay, LETTERS).as_bytes())),

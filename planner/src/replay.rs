@@ -92,26 +92,16 @@ impl Replay {
         self.outcome.given_back.iter().map(|given| given.released).sum()
     }
 
-    /// The path of the module that asked for memory; empty for the model itself.
-    pub fn module(&self, allocation: &Allocation) -> &str {
-        self.trace.module(allocation)
-    }
-
-    /// The parameter that memory belongs to.
-    pub fn parameter(&self, allocation: &Allocation) -> Option<&str> {
-        self.trace.parameter(allocation)
-    }
-
     /// Whose memory it is: the parameter's, or else the module's.
     pub fn owner(&self, allocation: &Allocation) -> &str {
-        self.parameter(allocation).unwrap_or_else(|| self.module(allocation))
+        self.trace.parameter(allocation).unwrap_or_else(|| self.trace.module(allocation))
     }
 
     /// The module that holds memory, and what it is there: the name of a parameter that it has, or an operator.
     pub fn place<'a>(&'a self, allocation: &'a Allocation) -> (&'a str, &'a str) {
-        match self.parameter(allocation) {
+        match self.trace.parameter(allocation) {
             Some(parameter) => parameter.rsplit_once('.').unwrap_or(("", parameter)),
-            None => (self.module(allocation), self.trace.operator(allocation)),
+            None => (self.trace.module(allocation), self.trace.operator(allocation)),
         }
     }
 

@@ -17,6 +17,7 @@ use planner::trace::{Trace, file};
 use crate::arguments::{CalibrateArguments, Format};
 use crate::failure::Failure;
 use crate::plan::{open_other, run_options};
+use crate::replay::is_trace;
 use crate::{DOES_NOT_FIT, FITS, output};
 
 /// Where cudaMalloc's pages were not measured (planner/src/allocate/rounding.rs, `DRIVER_PAGE`).
@@ -60,11 +61,6 @@ fn modelled(gpu: &mut Gpu, name: &str, arguments: &CalibrateArguments) -> Result
         limits.push((batch, replayed(gpu, &planned.trace, &options, planned.capacity, page)?));
     }
     Ok((given, limits))
-}
-
-/// Whether something named is a trace's file, by how its name ends.
-fn is_trace(name: &str) -> bool {
-    [".json", ".trace"].iter().any(|end| name.ends_with(end))
 }
 
 /// What a replay loads takes memory too: before that which is free is asked for.

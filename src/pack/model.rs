@@ -15,7 +15,7 @@ use planner::trace::{Lifetime, Trace, last_step};
 
 use crate::arguments::{Format, PackArguments};
 use crate::failure::Failure;
-use crate::plan::{coloured, open, run_options};
+use crate::plan::{coloured, opened, run_options};
 use crate::replay::{self, is_trace};
 use crate::{DOES_NOT_FIT, FITS, output};
 
@@ -32,7 +32,7 @@ pub fn run(arguments: &PackArguments) -> Result<ExitCode, Failure> {
         let (head, replay) = replay::of(trace, &unlimited)?;
         return packed(arguments, wished.capacity, &head.id, &head.allocator, &replay);
     }
-    let (model, run, gpu) = open(&arguments.run)?;
+    let (model, run, gpu) = opened(wished)?;
     let capacity = run.capacity;
     let run = Run { capacity: None, ..run };
     let plan = plan(&model, &run, &gpu)?;

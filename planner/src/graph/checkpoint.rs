@@ -42,7 +42,7 @@ fn aside(value: &Value, tensors: &mut Vec<TensorId>) -> Value {
     match value {
         Value::Tensor(reference) => {
             tensors.push(reference.tensor);
-            Value::Tensor(Rc::new(Reference { tensor: reference.tensor, tape: Rc::default() }))
+            Value::Tensor(Rc::new(Reference { tensor: reference.tensor, tape: None }))
         }
         Value::Sequence(values) => Value::sequence(values.iter().map(|value| aside(value, tensors)).collect()),
         other => other.clone(),

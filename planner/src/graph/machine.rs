@@ -1,7 +1,6 @@
 //! What running code of a spec is over tensors that have only a shape: names, attributes, and what is true of values.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -15,7 +14,7 @@ use crate::ops;
 use crate::read::spec::Definition;
 use crate::read::spec::syntax::*;
 use crate::run::SavedOperators;
-use crate::trace::{LettingGo, Place, PlaceId, Places};
+use crate::trace::Standing;
 use crate::versions::Rules;
 
 /// What running code gives.
@@ -29,8 +28,6 @@ pub struct Machine {
     pub(super) definitions: FxHashMap<Rc<str>, Definition>,
     pub(super) globals: FxHashMap<Rc<str>, Value>,
     pub(super) tape: Rc<Tape>,
-    /// The lines that ran, with what they let go.
-    pub(super) places: Places,
     pub(super) modules: Vec<Module>,
     pub(super) parameters: Vec<Parameter>,
     /// The tensors that `parameters` lists: a tied parameter is one tensor under two names.
@@ -67,7 +64,6 @@ impl Machine {
             definitions,
             globals: FxHashMap::default(),
             tape: Rc::default(),
-            places: Places::default(),
             modules: Vec::new(),
             parameters: Vec::new(),
             listed: FxHashSet::default(),
@@ -92,7 +88,7 @@ impl Machine {
     pub(super) fn tensor(&mut self, shape: Dims) -> Value {
         let tensor = TensorId(self.shapes.len() as u32);
         self.shapes.push(shape);
-        Value::Tensor(Rc::new(Reference { tensor, tape: self.tape.clone() }))
+        Value::Tensor(Rc::new(Reference { tensor, tape: Some(self.tape.clone()) }))
     }
 
     pub(super) fn shape(&self, tensor: TensorId) -> &Dims {
@@ -121,6 +117,7 @@ impl Semantics for Machine {
     type Value = Value;
     type Callee = Value;
     type Error = Box<GraphError>;
+    type Place = Standing;
 
     fn depth(&mut self) -> &mut usize {
         &mut self.depth
@@ -148,17 +145,20 @@ impl Semantics for Machine {
         )
     }
 
-    fn place(&self) -> PlaceId {
-        self.tape.place()
+    fn place(&self) -> Standing {
+        self.tape.standing()
     }
 
-    fn go_to(&mut self, place: PlaceId) {
+    fn go_to(&mut self, place: Standing) {
         self.tape.go_to(place);
     }
 
-    fn reach(&mut self, function: &Function, line: u32, local: Option<NameId>, how: LettingGo) {
-        let place = numbered(&mut self.places, function, line, local, how);
-        self.tape.go_to(place);
+    fn enter(&mut self, function: &Function) {
+        self.tape.enter(function);
+    }
+
+    fn reach(&mut self, standing: Standing) {
+        self.tape.go_to(standing);
     }
 
     fn literal(literal: &Literal) -> Value {
@@ -323,22 +323,4 @@ impl Semantics for Machine {
             other => self.error(format!("{} cannot be called", other.kind())),
         }
     }
-}
-
-/// The number of a line of a function, with what it lets go.
-pub(crate) fn numbered(
-    places: &mut Places,
-    function: &Function,
-    line: u32,
-    local: Option<NameId>,
-    how: LettingGo,
-) -> PlaceId {
-    let key = (std::ptr::from_ref(function) as usize, line, local.map(|name| name.0), how);
-    places.number(key, || Place {
-        file: Arc::from(&*function.file),
-        function: Arc::from(&*function.name),
-        line,
-        how,
-        name: local.and_then(|name| function.names.get(usize::from(name.0))).map(|name| Arc::from(&**name)),
-    })
 }

@@ -36,7 +36,6 @@ use crate::run::{Attention, SavedOperators};
 use crate::trace::{Place, PlaceId};
 
 pub use crate::ids::{CallId, CheckpointId, ModuleId, OpId, TensorId};
-pub(crate) use machine::numbered;
 pub use stored::{Choice, Loading, Piece, Role, StoredLayers, Which};
 pub use unroll::{AUTOCAST, CacheLayout, Loop, READS_ZEROS, RECORDS, unroll};
 

@@ -3,13 +3,16 @@
 use std::cell::{Cell, RefCell};
 
 use super::{Step, TensorId};
-use crate::trace::PlaceId;
+use crate::interpret::{address, code};
+use crate::read::spec::syntax::Function;
+use crate::trace::{Place, PlaceId, Places, Standing};
 
 /// The steps so far. References to tensors share it: when one goes, that is a step.
 #[derive(Debug, Default)]
 pub struct Tape {
     steps: RefCell<Vec<Step>>,
-    place: Cell<PlaceId>,
+    standing: Cell<Standing>,
+    places: RefCell<Places>,
 }
 
 impl Tape {
@@ -20,7 +23,7 @@ impl Tape {
 
     /// Records that Python's last reference to a tensor goes, where the code stands now.
     pub fn drop_tensor(&self, tensor: TensorId) {
-        self.record(Step::Drop(tensor, self.place.get()));
+        self.record(Step::Drop(tensor, self.place()));
     }
 
     /// Takes what has been recorded; the tape is empty then.
@@ -33,13 +36,28 @@ impl Tape {
         self.steps.replace(steps);
     }
 
+    /// A function begins to run.
+    pub fn enter(&self, function: &Function) {
+        self.places.borrow_mut().enter(address(function), || code(function));
+    }
+
     /// Where the code stands.
-    pub fn place(&self) -> PlaceId {
-        self.place.get()
+    pub fn standing(&self) -> Standing {
+        self.standing.get()
     }
 
     /// The code goes there.
-    pub fn go_to(&self, place: PlaceId) {
-        self.place.set(place);
+    pub fn go_to(&self, standing: Standing) {
+        self.standing.set(standing);
+    }
+
+    /// The number of the place where the code stands.
+    pub fn place(&self) -> PlaceId {
+        self.places.borrow_mut().number(self.standing.get())
+    }
+
+    /// Takes all places that have a number.
+    pub fn take_places(&self) -> Vec<Place> {
+        self.places.take().all
     }
 }

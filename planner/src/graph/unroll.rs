@@ -81,7 +81,7 @@ pub fn unroll(
             calls: machine.calls,
             checkpoints: machine.checkpoints,
             loading: None,
-            places: machine.places.all,
+            places: machine.tape.take_places(),
         }),
         Err(error) => Err(*error),
     }

@@ -19,12 +19,15 @@ pub type Attributes = IndexMap<Rc<str>, Value, FxBuildHasher>;
 #[derive(Debug)]
 pub struct Reference {
     pub tensor: TensorId,
-    pub tape: Rc<Tape>,
+    /// Where its going is noted; None where the reference counts for nothing.
+    pub tape: Option<Rc<Tape>>,
 }
 
 impl Drop for Reference {
     fn drop(&mut self) {
-        self.tape.drop_tensor(self.tensor);
+        if let Some(tape) = &self.tape {
+            tape.drop_tensor(self.tensor);
+        }
     }
 }
 

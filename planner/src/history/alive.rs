@@ -2,10 +2,10 @@
 
 use indexmap::IndexMap;
 
-use super::{ByCategory, History};
+use super::History;
 use crate::bytes::Bytes;
 use crate::replay::{Replay, ranges, split};
-use crate::trace::Event;
+use crate::trace::{ByCategory, Event};
 
 /// Tensors that are alike but for a layer's number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +117,7 @@ pub fn modules_at_peak(replay: &Replay) -> Vec<ModuleBytes> {
     live.sort_by_key(|live| live.id);
     for live in live {
         let allocation = &replay.trace.allocations[live.id.index()];
-        modules.entry(replay.place(allocation).0).or_default()[live.category as usize] += allocation.bytes;
+        modules.entry(replay.place(allocation).0).or_default().add(live.category, allocation.bytes);
     }
     modules.into_iter().map(|(module, categories)| ModuleBytes { module: module.to_owned(), categories }).collect()
 }

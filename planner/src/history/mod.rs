@@ -18,13 +18,7 @@ pub(crate) use alive::{Groups, groups};
 use crate::allocate::{BlockId, SegmentView, observe};
 use crate::bytes::Bytes;
 use crate::replay::{Replay, UNLIMITED};
-use crate::trace::{AllocationId, Category, Event};
-
-/// How many categories there are.
-pub const CATEGORIES: usize = Category::ALL.len();
-
-/// Bytes by category, in the order of [`Category::ALL`].
-pub type ByCategory = [Bytes; CATEGORIES];
+use crate::trace::{AllocationId, ByCategory, Cursor};
 
 /// A stretch of events, at the one of them at which the most is allocated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,8 +40,7 @@ pub struct Sample {
 impl Sample {
     /// What the allocator adds to the bytes asked for.
     pub fn slack(&self) -> Bytes {
-        let asked: Bytes = self.categories.iter().copied().sum();
-        Bytes(self.allocated.0.saturating_sub(asked.0))
+        Bytes(self.allocated.0.saturating_sub(self.categories.total().0))
     }
 }
 
@@ -78,12 +71,11 @@ pub fn history(replay: &Replay, stretches: usize, near: usize) -> History {
     let events = replay.trace.events.len();
     let peak = replay.whole().peak_event;
     let mut samples = cut(events, stretches, (peak.saturating_sub(near), (peak + near).min(events)));
-    let mut reader =
-        Reader { categories: vec![Category::Temporaries; replay.trace.allocations.len()], now: ByCategory::default() };
+    let mut cursor = Cursor::new(&replay.trace);
     let (mut segments, mut owners) = (Vec::new(), FxHashMap::default());
     let mut place = 0;
     observe(&replay.trace, &replay.options, Some(capacity), |number, allocator, blocks| {
-        reader.note(replay, number);
+        cursor.step();
         while samples.get(place).is_some_and(|sample| sample.to <= number) {
             place += 1;
         }
@@ -91,7 +83,7 @@ pub fn history(replay: &Replay, stretches: usize, near: usize) -> History {
         if let Some(sample) = samples.get_mut(place) {
             sample.reserved = sample.reserved.max(stats.reserved);
             if stats.allocated > sample.allocated || number == sample.from {
-                (sample.event, sample.allocated, sample.categories) = (number, stats.allocated, reader.now);
+                (sample.event, sample.allocated, sample.categories) = (number, stats.allocated, *cursor.bytes());
             }
         }
         if number == peak {
@@ -115,33 +107,6 @@ fn cut(events: usize, stretches: usize, (first, last): (usize, usize)) -> Vec<Sa
         from = to;
     }
     samples
-}
-
-/// Bytes by category as the events go by.
-struct Reader {
-    /// What each allocation is for, from the moment it is made.
-    categories: Vec<Category>,
-    now: ByCategory,
-}
-
-impl Reader {
-    fn note(&mut self, replay: &Replay, number: usize) {
-        let bytes = |id: AllocationId| replay.trace.allocations[id.index()].bytes;
-        match replay.trace.events[number] {
-            Event::Allocate(id) => {
-                let category = replay.trace.allocations[id.index()].category;
-                self.categories[id.index()] = category;
-                self.now[category as usize] += bytes(id);
-            }
-            Event::Free(id, _) => self.now[self.categories[id.index()] as usize] -= bytes(id),
-            Event::Becomes(id, category) => {
-                let before = std::mem::replace(&mut self.categories[id.index()], category);
-                self.now[before as usize] -= bytes(id);
-                self.now[category as usize] += bytes(id);
-            }
-            Event::Phase(_) => {}
-        }
-    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use std::rc::Rc;
 pub use walk::Interpreter;
 
 use crate::read::spec::syntax::*;
-use crate::trace::{LettingGo, PlaceId};
+use crate::trace::{Code, LettingGo, Standing};
 
 /// A running function and its locals, by the numbers of their names.
 pub struct Frame<'a, V> {
@@ -33,9 +33,25 @@ impl<'a, V: Clone> Frame<'a, V> {
         Frame { function, slots: vec![None; function.names.len()], line: 0 }
     }
 
+    /// Where it stands, with what goes there.
+    fn standing(&self, local: Option<NameId>, how: LettingGo) -> Standing {
+        Standing { function: address(self.function), line: self.line, local: local.map(|name| name.0), how }
+    }
+
     fn slot(&mut self, name: NameId) -> &mut Option<V> {
         &mut self.slots[usize::from(name.0)]
     }
+}
+
+/// The address of a function's code, which tells functions apart while they run.
+pub fn address(function: &Function) -> usize {
+    std::ptr::from_ref(function) as usize
+}
+
+/// A function as traces tell of it.
+pub fn code(function: &Function) -> Code {
+    let locals = function.names.iter().map(|name| (&**name).into()).collect();
+    Code { file: (&*function.file).into(), function: function.name.as_str().into(), locals }
 }
 
 /// The arguments of a call.
@@ -58,6 +74,8 @@ pub trait Semantics: Sized {
     /// What a call is found to call, before its arguments are evaluated.
     type Callee;
     type Error;
+    /// A place in the code, as the machine keeps it.
+    type Place;
 
     /// How deep running statements and expressions nest.
     fn depth(&mut self) -> &mut usize;
@@ -66,11 +84,13 @@ pub trait Semantics: Sized {
     fn placed(&mut self, error: Self::Error, file: &str, at: Position) -> Self::Error;
 
     /// Where the code stands.
-    fn place(&self) -> PlaceId;
-    /// The code goes back to a place where it stood.
-    fn go_to(&mut self, place: PlaceId);
-    /// The code comes to a line of a function, and what goes there goes in that way, of that local where one is named.
-    fn reach(&mut self, function: &Function, line: u32, local: Option<NameId>, how: LettingGo);
+    fn place(&self) -> Self::Place;
+    /// The code goes there.
+    fn go_to(&mut self, place: Self::Place);
+    /// A function begins to run.
+    fn enter(&mut self, function: &Function);
+    /// The code comes to a line of a function, and what goes there goes as it says.
+    fn reach(&mut self, standing: Standing);
 
     fn literal(literal: &Literal) -> Self::Value;
     fn sequence(values: Vec<Self::Value>) -> Self::Value;

@@ -65,11 +65,11 @@ pub trait Interpreter: Semantics {
     fn run(&mut self, mut frame: Locals<'_, Self>) -> Outcome<Self> {
         let function = frame.function;
         let outer = self.place();
+        self.enter(function);
         let returned = self.block(&mut frame, &function.body)?;
-        let line = frame.line;
-        for (number, value) in frame.slots.into_iter().enumerate() {
-            let Some(value) = value.filter(Self::can_hold_memory) else { continue };
-            self.reach(function, line, Some(NameId(number as u16)), LettingGo::Returned);
+        for number in 0..frame.slots.len() {
+            let Some(value) = frame.slots[number].take().filter(Self::can_hold_memory) else { continue };
+            self.reach(frame.standing(Some(NameId(number as u16)), LettingGo::Returned));
             drop(value);
         }
         self.go_to(outer);
@@ -82,7 +82,7 @@ pub trait Interpreter: Semantics {
         let old = std::mem::replace(frame.slot(name), value);
         if let Some(old) = old.filter(Self::can_hold_memory) {
             let outer = self.place();
-            self.reach(frame.function, frame.line, Some(name), how);
+            self.reach(frame.standing(Some(name), how));
             drop(old);
             self.go_to(outer);
         }
@@ -105,7 +105,7 @@ pub trait Interpreter: Semantics {
     fn block(&mut self, frame: &mut Locals<'_, Self>, statements: &[Statement]) -> Outcome<Self, Option<Self::Value>> {
         for statement in statements {
             frame.line = statement.at.line;
-            self.reach(frame.function, frame.line, None, LettingGo::Expression);
+            self.reach(frame.standing(None, LettingGo::Expression));
             match self.deeper(|machine| machine.statement(frame, statement)) {
                 Ok(None) => {}
                 Err(error) => return Err(self.placed(error, &frame.function.file, statement.at)),

@@ -9,10 +9,11 @@ use std::rc::Rc;
 use super::autograd::Edge;
 use crate::bytes::Bytes;
 use crate::dtype::Dtype;
-use crate::graph::{Dims, numbered};
-use crate::read::spec::syntax::{Function, NameId};
+use crate::graph::Dims;
+use crate::interpret::{address, code};
+use crate::read::spec::syntax::Function;
 use crate::trace::{
-    Allocation, AllocationId, Cached, Category, Cause, Event, LettingGo, Name, Phase, Place, PlaceId, Places, Trace,
+    Allocation, AllocationId, Cached, Category, Cause, Event, Name, Phase, Place, PlaceId, Places, Standing, Trace,
 };
 
 /// The trace as it is written.
@@ -50,9 +51,14 @@ impl Log {
         self.trace.borrow_mut().names.number_of_static(text)
     }
 
-    /// The number of a place.
-    pub(super) fn place(&self, function: &Function, line: u32, local: Option<NameId>, how: LettingGo) -> PlaceId {
-        numbered(&mut self.places.borrow_mut(), function, line, local, how)
+    /// A function begins to run.
+    pub(super) fn enter(&self, function: &Function) {
+        self.places.borrow_mut().enter(address(function), || code(function));
+    }
+
+    /// The number of the place where code stands.
+    pub(super) fn place(&self, standing: Standing) -> PlaceId {
+        self.places.borrow_mut().number(standing)
     }
 
     /// What goes from now on goes for that cause; gives the cause before it.

@@ -3,11 +3,11 @@
 use smallvec::smallvec;
 
 use super::call::one as one_shape;
-use super::elementwise::{elementwise, first_shape};
+use super::elementwise::{elementwise, like_first};
 use super::operands::one;
 use super::reduce::whole;
 use super::views::view;
-use super::{Autocast, Class, Lines, Lower, Lowered, Names, Operands, Returns, Row};
+use super::{Autocast, Lines, Lower, Lowered, Names, Operands, Row};
 use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
@@ -126,18 +126,7 @@ const fn row(
     aten: Lines,
     lower: Lower,
 ) -> Row {
-    Row {
-        name,
-        signature,
-        returns: Returns::One,
-        source: SOURCE,
-        class: Class::Elements,
-        autocast,
-        savable,
-        aten,
-        shapes: first_shape,
-        lower,
-    }
+    like_first((name, signature), SOURCE, autocast, savable, aten, lower)
 }
 
 /// What backward of a function of one tensor keeps.

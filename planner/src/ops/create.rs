@@ -5,12 +5,15 @@ use smallvec::smallvec;
 use super::call::{dimension, one as one_shape};
 use super::elementwise::first_shape;
 use super::operands::one;
-use super::{Autocast, Call, Class, Lines, Lower, Lowered, Operand, Operands, Returns, Row, Shapes};
+use super::views::moving;
+use super::{Autocast, Call, Lines, Lower, Lowered, Operand, Operands, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::context::Context;
 use crate::lower::kernels::sort::cumsum;
 use crate::trace::{Cached, Category};
+
+const SOURCE: &str = "aten/src/ATen/native/TensorFactories.cpp, PadNd.cpp, ReduceOps.cpp";
 
 pub(super) const ROWS: &[Row] = &[
     row("arange", "end", &[("arange.default", "end", "dtype=5, layout, device, pin_memory")], arange_shape, arange),
@@ -85,18 +88,7 @@ const fn row(
     shapes: fn(&Call) -> Shapes,
     lower: Lower,
 ) -> Row {
-    Row {
-        name,
-        signature,
-        returns: Returns::One,
-        source: "aten/src/ATen/native/TensorFactories.cpp, PadNd.cpp, ReduceOps.cpp",
-        class: Class::Moves,
-        autocast: Autocast::Keeps,
-        savable: &[],
-        aten,
-        shapes,
-        lower,
-    }
+    moving(name, signature, SOURCE, aten, shapes, lower)
 }
 
 fn constant_pad(context: &mut Context, operands: &Operands) -> Lowered {

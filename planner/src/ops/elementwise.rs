@@ -216,18 +216,21 @@ const fn binary(name: &'static str, autocast: Autocast, savable: Names, aten: Li
 
 /// A function of one tensor, element by element.
 const fn unary(name: &'static str, autocast: Autocast, savable: Names, aten: Lines, lower: Lower) -> Row {
-    Row {
-        name,
-        signature: "input",
-        returns: Returns::One,
-        source: "aten/src/ATen/native/UnaryOps.cpp, Activation.cpp; tools/autograd/derivatives.yaml",
-        class: Class::Elements,
-        autocast,
-        savable,
-        aten,
-        shapes: first_shape,
-        lower,
-    }
+    const SOURCE: &str = "aten/src/ATen/native/UnaryOps.cpp, Activation.cpp; tools/autograd/derivatives.yaml";
+    like_first((name, "input"), SOURCE, autocast, savable, aten, lower)
+}
+
+/// What gives each element of its first tensor a new value.
+pub(super) const fn like_first(
+    (name, signature): (&'static str, &'static str),
+    source: &'static str,
+    autocast: Autocast,
+    savable: Names,
+    aten: Lines,
+    lower: Lower,
+) -> Row {
+    let (returns, class) = (Returns::One, Class::Elements);
+    Row { name, signature, returns, source, class, autocast, savable, aten, shapes: first_shape, lower }
 }
 
 pub(super) fn first_shape(call: &Call) -> Shapes {

@@ -91,8 +91,7 @@ pub(super) const ROWS: &[Row] = &[
     },
 ];
 
-/// A view, or what copies where it cannot be one: it moves data, autocast has it on no list, and what it copies is
-/// saved as `clone`, whose row says so.
+/// A view, or what copies where it cannot be one: what it copies is saved as `clone`, whose row says so.
 const fn row(
     name: &'static str,
     signature: &'static str,
@@ -100,18 +99,20 @@ const fn row(
     shapes: fn(&Call) -> Shapes,
     lower: Lower,
 ) -> Row {
-    Row {
-        name,
-        signature,
-        returns: Returns::One,
-        source: SOURCE,
-        class: Class::Moves,
-        autocast: Autocast::Keeps,
-        savable: &[],
-        aten,
-        shapes,
-        lower,
-    }
+    moving(name, signature, SOURCE, aten, shapes, lower)
+}
+
+/// What moves data and computes nothing: autocast has it on no list, and no operator that it runs can be saved.
+pub(super) const fn moving(
+    name: &'static str,
+    signature: &'static str,
+    source: &'static str,
+    aten: Lines,
+    shapes: fn(&Call) -> Shapes,
+    lower: Lower,
+) -> Row {
+    let (returns, class, autocast) = (Returns::One, Class::Moves, Autocast::Keeps);
+    Row { name, signature, returns, source, class, autocast, savable: &[], aten, shapes, lower }
 }
 
 // ---- shapes -------------------------------------------------------------------------------------------------------

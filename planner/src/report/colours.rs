@@ -1,6 +1,6 @@
 //! The colours of categories in pictures: Paul Tol's schemes for people who see colours differently, on light and dark grounds.
 
-use crate::history::CATEGORIES;
+use crate::trace::CATEGORIES;
 
 /// Categories with what the allocator adds, in the order in which they are stacked.
 pub(super) const NAMES: [&str; CATEGORIES + 1] = [

@@ -34,7 +34,7 @@ pub fn head(planned: &Planned<'_>) -> Head {
 }
 
 fn phase_ends(planned: &Planned<'_>) -> Vec<serde_json::Value> {
-    let mut figures = json::phases(planned).into_iter();
+    let mut figures = json::phases(planned.plan).into_iter();
     let mut ends = Vec::new();
     let (mut allocations, mut frees) = (0, 0);
     let mut cursor = Cursor::new(&planned.plan.trace);

@@ -8,6 +8,7 @@ use super::{LARGEST, Planned, options};
 use crate::bytes::Bytes;
 use crate::ops::Unknown;
 use crate::plan::host::{HostMemory, HostPart, When};
+use crate::replay::Replay;
 use crate::run::{CacheKind, Mode, QuantizedType};
 
 /// The version of [`Report`]: another number means that a key changed its name or meaning.
@@ -333,8 +334,8 @@ pub fn report(planned: &Planned<'_>) -> Report {
             bytes: totals.bytes,
             buffer_bytes: totals.buffers,
         },
-        phases: phases(planned),
-        at_peak: categories(planned),
+        phases: phases(planned.plan),
+        at_peak: categories(planned.plan),
         kv_cache: kv_cache(planned),
         largest: largest(planned),
         warnings: planned.warnings(),
@@ -440,7 +441,7 @@ fn out_of_memory(planned: &Planned<'_>) -> Option<OutOfMemoryReport> {
         phase: failure.phase.map(|phase| phase.name.to_string()),
         op: planned.plan.trace.operator(failure.allocation).to_owned(),
         node: planned.plan.trace.node(failure.allocation).map(str::to_owned),
-        module: planned.plan.module(failure.allocation).to_owned(),
+        module: planned.plan.trace.module(failure.allocation).to_owned(),
         requested: failure.allocation.bytes,
         allocated: failure.error.allocated,
         reserved: failure.error.reserved,
@@ -459,12 +460,12 @@ fn given_back(planned: &Planned<'_>) -> Option<GivenBackReport> {
     })
 }
 
-pub(super) fn phases(planned: &Planned<'_>) -> Vec<PhaseReport> {
-    let plan = planned.plan;
-    let reached = plan.whole().phases.iter();
+/// The figures of each phase that is reached.
+pub(super) fn phases(replay: &Replay) -> Vec<PhaseReport> {
+    let reached = replay.whole().phases.iter();
     reached
         .filter_map(|figures| {
-            let phase = plan.trace.phases.get(figures.phase as usize)?;
+            let phase = replay.trace.phases.get(figures.phase as usize)?;
             Some(PhaseReport {
                 step: phase.step,
                 phase: phase.name.to_string(),
@@ -477,9 +478,10 @@ pub(super) fn phases(planned: &Planned<'_>) -> Vec<PhaseReport> {
         .collect()
 }
 
-fn categories(planned: &Planned<'_>) -> IndexMap<String, Bytes> {
-    let named = planned.plan.categories_at_peak().into_iter().map(|(category, bytes)| (category.key(), bytes));
-    named.chain([("allocator_slack".to_owned(), planned.plan.slack_at_peak())]).collect()
+/// The bytes at the peak by category, with what the allocator adds.
+pub(super) fn categories(replay: &Replay) -> IndexMap<String, Bytes> {
+    let named = replay.categories_at_peak().into_iter().map(|(category, bytes)| (category.key(), bytes));
+    named.chain([("allocator_slack".to_owned(), replay.slack_at_peak())]).collect()
 }
 
 fn largest(planned: &Planned<'_>) -> Vec<TensorReport> {
@@ -489,10 +491,10 @@ fn largest(planned: &Planned<'_>) -> Vec<TensorReport> {
         TensorReport {
             bytes: allocation.bytes,
             category: live.category.key(),
-            module: planned.plan.module(allocation).to_owned(),
+            module: planned.plan.trace.module(allocation).to_owned(),
             op: planned.plan.trace.operator(allocation).to_owned(),
             node: planned.plan.trace.node(allocation).map(str::to_owned),
-            parameter: planned.plan.parameter(allocation).map(str::to_owned),
+            parameter: planned.plan.trace.parameter(allocation).map(str::to_owned),
         }
     })
     .collect()

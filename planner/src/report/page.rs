@@ -12,9 +12,9 @@ use super::colours::{COLOURS, NAMES};
 use super::{Planned, json, text};
 use crate::allocate::{BlockState, PoolKind, SegmentView};
 use crate::bytes::Bytes;
-use crate::history::{ByCategory, Group, History, Sample, alive, history, modules_at_peak};
+use crate::history::{Group, History, Sample, alive, history, modules_at_peak};
 use crate::snapshot::Comparison;
-use crate::trace::Event;
+use crate::trace::{ByCategory, Event};
 
 /// How many stretches a timeline is shown in: more than a screen has columns.
 const STRETCHES: usize = 2400;
@@ -142,24 +142,24 @@ fn plan_data(planned: &Planned<'_>) -> PlanData {
 fn sample(sample: &Sample) -> Vec<u64> {
     let Sample { from, to, event, allocated, reserved, categories } = sample;
     let fixed = [*from as u64, *to as u64, *event as u64, allocated.0, reserved.0];
-    fixed.into_iter().chain(categories.iter().map(|bytes| bytes.0)).chain([sample.slack().0]).collect()
+    fixed.into_iter().chain(categories.each().map(|bytes| bytes.0)).chain([sample.slack().0]).collect()
 }
 
 fn phases(planned: &Planned<'_>) -> Vec<Value> {
-    let stream = &planned.plan.trace;
+    let trace = &planned.plan.trace;
     let end = |(event, what): (usize, &Event)| match what {
         Event::Phase(number) => {
-            let phase = stream.phases.get(*number as usize)?;
+            let phase = trace.phases.get(*number as usize)?;
             Some(json!([event, phase.step, phase.name.as_ref()]))
         }
         _ => None,
     };
-    stream.events.iter().enumerate().filter_map(end).collect()
+    trace.events.iter().enumerate().filter_map(end).collect()
 }
 
 fn modules(planned: &Planned<'_>) -> Vec<Value> {
     let row = |(path, categories): (String, ByCategory)| {
-        let bytes = categories.iter().map(|bytes| Value::from(bytes.0));
+        let bytes = categories.each().map(|bytes| Value::from(bytes.0));
         Value::Array(std::iter::once(Value::from(path)).chain(bytes).chain([Value::from(0)]).collect())
     };
     modules_at_peak(planned.plan).into_iter().map(|held| row((held.module, held.categories))).collect()

@@ -105,7 +105,7 @@ fn counters(replay: &Replay) -> Vec<Value> {
     let mut before: Vec<Option<Bytes>> = vec![None; super::colours::NAMES.len() + 2];
     for sample in &history.samples {
         let named =
-            super::colours::NAMES.iter().copied().zip(sample.categories.iter().copied().chain([sample.slack()]));
+            super::colours::NAMES.iter().copied().zip(sample.categories.each().into_iter().chain([sample.slack()]));
         let counters = [("allocated", sample.allocated), ("reserved", sample.reserved)].into_iter().chain(named);
         for ((name, bytes), before) in counters.zip(&mut before) {
             if *before != Some(bytes) && (before.is_some() || bytes.0 > 0) {

@@ -99,7 +99,7 @@ fn axes(frame: &Frame) -> String {
 
 /// What a sample has of a part: a category, or the allocator's slack.
 fn part(sample: &Sample, part: usize) -> u64 {
-    sample.categories.get(part).copied().unwrap_or_else(|| sample.slack()).0
+    sample.categories.each().get(part).copied().unwrap_or_else(|| sample.slack()).0
 }
 
 fn areas(frame: &Frame, history: &History) -> String {

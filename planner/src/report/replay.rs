@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 use serde::Serialize;
 
+use super::json::{self, PhaseReport};
 use crate::bytes::Bytes;
 use crate::replay::Replay;
 use crate::trace::file::Head;
@@ -26,33 +27,9 @@ pub struct ReplayReport {
     pub at_peak: IndexMap<String, Bytes>,
 }
 
-/// A phase's end.
-#[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the keys say it")]
-pub struct PhaseReport {
-    pub step: u64,
-    pub phase: String,
-    pub allocated: Bytes,
-    pub peak_allocated: Bytes,
-    pub reserved: Bytes,
-    pub peak_reserved: Bytes,
-}
-
 /// The report of a trace that was replayed.
 pub fn report(head: &Head, replay: &Replay) -> ReplayReport {
     let whole = replay.whole();
-    let phase = |figures: &crate::allocate::PhaseFigures| {
-        let phase = replay.trace.phases.get(figures.phase as usize)?;
-        Some(PhaseReport {
-            step: phase.step,
-            phase: phase.name.to_string(),
-            allocated: figures.allocated,
-            peak_allocated: figures.peak_allocated,
-            reserved: figures.reserved,
-            peak_reserved: figures.peak_reserved,
-        })
-    };
-    let held = replay.categories_at_peak().into_iter().map(|(category, bytes)| (category.key(), bytes));
     ReplayReport {
         model: head.id.clone(),
         run: head.run.clone(),
@@ -64,7 +41,7 @@ pub fn report(head: &Head, replay: &Replay) -> ReplayReport {
         headroom: replay.headroom(),
         peak_allocated: whole.peak_allocated,
         peak_reserved: whole.peak_reserved,
-        phases: whole.phases.iter().filter_map(phase).collect(),
-        at_peak: held.chain([("allocator_slack".to_owned(), replay.slack_at_peak())]).collect(),
+        phases: json::phases(replay),
+        at_peak: json::categories(replay),
     }
 }

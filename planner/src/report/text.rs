@@ -65,7 +65,7 @@ pub fn verdict(planned: &Planned<'_>) -> String {
 pub fn verdict_of(replay: &Replay, torch: &str) -> String {
     let (peak, capacity) = (replay.whole().peak_reserved, replay.capacity);
     if let Some(failure) = replay.failure() {
-        let (error, place) = (failure.error, replay.module(failure.allocation));
+        let (error, place) = (failure.error, replay.trace.module(failure.allocation));
         let place = if place.is_empty() { "the model" } else { place };
         return format!(
             "does not fit: {peak} needed, {capacity} free\n\

@@ -28,6 +28,9 @@ pub enum Category {
     Communication,
 }
 
+/// How many categories there are.
+pub const CATEGORIES: usize = Category::ALL.len();
+
 impl Category {
     /// Every category, in the order in which reports list them.
     pub const ALL: [Category; 10] = [

@@ -30,10 +30,11 @@ pub enum Cause {
 }
 
 /// How a line of Python lets go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LettingGo {
     /// A value that no name held went with its expression.
+    #[default]
     Expression,
     /// A name was bound to another value.
     Bound,
@@ -48,17 +49,18 @@ pub enum LettingGo {
 pub struct PlaceId(pub u32);
 
 /// A line of Python, or of the spec that stands for it, with what it lets go.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// The file.
     pub file: Arc<str>,
-    /// The function.
-    pub function: Arc<str>,
     /// The line, from 1.
     pub line: u32,
+    /// The function.
+    pub function: Arc<str>,
     /// How something goes there.
     pub how: LettingGo,
     /// The name that held it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Arc<str>>,
 }
 
@@ -77,35 +79,67 @@ impl fmt::Display for Place {
     }
 }
 
+/// Where running code stands, before that has a number: cheap to make, as it is made at every statement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Standing {
+    /// The address of the function's code, for which [`Places::enter`] was called.
+    pub function: usize,
+    /// The line.
+    pub line: u32,
+    /// The number of the local that goes.
+    pub local: Option<u16>,
+    /// How something goes.
+    pub how: LettingGo,
+}
+
+/// A function as places tell of it.
+#[derive(Clone, Debug)]
+pub struct Code {
+    /// The file.
+    pub file: Arc<str>,
+    /// The function.
+    pub function: Arc<str>,
+    /// Its locals, by number.
+    pub locals: Vec<Arc<str>>,
+}
+
 /// Places as running code comes to them.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
     /// All places, by their numbers.
     pub all: Vec<Place>,
-    numbers: FxHashMap<(usize, u64), PlaceId>,
+    numbers: FxHashMap<Standing, PlaceId>,
+    functions: FxHashMap<usize, Code>,
 }
 
 impl Places {
     /// Goes on where another list ends: its places keep their numbers.
     pub fn after(all: Vec<Place>) -> Places {
-        Places { all, numbers: FxHashMap::default() }
+        Places { all, ..Places::default() }
     }
 
-    /// The number of the place with that key: the address of the function's code, the line, the local's number and how it
-    /// goes. `make` gives a place that is new.
-    pub fn number(
-        &mut self,
-        (function, line, local, how): (usize, u32, Option<u16>, LettingGo),
-        make: impl FnOnce() -> Place,
-    ) -> PlaceId {
-        let local = local.map_or(0, |local| u64::from(local) + 1);
-        let key = (function, u64::from(line) << 32 | local << 8 | how as u64);
-        if let Some(known) = self.numbers.get(&key) {
+    /// A function runs whose code lies at that address.
+    pub fn enter(&mut self, function: usize, code: impl FnOnce() -> Code) {
+        if !self.functions.contains_key(&function) {
+            self.functions.insert(function, code());
+        }
+    }
+
+    /// The number of the place where code stands.
+    pub fn number(&mut self, standing: Standing) -> PlaceId {
+        if let Some(known) = self.numbers.get(&standing) {
             return *known;
         }
         let number = PlaceId(self.all.len() as u32);
-        self.all.push(make());
-        self.numbers.insert(key, number);
+        self.all.push(self.place(standing));
+        self.numbers.insert(standing, number);
         number
+    }
+
+    fn place(&self, Standing { function, line, local, how }: Standing) -> Place {
+        let code = self.functions.get(&function);
+        let (file, function) = code.map_or_else(Default::default, |code| (code.file.clone(), code.function.clone()));
+        let name = local.and_then(|local| code?.locals.get(usize::from(local)).cloned());
+        Place { file, line, function, how, name }
     }
 }

@@ -1,16 +1,21 @@
 //! One walk over a trace: at each event, what is alive and how many bytes each category takes.
 
-use super::{AllocationId, Category, Event, Live, Trace};
+use super::{AllocationId, CATEGORIES, Category, Event, Live, Trace};
 use crate::bytes::Bytes;
 
 /// Bytes of each category.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ByCategory([Bytes; Category::ALL.len()]);
+pub struct ByCategory([Bytes; CATEGORIES]);
 
 impl ByCategory {
     /// The bytes of a category.
     pub fn of(&self, category: Category) -> Bytes {
         self.0[category as usize]
+    }
+
+    /// The bytes of each category, in the order of [`Category::ALL`].
+    pub fn each(&self) -> [Bytes; CATEGORIES] {
+        self.0
     }
 
     /// All categories together.

@@ -19,9 +19,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Allocation, AllocationId, Cached, Category, Cause, Event, LettingGo, Name, Names, Phase, Place, PlaceId, Trace,
-};
+use super::{Allocation, AllocationId, Cached, Category, Cause, Event, Name, Names, Phase, Place, PlaceId, Trace};
 use crate::bytes::Bytes;
 use crate::ids::ModuleId;
 
@@ -95,19 +93,9 @@ struct Tables {
     names: Vec<String>,
     modules: Vec<Arc<str>>,
     parameters: Vec<Arc<str>>,
-    places: Vec<WrittenPlace>,
-    cached: Vec<(u32, Cached)>,
+    places: Vec<Place>,
+    cached: Vec<(AllocationId, Cached)>,
     host: Vec<(Category, Bytes)>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct WrittenPlace {
-    file: Arc<str>,
-    line: u32,
-    function: Arc<str>,
-    how: LettingGo,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    name: Option<Arc<str>>,
 }
 
 /// An event as a line has it.
@@ -174,17 +162,13 @@ enum WrittenCause<'a> {
 /// What the writer says.
 pub fn write(recorded: (&Head, &Trace), to: &mut impl Write) -> io::Result<()> {
     let (head, trace) = recorded;
-    let place = |place: &Place| {
-        let Place { file, function, line, how, name } = place.clone();
-        WrittenPlace { file, line, function, how, name }
-    };
     let tables = Tables {
         format: FORMAT.to_owned(),
         names: trace.names.iter().map(|(_, text)| text.to_owned()).collect(),
         modules: trace.modules.clone(),
         parameters: trace.parameters.clone(),
-        places: trace.places.iter().map(place).collect(),
-        cached: trace.cached.iter().map(|(id, cached)| (id.0, *cached)).collect(),
+        places: trace.places.clone(),
+        cached: trace.cached.clone(),
         host: trace.host.clone(),
     };
     // a list a line: what people look for stands before the events
@@ -284,7 +268,7 @@ pub fn parse(text: &[u8]) -> Result<Recorded, String> {
         return Err(format!("its format is `{}`, and `{FORMAT}` is what is read", tables.format));
     }
     let ends = if is_older { ends(&head)? } else { Vec::new() };
-    let mut reader = Reader::new(tables)?;
+    let mut reader = Reader::new(tables);
     let mut ends = ends.iter().peekable();
     for (number, event) in events.iter().enumerate() {
         while let Some(end) = ends.next_if(|end| end.allocations + end.frees <= number as u64) {
@@ -310,22 +294,19 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(tables: Tables) -> Result<Reader, String> {
+    fn new(tables: Tables) -> Reader {
         let Tables { names, modules, parameters, places, cached, host, .. } = tables;
         let mut table = Names::default();
         names.into_iter().for_each(|name| {
             table.number(name);
         });
-        let place = |WrittenPlace { file, line, function, how, name }| Place { file, function, line, how, name };
         let numbered = |texts: &[Arc<str>]| -> Vec<(Arc<str>, u32)> {
             texts.iter().enumerate().map(|(number, text)| (text.clone(), number as u32)).rev().collect()
         };
         let by_path = numbered(&modules).into_iter().map(|(path, number)| (path, ModuleId(number))).collect();
         let by_name = numbered(&parameters).into_iter().collect();
-        let cached = cached.into_iter().map(|(id, cached)| (AllocationId(id), cached)).collect();
-        let places = places.into_iter().map(place).collect();
         let trace = Trace { names: table, modules, parameters, places, cached, host, ..Trace::default() };
-        Ok(Reader { trace, modules: by_path, parameters: by_name, alive: Vec::new() })
+        Reader { trace, modules: by_path, parameters: by_name, alive: Vec::new() }
     }
 
     fn end_phase(&mut self, end: &End) {

@@ -20,8 +20,10 @@ mod names;
 use std::fmt;
 use std::sync::Arc;
 
-pub use category::{Cached, Category};
-pub use cause::{Cause, LettingGo, Place, PlaceId, Places};
+use serde::{Deserialize, Serialize};
+
+pub use category::{CATEGORIES, Cached, Category};
+pub use cause::{Cause, Code, LettingGo, Place, PlaceId, Places, Standing};
 pub use compare::{Difference, first_difference};
 pub use cursor::{ByCategory, Cursor};
 pub use lifetimes::{Lifetime, last_step};
@@ -32,7 +34,7 @@ use crate::bytes::Bytes;
 use crate::ids::ModuleId;
 
 /// An allocation's number, in the order of asking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AllocationId(pub u32);
 
 impl AllocationId {

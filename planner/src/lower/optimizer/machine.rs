@@ -15,7 +15,7 @@ use crate::lower::tensor::TensorData;
 use crate::read::optimizers::Optimizer;
 use crate::read::spec::syntax::*;
 use crate::trace::Category;
-use crate::trace::{Cause, LettingGo, PlaceId};
+use crate::trace::{Cause, PlaceId, Standing};
 
 /// What running code gives.
 pub(super) type Outcome<T> = Result<T, String>;
@@ -39,6 +39,7 @@ impl Semantics for Machine<'_> {
     type Value = Value;
     type Callee = Callee;
     type Error = String;
+    type Place = PlaceId;
 
     fn depth(&mut self) -> &mut usize {
         &mut self.depth
@@ -68,8 +69,12 @@ impl Semantics for Machine<'_> {
         self.context.log.blame(Cause::Python(place));
     }
 
-    fn reach(&mut self, function: &Function, line: u32, local: Option<NameId>, how: LettingGo) {
-        let place = self.context.log.place(function, line, local, how);
+    fn enter(&mut self, function: &Function) {
+        self.context.log.enter(function);
+    }
+
+    fn reach(&mut self, standing: Standing) {
+        let place = self.context.log.place(standing);
         self.go_to(place);
     }
 
