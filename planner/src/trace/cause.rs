@@ -120,9 +120,7 @@ impl Places {
 
     /// A function runs whose code lies at that address.
     pub fn enter(&mut self, function: usize, code: impl FnOnce() -> Code) {
-        if !self.functions.contains_key(&function) {
-            self.functions.insert(function, code());
-        }
+        self.functions.entry(function).or_insert_with(code);
     }
 
     /// The number of the place where code stands.
