@@ -14,10 +14,10 @@ use crate::{DOES_NOT_FIT, FITS, output};
 pub fn run(arguments: &AdviseArguments) -> Result<ExitCode, Failure> {
     let mut options = run_options(&arguments.run)?;
     let gpu = gpu(&options)?;
-    let (source, model) = options.model()?;
+    let model = options.model()?;
     let run = options.run();
     let bar = output::progress(0);
-    let advice = advise((&model, &|| source.open()), &run, &gpu, &|more, ready| {
+    let advice = advise(&model, &run, &gpu, &|more, ready| {
         bar.inc_length(more as u64);
         bar.inc(ready as u64);
     });

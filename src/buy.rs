@@ -25,11 +25,11 @@ pub fn run(arguments: &BuyArguments) -> Result<ExitCode, Failure> {
         return Err(Failure::new("max-gpus is 0: it must be at least 1", None));
     }
     let gpus = gpus_or(&options, "all")?;
-    let (source, model) = options.model()?;
+    let model = options.model()?;
     let run = options.run();
     let wanted = Wanted { most: arguments.max_gpus, budget: arguments.budget };
     let bar = output::progress(gpus.len());
-    let offers = buy((&model, &|| source.open()), &run, &gpus, &wanted, &|ready| bar.inc(ready as u64));
+    let offers = buy(&model, &run, &gpus, &wanted, &|ready| bar.inc(ready as u64));
     bar.finish_and_clear();
     let bought = report::Bought { model: &model, run: &run, wanted: &wanted, offers: &offers? };
     match arguments.run.format {

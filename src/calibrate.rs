@@ -110,7 +110,7 @@ fn cudnn_calls(arguments: &CalibrateArguments, facts: &Facts) -> Result<Asked, F
         asked.attention.extend(new);
     };
     if let Some(name) = &arguments.for_model {
-        let (_, model, run, gpu) = open_other(&arguments.run, Some(name), &facts.name)?;
+        let (model, run, gpu) = open_other(&arguments.run, Some(name), &facts.name)?;
         add(plan(&model, &run, &gpu)?.cudnn);
         return Ok(asked);
     }
@@ -121,7 +121,7 @@ fn cudnn_calls(arguments: &CalibrateArguments, facts: &Facts) -> Result<Asked, F
         if !model.takes_images() {
             continue;
         }
-        let (_, _, run, gpu) = open_other(&arguments.run, Some(name), &facts.name)?;
+        let (_, run, gpu) = open_other(&arguments.run, Some(name), &facts.name)?;
         for precision in [Precision::Fp32, Precision::AmpBf16] {
             let run = Run { batch: IMAGES, steps: 1, precision: Some(precision), ..run.clone() };
             add(plan(&model, &run, &gpu)?.cudnn);

@@ -14,10 +14,10 @@ use crate::{DOES_NOT_FIT, FITS, output};
 pub fn run(arguments: &FitArguments) -> Result<ExitCode, Failure> {
     let mut options = run_options(&arguments.run)?;
     let gpus = gpus(&options)?;
-    let (source, model) = options.model()?;
+    let model = options.model()?;
     let run = options.run();
     let bar = output::progress(gpus.len() * Axis::of(&model).len());
-    let rows = fit((&model, &|| source.open()), &run, &gpus, &|ended| bar.inc(ended as u64));
+    let rows = fit(&model, &run, &gpus, &|ended| bar.inc(ended as u64));
     bar.finish_and_clear();
     let rows = rows?;
     match arguments.run.format {

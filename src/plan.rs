@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use planner::plan::compare;
 use planner::read::gpus::{Gpu, GpuCatalogue};
-use planner::read::opened::{DEFAULT_GPU, Source};
+use planner::read::opened::DEFAULT_GPU;
 use planner::read::run_file;
 use planner::read::{environment, model};
 use planner::report::{Planned, events, json, text};
@@ -46,7 +46,7 @@ pub fn open(arguments: &RunArguments) -> Result<(model::Model, Run, Gpu), Failur
 /// The same of options that have been read.
 pub fn opened(mut options: RunOptions) -> Result<(model::Model, Run, Gpu), Failure> {
     let gpu = gpu(&options)?;
-    let (_, model) = options.model()?;
+    let model = options.model()?;
     Ok((model, options.run(), gpu))
 }
 
@@ -55,13 +55,13 @@ pub fn open_other(
     arguments: &RunArguments,
     model: Option<&str>,
     gpu_here: &str,
-) -> Result<(Source, model::Model, Run, Gpu), Failure> {
+) -> Result<(model::Model, Run, Gpu), Failure> {
     let mut options = run_options(arguments)?;
     options.model = model.map(str::to_owned).or(options.model);
     options.gpu = options.gpu.or(Some(gpu_here.to_owned()).filter(|_| options.profile.is_none()));
     let gpu = gpu(&options)?;
-    let (source, model) = options.model()?;
-    Ok((source, model, options.run(), gpu))
+    let model = options.model()?;
+    Ok((model, options.run(), gpu))
 }
 
 /// The GPUs of a list with commas, in its order and each once, or all, those with the least memory first.

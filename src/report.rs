@@ -89,7 +89,7 @@ fn of_trace(trace: &str, options: &RunOptions, path: &Path, form: &str) -> Resul
 
 fn made(mut options: RunOptions) -> Result<Made, Failure> {
     let gpu = gpu(&options)?;
-    let (_, model) = options.model()?;
+    let model = options.model()?;
     let opened = Opened { model, run: options.run(), gpu };
     let plan = plan(&opened.model, &opened.run, &opened.gpu)?;
     Ok(Made { opened, options, plan })

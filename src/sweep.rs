@@ -21,7 +21,7 @@ pub fn run(arguments: SweepArguments) -> Result<ExitCode, Failure> {
     options.seq = lists.size.first().copied().or(options.seq);
     options.image = images.first().copied().or(options.image);
     let gpus = gpus(&options)?;
-    let (source, model) = options.model()?;
+    let model = options.model()?;
     if model.takes_images() {
         lists.size = images;
     }
@@ -32,7 +32,7 @@ pub fn run(arguments: SweepArguments) -> Result<ExitCode, Failure> {
     }
     let runs = lists.runs(&model, &options.run());
     let bar = output::progress(count);
-    let rows = sweep((&model, &|| source.open()), &runs, &gpus, &|ready| bar.inc(ready as u64));
+    let rows = sweep(&model, &runs, &gpus, &|ready| bar.inc(ready as u64));
     bar.finish_and_clear();
     let swept = report::Swept { model: &model, runs: &runs, gpus: &gpus, rows: &rows? };
     match form {

@@ -45,12 +45,11 @@ fn plans(criterion: &mut Criterion) {
 
 /// Searches over the catalogue, and combinations.
 fn sizes(criterion: &mut Criterion, gpt2: &planner::read::model::Model, catalogue: &GpuCatalogue) {
-    let reopen = || open("gpt2", None, &Shelf::default());
     let all: Vec<_> = catalogue.iter().cloned().collect();
     let mut group = criterion.benchmark_group("many plans");
     group.sample_size(10);
     group.bench_function("fit gpt2 on all GPUs", |b| {
-        b.iter(|| fit((gpt2, &reopen), black_box(&Run::default()), &all, &|_| {}).expect("rows"));
+        b.iter(|| fit(gpt2, black_box(&Run::default()), &all, &|_| {}).expect("rows"));
     });
     let lists = Lists {
         batch: (1..=64).collect(),
@@ -60,7 +59,7 @@ fn sizes(criterion: &mut Criterion, gpt2: &planner::read::model::Model, catalogu
     };
     let runs = lists.runs(gpt2, &Run::default());
     group.bench_function("sweep gpt2, 256 combinations", |b| {
-        b.iter(|| sweep((gpt2, &reopen), black_box(&runs), &all[..1], &|_| {}).expect("rows"));
+        b.iter(|| sweep(gpt2, black_box(&runs), &all[..1], &|_| {}).expect("rows"));
     });
 }
 

@@ -27,7 +27,6 @@ pub mod report;
 pub mod run;
 pub mod snapshot;
 pub mod sweep;
-pub mod threads;
 pub mod time;
 pub mod trace;
 pub mod versions;

@@ -9,10 +9,8 @@ pub mod host;
 
 use crate::run::Lora;
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::ops::Deref;
-use std::rc::Rc;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 
@@ -35,7 +33,7 @@ use crate::read::quantization::{Quantization, QuantizationError};
 use crate::read::spec::SpecError;
 use crate::read::specs;
 use crate::replay::{Replay, UNLIMITED};
-use crate::run::{Attention, Mode, OptimizerChoice, Precision, Run, RunError, ZeroGrad};
+use crate::run::{Attention, Mode, Precision, Run, RunError, ZeroGrad};
 use crate::time::{Cost, Link, Speeds};
 use crate::trace::{Category, Trace};
 use crate::versions::{Rules, Versions};
@@ -87,9 +85,9 @@ pub struct Plan {
     /// The names of the parameters that are trained; all where None is given.
     pub trainable: Option<regex::Regex>,
     /// The optimizer of a run that trains.
-    pub optimizer: Option<Rc<Optimizer>>,
+    pub optimizer: Option<Arc<Optimizer>>,
     /// The program.
-    pub graph: Rc<Graph>,
+    pub graph: Arc<Graph>,
     /// Its trace, and what the allocator makes of it.
     pub replay: Replay,
     /// How far the checkpoint and the architecture agree.
@@ -242,12 +240,12 @@ pub fn plan_with(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation) -> R
 
 /// A run that can be lowered.
 pub(crate) struct Prepared {
-    pub graph: Rc<Graph>,
+    pub graph: Arc<Graph>,
     pub device: Device,
     pub settings: Settings,
     pub options: AllocatorOptions,
     pub precision: Precision,
-    pub optimizer: Option<Rc<Optimizer>>,
+    pub optimizer: Option<Arc<Optimizer>>,
     pub agreement: Agreement,
     pub capacity: Bytes,
     pub outside: Option<OutsideAllocator>,
@@ -301,7 +299,7 @@ pub(crate) fn prepare(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation)
     let (capacity, outside) = free(run, gpu)?;
     let device = device(gpu, run.versions());
     Ok(Prepared {
-        graph: Rc::new(graph),
+        graph: Arc::new(graph),
         device,
         settings,
         options,
@@ -384,7 +382,7 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
         checkpoint_save: run.checkpoint_save.clone(),
         reentrant: run.reentrant,
         quantize: run.quantize.map(|kind| (kind, run.double_quant)),
-        stored: model.stored_layers()?.map(Rc::new),
+        stored: model.stored_layers()?.map(Arc::new),
         lora: run.lora.clone().map(|lora| adapters(model, lora)).transpose()?,
         cache: CacheLayout {
             kind: run.cache_kind().word(),
@@ -421,29 +419,12 @@ fn adapters(model: &Model, mut lora: Lora) -> Result<Lora, RunError> {
     Ok(lora)
 }
 
-thread_local! {
-    /// The shipped optimizer that this thread planned with last: reading it takes longer than the rest of a small plan's
-    /// preparation. It is held by counted references, as all that specs say.
-    static LAST_OPTIMIZER: RefCell<Option<(OptimizerChoice, Rc<Optimizer>)>> = const { RefCell::new(None) };
-}
-
 /// The optimizer of a run that trains.
-fn optimizer(run: &Run) -> Result<Option<Rc<Optimizer>>, PlanError> {
+fn optimizer(run: &Run) -> Result<Option<Arc<Optimizer>>, PlanError> {
     if run.mode != Mode::Train {
         return Ok(None);
     }
-    let read = || Ok::<_, PlanError>(Rc::new(optimizers::choose(&run.optimizer, run.specs.as_deref())?));
-    if run.specs.is_some() {
-        return read().map(Some);
-    }
-    LAST_OPTIMIZER.with_borrow_mut(|last| match last {
-        Some((choice, optimizer)) if *choice == run.optimizer => Ok(Some(optimizer.clone())),
-        _ => {
-            let optimizer = read()?;
-            *last = Some((run.optimizer.clone(), optimizer.clone()));
-            Ok(Some(optimizer))
-        }
-    })
+    Ok(Some(Arc::new(optimizers::choose(&run.optimizer, run.specs.as_deref())?)))
 }
 
 fn precision(model: &Model, run: &Run, stored: Option<&Quantization>) -> Result<Precision, PlanError> {

@@ -44,7 +44,7 @@ pub fn run(gpu: &mut Gpu, what: &str, arguments: &CalibrateArguments) -> Result<
 type Limits = Vec<(u64, report::Replayed)>;
 
 fn modelled(gpu: &mut Gpu, name: &str, arguments: &CalibrateArguments) -> Result<(report::Replayed, Limits), Failure> {
-    let (source, model, run, described) = open_other(&arguments.run, Some(name), &gpu.facts()?.name)?;
+    let (model, run, described) = open_other(&arguments.run, Some(name), &gpu.facts()?.name)?;
     prepare(gpu)?;
     let free = Bytes(gpu.free()?);
     let run = Run { capacity: Some(run.capacity.map_or(free, |capacity| capacity.min(free))), ..run };
@@ -52,7 +52,7 @@ fn modelled(gpu: &mut Gpu, name: &str, arguments: &CalibrateArguments) -> Result
     let page = page(&described);
     let given = plan(&model, &run, &described)?;
     let given = replayed(gpu, &given.trace, &options, given.capacity, page)?;
-    let rows = fit((&model, &|| source.open()), &run, std::slice::from_ref(&described), &|_| {})?;
+    let rows = fit(&model, &run, std::slice::from_ref(&described), &|_| {})?;
     let found = rows.iter().filter_map(|row| row.found.as_ref().ok()).flat_map(|found| &found.limits);
     let largest = found.filter(|limit| limit.axis == Axis::Batch).find_map(|limit| Some(limit.largest.as_ref()?.0));
     let mut limits = Limits::new();

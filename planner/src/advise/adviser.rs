@@ -4,6 +4,8 @@ use super::case::Case;
 use super::changes::{Form, ROWS, Row, Slot};
 use super::cost::{Class, Cost};
 use super::{CHOSEN, CHOSEN_CODE, CHOSEN_COST, CHOSEN_SOURCE, Change, Combination, Variant};
+use rayon::prelude::*;
+
 use crate::bytes::Bytes;
 use crate::checkpoint::{Granularity, Wanted, choose};
 use crate::plan::PlanError;
@@ -12,12 +14,10 @@ use crate::plan::footprint::{Footprint, footprint};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::run::{Checkpointing, Run};
-use crate::threads::{Opener, each};
 
 /// The run, where it is planned, and who hears of it.
 pub(super) struct Adviser<'a> {
     pub model: &'a Model,
-    pub open: &'a Opener<'a>,
     pub run: &'a Run,
     pub gpu: &'a Gpu,
     pub capacity: Bytes,
@@ -103,14 +103,15 @@ impl Adviser<'_> {
         variants: &[Variant],
         work: impl Fn(&Model, &Run, &Gpu, Bytes) -> Result<T, PlanError> + Sync,
     ) -> Vec<Result<T, String>> {
-        let Adviser { gpu, capacity, done, .. } = *self;
+        let Adviser { model, gpu, capacity, done, .. } = *self;
         done(variants.len(), 0);
-        each((self.model, self.open), variants, |model, variant| {
-            let result = variant
-                .with_model(model, |model| work(model, &variant.run, gpu, capacity).map_err(|error| error.to_string()));
+        let worked = |variant: &Variant| {
+            let work = |model: &Model| work(model, &variant.run, gpu, capacity).map_err(|error| error.to_string());
+            let result = variant.with_model(model, work);
             done(0, 1);
             result?
-        })
+        };
+        variants.par_iter().with_max_len(1).map(worked).collect()
     }
 
     /// A set with its figures; checkpoints on all layers give way to those that are enough.

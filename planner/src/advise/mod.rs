@@ -32,7 +32,6 @@ use crate::read::gpus::Gpu;
 use crate::read::model::{Model, open};
 use crate::read::spec::Shelf;
 use crate::run::{Flags, Precision, Run};
-use crate::threads::Opener;
 
 /// Checkpoints on fewer than all layers: a name, the cost in words, the code, and where that is written down.
 pub const CHOSEN: &str = "checkpoints on chosen layers";
@@ -131,21 +130,15 @@ pub struct Advice {
     pub untried: u64,
 }
 
-/// Says what would make a run fit. `open` opens the model that `model` is; `done` hears of plans that are to be made and that
-/// have been made.
+/// Says what would make a run fit. `done` hears of plans that are to be made and that have been made.
 ///
 /// # Errors
 /// What keeps the run as given from being planned.
-pub fn advise(
-    (model, open): (&Model, &Opener<'_>),
-    run: &Run,
-    gpu: &Gpu,
-    done: &(dyn Fn(usize, usize) + Sync),
-) -> Result<Advice, PlanError> {
+pub fn advise(model: &Model, run: &Run, gpu: &Gpu, done: &(dyn Fn(usize, usize) + Sync)) -> Result<Advice, PlanError> {
     let capacity = capacity(run, gpu)?;
     let (planned, effort) = measured(model, run, gpu, &[capacity])?;
     let (given, precision) = (planned.within[0], planned.precision);
-    let adviser = Adviser { model, open, run, gpu, capacity, done };
+    let adviser = Adviser { model, run, gpu, capacity, done };
     let case = Case::new(model, run, gpu, precision)?;
     let changes = adviser.changes(&case, given.fits);
     let mut advice =

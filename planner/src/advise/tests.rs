@@ -10,8 +10,7 @@ fn gpu(name: &str) -> Gpu {
 }
 
 fn advised(name: &str, run: &Run, gpu: &Gpu) -> Advice {
-    let open = || open(name, None, &Shelf::default());
-    advise((&open().unwrap(), &open), run, gpu, &|_, _| {}).unwrap()
+    advise(&open(name, None, &Shelf::default()).unwrap(), run, gpu, &|_, _| {}).unwrap()
 }
 
 /// What a plan of a variant says: whether it fits, and its peaks.
@@ -63,15 +62,13 @@ fn every_advice_is_what_a_plan_of_it_says() {
 #[test]
 fn no_smaller_set_of_a_cheaper_class_fits() {
     let gpu = gpu("rtx3060");
-    let open = || open("distilgpt2", None, &Shelf::default());
-    let model = open().unwrap();
+    let model = open("distilgpt2", None, &Shelf::default()).unwrap();
     for mib in [900, 1200, 1600, 2200] {
         let run = Run { batch: 4, seq: 300, steps: 2, capacity: Some(Bytes(mib << 20)), ..Run::default() };
         let advice = advised("distilgpt2", &run, &gpu);
         let worst = |set: &[usize]| set.iter().map(|place| advice.changes[*place].cost.class).max();
         let found = &advice.combination.as_ref().unwrap().changes;
-        let adviser =
-            Adviser { model: &model, open: &open, run: &run, gpu: &gpu, capacity: advice.capacity, done: &|_, _| {} };
+        let adviser = Adviser { model: &model, run: &run, gpu: &gpu, capacity: advice.capacity, done: &|_, _| {} };
         let count = advice.changes.len();
         let pairs = (0..count).flat_map(|one| (one..count).map(move |other| vec![one, other]));
         let different =

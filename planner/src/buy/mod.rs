@@ -16,6 +16,8 @@ mod zero;
 pub use price::{Asked, Budget, Prices};
 pub use strategy::{Strategy, Way};
 
+use rayon::prelude::*;
+
 use crate::bytes::Bytes;
 use crate::plan::effort::effort;
 use crate::plan::footprint::{Footprint, alike, footprint};
@@ -24,7 +26,6 @@ use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::replay::CacheBytes;
 use crate::run::{Flags, Mode, Run};
-use crate::threads::{Opener, each};
 use zero::Held;
 
 /// What is asked for.
@@ -108,12 +109,12 @@ pub struct Offers {
     pub refused: Option<String>,
 }
 
-/// Says what a run fits on. `open` opens the model that `model` is; `done` hears of GPUs that are done.
+/// Says what a run fits on. `done` hears of GPUs that are done.
 ///
 /// # Errors
 /// A run that cannot be planned on any of the GPUs as given.
 pub fn buy(
-    (model, open): (&Model, &Opener<'_>),
+    model: &Model,
     run: &Run,
     gpus: &[Gpu],
     wanted: &Wanted,
@@ -122,13 +123,14 @@ pub fn buy(
     run.check()?;
     let capacities = gpus.iter().map(|gpu| capacity(run, gpu)).collect::<Result<Vec<_>, _>>()?;
     let classes = alike(model, gpus)?;
-    let found = each((model, open), &classes, |model, class| {
+    let offered = |class: &Vec<usize>| {
         let within: Vec<Bytes> = class.iter().map(|place| capacities[*place]).collect();
         let members: Vec<&Gpu> = class.iter().map(|place| &gpus[*place]).collect();
         let found = Class { model, run, gpus: &members, within: &within, most: wanted.most }.offers();
         done(class.len());
         found
-    });
+    };
+    let found: Vec<_> = classes.par_iter().with_max_len(1).map(offered).collect();
     let refused: Vec<String> = found.iter().filter_map(|found| found.as_ref().err().cloned()).collect();
     if let (true, Some(class)) = (refused.len() == classes.len(), classes.first()) {
         footprint(model, run, &gpus[class[0]], &[])?;

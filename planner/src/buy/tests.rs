@@ -8,8 +8,7 @@ use crate::read::spec::Shelf;
 fn bought(name: &str, run: &Run, keys: &[&str], wanted: &Wanted) -> (Vec<Gpu>, Offers) {
     let catalogue = GpuCatalogue::load(None).unwrap();
     let gpus: Vec<Gpu> = keys.iter().map(|key| catalogue.find(key).unwrap().clone()).collect();
-    let open = || open(name, None, &Shelf::default());
-    let offers = buy((&open().unwrap(), &open), run, &gpus, wanted, &|_| {}).unwrap();
+    let offers = buy(&open(name, None, &Shelf::default()).unwrap(), run, &gpus, wanted, &|_| {}).unwrap();
     (gpus, offers)
 }
 

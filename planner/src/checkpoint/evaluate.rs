@@ -1,7 +1,7 @@
 //! Full plans of choices: the same program, lowering and allocator as `plan`.
 
 use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::Measure;
 use super::profile;
@@ -31,7 +31,7 @@ pub(super) struct Evaluator<'a> {
 
 /// A lowered program, with where its calls lie.
 pub(super) struct Lowered {
-    pub graph: Rc<Graph>,
+    pub graph: Arc<Graph>,
     pub stream: Trace,
     pub timeline: Timeline,
 }
@@ -97,13 +97,13 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The program with these checkpoints: its parameters are those of the run without any.
-    fn program(&self, checkpoint: Checkpointing) -> Result<Rc<Graph>, PlanError> {
+    fn program(&self, checkpoint: Checkpointing) -> Result<Arc<Graph>, PlanError> {
         let plain = &self.prepared.graph;
         if checkpoint == Checkpointing::Off {
             return Ok(plain.clone());
         }
         let graph = program(self.model, &Run { checkpoint, ..self.run.clone() }, self.emulation)?;
-        Ok(Rc::new(Graph { parameters: plain.parameters.clone(), loading: plain.loading.clone(), ..graph }))
+        Ok(Arc::new(Graph { parameters: plain.parameters.clone(), loading: plain.loading.clone(), ..graph }))
     }
 
     /// The lowered program.

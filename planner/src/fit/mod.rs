@@ -15,13 +15,14 @@ use std::fmt;
 
 use rustc_hash::FxHashMap;
 
+use rayon::prelude::*;
+
 use crate::bytes::Bytes;
 use crate::plan::footprint::{Footprint, Peaks, alike, footprint};
 use crate::plan::{PlanError, capacity};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::run::{Precision, Run};
-use crate::threads::{Opener, each};
 
 /// A size that is searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,28 +133,24 @@ impl Row {
     }
 }
 
-/// Says for each GPU whether the run fits and which sizes would. `open` opens the model that `model` is; `done` hears of searches
-/// that have ended, of which each GPU has one for each axis.
+/// Says for each GPU whether the run fits and which sizes would. `done` hears of searches that have ended, of which each GPU has
+/// one for each axis.
 ///
 /// # Errors
 /// A run that cannot be planned with any of the GPUs.
-pub fn fit(
-    (model, open): (&Model, &Opener<'_>),
-    run: &Run,
-    gpus: &[Gpu],
-    done: &(dyn Fn(usize) + Sync),
-) -> Result<Vec<Row>, PlanError> {
+pub fn fit(model: &Model, run: &Run, gpus: &[Gpu], done: &(dyn Fn(usize) + Sync)) -> Result<Vec<Row>, PlanError> {
     let capacities = gpus.iter().map(|gpu| capacity(run, gpu)).collect::<Result<Vec<_>, _>>()?;
     let classes = alike(model, gpus)?;
     let tasks: Vec<(&Vec<usize>, Axis)> =
         classes.iter().flat_map(|class| Axis::of(model).map(|axis| (class, axis))).collect();
-    let searched = each((model, open), &tasks, |model, (class, axis)| {
+    let search = |(class, axis): &(&Vec<usize>, Axis)| {
         let within: Vec<Bytes> = class.iter().map(|place| capacities[*place]).collect();
         let planned = FxHashMap::default();
         let found = Sizes { model, run, gpu: &gpus[class[0]], axis: *axis, within, planned }.limits();
         done(class.len());
         found
-    });
+    };
+    let searched: Vec<_> = tasks.par_iter().with_max_len(1).map(search).collect();
     let mut found: Vec<Option<Result<Found, String>>> = vec![None; gpus.len()];
     for ((class, _), answers) in tasks.iter().zip(searched) {
         for (place, answer) in class.iter().zip(answers) {

@@ -19,9 +19,7 @@ fn model(name: &str) -> Model {
 
 /// Answers for a built-in model.
 fn fitted(model: &Model, run: &Run, gpus: &[Gpu]) -> Result<Vec<Row>, PlanError> {
-    let name = model.name.clone();
-    let open = || open(&name, None, &Shelf::default());
-    fit((model, &open), run, gpus, &|_| {})
+    fit(model, run, gpus, &|_| {})
 }
 
 fn limits(model: &Model, run: &Run, gpus: &[Gpu]) -> Vec<(Row, Vec<Limit>)> {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
@@ -22,7 +23,7 @@ enum Kind {
 
 impl Machine {
     /// Makes an instance; a module is given its path by the module that it becomes a child of.
-    pub(super) fn construct(&mut self, class: &Rc<Class>, given: Given, path: String) -> Outcome<Value> {
+    pub(super) fn construct(&mut self, class: &Arc<Class>, given: Given, path: String) -> Outcome<Value> {
         if self.modules.len() >= super::machine::MODULES {
             return self.error(format!("the model has more than {} modules", super::machine::MODULES));
         }
@@ -175,7 +176,7 @@ impl Machine {
         &mut self,
         owner: &Rc<Object>,
         module: ModuleId,
-        name: &Rc<str>,
+        name: &Arc<str>,
         path: &str,
         kind: Kind,
     ) -> Outcome<()> {

@@ -4,6 +4,7 @@
 //! filled again. So it is unrolled here, where `backward` is called, and not copied from the first run.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::call::Given;
 use super::hooked::flatten;
@@ -52,7 +53,7 @@ fn aside(value: &Value, tensors: &mut Vec<TensorId>) -> Value {
 impl Machine {
     /// Marks the modules whose calls are checkpointed.
     pub(super) fn choose_checkpoints(&mut self, model: &Rc<Object>, wanted: &Loop) -> Outcome<()> {
-        let saved = wanted.checkpoint_save.clone().map(Rc::new);
+        let saved = wanted.checkpoint_save.clone().map(Arc::new);
         match &wanted.checkpoint {
             Checkpointing::Off => Ok(()),
             Checkpointing::Full => {
@@ -64,14 +65,14 @@ impl Machine {
                 Ok(())
             }
             Checkpointing::Modules(regions) => regions.iter().try_for_each(|region| {
-                let saved = region.save.clone().map(Rc::new).or_else(|| saved.clone());
+                let saved = region.save.clone().map(Arc::new).or_else(|| saved.clone());
                 self.checkpoint_module(&region.path, saved, regions)
             }),
         }
     }
 
     /// transformers 5.17.0, modeling_utils.py, `_set_gradient_checkpointing`: every module that has the switch.
-    fn switch_on(&mut self, value: &Value, saved: &Option<Rc<SavedOperators>>) {
+    fn switch_on(&mut self, value: &Value, saved: &Option<Arc<SavedOperators>>) {
         match value {
             Value::Sequence(values) => values.iter().for_each(|value| self.switch_on(value, saved)),
             Value::Object(object) => {
@@ -100,7 +101,7 @@ impl Machine {
         Ok(())
     }
 
-    fn checkpoint_module(&mut self, path: &str, saved: Option<Rc<SavedOperators>>, all: &[Region]) -> Outcome<()> {
+    fn checkpoint_module(&mut self, path: &str, saved: Option<Arc<SavedOperators>>, all: &[Region]) -> Outcome<()> {
         let Some(module) = self.modules.iter().position(|module| module.path == path && !path.is_empty()) else {
             return self.error(format!("checkpoint: there is no module `{path}`"));
         };

@@ -1,6 +1,7 @@
 //! What running code of a spec is over tensors that have only a shape: names, attributes, and what is true of values.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -25,8 +26,8 @@ pub(super) const MODULES: usize = 1_000_000;
 
 /// A running program: what is known, and what has been recorded so far.
 pub struct Machine {
-    pub(super) definitions: FxHashMap<Rc<str>, Definition>,
-    pub(super) globals: FxHashMap<Rc<str>, Value>,
+    pub(super) definitions: FxHashMap<Arc<str>, Definition>,
+    pub(super) globals: FxHashMap<Arc<str>, Value>,
     pub(super) tape: Rc<Tape>,
     pub(super) modules: Vec<Module>,
     pub(super) parameters: Vec<Parameter>,
@@ -39,7 +40,7 @@ pub struct Machine {
     pub(super) shapes: Vec<Dims>,
     pub(super) ops: Vec<Op>,
     /// The modules whose calls are checkpointed, with the operators whose results those save.
-    pub(super) checkpointed: FxHashMap<ModuleId, Option<Rc<SavedOperators>>>,
+    pub(super) checkpointed: FxHashMap<ModuleId, Option<Arc<SavedOperators>>>,
     /// Whether they are as `use_reentrant=True` does it.
     pub(super) reentrant: bool,
     /// The module whose output needs a gradient.
@@ -59,7 +60,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(definitions: FxHashMap<Rc<str>, Definition>, rules: Rules) -> Machine {
+    pub(super) fn new(definitions: FxHashMap<Arc<str>, Definition>, rules: Rules) -> Machine {
         Machine {
             definitions,
             globals: FxHashMap::default(),
@@ -99,7 +100,7 @@ impl Machine {
         Value::sequence(self.shape(tensor).iter().map(|size| Value::Int(*size as i64)).collect())
     }
 
-    fn object_attribute(&mut self, object: &Rc<Object>, name: &Rc<str>) -> Outcome<Value> {
+    fn object_attribute(&mut self, object: &Rc<Object>, name: &Arc<str>) -> Outcome<Value> {
         if let Some(value) = object.attributes.borrow().get(name) {
             return Ok(value.clone());
         }
@@ -183,7 +184,7 @@ impl Semantics for Machine {
         Ok(Value::Dictionary(Rc::new(entries.into_iter().map(named).collect::<Outcome<_>>()?)))
     }
 
-    fn entries(&self, value: &Value) -> Outcome<Vec<(Rc<str>, Value)>> {
+    fn entries(&self, value: &Value) -> Outcome<Vec<(Arc<str>, Value)>> {
         match value {
             Value::Dictionary(entries) => Ok(entries.iter().map(|(key, value)| (key.clone(), value.clone())).collect()),
             other => self.error(format!("{} cannot be spread into named arguments", other.kind())),
@@ -212,7 +213,7 @@ impl Semantics for Machine {
         })
     }
 
-    fn global(&mut self, name: &Rc<str>) -> Outcome<Value> {
+    fn global(&mut self, name: &Arc<str>) -> Outcome<Value> {
         if let Some(value) = self.globals.get(name) {
             return Ok(value.clone());
         }
@@ -237,7 +238,7 @@ impl Semantics for Machine {
         Ok(value)
     }
 
-    fn attribute(&mut self, owner: &Value, name: &Rc<str>) -> Outcome<Value> {
+    fn attribute(&mut self, owner: &Value, name: &Arc<str>) -> Outcome<Value> {
         match owner {
             Value::Object(object) => self.object_attribute(object, name),
             Value::Tensor(reference) => match &**name {
@@ -261,7 +262,7 @@ impl Semantics for Machine {
         }
     }
 
-    fn set_attribute(&mut self, owner: &Value, name: &Rc<str>, value: Value) -> Outcome<()> {
+    fn set_attribute(&mut self, owner: &Value, name: &Arc<str>, value: Value) -> Outcome<()> {
         let Value::Object(object) = owner else {
             return self.error(format!("{} has no attributes to assign", owner.kind()));
         };

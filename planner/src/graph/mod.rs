@@ -25,7 +25,7 @@ mod unroll;
 mod value;
 
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 use smallvec::SmallVec;
@@ -53,7 +53,7 @@ pub struct Checkpoint {
     /// What autograd sees of a reentrant call; None of a non-reentrant one, which it sees through.
     pub reentrant: Option<ReentrantCall>,
     /// The operators whose results it saves; None where no policy is given.
-    pub saves: Option<Rc<SavedOperators>>,
+    pub saves: Option<Arc<SavedOperators>>,
     /// The second run of the module's forward. Regions run again in the reverse of their order, each before the one
     /// before it: what the first run left in Python's objects (a cache) is as it will be then.
     pub recompute: Vec<Step>,
@@ -93,7 +93,7 @@ pub struct Module {
     /// Its path, e.g. `transformer.h.0.attn`; empty for the model itself.
     pub path: String,
     /// The name of its class.
-    pub class: Rc<str>,
+    pub class: Arc<str>,
     /// Whether it stands in a list of modules, as a model's blocks do.
     pub block: bool,
     /// How often it is called.
@@ -201,7 +201,7 @@ pub enum Argument {
     /// A floating-point number.
     Float(f64),
     /// A text.
-    Text(Rc<str>),
+    Text(Arc<str>),
     /// A type.
     Dtype(DtypeArgument),
     /// A tensor.

@@ -8,6 +8,7 @@
 //! ```
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use regex::Regex;
 use rustc_hash::FxHashSet;
@@ -103,7 +104,7 @@ impl Machine {
     ) -> Outcome<()> {
         let make = self.global(&stored.make.into())?;
         let mut choices = Attributes::default();
-        choices.extend(stored.choices.iter().map(|(name, choice)| (Rc::from(*name), choice.value())));
+        choices.extend(stored.choices.iter().map(|(name, choice)| (Arc::from(*name), choice.value())));
         let choices = Value::bag(choices);
         let skipped = match &stored.which {
             Which::These(_) => Vec::new(),

@@ -1,6 +1,7 @@
 //! Unrolls a model's program: builds the module tree, then runs the loop of the chosen mode over it.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
@@ -36,7 +37,7 @@ pub struct Loop {
     /// How linear layers are quantised, and whether their scales are as well.
     pub quantize: Option<(QuantizedType, bool)>,
     /// The layers whose weights the checkpoint stores quantised.
-    pub stored: Option<Rc<StoredLayers>>,
+    pub stored: Option<Arc<StoredLayers>>,
     /// The adapters that are added.
     pub lora: Option<Lora>,
     /// How keys and values of past tokens are kept.
@@ -136,8 +137,8 @@ impl Machine {
         self.tape.take();
 
         let mut run = Attributes::default();
-        run.extend(wanted.integers.iter().map(|(name, value)| (Rc::from(*name), Value::Int(*value as i64))));
-        run.extend(wanted.flags.iter().map(|(name, value)| (Rc::from(*name), Value::Bool(*value))));
+        run.extend(wanted.integers.iter().map(|(name, value)| (Arc::from(*name), Value::Int(*value as i64))));
+        run.extend(wanted.flags.iter().map(|(name, value)| (Arc::from(*name), Value::Bool(*value))));
         run.insert("mode".into(), Value::Text(wanted.mode.into()));
         let cache = &wanted.cache;
         run.insert("cache".into(), Value::Text(cache.kind.into()));
@@ -190,7 +191,7 @@ impl Machine {
             entries.insert(key, value);
         }
         let mut attributes = Attributes::default();
-        attributes.extend(entries.iter().map(|(key, value)| (Rc::from(*key), Value::from_json(value))));
+        attributes.extend(entries.iter().map(|(key, value)| (Arc::from(*key), Value::from_json(value))));
         let attention = wanted.attention.unwrap_or_default().word();
         attributes.insert("_attn_implementation".into(), Value::Text(attention.into()));
         let asked = wanted.attention.map_or(Value::None, |attention| Value::Text(attention.word().into()));

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
@@ -13,7 +14,7 @@ use crate::read::spec::Class;
 use crate::read::spec::syntax::Function;
 
 /// Names to values, in the order of their first assignment.
-pub type Attributes = IndexMap<Rc<str>, Value, FxBuildHasher>;
+pub type Attributes = IndexMap<Arc<str>, Value, FxBuildHasher>;
 
 /// Python's reference to a tensor; when the last goes, the program gets a [`super::Step::Drop`].
 #[derive(Debug)]
@@ -34,7 +35,7 @@ impl Drop for Reference {
 /// An instance of a class, or a bag of attributes (`class` is None): a config, an output.
 #[derive(Debug)]
 pub struct Object {
-    pub class: Option<Rc<Class>>,
+    pub class: Option<Arc<Class>>,
     pub module: Option<ModuleId>,
     pub attributes: RefCell<Attributes>,
 }
@@ -49,15 +50,15 @@ pub enum Value {
     Bool(bool),
     Int(i64),
     Float(f64),
-    Text(Rc<str>),
+    Text(Arc<str>),
     Dtype(DtypeArgument),
     Tensor(Rc<Reference>),
     Sequence(Rc<Vec<Value>>),
     Dictionary(Rc<Attributes>),
     Object(Rc<Object>),
-    Class(Rc<Class>),
-    Function(Rc<Function>),
-    Method(Rc<Object>, Rc<Function>),
+    Class(Arc<Class>),
+    Function(Arc<Function>),
+    Method(Rc<Object>, Arc<Function>),
     Builtin(Builtin),
     Operator(&'static Operator),
     /// An operator called as a method: the tensor is its first argument.
@@ -116,7 +117,7 @@ impl Value {
             serde_json::Value::String(text) => Value::Text(text.as_str().into()),
             serde_json::Value::Array(items) => Value::sequence(items.iter().map(Value::from_json).collect()),
             serde_json::Value::Object(entries) => {
-                let entries = entries.iter().map(|(key, value)| (Rc::from(key.as_str()), Value::from_json(value)));
+                let entries = entries.iter().map(|(key, value)| (Arc::from(key.as_str()), Value::from_json(value)));
                 Value::Dictionary(Rc::new(entries.collect()))
             }
         }

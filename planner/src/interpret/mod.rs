@@ -13,6 +13,7 @@
 mod walk;
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 pub use walk::Interpreter;
 
@@ -62,7 +63,7 @@ pub struct Given<V> {
 }
 
 /// Values with names, in order.
-pub type Named<V> = Vec<(Rc<str>, V)>;
+pub type Named<V> = Vec<(Arc<str>, V)>;
 
 type Locals<'a, M> = Frame<'a, <M as Semantics>::Value>;
 type Outcome<M, T = <M as Semantics>::Value> = Result<T, <M as Semantics>::Error>;
@@ -99,9 +100,9 @@ pub trait Semantics: Sized {
     fn elements(&self, value: &Self::Value) -> Outcome<Self, Rc<Vec<Self::Value>>>;
 
     /// What a name means that no local has.
-    fn global(&mut self, name: &Rc<str>) -> Outcome<Self>;
-    fn attribute(&mut self, owner: &Self::Value, name: &Rc<str>) -> Outcome<Self>;
-    fn set_attribute(&mut self, owner: &Self::Value, name: &Rc<str>, value: Self::Value) -> Outcome<Self, ()>;
+    fn global(&mut self, name: &Arc<str>) -> Outcome<Self>;
+    fn attribute(&mut self, owner: &Self::Value, name: &Arc<str>) -> Outcome<Self>;
+    fn set_attribute(&mut self, owner: &Self::Value, name: &Arc<str>, value: Self::Value) -> Outcome<Self, ()>;
     fn index(&mut self, owner: Self::Value, subscripts: Vec<Subscript<Self::Value>>) -> Outcome<Self>;
 
     fn unary(&mut self, operator: Unary, operand: Self::Value) -> Outcome<Self>;

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -63,7 +64,7 @@ pub struct Settings {
     /// The names of the parameters that are trained; all where None is given.
     pub trainable: Option<regex::Regex>,
     /// The optimizer; None where nothing is trained.
-    pub optimizer: Option<Rc<crate::read::optimizers::Optimizer>>,
+    pub optimizer: Option<Arc<crate::read::optimizers::Optimizer>>,
     /// The environment variables that libraries read.
     pub variables: crate::run::Variables,
     /// Whether whatever Python reads from the device is zero, as on the emulated device of the records.
@@ -90,7 +91,7 @@ pub struct Context {
     /// What new allocations are for.
     pub category: Category,
     /// The program.
-    pub(super) graph: Rc<Graph>,
+    pub(super) graph: Arc<Graph>,
     /// The program's tensors that are alive, by their number.
     pub(super) values: Vec<Option<Tensor>>,
     /// The checkpointed call that runs forward.
@@ -138,7 +139,7 @@ pub struct Context {
 }
 
 impl Context {
-    pub(super) fn new(device: Device, settings: Settings, graph: Rc<Graph>) -> Context {
+    pub(super) fn new(device: Device, settings: Settings, graph: Arc<Graph>) -> Context {
         let log = Log::of(graph.places.clone());
         Context {
             host: Rc::new(log.beside()),

@@ -25,7 +25,7 @@ pub mod timeline;
 mod workspaces;
 
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::graph::{Argument, DtypeArgument, Graph, ModuleId, Op, Step};
 use crate::ops::{Operand, Operands};
@@ -58,7 +58,7 @@ impl std::error::Error for LowerError {}
 ///
 /// # Errors
 /// An operator that PyTorch would refuse, such as an attention kernel that the device lacks.
-pub fn lower(graph: &Rc<Graph>, device: &Device, settings: Settings) -> Result<Trace, LowerError> {
+pub fn lower(graph: &Arc<Graph>, device: &Device, settings: Settings) -> Result<Trace, LowerError> {
     run_program(&mut Context::new(device.clone(), settings, graph.clone()))
 }
 
@@ -67,7 +67,7 @@ pub fn lower(graph: &Rc<Graph>, device: &Device, settings: Settings) -> Result<T
 /// # Errors
 /// As `lower`.
 pub fn lower_with_timeline(
-    graph: &Rc<Graph>,
+    graph: &Arc<Graph>,
     device: &Device,
     settings: Settings,
     speeds: Option<Speeds>,

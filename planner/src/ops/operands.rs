@@ -1,6 +1,6 @@
 //! What a row's `lower` sees: the arguments of a call with tensors on storages.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
@@ -20,7 +20,7 @@ pub enum Operand {
     /// A number.
     Float(f64),
     /// A text.
-    Text(Rc<str>),
+    Text(Arc<str>),
     /// A type.
     Dtype(Dtype),
     /// A tensor.

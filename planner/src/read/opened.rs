@@ -89,39 +89,6 @@ pub enum OpenError {
     },
 }
 
-/// Where a model comes from; unlike the model, threads can share it.
-#[derive(Clone, Debug)]
-pub struct Source {
-    name: String,
-    architecture: Option<String>,
-    weights: Option<PathBuf>,
-    shelf: Shelf,
-}
-
-impl Source {
-    /// The model that is named.
-    ///
-    /// # Errors
-    /// No model is named.
-    pub fn of(options: &RunOptions) -> Result<Source, OpenError> {
-        let name = options.model.clone().ok_or(OpenError::NoModel)?;
-        let shelf = Shelf { folder: options.specs.clone() };
-        Ok(Source { name, architecture: options.architecture.clone(), weights: options.weights.clone(), shelf })
-    }
-
-    /// Reads it.
-    ///
-    /// # Errors
-    /// A model that cannot be read.
-    pub fn open(&self) -> Result<Model, ModelError> {
-        let architecture = self.architecture.as_deref();
-        match &self.weights {
-            Some(weights) => model::open_with_weights(&self.name, architecture, weights, &self.shelf),
-            None => model::open(&self.name, architecture, &self.shelf),
-        }
-    }
-}
-
 impl RunOptions {
     /// These with the releases that an environment says, and with the modules that a file lists, a line each or with commas between, in
     /// place of its name: `checkpoint: '@FILE'`.
@@ -169,16 +136,20 @@ impl RunOptions {
         Ok(())
     }
 
-    /// Opens the model, with where it comes from, and takes sizes that are not said from an export.
+    /// Opens the model and takes sizes that are not said from an export.
     ///
     /// # Errors
-    /// A model that cannot be read, or sizes of inputs that it does not take.
-    pub fn model(&mut self) -> Result<(Source, Model), OpenError> {
-        let source = Source::of(self)?;
-        let model = source.open()?;
+    /// No model is named; one that cannot be read, or sizes of inputs that it does not take.
+    pub fn model(&mut self) -> Result<Model, OpenError> {
+        let name = self.model.as_deref().ok_or(OpenError::NoModel)?;
+        let (architecture, shelf) = (self.architecture.as_deref(), Shelf { folder: self.specs.clone() });
+        let model = match &self.weights {
+            Some(weights) => model::open_with_weights(name, architecture, weights, &shelf)?,
+            None => model::open(name, architecture, &shelf)?,
+        };
         self.take_sizes(&model);
         self.check_inputs(model.takes_images())?;
-        Ok((source, model))
+        Ok(model)
     }
 
     /// Refuses sizes of inputs that the model does not take.
@@ -236,7 +207,7 @@ impl RunOptions {
         let gpu = catalogue.find(name)?.clone();
         catalogue.check_profiled(profiled.as_deref(), &[&gpu.key])?;
         let mut settled = self.clone();
-        let (_, model) = settled.model()?;
+        let model = settled.model()?;
         Ok(Opened { model, run: settled.run(), gpu })
     }
 

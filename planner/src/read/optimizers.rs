@@ -5,9 +5,8 @@
 //! --optimizer adamw,fused=true  -- choose -->  Optimizer: options with their values, functions to run at each step
 //! ```
 
-use std::cell::OnceCell;
-use std::path::Path;
-use std::rc::Rc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use indexmap::IndexMap;
 use rustc_hash::FxHashMap;
@@ -44,39 +43,36 @@ pub struct Optimizer {
     /// What a user should know who steps it over FSDP2's shards.
     pub when_sharded: Option<String>,
     /// What its code finds in `group`.
-    pub settings: Vec<(Rc<str>, Setting)>,
+    pub settings: Vec<(Arc<str>, Setting)>,
     /// The function that runs when it is made.
-    pub init: Option<Rc<Function>>,
+    pub init: Option<Arc<Function>>,
     /// The function that runs at each step.
-    pub step: Rc<Function>,
+    pub step: Arc<Function>,
     /// The functions of its file.
-    functions: Functions,
-    /// Gradient clipping and the loss scaler: read when one of them is first asked for.
-    companions: OnceCell<Functions>,
+    functions: Arc<Functions>,
+    /// Gradient clipping and the loss scaler, once one of them was asked for.
+    companions: OnceLock<Arc<Functions>>,
 }
 
-type Functions = FxHashMap<Rc<str>, Rc<Function>>;
+type Functions = FxHashMap<Arc<str>, Arc<Function>>;
 
 impl Optimizer {
     /// The function of that name which its code may call.
-    pub fn function(&self, name: &str) -> Option<Rc<Function>> {
-        self.functions.get(name).or_else(|| self.companions.get()?.get(name)).cloned()
+    pub fn function(&self, name: &str) -> Option<Arc<Function>> {
+        let companion = || match (self.companions.get()?, name) {
+            (_, "optimizer_step") => Some(&self.step),
+            (companions, _) => companions.get(name),
+        };
+        self.functions.get(name).or_else(companion).cloned()
     }
 
     /// A function that every optimizer may be used with: gradient clipping, or one of the loss scaler's.
     ///
     /// # Errors
     /// A wrong spec, or a function that it lacks.
-    pub fn companion(&self, name: &str) -> Result<Rc<Function>, SpecError> {
+    pub fn companion(&self, name: &str) -> Result<Arc<Function>, SpecError> {
         if self.companions.get().is_none() {
-            let mut read = Functions::default();
-            for path in COMPANIONS {
-                let text = specs::embedded(path).unwrap_or_default();
-                let file: Rc<str> = format!("specs/{path}").into();
-                let parsed: FileText = spec::yaml(&file, text)?;
-                read.extend(functions(&parsed, &file, text)?);
-            }
-            read.insert("optimizer_step".into(), self.step.clone());
+            let read = companions()?;
             self.companions.get_or_init(|| read);
         }
         let missing = || {
@@ -120,7 +116,7 @@ pub enum OptimizerError {
     Spec(#[from] SpecError),
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileText {
     #[serde(rename = "name")]
@@ -136,7 +132,7 @@ struct FileText {
     functions: IndexMap<String, String>,
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OptimizerText {
     step: String,
@@ -157,23 +153,108 @@ fn folded(name: &str) -> String {
 /// What every optimizer may be used with: clipping and the loss scaler, which calls `optimizer_step`.
 const COMPANIONS: [&str; 2] = ["optimizers/clip.yaml", "optimizers/grad_scaler.yaml"];
 
+/// A file of optimizers, with its code parsed.
+#[derive(Debug)]
+struct OptimizerFile {
+    file: Arc<str>,
+    text: FileText,
+    functions: Arc<Functions>,
+    digest: u32,
+}
+
+impl OptimizerFile {
+    fn read(file: &Arc<str>, text: &str) -> Result<OptimizerFile, SpecError> {
+        let parsed: FileText = spec::yaml(file, text)?;
+        let functions = spec::functions(&parsed.functions, file, text)?.into_iter();
+        let functions = functions.map(|function| (Arc::from(function.name.as_str()), Arc::new(function))).collect();
+        let digest = crc32fast::hash(text.as_bytes());
+        Ok(OptimizerFile { file: file.clone(), text: parsed, functions: Arc::new(functions), digest })
+    }
+
+    /// The entry of an optimizer by its folded name or alias.
+    fn find(&self, folded_name: &str) -> Option<(&str, &OptimizerText)> {
+        let is = |name: &str, entry: &OptimizerText| {
+            folded(name) == folded_name || entry.aliases.iter().any(|alias| folded(alias) == folded_name)
+        };
+        self.text.optimizers.iter().find(|(name, entry)| is(name, entry)).map(|(name, entry)| (&**name, entry))
+    }
+
+    /// An optimizer of this file with its options.
+    fn ready(&self, choice: &OptimizerChoice, name: &str, entry: &OptimizerText) -> Result<Optimizer, OptimizerError> {
+        let function = |wanted: &String| {
+            let missing = format!("{name}: there is no function `{wanted}`");
+            let missing = || SpecError::new(&self.file, Position::default(), &missing);
+            self.functions.get(wanted.as_str()).cloned().ok_or_else(missing)
+        };
+        Ok(Optimizer {
+            name: name.to_owned(),
+            source: self.text.source.clone(),
+            digest: self.digest,
+            when_sharded: self.text.when_sharded.clone(),
+            settings: settings(choice, name, entry)?,
+            init: entry.init.as_ref().map(function).transpose()?,
+            step: function(&entry.step)?,
+            functions: self.functions.clone(),
+            companions: OnceLock::new(),
+        })
+    }
+}
+
+/// A file that the program carries; it is parsed once in a process, when one of its optimizers is first asked for.
+struct Shipped {
+    file: Arc<str>,
+    text: &'static str,
+    folded: String,
+    parsed: OnceLock<Arc<OptimizerFile>>,
+}
+
+static SHIPPED: LazyLock<Vec<Shipped>> = LazyLock::new(|| {
+    let shipped = |(path, text): (&'static str, &'static str)| Shipped {
+        file: format!("specs/{path}").into(),
+        text,
+        folded: folded(text),
+        parsed: OnceLock::new(),
+    };
+    specs::embedded_files("optimizers").into_iter().map(shipped).collect()
+});
+
+impl Shipped {
+    fn parsed(&self) -> Result<Arc<OptimizerFile>, SpecError> {
+        if let Some(parsed) = self.parsed.get() {
+            return Ok(parsed.clone());
+        }
+        let parsed = Arc::new(OptimizerFile::read(&self.file, self.text)?);
+        Ok(self.parsed.get_or_init(|| parsed).clone())
+    }
+}
+
+/// The functions of gradient clipping and of the loss scaler, read once in a process.
+fn companions() -> Result<Arc<Functions>, SpecError> {
+    static READ: OnceLock<Arc<Functions>> = OnceLock::new();
+    if let Some(read) = READ.get() {
+        return Ok(read.clone());
+    }
+    let mut functions = Functions::default();
+    for shipped in SHIPPED.iter().filter(|shipped| COMPANIONS.iter().any(|path| shipped.file.ends_with(path))) {
+        let own = shipped.parsed()?;
+        functions.extend(own.functions.iter().map(|(name, function)| (name.clone(), function.clone())));
+    }
+    Ok(READ.get_or_init(|| Arc::new(functions)).clone())
+}
+
 /// Finds an optimizer by its name, the user's folder first, and gives its options their values.
 ///
 /// # Errors
 /// An unknown name or option, a value of the wrong kind, a wrong spec.
 pub fn choose(choice: &OptimizerChoice, folder: Option<&Path>) -> Result<Optimizer, OptimizerError> {
     let wanted = folded(&choice.name);
-    for (file, text) in files(folder)? {
-        if !folded(&text).contains(&wanted) {
-            continue;
-        }
-        let parsed: FileText = spec::yaml(&file, &text)?;
-        let found = parsed
-            .optimizers
-            .iter()
-            .find(|(name, text)| folded(name) == wanted || text.aliases.iter().any(|alias| folded(alias) == wanted));
-        if let Some((name, entry)) = found {
-            return ready(choice, name, entry, &parsed, (&file, &text));
+    let own = own_files(folder)?.into_iter().filter(|(_, text)| folded(text).contains(&wanted));
+    let own = own.map(|(file, text)| OptimizerFile::read(&file, &text).map(Arc::new));
+    let shipped = SHIPPED.iter().filter(|shipped| shipped.folded.contains(&wanted)).map(Shipped::parsed);
+    for file in own.chain(shipped) {
+        let file = file?;
+        if let Some((name, entry)) = file.find(&wanted) {
+            return file.ready(choice, name, entry);
         }
     }
     Err(UnknownChoice { what: "optimizer", word: choice.name.clone(), choices: names(folder)?.join(", ") }.into())
@@ -185,71 +266,40 @@ pub fn choose(choice: &OptimizerChoice, folder: Option<&Path>) -> Result<Optimiz
 /// A wrong spec.
 pub fn names(folder: Option<&Path>) -> Result<Vec<String>, SpecError> {
     let mut names = Vec::new();
-    for (file, text) in files(folder)? {
-        let parsed: FileText = spec::yaml(&file, &text)?;
-        names.extend(parsed.optimizers.into_keys());
+    for (file, text) in own_files(folder)? {
+        names.extend(OptimizerFile::read(&file, &text)?.text.optimizers.into_keys());
+    }
+    for shipped in SHIPPED.iter() {
+        names.extend(shipped.parsed()?.text.optimizers.keys().cloned());
     }
     Ok(names)
 }
 
-fn files(folder: Option<&Path>) -> Result<Vec<(Rc<str>, String)>, SpecError> {
-    let mut files = Vec::new();
-    if let Some(own) = folder.map(|folder| folder.join("optimizers")).filter(|own| own.is_dir()) {
-        let fail = |error: std::io::Error| {
-            SpecError::new(&own.display().to_string().into(), Position::default(), &error.to_string())
-        };
-        let mut paths = std::fs::read_dir(&own)
-            .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>())
-            .map_err(fail)?;
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
-        paths.sort_unstable();
-        for path in paths {
-            files.push((path.display().to_string().into(), std::fs::read_to_string(&path).map_err(fail)?));
-        }
-    }
-    let embedded = specs::embedded_files("optimizers");
-    files.extend(embedded.into_iter().map(|(path, text)| (format!("specs/{path}").into(), text.to_owned())));
-    Ok(files)
-}
-
-fn ready(
-    choice: &OptimizerChoice,
-    name: &str,
-    entry: &OptimizerText,
-    parsed: &FileText,
-    (file, text): (&Rc<str>, &str),
-) -> Result<Optimizer, OptimizerError> {
-    let functions = functions(parsed, file, text)?;
-    let function = |wanted: &String| {
-        let missing = || SpecError::new(file, Position::default(), &format!("{name}: there is no function `{wanted}`"));
-        functions.get(wanted.as_str()).cloned().ok_or_else(missing)
+/// The files of optimizers of a user's own folder of specs: (file name for messages, text).
+fn own_files(folder: Option<&Path>) -> Result<Vec<(Arc<str>, String)>, SpecError> {
+    let Some(own) = folder.map(|folder| folder.join("optimizers")).filter(|own| own.is_dir()) else {
+        return Ok(Vec::new());
     };
-    let step = function(&entry.step)?;
-    let init = entry.init.as_ref().map(function).transpose()?;
-    let settings = settings(choice, name, entry)?;
-    Ok(Optimizer {
-        name: name.to_owned(),
-        source: parsed.source.clone(),
-        digest: crc32fast::hash(text.as_bytes()),
-        when_sharded: parsed.when_sharded.clone(),
-        settings,
-        init,
-        step,
-        functions,
-        companions: OnceCell::new(),
-    })
-}
-
-fn functions(parsed: &FileText, file: &Rc<str>, text: &str) -> Result<Functions, SpecError> {
-    let functions = spec::functions(&parsed.functions, file, text)?.into_iter();
-    Ok(functions.map(|function| (Rc::from(function.name.as_str()), Rc::new(function))).collect())
+    let fail = |error: std::io::Error| {
+        SpecError::new(&own.display().to_string().into(), Position::default(), &error.to_string())
+    };
+    let mut paths = std::fs::read_dir(&own)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>())
+        .map_err(fail)?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    paths.sort_unstable();
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).map_err(fail)?;
+        Ok((path.display().to_string().into(), text))
+    };
+    paths.into_iter().map(read).collect()
 }
 
 fn settings(
     choice: &OptimizerChoice,
     name: &str,
     entry: &OptimizerText,
-) -> Result<Vec<(Rc<str>, Setting)>, OptimizerError> {
+) -> Result<Vec<(Arc<str>, Setting)>, OptimizerError> {
     let mut options = entry.options.clone();
     for (key, value) in &choice.options {
         let Some(setting) = options.get_mut(key) else {
@@ -266,7 +316,7 @@ fn settings(
         *setting = parsed.ok_or_else(wrong)?;
     }
     let all = options.iter().chain(&entry.fixed);
-    Ok(all.map(|(key, setting)| (Rc::from(key.as_str()), *setting)).collect())
+    Ok(all.map(|(key, setting)| (Arc::from(key.as_str()), *setting)).collect())
 }
 
 fn switch(word: &str) -> Option<Setting> {

@@ -8,6 +8,8 @@ mod tests;
 
 use std::str::FromStr;
 
+use rayon::prelude::*;
+
 use crate::bytes::Bytes;
 use crate::checkpoint::{Choice, ChooseError, Wanted, choose};
 use crate::fit::Axis;
@@ -16,7 +18,6 @@ use crate::plan::{PlanError, capacity};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::run::{Checkpointing, Precision, Run, UnknownOperator};
-use crate::threads::{Opener, each};
 
 /// What is combined; where a list is empty, the run's own value stands.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -114,12 +115,12 @@ fn combined<T>(runs: Vec<Combination>, values: &[T], set: impl Fn(&mut Combinati
     runs.iter().flat_map(|run| values.iter().map(|value| with(run, value)).collect::<Vec<_>>()).collect()
 }
 
-/// Plans every run on every GPU. `open` opens the model that `model` is; `done` hears of rows that are ready.
+/// Plans every run on every GPU. `done` hears of rows that are ready.
 ///
 /// # Errors
 /// A checkpoint whose quantised weights cannot be planned, or a wrong spec; a run that is refused is a row.
 pub fn sweep(
-    (model, open): (&Model, &Opener<'_>),
+    model: &Model,
     runs: &[Combination],
     gpus: &[Gpu],
     done: &(dyn Fn(usize) + Sync),
@@ -129,13 +130,14 @@ pub fn sweep(
     let classes = alike(model, gpus)?;
     let tasks: Vec<(&Vec<usize>, usize)> =
         classes.iter().flat_map(|class| (0..runs.len()).map(move |run| (class, run))).collect();
-    let planned = each((model, open), &tasks, |model, (class, run)| {
+    let plan = |(class, run): &(&Vec<usize>, usize)| {
         let within: Vec<Bytes> = class.iter().map(|place| capacities[*place]).collect();
         let members: Vec<&Gpu> = class.iter().map(|place| &gpus[*place]).collect();
         let found = on_each(model, &runs[*run], &members, &within);
         done(class.len());
         found
-    });
+    };
+    let planned: Vec<_> = tasks.par_iter().with_max_len(1).map(plan).collect();
     let mut rows = Vec::with_capacity(gpus.len() * runs.len());
     for ((class, run), found) in tasks.iter().zip(planned) {
         rows.extend(class.iter().zip(found).map(|(gpu, (found, chosen))| {

@@ -21,7 +21,7 @@ fn each_row_is_a_plan_and_rows_keep_their_order() {
     assert_eq!(runs.len(), lists.combinations());
     let short: Vec<(u64, u64)> = runs.iter().map(|made| (made.run.seq, made.run.batch)).take(6).collect();
     assert_eq!(short, [(64, 1), (64, 40), (64, 3), (1025, 1), (1025, 40), (1025, 3)]);
-    let rows = sweep((&model, &|| open("distilgpt2", None, &Shelf::default())), &runs, &gpus, &|_| {}).unwrap();
+    let rows = sweep(&model, &runs, &gpus, &|_| {}).unwrap();
     let order: Vec<(usize, usize)> = rows.iter().map(|row| (row.gpu, row.run)).collect();
     assert_eq!(order, (0..3).flat_map(|gpu| (0..24).map(move |run| (gpu, run))).collect::<Vec<_>>());
     for row in rows {
@@ -45,7 +45,7 @@ fn checkpoints_are_chosen_for_each_gpu() {
     let model = open("distilgpt2", None, &Shelf::default()).unwrap();
     let lists = Lists { batch: vec![9, 400], checkpoint: vec![Checkpoints::Chosen], ..Lists::default() };
     let runs = lists.runs(&model, &Run { steps: 2, seq: 1000, ..Run::default() });
-    let rows = sweep((&model, &|| open("distilgpt2", None, &Shelf::default())), &runs, &gpus, &|_| {}).unwrap();
+    let rows = sweep(&model, &runs, &gpus, &|_| {}).unwrap();
     let chosen = |row: &Row| row.chosen.clone().unwrap();
     assert!(rows.iter().any(|row| chosen(row) == Checkpointing::Off));
     assert!(rows.iter().any(|row| matches!(chosen(row), Checkpointing::Modules(_))));

@@ -15,16 +15,15 @@ const FLOORS: [&[&str]; 11] = [
     &["run"],
     &["graph", "interpret", "lower", "ops", "read", "time"],
     &["plan"],
-    &["fit", "history", "threads"],
+    &["fit", "history"],
     &["advise", "buy", "checkpoint", "snapshot", "sweep"],
     &["report"],
 ];
 
 /// Arrows that are not as the floors have them: within the floor of models and programs, which is not untangled yet, among the
 /// verbs, and one back.
-const ALLOWED: [(&str, &str); 21] = [
+const ALLOWED: [(&str, &str); 20] = [
     ("advise", "checkpoint"),
-    ("fit", "threads"),
     ("graph", "interpret"),
     ("graph", "ops"),
     ("graph", "read"),

@@ -4,6 +4,7 @@
 //! have gradients, their types and what an optimizer already keeps are known only then.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::arithmetic::{numbers, same};
 use super::value::{Given, Handle, Value};
@@ -23,7 +24,7 @@ pub(super) type Outcome<T> = Result<T, String>;
 /// A running optimizer.
 pub(super) struct Machine<'a> {
     pub(super) context: &'a mut Context,
-    pub(super) optimizer: Rc<Optimizer>,
+    pub(super) optimizer: Arc<Optimizer>,
     pub(super) depth: usize,
     /// Whether the error has its place, or goes without: a refusal is for people who choose, not for those who write specs.
     pub(super) placed: bool,
@@ -32,7 +33,7 @@ pub(super) struct Machine<'a> {
 /// What is called: a function by its name, which no local hides, or a method of a value.
 pub(super) struct Callee {
     owner: Option<Value>,
-    name: Rc<str>,
+    name: Arc<str>,
 }
 
 impl Semantics for Machine<'_> {
@@ -100,11 +101,11 @@ impl Semantics for Machine<'_> {
         value.elements().cloned()
     }
 
-    fn global(&mut self, name: &Rc<str>) -> Outcome<Value> {
+    fn global(&mut self, name: &Arc<str>) -> Outcome<Value> {
         Dtype::named(name).map(Value::Dtype).ok_or_else(|| format!("`{name}` is not defined"))
     }
 
-    fn attribute(&mut self, owner: &Value, name: &Rc<str>) -> Outcome<Value> {
+    fn attribute(&mut self, owner: &Value, name: &Arc<str>) -> Outcome<Value> {
         match owner {
             Value::Object(object) => Ok(object.borrow().get(name).cloned().unwrap_or_default()),
             Value::Tensor(Handle { tensor, owner }) => match &**name {
@@ -126,7 +127,7 @@ impl Semantics for Machine<'_> {
         }
     }
 
-    fn set_attribute(&mut self, owner: &Value, name: &Rc<str>, value: Value) -> Outcome<()> {
+    fn set_attribute(&mut self, owner: &Value, name: &Arc<str>, value: Value) -> Outcome<()> {
         let Value::Object(object) = owner else { return Err(format!("`{name}` can only be set on an object")) };
         let old = object.borrow_mut().insert(name.clone(), value);
         drop(old);

@@ -14,6 +14,7 @@ mod tests;
 mod value;
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::context::Context;
 use crate::interpret::Interpreter;
@@ -87,7 +88,7 @@ pub(crate) fn parameters(context: &Context) -> Value {
 pub(crate) fn group(context: &mut Context, optimizer: &Optimizer) -> Value {
     let on_host = context.optimizes_on_host();
     let group = context.group.get_or_insert_with(|| {
-        let value = |(name, setting): &(Rc<str>, Setting)| match (&**name, *setting) {
+        let value = |(name, setting): &(Arc<str>, Setting)| match (&**name, *setting) {
             ("foreach", Setting::Default(())) if on_host => (name.clone(), Value::Bool(false)),
             (_, setting) => (name.clone(), Value::from(setting)),
         };
@@ -96,13 +97,13 @@ pub(crate) fn group(context: &mut Context, optimizer: &Optimizer) -> Value {
     Value::Object(group.clone())
 }
 
-pub(crate) fn chosen(context: &Context) -> Result<Rc<Optimizer>, String> {
+pub(crate) fn chosen(context: &Context) -> Result<Arc<Optimizer>, String> {
     context.settings.optimizer.clone().ok_or_else(|| "no optimizer was chosen".to_owned())
 }
 
 fn call(
     context: &mut Context,
-    optimizer: Rc<Optimizer>,
+    optimizer: Arc<Optimizer>,
     function: &crate::read::spec::syntax::Function,
     positional: Vec<Value>,
 ) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! What records of whole models do not show: parameters of several types, parameters without a gradient.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use smallvec::smallvec;
 
@@ -47,11 +47,11 @@ fn context(choice: &str, vectors: &[(u64, Dtype)]) -> Context {
         attention_kernel: None,
         parallel: None,
         trainable: None,
-        optimizer: Some(Rc::new(chosen)),
+        optimizer: Some(Arc::new(chosen)),
         variables: Default::default(),
         reads_zeros: false,
     };
-    let mut context = Context::new(device, settings, Rc::new(graph));
+    let mut context = Context::new(device, settings, Arc::new(graph));
     parameters::load(&mut context);
     for number in 0..vectors.len() {
         let gradient = context.empty_like("gradient", &context.trained[number].tensor.clone());
@@ -84,7 +84,7 @@ fn run(functions: &str) -> Result<(), String> {
     std::fs::write(folder.path().join("optimizers/mine.yaml"), text).expect("a file");
     let chosen = choose(&"mine".parse().expect("a choice"), Some(folder.path())).expect("an optimizer");
     let mut context = context("sgd", &VECTORS[..1]);
-    context.settings.optimizer = Some(Rc::new(chosen));
+    context.settings.optimizer = Some(Arc::new(chosen));
     optimizer::step(&mut context)
 }
 

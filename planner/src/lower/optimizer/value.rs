@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
@@ -11,7 +12,7 @@ use crate::lower::tensor::Tensor;
 use crate::read::optimizers::Setting;
 
 /// An object's attributes: a parameter's state, a group's options, the optimizer itself.
-pub(crate) type Attributes = RefCell<IndexMap<Rc<str>, Value, FxBuildHasher>>;
+pub(crate) type Attributes = RefCell<IndexMap<Arc<str>, Value, FxBuildHasher>>;
 
 /// A tensor, and the parameter on whose behalf it was made, as a position in `Context::trained`.
 #[derive(Clone, Debug)]
@@ -27,7 +28,7 @@ pub(crate) enum Value {
     None,
     Bool(bool),
     Number(f64),
-    Text(Rc<str>),
+    Text(Arc<str>),
     Dtype(Dtype),
     Tensor(Handle),
     List(Rc<Vec<Value>>),

@@ -1,6 +1,6 @@
 //! Writing functions of the spec language without its text.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
@@ -9,8 +9,8 @@ use crate::read::spec::syntax::*;
 /// The names of a function that is being written.
 #[derive(Debug, Default)]
 pub struct Code {
-    names: Vec<Rc<str>>,
-    numbers: FxHashMap<Rc<str>, NameId>,
+    names: Vec<Arc<str>>,
+    numbers: FxHashMap<Arc<str>, NameId>,
     /// Local places that nothing holds any more.
     free: Vec<NameId>,
     locals: usize,
@@ -73,7 +73,7 @@ impl Code {
             self.overflowed = true;
             return NameId(0);
         };
-        let name: Rc<str> = name.into();
+        let name: Arc<str> = name.into();
         self.names.push(name.clone());
         self.numbers.insert(name, NameId(number));
         NameId(number)
@@ -111,7 +111,7 @@ impl Code {
     }
 
     /// The function.
-    pub fn function(self, name: String, file: Rc<str>, parameters: Vec<Parameter>, body: Vec<Statement>) -> Function {
+    pub fn function(self, name: String, file: Arc<str>, parameters: Vec<Parameter>, body: Vec<Statement>) -> Function {
         Function { name, file, names: self.names, parameters, body }
     }
 

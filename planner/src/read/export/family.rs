@@ -1,7 +1,7 @@
 //! The family of an exported program: a class for each module, with what it holds and does.
 
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use rustc_hash::FxHashMap;
@@ -34,7 +34,7 @@ pub struct Parts<'p, 'a> {
 /// # Errors
 /// A wrong spec.
 pub fn base(path: &Path, shelf: &Shelf) -> Result<Family, SpecError> {
-    let file: Rc<str> = path.display().to_string().into();
+    let file: Arc<str> = path.display().to_string().into();
     shelf.family(&file, "name: exported\nsource: torch.export\nuses: [exports]\n")
 }
 
@@ -73,14 +73,14 @@ impl<'p, 'a> Parts<'p, 'a> {
             functions.insert(path, forward.function);
         }
         for (path, module) in &self.modules.0 {
-            let class = Rc::new(self.class(path, module, functions.remove(path.as_str()), &file)?);
+            let class = Arc::new(self.class(path, module, functions.remove(path.as_str()), &file)?);
             family.definitions.insert(class_name(path).into(), Definition::Class(class.clone()));
             if path.is_empty() {
                 family.definitions.insert(self.facts.class.as_str().into(), Definition::Class(class));
             }
         }
         for (name, function) in inputs::functions(&exported, &file)? {
-            family.definitions.insert(name, Definition::Function(Rc::new(function)));
+            family.definitions.insert(name, Definition::Function(Arc::new(function)));
         }
         if let Some(loss) = family.definitions.get("exported_loss_of").cloned() {
             family.definitions.insert("loss_of".into(), loss);
@@ -111,7 +111,7 @@ impl<'p, 'a> Parts<'p, 'a> {
         }
     }
 
-    fn class(&self, path: &str, module: &Module, forward: Option<Function>, file: &Rc<str>) -> Result<Class, Problem> {
+    fn class(&self, path: &str, module: &Module, forward: Option<Function>, file: &Arc<str>) -> Result<Class, Problem> {
         let root = path.is_empty();
         let mut constructor = Code::default();
         let parameters = if root { vec![constructor.parameter("config")] } else { Vec::new() };
@@ -164,7 +164,7 @@ impl<'p, 'a> Parts<'p, 'a> {
             let shape = written(&|_| literal(Literal::None));
             class.parameters.push((Field { name: "bias".into(), shape }, None));
         }
-        class.methods.extend(forward.map(|forward| ("forward".into(), Rc::new(forward))));
+        class.methods.extend(forward.map(|forward| ("forward".into(), Arc::new(forward))));
         Ok(class)
     }
 

@@ -5,7 +5,7 @@
 //! input_ids  [4, 128]    int64        both are fixed                another size is refused
 //! ```
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
@@ -166,7 +166,7 @@ impl Exported {
 }
 
 /// The functions that are written for it: what makes its inputs.
-pub(super) fn functions(exported: &Exported, file: &Rc<str>) -> Result<Vec<(Rc<str>, Function)>, Problem> {
+pub(super) fn functions(exported: &Exported, file: &Arc<str>) -> Result<Vec<(Arc<str>, Function)>, Problem> {
     let mut code = Code::default();
     let parameters = vec![code.parameter("model"), code.parameter("run")];
     let mut entries = Vec::new();

@@ -7,7 +7,7 @@
 //!                                                del %1
 //! ```
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
@@ -50,7 +50,7 @@ impl<'p, 'a> Writer<'p, 'a> {
     ///
     /// # Errors
     /// What cannot be planned, or is more than any module does.
-    pub fn forward(&mut self, path: &'a str, calls: &[usize], file: &Rc<str>) -> Result<Forward, Problem> {
+    pub fn forward(&mut self, path: &'a str, calls: &[usize], file: &Arc<str>) -> Result<Forward, Problem> {
         let mut code = Code::default();
         let way = (calls.len() > 1).then(|| code.number("way"));
         let inputs: Vec<NameId> = match path {

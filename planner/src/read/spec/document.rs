@@ -1,7 +1,7 @@
 //! The YAML of a spec file, key by key; unknown keys are errors with file, line and column.
 
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde::Deserialize;
@@ -178,7 +178,7 @@ impl<'de> Deserialize<'de> for ClassText {
 }
 
 /// Reads the YAML of `text`.
-pub(super) fn read<T: for<'de> Deserialize<'de>>(file: &Rc<str>, text: &str) -> Result<T, SpecError> {
+pub(super) fn read<T: for<'de> Deserialize<'de>>(file: &Arc<str>, text: &str) -> Result<T, SpecError> {
     serde_yaml::from_str(text).map_err(|error| {
         let at = error
             .location()

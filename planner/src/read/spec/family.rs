@@ -1,7 +1,7 @@
 //! A family of models: its classes, functions, architectures and built-in configurations, ready to be run.
 
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use rustc_hash::FxHashMap;
@@ -19,7 +19,7 @@ use crate::versions::{Library, Release, Rules};
 #[derive(Debug)]
 pub struct Field {
     /// Its name within the module.
-    pub name: Rc<str>,
+    pub name: Arc<str>,
     /// Gives its shape, or None where the module goes without it.
     pub shape: Function,
 }
@@ -60,7 +60,7 @@ pub struct Buffer {
 #[derive(Debug)]
 pub struct Class {
     /// Its name.
-    pub name: Rc<str>,
+    pub name: Arc<str>,
     /// Whether it is a module with a path, children and parameters.
     pub is_module: bool,
     /// Whether it is one of the layers that transformers checkpoints (`GradientCheckpointingLayer`).
@@ -68,27 +68,27 @@ pub struct Class {
     /// What its construction takes: a function without a body.
     pub constructor: Function,
     /// Attributes in order; each sees the constructor's parameters, then `self`.
-    pub attributes: Vec<(Rc<str>, Function)>,
+    pub attributes: Vec<(Arc<str>, Function)>,
     /// Children in order: modules, lists of modules or None.
-    pub children: Vec<(Rc<str>, Function)>,
+    pub children: Vec<(Arc<str>, Function)>,
     /// What the elements of a list of children are called where they are children of this module itself: the key
     /// `layers as layer{1}` calls them layer1, layer2, ...
-    pub elements: FxHashMap<Rc<str>, (Rc<str>, usize)>,
+    pub elements: FxHashMap<Arc<str>, (Arc<str>, usize)>,
     /// Parameters in order, with their types where the spec fixes them.
     pub parameters: Vec<(Field, Option<FieldType>)>,
     /// Buffers in order.
     pub buffers: Vec<Buffer>,
     /// Methods, `forward` among them.
-    pub methods: FxHashMap<Rc<str>, Rc<Function>>,
+    pub methods: FxHashMap<Arc<str>, Arc<Function>>,
 }
 
 /// What a global name of a spec means.
 #[derive(Clone, Debug)]
 pub enum Definition {
     /// A function.
-    Function(Rc<Function>),
+    Function(Arc<Function>),
     /// A class; calling it makes an instance.
-    Class(Rc<Class>),
+    Class(Arc<Class>),
 }
 
 /// One architecture of a family, as `architectures` of a config.json names it.
@@ -97,7 +97,7 @@ pub struct Architecture {
     /// Its name, which is also the name of its module.
     pub name: String,
     /// The function that makes the model's inputs for a run.
-    pub inputs: Rc<str>,
+    pub inputs: Arc<str>,
     /// The attribute that holds the base model; checkpoints of the base model go without this prefix.
     pub base_prefix: String,
     /// Parameters that share another's storage, when the config ties them: (name, the other's name).
@@ -137,11 +137,11 @@ pub struct Family {
     /// What it was read from.
     pub source: String,
     /// Its file.
-    pub file: Rc<str>,
+    pub file: Arc<str>,
     /// A digest (CRC-32) of its text and of the libraries that it uses: another one says that something was edited.
     pub digest: u32,
     /// Global names: its own and those of the libraries that it uses.
-    pub definitions: FxHashMap<Rc<str>, Definition>,
+    pub definitions: FxHashMap<Arc<str>, Definition>,
     /// Architectures by name.
     pub architectures: IndexMap<String, Architecture>,
     /// Entries of a config that leaves them out.
@@ -149,7 +149,7 @@ pub struct Family {
     /// Other names of entries: (alias, entry).
     pub aliases: IndexMap<String, String>,
     /// What the config class computes from the entries, as a function of `config`.
-    pub derive: Option<Rc<Function>>,
+    pub derive: Option<Arc<Function>>,
     /// The modules that peft adapts where it is told none.
     pub lora_targets: Vec<String>,
     /// What is to be known of an exported program; None of a spec.
@@ -170,7 +170,7 @@ pub struct Shelf {
 
 impl Shelf {
     /// The texts of a folder's spec files, `models` or `library`: (file name for messages, text).
-    fn files(&self, folder: &str) -> Result<Vec<(Rc<str>, String)>, SpecError> {
+    fn files(&self, folder: &str) -> Result<Vec<(Arc<str>, String)>, SpecError> {
         let mut files = Vec::new();
         if let Some(own) = &self.folder {
             let own = own.join(folder);
@@ -215,7 +215,7 @@ impl Shelf {
 
     /// The family in a user's own file.
     pub fn family_of_file(&self, path: &Path) -> Result<Family, SpecError> {
-        let file: Rc<str> = path.display().to_string().into();
+        let file: Arc<str> = path.display().to_string().into();
         let length = std::fs::metadata(path).map_or(0, |found| found.len());
         if length > LARGEST_SPEC {
             let message = format!("{length} bytes, above the limit of {LARGEST_SPEC} for a spec");
@@ -225,7 +225,7 @@ impl Shelf {
     }
 
     /// Parses a family and the libraries that it uses.
-    pub fn family(&self, file: &Rc<str>, text: &str) -> Result<Family, SpecError> {
+    pub fn family(&self, file: &Arc<str>, text: &str) -> Result<Family, SpecError> {
         let document: Document = read(file, text)?;
         let mut family = parse(&document, file, text)?;
         let own = std::mem::take(&mut family.definitions);
@@ -247,7 +247,7 @@ impl Shelf {
         Ok(family)
     }
 
-    fn library(&self, name: &str, user: &Rc<str>) -> Result<(Rc<str>, String), SpecError> {
+    fn library(&self, name: &str, user: &Arc<str>) -> Result<(Arc<str>, String), SpecError> {
         if let Some(folder) = &self.folder {
             let path = folder.join("library").join(format!("{name}.yaml"));
             if path.is_file() {
@@ -283,20 +283,20 @@ fn read_text(path: &Path) -> Result<String, SpecError> {
 }
 
 /// Parses the code of a document.
-pub(super) fn parse(document: &Document, file: &Rc<str>, text: &str) -> Result<Family, SpecError> {
+pub(super) fn parse(document: &Document, file: &Arc<str>, text: &str) -> Result<Family, SpecError> {
     let mut definitions = FxHashMap::default();
     for (section, classes, is_module) in [("modules", &document.modules, true), ("classes", &document.classes, false)] {
         let mut places = Places::new(text);
         places.key(section);
         for (signature, class) in classes {
             let class = parse_class(signature, class, is_module, &mut places, file)?;
-            definitions.insert(class.name.clone(), Definition::Class(Rc::new(class)));
+            definitions.insert(class.name.clone(), Definition::Class(Arc::new(class)));
         }
     }
     let functions = functions(&document.functions, file, text)?;
     definitions.extend(functions.into_iter().map(|function| {
-        let name: Rc<str> = function.name.as_str().into();
-        (name, Definition::Function(Rc::new(function)))
+        let name: Arc<str> = function.name.as_str().into();
+        (name, Definition::Function(Arc::new(function)))
     }));
     let derive = if document.config.derive.is_empty() {
         None
@@ -304,7 +304,7 @@ pub(super) fn parse(document: &Document, file: &Rc<str>, text: &str) -> Result<F
         let mut places = Places::new(text);
         let at = places.key("derive");
         let body = (document.config.derive.as_str(), places.block());
-        Some(Rc::new(parse::function("", ("derive(config)", at), body, file)?))
+        Some(Arc::new(parse::function("", ("derive(config)", at), body, file)?))
     };
     Ok(Family {
         name: document.name.clone(),
@@ -341,7 +341,7 @@ pub(super) fn parse(document: &Document, file: &Rc<str>, text: &str) -> Result<F
 /// Parses the functions under a file's `functions` key.
 pub(super) fn functions(
     entries: &IndexMap<String, String>,
-    file: &Rc<str>,
+    file: &Arc<str>,
     text: &str,
 ) -> Result<Vec<Function>, SpecError> {
     let mut places = Places::new(text);
@@ -353,7 +353,7 @@ pub(super) fn functions(
     entries.iter().map(parse).collect()
 }
 
-fn parse_architecture(name: &str, text: &ArchitectureText, file: &Rc<str>) -> Result<Architecture, SpecError> {
+fn parse_architecture(name: &str, text: &ArchitectureText, file: &Arc<str>) -> Result<Architecture, SpecError> {
     let parsed = |key: &str, pattern: &String| {
         regex::Regex::new(pattern).map_err(|_| {
             let message = format!("architectures: {name}: {key}: `{pattern}` is not a regular expression");
@@ -383,12 +383,12 @@ fn parse_class(
     text: &ClassText,
     is_module: bool,
     places: &mut Places,
-    file: &Rc<str>,
+    file: &Arc<str>,
 ) -> Result<Class, SpecError> {
     let at = places.key(signature);
     let constructor = parse::function("", (signature, at), ("", at), file)?;
-    let name: Rc<str> = constructor.name.as_str().into();
-    let mut locals: Vec<Rc<str>> =
+    let name: Arc<str> = constructor.name.as_str().into();
+    let mut locals: Vec<Arc<str>> =
         constructor.parameters.iter().map(|p| constructor.names[usize::from(p.name.0)].clone()).collect();
     locals.push("self".into());
     let mut expression = |key: &str, value: &Scalar| {
@@ -399,8 +399,8 @@ fn parse_class(
     let plain = |entries: &IndexMap<String, Scalar>, expression: &mut dyn FnMut(&str, &Scalar) -> _| {
         entries
             .iter()
-            .map(|(key, value)| Ok((Rc::from(key.as_str()), expression(key, value)?)))
-            .collect::<Result<Vec<(Rc<str>, Function)>, SpecError>>()
+            .map(|(key, value)| Ok((Arc::from(key.as_str()), expression(key, value)?)))
+            .collect::<Result<Vec<(Arc<str>, Function)>, SpecError>>()
     };
     let attributes = plain(&text.attributes, &mut expression)?;
     let mut children = plain(&text.children, &mut expression)?;
@@ -412,7 +412,7 @@ fn parse_class(
             let message = format!("children: `{key}`: write `NAME as PREFIX{{0}}`");
             return Err(SpecError::new(file, at, &message));
         };
-        let name: Rc<str> = name.into();
+        let name: Arc<str> = name.into();
         elements.insert(name.clone(), (prefix.into(), first));
         *key = name;
     }
@@ -430,7 +430,7 @@ fn parse_class(
         let at = places.key(signature);
         let method = parse::function(&name, (signature, at), (body, places.block()), file)?;
         let short = method.name.rsplit('.').next().unwrap_or(&method.name);
-        methods.insert(Rc::from(short), Rc::new(method));
+        methods.insert(Arc::from(short), Arc::new(method));
     }
     let is_checkpointing_layer = text.checkpointing_layer;
     Ok(Class {

@@ -1,6 +1,6 @@
 //! Splits the text of a spec's code into tokens, with Python's indentation as tokens of their own.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::SpecError;
 use super::syntax::Position;
@@ -8,10 +8,10 @@ use super::syntax::Position;
 /// A token.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {
-    Name(Rc<str>),
+    Name(Arc<str>),
     Int(i64),
     Float(f64),
-    Text(Rc<str>),
+    Text(Arc<str>),
     /// An operator, a bracket or a keyword.
     Sign(&'static str),
     Newline,
@@ -30,7 +30,7 @@ const KEYWORDS: [&str; 15] =
     ["and", "or", "not", "is", "in", "if", "elif", "else", "for", "return", "del", "None", "True", "False", "pass"];
 
 /// The tokens of `text`, which begins at `start` within `file`; YAML has taken its indentation from every line.
-pub(super) fn tokens(text: &str, file: &Rc<str>, start: Position) -> Result<Vec<(Token, Position)>, SpecError> {
+pub(super) fn tokens(text: &str, file: &Arc<str>, start: Position) -> Result<Vec<(Token, Position)>, SpecError> {
     let mut lexer = Lexer { file, tokens: Vec::new(), depth: 0, indents: vec![0] };
     let mut end = start;
     for (number, line) in text.lines().enumerate() {
@@ -42,7 +42,7 @@ pub(super) fn tokens(text: &str, file: &Rc<str>, start: Position) -> Result<Vec<
 }
 
 struct Lexer<'a> {
-    file: &'a Rc<str>,
+    file: &'a Arc<str>,
     tokens: Vec<(Token, Position)>,
     /// Open brackets: within them, line ends and indentation mean nothing.
     depth: usize,

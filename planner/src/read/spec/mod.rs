@@ -13,7 +13,7 @@ mod parse;
 pub mod syntax;
 
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde::Deserialize;
@@ -25,7 +25,7 @@ use syntax::Position;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecError {
     /// The spec's file.
-    pub file: Rc<str>,
+    pub file: Arc<str>,
     /// Line and column within it; line 0 where the whole file is meant.
     pub at: Position,
     /// What is wrong, without the place.
@@ -34,7 +34,7 @@ pub struct SpecError {
 
 impl SpecError {
     /// An error at a place in a file.
-    pub fn new(file: &Rc<str>, at: Position, message: &str) -> SpecError {
+    pub fn new(file: &Arc<str>, at: Position, message: &str) -> SpecError {
         SpecError { file: file.clone(), at, message: message.to_owned() }
     }
 }
@@ -52,14 +52,14 @@ impl fmt::Display for SpecError {
 impl std::error::Error for SpecError {}
 
 /// Reads the YAML of a spec file of any kind.
-pub(super) fn yaml<T: for<'de> Deserialize<'de>>(file: &Rc<str>, text: &str) -> Result<T, SpecError> {
+pub(super) fn yaml<T: for<'de> Deserialize<'de>>(file: &Arc<str>, text: &str) -> Result<T, SpecError> {
     document::read(file, text)
 }
 
 /// Parses the functions that stand under a file's `functions` key: (signature, body).
 pub(super) fn functions(
     entries: &IndexMap<String, String>,
-    file: &Rc<str>,
+    file: &Arc<str>,
     text: &str,
 ) -> Result<Vec<syntax::Function>, SpecError> {
     family::functions(entries, file, text)
@@ -67,6 +67,6 @@ pub(super) fn functions(
 
 /// Parses the text of a spec file without using it; what a fuzzer calls.
 pub fn check(file: &str, text: &str) -> Result<(), SpecError> {
-    let file: Rc<str> = file.into();
+    let file: Arc<str> = file.into();
     family::parse(&document::read(&file, text)?, &file, text).map(|_| ())
 }

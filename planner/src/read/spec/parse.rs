@@ -1,6 +1,6 @@
 //! Parses the code of specs: a recursive descent over the tokens, one function a level of precedence.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::SpecError;
 use super::lexer::{Token, tokens};
@@ -16,7 +16,7 @@ pub(super) fn function(
     owner: &str,
     signature: (&str, Position),
     body: (&str, Position),
-    file: &Rc<str>,
+    file: &Arc<str>,
 ) -> Result<Function, SpecError> {
     let mut names = Names::default();
     let (name, parameters) = {
@@ -36,9 +36,9 @@ pub(super) fn function(
 /// Parses a single expression as a function without parameters other than `parameters`, which returns it.
 pub(super) fn expression(
     name: &str,
-    parameters: &[Rc<str>],
+    parameters: &[Arc<str>],
     text: (&str, Position),
-    file: &Rc<str>,
+    file: &Arc<str>,
 ) -> Result<Function, SpecError> {
     let mut names = Names::default();
     let parameters = parameters
@@ -55,10 +55,10 @@ pub(super) fn expression(
 
 /// The names that a function uses, numbered in the order of their first use.
 #[derive(Default)]
-struct Names(Vec<Rc<str>>);
+struct Names(Vec<Arc<str>>);
 
 impl Names {
-    fn number(&mut self, name: &Rc<str>) -> NameId {
+    fn number(&mut self, name: &Arc<str>) -> NameId {
         let known = self.0.iter().position(|known| known == name);
         NameId(known.unwrap_or_else(|| {
             self.0.push(name.clone());
@@ -68,7 +68,7 @@ impl Names {
 }
 
 struct Parser<'a> {
-    file: &'a Rc<str>,
+    file: &'a Arc<str>,
     tokens: Vec<(Token, Position)>,
     next: usize,
     depth: usize,
@@ -78,7 +78,7 @@ struct Parser<'a> {
 type Parsed<T> = Result<T, SpecError>;
 
 impl<'a> Parser<'a> {
-    fn new(text: &str, at: Position, file: &'a Rc<str>, names: &'a mut Names) -> Parsed<Self> {
+    fn new(text: &str, at: Position, file: &'a Arc<str>, names: &'a mut Names) -> Parsed<Self> {
         Ok(Parser { file, tokens: tokens(text, file, at)?, next: 0, depth: 0, names })
     }
 
@@ -116,7 +116,7 @@ impl<'a> Parser<'a> {
         if *self.peek() == Token::End { Ok(()) } else { Err(self.unexpected("the end")) }
     }
 
-    fn name(&mut self) -> Parsed<Rc<str>> {
+    fn name(&mut self) -> Parsed<Arc<str>> {
         match self.take() {
             Token::Name(name) => Ok(name),
             _ => {

@@ -11,7 +11,7 @@
 //!
 //! Names are numbered within their function, so that a running function is an array of slots.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// A place in a spec: line and column, counted from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub enum ExpressionKind {
     /// A local or global name.
     Name(NameId),
     /// `a.b`
-    Attribute(Box<Expression>, Rc<str>),
+    Attribute(Box<Expression>, Arc<str>),
     /// `a[i, 2:, None]`
     Index(Box<Expression>, Vec<Subscript>),
     /// `f(a, *b, c=d, **e)`
@@ -78,7 +78,7 @@ pub enum Literal {
     /// `0.5`
     Float(f64),
     /// `"eager"`
-    Text(Rc<str>),
+    Text(Arc<str>),
 }
 
 /// `[element for target in source if condition]`
@@ -100,7 +100,7 @@ pub enum Argument {
     /// `a`
     Plain(Expression),
     /// `name=a`
-    Named(Rc<str>, Expression),
+    Named(Arc<str>, Expression),
     /// `*a`
     Spread(Expression),
     /// `**a`
@@ -180,7 +180,7 @@ pub enum Target {
     /// `a`
     Name(NameId),
     /// `a.b`
-    Attribute(Expression, Rc<str>),
+    Attribute(Expression, Arc<str>),
     /// `a, b`
     Sequence(Vec<Target>),
 }
@@ -230,9 +230,9 @@ pub struct Function {
     /// What it is called in messages, e.g. `GPT2Block.forward`.
     pub name: String,
     /// The file that it stands in, for messages.
-    pub file: Rc<str>,
+    pub file: Arc<str>,
     /// The names that it uses, by number.
-    pub names: Vec<Rc<str>>,
+    pub names: Vec<Arc<str>>,
     /// What it takes.
     pub parameters: Vec<Parameter>,
     /// What it does.
