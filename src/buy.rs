@@ -4,22 +4,17 @@ use std::process::ExitCode;
 
 use planner::buy::{Wanted, buy};
 use planner::report::buy as report;
-use planner::run::Mode;
-use planner::run::RunOptions;
 
 use crate::arguments::{BuyArguments, Format};
 use crate::failure::Failure;
 use crate::plan::{gpus_or, run_options};
 use crate::{DOES_NOT_FIT, FITS, output};
 
-/// Tokens of a request where none are given.
-const CONTEXT: u64 = 2048;
-
 /// Plans on all GPUs, reports, and gives the code of the best of them.
 pub fn run(arguments: &BuyArguments) -> Result<ExitCode, Failure> {
     let mut options = run_options(&arguments.run)?;
     if arguments.serve {
-        serve(&mut options, arguments)?;
+        options.serve(arguments.requests.unwrap_or(1), arguments.context)?;
     }
     if arguments.max_gpus == 0 {
         return Err(Failure::new("max-gpus is 0: it must be at least 1", None));
@@ -37,19 +32,4 @@ pub fn run(arguments: &BuyArguments) -> Result<ExitCode, Failure> {
         Format::Json => output::print_json(&report::json(&bought)),
     }?;
     Ok(ExitCode::from(if bought.offers.offers.is_empty() { DOES_NOT_FIT } else { FITS }))
-}
-
-/// Generation in which the last token of each request fills its context.
-fn serve(options: &mut RunOptions, arguments: &BuyArguments) -> Result<(), Failure> {
-    let (context, new) = (arguments.context.unwrap_or(CONTEXT), options.run().new_tokens);
-    if context <= new {
-        return Err(Failure::new(
-            format!("a context of {context} tokens has no room for a prompt and {new} new tokens"),
-            None,
-        ));
-    }
-    options.mode = Some(Mode::Generate);
-    options.batch = Some(arguments.requests.unwrap_or(1));
-    options.seq = Some(context - new);
-    Ok(())
 }

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use calibrate::CalibrateError;
+use planner::buy::NoRoom;
 use planner::checkpoint::ChooseError;
 use planner::plan::PlanError;
 use planner::read::checkpoint::CheckpointError;
@@ -137,6 +138,12 @@ impl From<CalibrateError> for Failure {
 
 impl From<TraceError> for Failure {
     fn from(error: TraceError) -> Failure {
+        Failure::new(error, None)
+    }
+}
+
+impl From<NoRoom> for Failure {
+    fn from(error: NoRoom) -> Failure {
         Failure::new(error, None)
     }
 }

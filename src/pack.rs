@@ -1,6 +1,6 @@
 //! `memplan pack`: a model's buffers, or those of a CSV file, get offsets in one arena, or those that they have are checked.
 
-pub mod model;
+mod model;
 
 use std::fs;
 use std::io::Write;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use planner::plan::compare;
-use planner::read::gpus::{Gpu, GpuCatalogue};
+use planner::read::gpus::Gpu;
 use planner::read::opened::DEFAULT_GPU;
 use planner::read::run_file;
 use planner::read::{environment, model};
@@ -73,26 +73,10 @@ pub fn gpus(options: &RunOptions) -> Result<Vec<Gpu>, Failure> {
 pub fn gpus_or(options: &RunOptions, default: &str) -> Result<Vec<Gpu>, Failure> {
     let (catalogue, profiled) = profiles::catalogue(options)?;
     let names = options.gpu.as_deref().or(profiled.as_deref()).unwrap_or(default);
-    let chosen = listed(&catalogue, names)?;
+    let chosen = catalogue.listed(names)?;
     let keys: Vec<&str> = chosen.iter().map(|gpu| gpu.key.as_str()).collect();
     profiles::check(&catalogue, profiled.as_deref(), &keys)?;
     Ok(chosen)
-}
-
-fn listed(catalogue: &GpuCatalogue, names: &str) -> Result<Vec<Gpu>, Failure> {
-    if names.trim().eq_ignore_ascii_case("all") {
-        let mut all: Vec<Gpu> = catalogue.iter().cloned().collect();
-        all.sort_by_key(|gpu| gpu.memory.total);
-        return Ok(all);
-    }
-    let mut gpus: Vec<Gpu> = Vec::new();
-    for name in names.split(',') {
-        let gpu = catalogue.find(name.trim())?;
-        if !gpus.contains(gpu) {
-            gpus.push(gpu.clone());
-        }
-    }
-    Ok(gpus)
 }
 
 /// The table of levers; the exit code is that of the run as given.

@@ -3,23 +3,16 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use planner::allocate::{Addresses, AllocatorOptions, Ties};
-use planner::plan::{PlanError, capacity, plan};
-use planner::replay::{Replay, UNLIMITED};
+use planner::plan::{plan, recorded};
+use planner::replay::Replay;
 use planner::report::{replay as json, text, why};
-use planner::run::{Run, RunOptions};
-use planner::trace::file::{self, Head};
-use planner::versions::{Release, Rules, Versions};
+use planner::run::RunOptions;
+use planner::trace::file::{self, Head, is_trace};
 
 use crate::arguments::{Format, ReplayArguments, WhyArguments};
 use crate::failure::Failure;
 use crate::plan::{coloured, gpu, opened, run_options};
 use crate::{DOES_NOT_FIT, FITS, output};
-
-/// Whether something named is a trace's file, by how its name ends.
-pub fn is_trace(name: &str) -> bool {
-    [".json", ".trace"].iter().any(|end| name.ends_with(end))
-}
 
 /// Replays a trace, and reports.
 pub fn run(arguments: &ReplayArguments) -> Result<ExitCode, Failure> {
@@ -38,29 +31,10 @@ pub fn run(arguments: &ReplayArguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(if replay.fits() { FITS } else { DOES_NOT_FIT }))
 }
 
-/// A trace from a file, through an allocator with other options, on another GPU, of another release or with another capacity
-/// where those are wished for. The head says what was replayed.
-pub fn of(path: &str, wished: &RunOptions) -> Result<(Head, Replay), Failure> {
-    let file::Recorded { mut head, trace } = file::read(Path::new(path))?;
-    if let Some(allocator) = &wished.allocator {
-        head.allocator.clone_from(allocator);
-    }
-    let options: AllocatorOptions = head.allocator.parse().map_err(PlanError::from)?;
-    let mut room = wished.capacity.or(head.capacity).unwrap_or(UNLIMITED);
-    if wished.gpu.is_some() {
-        let gpu = gpu(wished)?;
-        room = capacity(&Run { capacity: wished.capacity, ..Run::default() }, &gpu)?;
-        if head.device != gpu.name {
-            // no trace says what other kernels would take
-            head.device = format!("{}, with the kernels of {}", gpu.name, head.device);
-        }
-    }
-    let recorded: Option<Release> = head.torch.parse().ok();
-    let torch = wished.torch.or(recorded).unwrap_or(Versions::default().torch);
-    let versions = Versions { torch, ..Versions::default() };
-    head.torch = versions.torch.to_string();
-    let options = options.with_ties(Ties::of(Rules::of(versions), Addresses::Unknown));
-    Ok((head, Replay::of(trace, options, room)))
+/// A trace from a file, replayed as the options say.
+pub fn of(path: &str, options: &RunOptions) -> Result<(Head, Replay), Failure> {
+    let gpu = options.gpu.is_some().then(|| gpu(options)).transpose()?;
+    Ok(recorded::replay(file::read(Path::new(path))?, options, gpu.as_ref())?)
 }
 
 /// Says who made a tensor, who held it and what let go of it.

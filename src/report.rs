@@ -6,17 +6,18 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use epaint_default_fonts::UBUNTU_LIGHT;
+use planner::arena::{Arena, ArenaOptions};
 use planner::plan::{Plan, plan};
 use planner::read::opened::Opened;
 use planner::report::{Planned, page, perfetto, picture, text};
 use planner::run::RunOptions;
 use planner::snapshot::{compare, of};
+use planner::trace::file::is_trace;
 use resvg::{tiny_skia, usvg};
 
 use crate::arguments::ReportArguments;
 use crate::failure::Failure;
 use crate::output::{self, write_whole};
-use crate::pack::model::Step;
 use crate::plan::{coloured, gpu, run_options};
 use crate::replay;
 use crate::snapshot::other;
@@ -60,7 +61,7 @@ pub fn run(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
         }
     };
     let options = run_options(&arguments.run)?;
-    if let Some(trace) = options.model.as_deref().filter(|name| replay::is_trace(name)) {
+    if let Some(trace) = options.model.as_deref().filter(|name| is_trace(name)) {
         return of_trace(trace, &options, &arguments.output, form.as_deref().unwrap_or_default());
     }
     let made = made(options)?;
@@ -101,9 +102,7 @@ fn html(made: &Made, arguments: &ReportArguments) -> Result<(), Failure> {
     let kept = |made: &Made| of((&made.opened.model, &made.opened.gpu), &made.options, &made.plan);
     let comparison = other.as_ref().map(|other| compare(&kept(other), &kept(made)));
     let beside = other.as_ref().map(Made::planned);
-    let step = Step::quickly(&made.plan)?;
-    let name = format!("{}: {}", made.opened.model.name, made.plan.architecture);
-    let arena = step.arena(name, &made.plan, &made.opened.run.allocator)?;
+    let arena = Arena::of(&made.plan, &ArenaOptions::quick()).map_err(|error| Failure::new(error, None))?;
     let page = page::page(&made.planned(), Some(&arena), beside.as_ref().zip(comparison.as_ref()));
     let page = page.map_err(|error| Failure::new(error, None))?;
     write_whole(&arguments.output, |file| file.write_all(page.as_bytes()))

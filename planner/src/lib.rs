@@ -8,12 +8,14 @@
 
 pub mod advise;
 pub mod allocate;
+pub mod arena;
 pub mod buy;
 pub mod bytes;
 pub mod checkpoint;
 pub mod choices;
 pub mod dtype;
 pub mod fit;
+mod front;
 pub mod graph;
 pub mod history;
 pub mod ids;
@@ -31,3 +33,13 @@ pub mod time;
 pub mod trace;
 pub mod versions;
 pub mod words;
+
+pub use bytes::Bytes;
+pub use front::{Error, plan};
+pub use plan::Plan;
+pub use read::gpus::Gpu;
+pub use read::model::Model;
+pub use read::opened::Opened;
+pub use replay::Replay;
+pub use run::{Run, RunOptions};
+pub use trace::Trace;

@@ -6,6 +6,7 @@ pub mod effort;
 mod figures;
 pub mod footprint;
 pub mod host;
+pub mod recorded;
 
 use crate::run::Lora;
 use std::borrow::Cow;

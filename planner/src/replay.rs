@@ -82,6 +82,17 @@ impl Replay {
         self.unlimited.as_ref().unwrap_or(&self.outcome)
     }
 
+    /// The most that is allocated at once: `torch.cuda.max_memory_allocated()` of the whole run.
+    pub fn peak_allocated(&self) -> Bytes {
+        self.whole().peak_allocated
+    }
+
+    /// The most that is taken from the GPU at once: `torch.cuda.max_memory_reserved()` of the whole run, without a limit where
+    /// it does not fit.
+    pub fn peak_reserved(&self) -> Bytes {
+        self.whole().peak_reserved
+    }
+
     /// What is left of the capacity at the peak of reserved memory; None where the run does not fit.
     pub fn headroom(&self) -> Option<Bytes> {
         self.fits().then(|| Bytes(self.capacity.0.saturating_sub(self.outcome.peak_reserved.0)))

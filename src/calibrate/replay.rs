@@ -12,12 +12,12 @@ use planner::plan::{PlanError, plan};
 use planner::read::gpus::Gpu as Described;
 use planner::report::calibrate as report;
 use planner::run::Run;
-use planner::trace::{Trace, file};
+use planner::trace::Trace;
+use planner::trace::file::{self, is_trace};
 
 use crate::arguments::{CalibrateArguments, Format};
 use crate::failure::Failure;
 use crate::plan::{open_other, run_options};
-use crate::replay::is_trace;
 use crate::{DOES_NOT_FIT, FITS, output};
 
 /// Where cudaMalloc's pages were not measured (planner/src/allocate/rounding.rs, `DRIVER_PAGE`).

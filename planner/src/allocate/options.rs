@@ -38,6 +38,11 @@ impl AllocatorOptions {
         self.expandable_segments
     }
 
+    /// These with `expandable_segments:True`.
+    pub fn with_expandable_segments(self) -> AllocatorOptions {
+        AllocatorOptions { expandable_segments: true, ..self }
+    }
+
     /// `max_split_size_mb`: blocks of this size and more are neither split nor given to smaller requests.
     pub fn max_split_size(&self) -> Option<Bytes> {
         self.max_split_size

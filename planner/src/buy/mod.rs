@@ -8,12 +8,14 @@
 //! rounded up. DeepSpeed's ZeRO is no run of PyTorch's own: a stated bound (zero).
 
 mod price;
+mod serve;
 mod strategy;
 #[cfg(test)]
 mod tests;
 mod zero;
 
 pub use price::{Asked, Budget, Prices};
+pub use serve::NoRoom;
 pub use strategy::{Strategy, Way};
 
 use rayon::prelude::*;

@@ -297,6 +297,26 @@ impl GpuCatalogue {
         }
     }
 
+    /// The GPUs of a list with commas, in its order and each once; of `all` every one, those with the least memory first.
+    ///
+    /// # Errors
+    /// A name that no GPU has, or that several have.
+    pub fn listed(&self, names: &str) -> Result<Vec<Gpu>, GpuError> {
+        if names.trim().eq_ignore_ascii_case("all") {
+            let mut all: Vec<Gpu> = self.iter().cloned().collect();
+            all.sort_by_key(|gpu| gpu.memory.total);
+            return Ok(all);
+        }
+        let mut gpus: Vec<Gpu> = Vec::new();
+        for name in names.split(',') {
+            let gpu = self.find(name.trim())?;
+            if !gpus.contains(gpu) {
+                gpus.push(gpu.clone());
+            }
+        }
+        Ok(gpus)
+    }
+
     /// Every GPU, sorted by key.
     pub fn iter(&self) -> impl Iterator<Item = &Gpu> {
         self.gpus.values()

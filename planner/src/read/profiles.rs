@@ -12,6 +12,7 @@
 //!
 //! What was not measured is left out. Bytes are bytes, times are seconds, rates are a second.
 
+mod doubts;
 mod error;
 
 use std::path::Path;

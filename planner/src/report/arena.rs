@@ -4,60 +4,15 @@ use indexmap::IndexSet;
 use serde::Serialize;
 
 use super::table::{Align, table};
+use crate::arena::{Arena, Placed};
 use crate::bytes::Bytes;
-use crate::replay::Replay;
 use crate::trace::Lifetime;
 
 use Align::{Left, Right};
 
-/// A buffer with its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placed {
-    /// The buffer.
-    pub life: Lifetime,
-    /// Where it begins in the arena.
-    pub offset: Bytes,
-}
-
-/// The last step of a run in one arena.
-#[derive(Clone, Debug)]
-pub struct Arena<'a> {
-    /// What is packed: `gpt2: GPT2LMHeadModel`.
-    pub model: String,
-    /// The run's trace, and what the caching allocator makes of it.
-    pub replay: &'a Replay,
-    /// Its buffers; those that stay lie first.
-    pub places: &'a [Placed],
-    /// The arena's size.
-    pub size: Bytes,
-    /// What of it is for those that stay.
-    pub stays: Bytes,
-    /// No arena is smaller.
-    pub lower_bound: Bytes,
-    /// What is known of the packing.
-    pub status: &'static str,
-    /// What offsets are multiples of.
-    pub alignment: Bytes,
-    /// The size that is enough, where one was given.
-    pub capacity: Option<Bytes>,
-    /// The caching allocator's peak allocated in that step.
-    pub allocated: Bytes,
-    /// Its peak reserved.
-    pub reserved: Bytes,
-    /// The same with expandable segments.
-    pub expandable: Bytes,
-}
-
-impl Arena<'_> {
-    /// Whether it is small enough.
-    pub fn fits(&self) -> bool {
-        self.capacity.is_none_or(|capacity| self.size <= capacity)
-    }
-}
-
-/// An arena for people.
-pub fn text(arena: &Arena<'_>) -> String {
-    let Arena { model, replay, places, size, stays, lower_bound, .. } = arena;
+/// An arena for people; `name` says what is packed: `gpt2: GPT2LMHeadModel`.
+pub fn text(name: &str, arena: &Arena<'_>) -> String {
+    let Arena { replay, places, size, stays, lower_bound, .. } = arena;
     let steps = replay.trace.phases.last().map_or(0, |phase| phase.step + 1);
     let verdict = match arena.capacity {
         None => format!("packed: {size} in one arena"),
@@ -82,7 +37,7 @@ pub fn text(arena: &Arena<'_>) -> String {
         row("  expandable segments", arena.expandable, format!("{} reserved", more(arena.expandable))),
     ];
     format!(
-        "{verdict}\n\nmodel  {model}\nstep   the last of {steps}: {} buffers, offsets in multiples of {} bytes\n\n{}",
+        "{verdict}\n\nmodel  {name}\nstep   the last of {steps}: {} buffers, offsets in multiples of {} bytes\n\n{}",
         places.len(),
         arena.alignment.0,
         table([Left, Right, Right, Left], &rows)

@@ -6,11 +6,12 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::arena::{self, Arena, Shown};
+use super::arena::{self, Shown};
 use super::changes::{self, ComparisonReport};
 use super::colours::{COLOURS, NAMES};
 use super::{Planned, json, text};
 use crate::allocate::{BlockState, PoolKind, SegmentView};
+use crate::arena::Arena;
 use crate::bytes::Bytes;
 use crate::history::{Group, History, Sample, alive, history, modules_at_peak};
 use crate::snapshot::Comparison;

@@ -26,6 +26,11 @@ use crate::ids::ModuleId;
 /// The format that is written.
 const FORMAT: &str = "memplan trace 1";
 
+/// Whether something named is a trace's file, by how its name ends.
+pub fn is_trace(name: &str) -> bool {
+    [".json", ".trace"].iter().any(|end| name.ends_with(end))
+}
+
 /// What a trace is of, and what was planned of it: all that a file says beside the events.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Head {

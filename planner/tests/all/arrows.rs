@@ -6,18 +6,20 @@ use std::path::{Path, PathBuf};
 
 /// The floors, the lowest first: plain vocabulary; traces and what an allocator makes of them; the run with its options; what
 /// reads models and lowers programs; a plan; the verbs; reports.
-const FLOORS: [&[&str]; 11] = [
+const FLOORS: [&[&str]; 13] = [
     &["bytes", "choices", "dtype", "ids", "words"],
     &["versions"],
     &["trace"],
     &["allocate"],
     &["replay"],
+    &["arena"],
     &["run"],
     &["graph", "interpret", "lower", "ops", "read", "time"],
     &["plan"],
     &["fit", "history"],
     &["advise", "buy", "checkpoint", "snapshot", "sweep"],
     &["report"],
+    &["front"],
 ];
 
 /// Arrows that are not as the floors have them: within the floor of models and programs, which is not untangled yet, among the

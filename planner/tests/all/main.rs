@@ -23,4 +23,5 @@ mod recorded;
 mod selective;
 mod specs_hostile;
 mod stored;
+mod threads;
 mod vision;

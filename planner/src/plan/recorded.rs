@@ -1,0 +1,36 @@
+//! A trace from a file, through an allocator again: with other options, on another GPU, of another release.
+
+use super::{PlanError, capacity};
+use crate::allocate::{Addresses, AllocatorOptions, Ties};
+use crate::read::gpus::Gpu;
+use crate::replay::{Replay, UNLIMITED};
+use crate::run::{Run, RunOptions};
+use crate::trace::file::{Head, Recorded};
+use crate::versions::{Release, Rules, Versions};
+
+/// Replays a trace as its file says, or as `capacity`, `allocator` and `torch` of the options and the GPU do where they are given.
+/// The head says what was replayed.
+///
+/// # Errors
+/// Options that the allocator does not know; a wrong spec.
+pub fn replay(recorded: Recorded, options: &RunOptions, gpu: Option<&Gpu>) -> Result<(Head, Replay), PlanError> {
+    let Recorded { mut head, trace } = recorded;
+    if let Some(allocator) = &options.allocator {
+        head.allocator.clone_from(allocator);
+    }
+    let allocator: AllocatorOptions = head.allocator.parse()?;
+    let mut room = options.capacity.or(head.capacity).unwrap_or(UNLIMITED);
+    if let Some(gpu) = gpu {
+        room = capacity(&Run { capacity: options.capacity, ..Run::default() }, gpu)?;
+        if head.device != gpu.name {
+            // no trace says what other kernels would take
+            head.device = format!("{}, with the kernels of {}", gpu.name, head.device);
+        }
+    }
+    let written: Option<Release> = head.torch.parse().ok();
+    let torch = options.torch.or(written).unwrap_or(Versions::default().torch);
+    let versions = Versions { torch, ..Versions::default() };
+    head.torch = versions.torch.to_string();
+    let allocator = allocator.with_ties(Ties::of(Rules::of(versions), Addresses::Unknown));
+    Ok((head, Replay::of(trace, allocator, room)))
+}
