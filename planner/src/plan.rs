@@ -291,7 +291,7 @@ pub(crate) fn prepare(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation)
         autocast: precision.autocast(),
         cub: emulation.cub,
         profile: gpu.profile.clone().filter(|_| emulation == Emulation::default()),
-        parallel: run.parallel.clone(),
+        parallel: run.parallel.iter().cloned().collect(),
         attention_kernel: run.sdpa.0.filter(|_| run.attention != Some(Attention::Eager)),
         optimizer: optimizer.clone(),
         variables: run.variables.clone(),

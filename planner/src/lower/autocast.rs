@@ -48,6 +48,15 @@ impl Regions {
     }
 }
 
+/// Runs something in a region of its own, with casts of its own that go at its end.
+pub(super) fn within<T>(context: &mut Context, enabled: bool, run: impl FnOnce(&mut Context) -> T) -> T {
+    let outer = std::mem::take(&mut context.autocast);
+    context.autocast.enter(enabled);
+    let result = run(context);
+    context.autocast = outer;
+    result
+}
+
 /// Casts the arguments of an operator as autocast does, if a region is open.
 pub fn cast_arguments(context: &mut Context, operator: &Operator, operands: &mut Operands) {
     match operator.autocast {
@@ -104,9 +113,7 @@ fn cached_cast(context: &mut Context, tensor: &Tensor, to: Dtype, lower: Dtype) 
     if !keeps {
         return ops::to(context, tensor, to);
     }
-    let enabled = std::mem::replace(&mut context.grad_enabled, true);
-    let cast = ops::to(context, tensor, to);
-    context.grad_enabled = enabled;
+    let cast = context.with_gradients(true, |context| ops::to(context, tensor, to));
     context.autocast.kept.insert(key, cast.clone());
     cast
 }

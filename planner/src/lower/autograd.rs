@@ -24,7 +24,7 @@ use super::timeline::Mark;
 use crate::dtype::Dtype;
 use crate::graph::{CallId, Dims, ModuleId};
 use crate::ops;
-use crate::trace::{Category, Cause, PlaceId};
+use crate::trace::{Category, Cause, Name, PlaceId};
 use crate::versions::Change;
 
 /// Gradients: of a node's outputs going in, of its inputs coming out.
@@ -176,10 +176,10 @@ pub fn backward(context: &mut Context, loss: &Tensor) -> Result<(), String> {
     // torch/autograd/__init__.py, `_make_grads`: Python holds the first gradient until backward returns.
     let ones = context.empty_like("ones_like", loss);
     execute(context, vec![(root, ones.clone())])?;
-    let (thread, enabled) = context.enter_backward();
-    super::parallel::backward_done(context);
-    context.mark(|_| Mark::Done);
-    context.leave_backward(thread, enabled);
+    context.in_backward(|context| {
+        super::parallel::backward_done(context);
+        context.mark(|_| Mark::Done);
+    });
     drop(ones);
     Ok(())
 }
@@ -188,23 +188,23 @@ pub fn backward(context: &mut Context, loss: &Tensor) -> Result<(), String> {
 /// function may come here too: it then runs to its end before the nodes that wait outside.
 pub(super) fn execute(context: &mut Context, roots: Vec<(Edge, Tensor)>) -> Result<(), String> {
     let mut waiting = dependencies(roots.iter().map(|(edge, _)| edge));
-    let (thread, enabled) = context.enter_backward();
-    let mut queue = BinaryHeap::new();
-    for (edge, gradient) in roots {
-        deliver(context, edge, Some(gradient), &mut waiting, &mut queue);
-    }
-    while let Some(Ready { target, inputs, .. }) = queue.pop() {
-        match target {
-            Edge::Node(node, _) => run(context, &node, inputs, &mut waiting, &mut queue)?,
-            Edge::Leaf(leaf) => {
-                accumulate(context, &leaf, inputs);
-                super::parallel::gradient_ready(context, &leaf);
-            }
-            Edge::None => {}
+    context.in_backward(|context| {
+        let mut queue = BinaryHeap::new();
+        for (edge, gradient) in roots {
+            deliver(context, edge, Some(gradient), &mut waiting, &mut queue);
         }
-    }
-    context.leave_backward(thread, enabled);
-    Ok(())
+        while let Some(Ready { target, inputs, .. }) = queue.pop() {
+            match target {
+                Edge::Node(node, _) => run(context, &node, inputs, &mut waiting, &mut queue)?,
+                Edge::Leaf(leaf) => {
+                    accumulate(context, &leaf, inputs);
+                    super::parallel::gradient_ready(context, &leaf);
+                }
+                Edge::None => {}
+            }
+        }
+        Ok(())
+    })
 }
 
 /// How many gradients each node reachable from the roots waits for, the roots' own included (engine.cpp,
@@ -238,21 +238,35 @@ fn key(edge: &Edge) -> Option<usize> {
 fn run(
     context: &mut Context,
     node: &Rc<Node>,
-    mut inputs: Gradients,
+    inputs: Gradients,
     waiting: &mut FxHashMap<usize, Waiting>,
     queue: &mut BinaryHeap<Ready>,
 ) -> Result<(), String> {
     let Some(apply) = node.apply.borrow_mut().take() else {
         return Err(format!("{} was already run backward", node.name));
     };
-    let outer = context.enter_node(node);
+    context.as_node(node, |context, name| {
+        let (edges, outputs) = applied(context, (node, name), apply, inputs);
+        for (edge, output) in edges.into_iter().zip(outputs) {
+            deliver(context, edge, output, waiting, queue);
+        }
+    });
+    Ok(())
+}
+
+/// What a node's function gives for each of its edges; what it was given and what it saved goes.
+fn applied(
+    context: &mut Context,
+    (node, name): (&Node, Name),
+    apply: Apply,
+    mut inputs: Gradients,
+) -> (SmallVec<[Edge; 3]>, Gradients) {
     context.mark(|_| Mark::Node(node.sequence));
     if let Some(call) = node.hook.take() {
         super::parallel::before_node(context, call);
     }
     let mut outputs = if inputs.iter().any(Option::is_some) { apply(context, &mut inputs) } else { Gradients::new() };
     let edges = node.edges.borrow().clone();
-    let name = context.node_name();
     if node.is_python() && context.device.rules.has(Change::PythonNodesLetGoFirst) {
         context.let_go(std::mem::take(&mut inputs), Cause::Gradient(name));
     }
@@ -261,11 +275,7 @@ fn run(
     context.let_go(apply, Cause::Saved(name));
     super::checkpoint::release(context);
     outputs.resize(edges.len(), None);
-    for (edge, output) in edges.into_iter().zip(outputs) {
-        deliver(context, edge, output, waiting, queue);
-    }
-    context.return_to_node(outer);
-    Ok(())
+    (edges, outputs)
 }
 
 /// Joins a gradient, if there is one, to those that its node or leaf waits for; after the last one it is ready.
@@ -332,10 +342,9 @@ fn accumulate(context: &mut Context, leaf: &Rc<Leaf>, mut inputs: Gradients) {
     let taken = if Rc::strong_count(&new) == 1 && obeys_layout(&new, leaf) {
         new
     } else {
-        let outer = context.enter_module(leaf.module);
-        let copy = context.empty_strided("clone", leaf.sizes.clone(), leaf.strides.clone(), leaf.dtype);
-        context.leave_module(outer);
-        copy
+        context.within(leaf.module, |context| {
+            context.empty_strided("clone", leaf.sizes.clone(), leaf.strides.clone(), leaf.dtype)
+        })
     };
     taken.storage.becomes(Category::Gradients);
     *gradient = Some(taken);

@@ -48,7 +48,7 @@ pub struct Frame {
 impl Frame {
     /// A call that begins or ends now, with what it holds.
     fn new(context: &Context, id: CheckpointId) -> Frame {
-        let held = |id: &TensorId| Some((*id, context.values[id.index()].clone()?));
+        let held = |id: &TensorId| Some((*id, context.program.values[id.index()].clone()?));
         Frame {
             id,
             arguments: context.graph.checkpoints[id.index()].arguments.iter().filter_map(held).collect(),
@@ -58,7 +58,7 @@ impl Frame {
             recomputed: RefCell::default(),
             has_run_again: Cell::new(false),
             kept: RefCell::default(),
-            gone: context.gone_frames.clone(),
+            gone: context.checkpointing.gone_frames.clone(),
         }
     }
 }
@@ -130,7 +130,7 @@ impl Saved {
                 tensor.filter(|tensor| tensor.sizes == sizes && tensor.dtype == dtype).unwrap_or_else(|| {
                     context.fail("what the checkpointed region saved is asked for twice");
                     let strides = contiguous_strides(&sizes);
-                    TensorData::new(context.log.nothing(), dtype, sizes, strides)
+                    TensorData::new(context.memory.log.nothing(), dtype, sizes, strides)
                 })
             }
         }
@@ -153,29 +153,29 @@ pub(super) struct Recomputation {
 pub(super) fn enter(context: &mut Context, id: CheckpointId) {
     if context.graph.checkpoints[id.index()].reentrant.is_some() {
         reentrant::enter(context, id);
-    } else if context.grad_enabled {
-        context.frame = Some(Rc::new(Frame::new(context, id)));
+    } else if context.grad_enabled() {
+        context.checkpointing.frame = Some(Rc::new(Frame::new(context, id)));
     }
 }
 
 /// A region ends.
 pub(super) fn exit(context: &mut Context, id: CheckpointId) {
-    let holds_nothing = context.frame.take().is_none() && !reentrant::exit(context, id);
+    let holds_nothing = context.checkpointing.frame.take().is_none() && !reentrant::exit(context, id);
     if holds_nothing {
-        context.gone_frames.borrow_mut().add(id, false);
+        context.checkpointing.gone_frames.borrow_mut().add(id, false);
     }
 }
 
 /// Keeps a tensor for backward: in a region, its place; where a region runs again, its place's tensor.
 pub(super) fn save(context: &mut Context, tensor: Tensor) -> Saved {
-    if let Some(frame) = &context.frame {
+    if let Some(frame) = &context.checkpointing.frame {
         let mut holders = frame.holders.borrow_mut();
         let holder = Rc::new(Holder { frame: frame.clone(), number: holders.len() });
         holders.push(Rc::downgrade(&holder));
         frame.saved.borrow_mut().push((tensor.sizes.clone(), tensor.dtype));
         return Saved::Later(holder);
     }
-    if let Some(again) = &mut context.recomputation {
+    if let Some(again) = &mut context.checkpointing.recomputation {
         let same = |(sizes, dtype): &(Dims, Dtype)| *sizes == tensor.sizes && *dtype == tensor.dtype;
         again.differs |= !again.frame.saved.borrow().get(again.next).is_none_or(same);
         let holders = again.frame.holders.borrow();
@@ -192,9 +192,9 @@ fn run_again(context: &mut Context, frame: &Rc<Frame>) {
     let places = frame.holders.borrow().len();
     frame.recomputed.borrow_mut().resize(places, None);
     let again = Recomputation { frame: frame.clone(), next: 0, stopped: false, differs: false, spared: None };
-    let outer = context.recomputation.replace(again);
+    let outer = context.checkpointing.recomputation.replace(again);
     replay(context, frame, frame.arguments.iter().cloned(), |_| ());
-    let again = std::mem::replace(&mut context.recomputation, outer);
+    let again = std::mem::replace(&mut context.checkpointing.recomputation, outer);
     if again.is_none_or(|again| again.differs || !again.stopped) {
         let forced = if context.settings.attention_kernel.is_some() {
             ": the choice of an attention kernel holds for the forward alone, the second run takes the one that PyTorch picks"
@@ -215,43 +215,45 @@ fn replay<T>(
     arguments: impl Iterator<Item = (TensorId, Tensor)>,
     results: impl FnOnce(&mut Context) -> T,
 ) -> T {
-    let outer_autocast = std::mem::take(&mut context.autocast);
-    let outer_node = context.leave_nodes();
-    let enabled = std::mem::replace(&mut context.grad_enabled, true);
-    let kernel = context.settings.attention_kernel.take();
-    context.autocast.enter(frame.autocast);
-    let bind = |(id, tensor): (TensorId, Tensor)| (id, context.values[id.index()].replace(tensor));
-    let outer_values: Vec<(TensorId, Option<Tensor>)> = arguments.map(bind).collect();
+    let as_called = |context: &mut Context| {
+        let bind = |(id, tensor): (TensorId, Tensor)| (id, context.program.values[id.index()].replace(tensor));
+        let outer_values: Vec<(TensorId, Option<Tensor>)> = arguments.map(bind).collect();
+        recompute(context, frame.id);
+        let results = results(context);
+        for (id, value) in outer_values {
+            context.program.values[id.index()] = value;
+        }
+        results
+    };
+    context.outside_nodes(|context| {
+        context.with_gradients(true, |context| {
+            super::autocast::within(context, frame.autocast, |context| context.with_own_attention_kernel(as_called))
+        })
+    })
+}
+
+/// Runs the steps of a region's second run, as far as anything is asked of them.
+fn recompute(context: &mut Context, id: CheckpointId) {
     let graph = context.graph.clone();
-    let outer_call = context.runs_again.replace(frame.id);
-    for step in &graph.checkpoints[frame.id.index()].recompute {
-        let stopped = context.recomputation.as_ref().is_some_and(|again| again.stopped);
+    let outer = context.checkpointing.runs_again.replace(id);
+    for step in &graph.checkpoints[id.index()].recompute {
         match step {
-            Step::Op(id) if !stopped => super::run(context, &graph.ops[id.index()]),
+            Step::Op(op) if !context.is_stopped() => super::run(context, &graph.ops[op.index()]),
             Step::Drop(tensor, place) => context.drop_tensor(*tensor, Cause::Python(*place)),
             _ => {}
         }
     }
-    context.runs_again = outer_call;
-    let results = results(context);
-    for (id, value) in outer_values {
-        context.values[id.index()] = value;
-    }
-    context.settings.attention_kernel = kernel;
-    context.autocast = outer_autocast;
-    context.grad_enabled = enabled;
-    context.return_to_node(outer_node);
-    results
+    context.checkpointing.runs_again = outer;
 }
 
 /// Lets go of what frames held that are gone: Python's references to their arguments. Where a region never ran again, so do
 /// the references that its second run would have let go.
 pub(super) fn release(context: &mut Context) {
-    if !context.gone_frames.borrow().arrived {
+    if !context.checkpointing.gone_frames.borrow().arrived {
         return;
     }
     let graph = context.graph.clone();
-    while let Some((id, has_run_again)) = { context.gone_frames.borrow_mut().next(&graph) } {
+    while let Some((id, has_run_again)) = { context.checkpointing.gone_frames.borrow_mut().next(&graph) } {
         let checkpoint = &graph.checkpoints[id.index()];
         let unrun = checkpoint.recompute.iter().filter(|_| !has_run_again);
         for step in unrun.chain(&checkpoint.release) {

@@ -22,8 +22,7 @@ pub(super) fn load(context: &mut Context) -> Vec<Option<Rc<Storage>>> {
     let graph = context.graph.clone();
     let mut storages: Vec<Option<Rc<Storage>>> = vec![None; graph.parameters.len()];
     let Some(loading) = &graph.loading else { return storages };
-    context.category = Category::Parameters;
-    drop(context.allocate("warmup", loading.warmup.0));
+    drop(context.counted_as(Category::Parameters, |context| context.allocate("warmup", loading.warmup.0)));
     let (mut passing, mut copies) = (Vec::new(), Vec::new());
     let mut last = None;
     for piece in &loading.pieces {
@@ -31,14 +30,12 @@ pub(super) fn load(context: &mut Context) -> Vec<Option<Rc<Storage>>> {
             passing.clear();
         }
         let Some(parameter) = graph.parameters.get(piece.parameter as usize) else { continue };
-        context.category = if parameter.buffer { Category::Buffers } else { Category::Parameters };
-        let outer = context.enter_module(parameter.module);
         let owner = matches!(piece.role, Role::Itself | Role::Beside).then_some(piece.parameter);
-        let storage = context.allocate_for("load", piece.bytes.0, owner);
-        context.leave_module(outer);
+        let load = |context: &mut Context| context.allocate_for("load", piece.bytes.0, owner);
+        let storage = parameters::loaded_for(context, parameter, load);
         match piece.role {
             Role::Itself => storages[piece.parameter as usize] = Some(storage),
-            Role::Beside => context.quantization.push(storage),
+            Role::Beside => context.libraries.quantization.push(storage),
             Role::Passing => passing.push(storage),
             Role::Loading => copies.push(storage),
         }
@@ -50,7 +47,6 @@ pub(super) fn load(context: &mut Context) -> Vec<Option<Rc<Storage>>> {
     };
     for (number, parameter) in missing(true).chain(missing(false)) {
         if storages[number].is_none() {
-            context.category = if parameter.buffer { Category::Buffers } else { Category::Parameters };
             let dtype = parameter.dtype.unwrap_or(context.settings.weights);
             storages[number] = Some(parameters::allocate(context, number, dtype));
         }

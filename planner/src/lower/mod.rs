@@ -101,8 +101,8 @@ fn run_program(context: &mut Context) -> Result<Trace, LowerError> {
             return Err(failure);
         }
     }
-    let mut trace = context.log.take();
-    trace.host = context.host.take().kept_at_most();
+    let mut trace = context.memory.log.take();
+    trace.host = context.memory.host.take().kept_at_most();
     trace.modules = graph.modules.iter().map(|module| module.path.as_str().into()).collect();
     trace.parameters = graph.parameters.iter().map(|parameter| parameter.name.as_str().into()).collect();
     Ok(trace)
@@ -110,14 +110,12 @@ fn run_program(context: &mut Context) -> Result<Trace, LowerError> {
 
 /// Runs an operator; what goes wrong is left in `context.failure`.
 fn run(context: &mut Context, op: &Op) {
-    let outer = context.enter_module(op.module);
-    context.place = Some(op.place);
-    context.log.blame(Cause::Operator(context.log.name(op.operator.name)));
-    if let Err(message) = call(context, op) {
+    context.memory.place = Some(op.place);
+    context.memory.log.blame(Cause::Operator(context.memory.log.name(op.operator.name)));
+    if let Err(message) = context.within(op.module, |context| call(context, op)) {
         let (op, module) = (op.operator.name, op.module);
         context.failure.get_or_insert(LowerError { op, module, message });
     }
-    context.leave_module(outer);
 }
 
 fn call(context: &mut Context, op: &Op) -> Result<(), String> {
@@ -126,12 +124,12 @@ fn call(context: &mut Context, op: &Op) -> Result<(), String> {
     autocast::cast_arguments(context, op.operator, &mut operands);
     let outputs = (op.operator.lower)(context, &operands)?;
     for (id, tensor) in op.outputs.iter().zip(outputs) {
-        context.dtypes[id.index()] = Some(tensor.dtype);
-        context.values[id.index()] = Some(tensor);
+        context.program.dtypes[id.index()] = Some(tensor.dtype);
+        context.program.values[id.index()] = Some(tensor);
     }
-    for (id, tensor) in std::mem::take(&mut context.loaded) {
-        context.dtypes[id.index()] = Some(tensor.dtype);
-        context.values[id.index()] = Some(tensor);
+    for (id, tensor) in std::mem::take(&mut context.program.loaded) {
+        context.program.dtypes[id.index()] = Some(tensor.dtype);
+        context.program.values[id.index()] = Some(tensor);
     }
     if context.timeline.is_some() {
         context.count(op);
@@ -141,7 +139,7 @@ fn call(context: &mut Context, op: &Op) -> Result<(), String> {
 
 fn operand(context: &Context, argument: &Argument) -> Result<Operand, String> {
     let tensor = |id: crate::graph::TensorId| {
-        context.values[id.index()].clone().ok_or_else(|| format!("tensor {} is used outside its life", id.0))
+        context.program.values[id.index()].clone().ok_or_else(|| format!("tensor {} is used outside its life", id.0))
     };
     Ok(match argument {
         Argument::None => Operand::None,
@@ -152,7 +150,7 @@ fn operand(context: &Context, argument: &Argument) -> Result<Operand, String> {
         Argument::Dtype(DtypeArgument::Fixed(dtype)) => Operand::Dtype(*dtype),
         Argument::Dtype(DtypeArgument::Weights) => Operand::Dtype(context.settings.weights),
         Argument::Dtype(DtypeArgument::Of(id)) => {
-            let known = context.dtypes[id.index()];
+            let known = context.program.dtypes[id.index()];
             Operand::Dtype(known.ok_or_else(|| format!("tensor {} is asked for its type before it is made", id.0))?)
         }
         Argument::Tensor(id) => Operand::Tensor(tensor(*id)?),

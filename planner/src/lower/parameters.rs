@@ -23,7 +23,6 @@ pub struct Trained {
 /// (peft 0.21.2, tuners/tuners_utils.py, `cast_adapter_dtype`).
 pub(crate) fn load(context: &mut Context) {
     let graph = context.graph.clone();
-    let category = context.category;
     let weights = context.settings.weights;
     let mut loaded = loading::load(context);
     let storages: Vec<Rc<Storage>> = (0..graph.parameters.len())
@@ -49,27 +48,23 @@ pub(crate) fn load(context: &mut Context) {
                 trained.push((parameter.place, Trained { tensor: tensor.clone(), leaf }));
             }
         }
-        context.loaded.push((parameter.tensor, tensor));
+        context.program.loaded.push((parameter.tensor, tensor));
     }
     trained.sort_by_key(|(place, _)| *place);
-    context.trained = trained.into_iter().map(|(_, trained)| trained).collect();
-    super::parallel::after_load(context);
-    context.category = category;
+    context.training.trained = trained.into_iter().map(|(_, trained)| trained).collect();
+    context.counted_as(Category::Communication, super::parallel::after_load);
 }
 
 /// The memory of a parameter as it comes to the device.
 fn place(context: &mut Context, number: usize, weights: Dtype) -> Rc<Storage> {
     let graph = context.graph.clone();
     let parameter = &graph.parameters[number];
-    context.category = if parameter.buffer { Category::Buffers } else { Category::Parameters };
     match parameter.origin {
         Origin::Model => allocate(context, number, parameter.dtype.unwrap_or(weights)),
         Origin::Adapter { first } => allocate(context, number, first.unwrap_or(weights)),
         Origin::Quantized(form) => {
-            let outer = context.enter_module(parameter.module);
-            let storage = quantized::load(context, number as u32, &parameter.shape, form);
-            context.leave_module(outer);
-            storage
+            let load = |context: &mut Context| quantized::load(context, number as u32, &parameter.shape, form);
+            loaded_for(context, parameter, load)
         }
     }
 }
@@ -77,16 +72,19 @@ fn place(context: &mut Context, number: usize, weights: Dtype) -> Rc<Storage> {
 pub(super) fn allocate(context: &mut Context, number: usize, dtype: Dtype) -> Rc<Storage> {
     let graph = context.graph.clone();
     let parameter: &Parameter = &graph.parameters[number];
-    let outer = context.enter_module(parameter.module);
     let bytes = parameter.shape.iter().product::<u64>() * dtype.size();
-    let storage = context.allocate_for("load", bytes, Some(number as u32));
-    context.leave_module(outer);
-    storage
+    loaded_for(context, parameter, |context| context.allocate_for("load", bytes, Some(number as u32)))
+}
+
+/// Runs something that loads a parameter or buffer.
+pub(super) fn loaded_for<T>(context: &mut Context, parameter: &Parameter, load: impl FnOnce(&mut Context) -> T) -> T {
+    let category = if parameter.buffer { Category::Buffers } else { Category::Parameters };
+    context.within(parameter.module, |context| context.counted_as(category, load))
 }
 
 /// `optimizer.zero_grad(set_to_none=True)`.
 pub(crate) fn zero_grad(context: &mut Context) {
-    for trained in &context.trained {
+    for trained in &context.training.trained {
         let gradient = trained.leaf.gradient.borrow_mut().take();
         drop(gradient);
     }

@@ -32,7 +32,7 @@ pub(super) fn load(context: &mut Context, number: u32, shape: &[u64], form: Quan
             let rows = shape.first().copied().unwrap_or(1);
             let kept = context.allocate("quantize", rows * NUMBER);
             let codes = context.allocate_for("load", stored, Some(number));
-            context.quantization.push(kept);
+            context.libraries.quantization.push(kept);
             drop(whole);
             codes
         }
@@ -53,7 +53,7 @@ fn four_bit(context: &mut Context, number: u32, stored: u64, nested: bool) -> Rc
     drop(absolute);
     drop(largest);
     if !nested {
-        context.quantization.extend([first_scales, table]);
+        context.libraries.quantization.extend([first_scales, table]);
         drop(whole);
         return codes;
     }
@@ -62,8 +62,8 @@ fn four_bit(context: &mut Context, number: u32, stored: u64, nested: bool) -> Rc
     let steps = scratch(&context.device, Reduction::Mean, &layout, Dtype::F32, &[true], Dtype::F32);
     context.scratch("mean", &steps);
     let centred = context.allocate("sub", blocks * NUMBER);
-    if context.dynamic_codes.is_none() {
-        context.dynamic_codes = Some(context.allocate("quantize", DYNAMIC_CODES));
+    if context.libraries.dynamic_codes.is_none() {
+        context.libraries.dynamic_codes = Some(context.allocate("quantize", DYNAMIC_CODES));
     }
     let second_scales = context.allocate("quantize", Quantized::nested_scales(blocks) * NUMBER);
     let scales = context.allocate("quantize", blocks);
@@ -71,6 +71,6 @@ fn four_bit(context: &mut Context, number: u32, stored: u64, nested: bool) -> Rc
     drop(centred);
     drop(first_scales);
     drop(whole);
-    context.quantization.extend([table, offset, second_scales, scales, second_table]);
+    context.libraries.quantization.extend([table, offset, second_scales, scales, second_table]);
     codes
 }

@@ -12,7 +12,7 @@ use crate::ops::{self, Operand, Operands};
 
 /// `scaler.scale(loss)`
 pub(crate) fn scale(context: &mut Context, loss: &Tensor) -> Result<Tensor, String> {
-    let scaler = context.scaler.clone();
+    let scaler = context.training.scaler.clone();
     optimizer::call_companion(context, "scaler_start", vec![Value::Object(scaler.clone())])?;
     let scale = scaler.borrow().get("scale").cloned();
     let Some(Value::Tensor(scale)) = scale else { return Err("the scaler has no scale".to_owned()) };
@@ -24,18 +24,18 @@ pub(crate) fn scale(context: &mut Context, loss: &Tensor) -> Result<Tensor, Stri
 
 /// `scaler.unscale_(optimizer)`
 pub(crate) fn unscale(context: &mut Context) -> Result<(), String> {
-    let given = vec![Value::Object(context.scaler.clone()), optimizer::parameters(context)];
+    let given = vec![Value::Object(context.training.scaler.clone()), optimizer::parameters(context)];
     optimizer::call_companion(context, "scaler_unscale", given)
 }
 
 /// `scaler.step(optimizer)`: gradients are unscaled first, unless that was done; the step itself is the optimizer's.
 pub(crate) fn step(context: &mut Context) -> Result<(), String> {
     let group = optimizer::group(context, &*optimizer::chosen(context)?);
-    let given = vec![Value::Object(context.scaler.clone()), group, optimizer::parameters(context)];
+    let given = vec![Value::Object(context.training.scaler.clone()), group, optimizer::parameters(context)];
     optimizer::call_companion(context, "scaler_step", given)
 }
 
 /// `scaler.update()`
 pub(crate) fn update(context: &mut Context) -> Result<(), String> {
-    optimizer::call_companion(context, "scaler_update", vec![Value::Object(context.scaler.clone())])
+    optimizer::call_companion(context, "scaler_update", vec![Value::Object(context.training.scaler.clone())])
 }

@@ -60,10 +60,10 @@ fn default_size(device: &Device) -> u64 {
 impl Context {
     /// cuBLAS is called by the thread that runs.
     pub fn use_blas(&mut self) {
-        let (bytes, thread) = (self.workspaces.blas, self.thread() as usize);
-        if self.workspaces.handles[thread].is_none() {
+        let (bytes, thread) = (self.libraries.workspaces.blas, self.thread() as usize);
+        if self.libraries.workspaces.handles[thread].is_none() {
             let made = self.workspace("cublas", bytes);
-            self.workspaces.handles[thread] = made.filter(|_| self.workspaces.kept);
+            self.libraries.workspaces.handles[thread] = made.filter(|_| self.libraries.workspaces.kept);
         }
     }
 
@@ -72,22 +72,22 @@ impl Context {
         if self.is_stopped() {
             return;
         }
-        if !self.workspaces.kept {
-            let bytes = self.workspaces.lt;
+        if !self.libraries.workspaces.kept {
+            let bytes = self.libraries.workspaces.lt;
             self.workspace("cublasLt", bytes);
             return;
         }
         let thread = self.thread() as usize;
         self.use_blas();
-        if self.workspaces.shared {
+        if self.libraries.workspaces.shared {
             return;
         }
-        if let (Some(timeline), Some(id)) = (&mut self.timeline, self.runs_again) {
+        if let (Some(timeline), Some(id)) = (&mut self.timeline, self.checkpointing.runs_again) {
             timeline.uses_blas_lt[id.index()] = true;
         }
-        if self.workspaces.lt_handles[thread].is_none() {
-            let bytes = self.workspaces.lt;
-            self.workspaces.lt_handles[thread] = self.workspace("cublasLt", bytes);
+        if self.libraries.workspaces.lt_handles[thread].is_none() {
+            let bytes = self.libraries.workspaces.lt;
+            self.libraries.workspaces.lt_handles[thread] = self.workspace("cublasLt", bytes);
         }
     }
 
@@ -96,9 +96,6 @@ impl Context {
         if bytes == 0 || self.is_stopped() {
             return None;
         }
-        let outer = std::mem::replace(&mut self.category, Category::Workspace);
-        let storage = self.allocate(op, bytes);
-        self.category = outer;
-        Some(storage)
+        Some(self.counted_as(Category::Workspace, |context| context.allocate(op, bytes)))
     }
 }

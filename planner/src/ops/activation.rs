@@ -249,7 +249,7 @@ fn clamp(context: &mut Context, operands: &Operands) -> Lowered {
 /// (transformers 5.17.0, models/t5/modeling_t5.py, `T5Block.forward`; aten/src/ATen/native/TensorCompare.cpp, `isinf`).
 fn half_clamp_value(context: &mut Context, x: &Tensor) -> Tensor {
     if x.dtype != Dtype::F16 {
-        return TensorData::new(context.log.nothing(), Dtype::F32, Dims::new(), Dims::new());
+        return TensorData::new(context.memory.log.nothing(), Dtype::F32, Dims::new(), Dims::new());
     }
     let magnitude = elementwise(context, "abs", &[x], x.dtype);
     let infinite = elementwise(context, "eq", &[&magnitude], Dtype::Bool);

@@ -175,7 +175,7 @@ fn choice(context: &Context, problem: &Problem) -> Result<Backend, String> {
 /// What a call asks for.
 fn problem(context: &Context, operands: &Operands) -> Result<Problem, String> {
     let inputs = [operands.tensor(0)?, operands.tensor(1)?, operands.tensor(2)?];
-    let tracks = |tensor: &Tensor| context.grad_enabled && tensor.requires_grad();
+    let tracks = |tensor: &Tensor| context.grad_enabled() && tensor.requires_grad();
     Ok(Problem {
         cudnn_workspaces: [0; 2],
         query: layout(inputs[0]),
@@ -377,7 +377,7 @@ impl Kept {
     fn keep_sizes(&mut self, context: &mut Context, plan: &attention::Forward) {
         for id in attention::left_by(&plan.steps).into_iter().filter(|id| *id != plan.output) {
             let bytes = plan.buffers[id.0].bytes;
-            let tensor = TensorData::new(context.log.nothing(), Dtype::U8, smallvec![bytes], smallvec![1]);
+            let tensor = TensorData::new(context.memory.log.nothing(), Dtype::U8, smallvec![bytes], smallvec![1]);
             self.buffers.push((id.0, context.save(&tensor)));
         }
     }

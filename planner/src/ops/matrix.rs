@@ -317,7 +317,7 @@ fn folds(context: &Context, a: &Tensor, b: &Tensor) -> bool {
     if large.sizes.len() < 3 || small.sizes.len() > 2 {
         return false;
     }
-    let parameter = !context.grad_enabled && small.base.as_ref().is_some_and(|base| base.requires_grad());
+    let parameter = !context.grad_enabled() && small.base.as_ref().is_some_and(|base| base.requires_grad());
     if parameter || small.requires_grad() {
         return true;
     }

@@ -108,11 +108,8 @@ fn matmul_4bit(context: &mut Context, operands: &Operands) -> Lowered {
     let weight_of = FourBit { outputs: operands.int(3)?.max(0) as u64, inputs, nested: operands.flag(4), dtype };
     let tracked: smallvec::SmallVec<[&Tensor; 2]> = std::iter::once(input).chain(bias).collect();
     let records = context.records(&tracked);
-    let enabled = context.grad_enabled;
-    context.grad_enabled &= !records;
-    let output = gemm_4bit(context, input, bias, weight_of);
-    context.grad_enabled = enabled;
-    let output = output?;
+    let enabled = context.grad_enabled() && !records;
+    let output = context.with_gradients(enabled, |context| gemm_4bit(context, input, bias, weight_of))?;
     if records {
         let output =
             TensorData::new(output.storage.clone(), output.dtype, output.sizes.clone(), output.strides.clone());

@@ -25,7 +25,7 @@ pub(super) const ROWS: &[Row] = &[
     }),
     row(MARK, "phase, step", mark),
     row(SET_GRAD_ENABLED, "enabled", |context, a| {
-        context.grad_enabled = a.flag(0);
+        context.set_grad_enabled(a.flag(0));
         nothing(())
     }),
     row("enter_autocast", "enabled", |context, a| {
@@ -95,6 +95,6 @@ fn nothing(_: ()) -> Lowered {
 fn mark(context: &mut Context, operands: &Operands) -> Lowered {
     let Operand::Text(name) = operands.at(0) else { return Err("a phase's name is a text".to_owned()) };
     let step = operands.int(1)?.max(0) as u64;
-    context.log.phase(Phase { step, name: (&**name).into() });
+    context.memory.log.phase(Phase { step, name: (&**name).into() });
     nothing(())
 }

@@ -70,7 +70,7 @@ fn fp8_linear(context: &mut Context, operands: &Operands) -> Lowered {
 /// finegrained-fp8, matmul.py and utils.py).
 fn tuning(context: &mut Context, rows: u64, outputs: u64, columns: u64) -> u64 {
     let block = rows.checked_next_power_of_two().unwrap_or(128).clamp(16, 128);
-    if context.tuned.insert((outputs, columns, block)) { 256 * MIB } else { 0 }
+    if context.libraries.tuned.insert((outputs, columns, block)) { 256 * MIB } else { 0 }
 }
 
 /// On compute capability 9 and 10 transformers takes DeepGEMM where the machine has a compiler for it. It quantises the input

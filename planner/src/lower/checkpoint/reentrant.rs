@@ -28,17 +28,19 @@ pub(super) fn enter(context: &mut Context, id: CheckpointId) {
     let graph = context.graph.clone();
     let Some(call) = &graph.checkpoints[id.index()].reentrant else { return };
     let inputs = present(context, &call.inputs);
-    let enabled = std::mem::replace(&mut context.grad_enabled, false);
-    context.reentrant = Some(Running { inputs, enabled });
+    let enabled = context.set_grad_enabled(false);
+    context.checkpointing.reentrant = Some(Running { inputs, enabled });
 }
 
 /// Whether a node holds the call.
 pub(super) fn exit(context: &mut Context, id: CheckpointId) -> bool {
     let graph = context.graph.clone();
-    let (Some(call), Some(running)) = (&graph.checkpoints[id.index()].reentrant, context.reentrant.take()) else {
+    let (Some(call), Some(running)) =
+        (&graph.checkpoints[id.index()].reentrant, context.checkpointing.reentrant.take())
+    else {
         return false;
     };
-    context.grad_enabled = running.enabled;
+    context.set_grad_enabled(running.enabled);
     let inputs: SmallVec<[&Tensor; 4]> = running.inputs.iter().collect();
     if !context.records(&inputs) {
         return false;
@@ -62,16 +64,14 @@ pub(super) fn exit(context: &mut Context, id: CheckpointId) -> bool {
 }
 
 fn present(context: &Context, tensors: &[TensorId]) -> Vec<Tensor> {
-    tensors.iter().filter_map(|id| context.values[id.index()].clone()).collect()
+    tensors.iter().filter_map(|id| context.program.values[id.index()].clone()).collect()
 }
 
 /// `detach_variable`: a leaf of its own where gradients are asked for.
 fn input(context: &mut Context, saved: &Saved, follows: bool) -> Tensor {
     let tensor = detach(&saved.get(context));
     if follows {
-        let enabled = std::mem::replace(&mut context.grad_enabled, true);
-        context.require_gradient(&tensor);
-        context.grad_enabled = enabled;
+        context.with_gradients(true, |context| context.require_gradient(&tensor));
     }
     tensor
 }
@@ -83,7 +83,7 @@ fn backward(context: &mut Context, frame: &Frame, inputs: Vec<Tensor>, given: &[
     frame.has_run_again.set(true);
     let arguments = call.inputs.iter().copied().zip(inputs.iter().cloned());
     let outputs = replay(context, frame, arguments.chain(frame.arguments.iter().cloned()), |context| {
-        call.recomputed.iter().map(|id| context.values[id.index()].take()).collect::<Vec<_>>()
+        call.recomputed.iter().map(|id| context.program.values[id.index()].take()).collect::<Vec<_>>()
     });
     let roots: Vec<(Edge, Tensor)> = outputs
         .iter()

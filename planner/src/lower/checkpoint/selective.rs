@@ -48,8 +48,8 @@ impl Context {
 
     /// The operators whose results the region saves that runs now, for the first time or again.
     fn policy(&self) -> Option<&SavedOperators> {
-        let again = || self.recomputation.as_ref().map(|again| &again.frame);
-        let frame = self.frame.as_ref().or_else(again)?;
+        let again = || self.checkpointing.recomputation.as_ref().map(|again| &again.frame);
+        let frame = self.checkpointing.frame.as_ref().or_else(again)?;
         self.graph.checkpoints[frame.id.index()].saves.as_deref()
     }
 
@@ -67,7 +67,7 @@ impl Context {
     /// Runs one operator of ATen: in a checkpointed region as `_CachingTorchDispatchMode` does, in its second run as
     /// `_CachedTorchDispatchMode`.
     pub(crate) fn aten_outputs(&mut self, op: &'static str, run: impl FnOnce(&mut Context) -> Outputs) -> Outputs {
-        if let Some(frame) = self.frame.clone() {
+        if let Some(frame) = self.checkpointing.frame.clone() {
             let outputs = run(self);
             self.note_savable(frame.id, op);
             if self.saves(op) {
@@ -92,7 +92,7 @@ impl Context {
     /// where its products were taken, or, where it has none, the last of what computes. An operator that cannot be
     /// saved counts as one that computes.
     fn note_taken(&mut self, op: &'static str, taken: bool) {
-        let Some(again) = &mut self.recomputation else { return };
+        let Some(again) = &mut self.checkpointing.recomputation else { return };
         let class = savable_named(op).map(|savable| savable.class);
         if class.is_some_and(Class::moves) {
             return;
@@ -106,12 +106,14 @@ impl Context {
     }
 
     fn take_saved(&mut self, op: &'static str, run: impl FnOnce(&mut Context) -> Outputs) -> Outputs {
-        let Some(again) = self.recomputation.as_mut().filter(|again| !again.stopped) else { return run(self) };
+        let Some(again) = self.checkpointing.recomputation.as_mut().filter(|again| !again.stopped) else {
+            return run(self);
+        };
         let taken = again.frame.kept.borrow_mut().0.get_mut(op).and_then(VecDeque::pop_front);
         // what it would give, without memory
         again.stopped = true;
         let expected = run(self);
-        if let Some(again) = &mut self.recomputation {
+        if let Some(again) = &mut self.checkpointing.recomputation {
             again.stopped = false;
         }
         let Some(taken) = taken else {

@@ -7,7 +7,6 @@ use super::value::{Given, Handle, Value};
 use crate::dtype::Dtype;
 use crate::lower::tensor::TensorData;
 use crate::read::spec::changes::is_since;
-use crate::run::Parallel;
 
 impl Machine<'_> {
     pub(super) fn call_builtin(&mut self, name: &str, given: Given) -> Outcome<Value> {
@@ -33,7 +32,7 @@ impl Machine<'_> {
                 _ => Err("a library and its release are expected: since(\"torch 2.13\")".to_owned()),
             },
             "is_offloaded" => Ok(Value::Bool(self.context.optimizes_on_host())),
-            "is_sharded" => Ok(Value::Bool(matches!(self.context.settings.parallel, Some(Parallel::Fsdp(_))))),
+            "is_sharded" => Ok(Value::Bool(self.context.settings.is_sharded())),
             "state" => self.state(given.at(0)?),
             "grouped" => grouped(given.at(0)?),
             "zeros" | "full" => {
@@ -78,7 +77,7 @@ impl Machine<'_> {
     /// `self.state[p]`: what the optimizer keeps for a parameter.
     fn state(&mut self, parameter: &Value) -> Outcome<Value> {
         let owner = parameter.tensor()?.owner.ok_or("state is kept for parameters alone")?;
-        Ok(Value::Object(self.context.states.entry(owner).or_default().clone()))
+        Ok(Value::Object(self.context.training.states.entry(owner).or_default().clone()))
     }
 }
 

@@ -62,20 +62,20 @@ impl Semantics for Machine<'_> {
     }
 
     fn place(&self) -> PlaceId {
-        self.context.place.unwrap_or_default()
+        self.context.memory.place.unwrap_or_default()
     }
 
     fn go_to(&mut self, place: PlaceId) {
-        self.context.place = Some(place);
-        self.context.log.blame(Cause::Python(place));
+        self.context.memory.place = Some(place);
+        self.context.memory.log.blame(Cause::Python(place));
     }
 
     fn enter(&mut self, function: &Function) {
-        self.context.log.enter(function);
+        self.context.memory.log.enter(function);
     }
 
     fn reach(&mut self, standing: Standing) {
-        let place = self.context.log.place(standing);
+        let place = self.context.memory.log.place(standing);
         self.go_to(place);
     }
 
@@ -117,7 +117,7 @@ impl Semantics for Machine<'_> {
                     Ok(Value::Tensor(Handle { tensor: view, owner: *owner }))
                 }
                 "grad" => {
-                    let leaf = owner.map(|owner| &self.context.trained[owner as usize].leaf);
+                    let leaf = owner.map(|owner| &self.context.training.trained[owner as usize].leaf);
                     let gradient = leaf.and_then(|leaf| leaf.gradient.borrow().clone());
                     Ok(gradient.map_or(Value::None, |tensor| Value::Tensor(Handle { tensor, owner: *owner })))
                 }
@@ -212,11 +212,11 @@ impl Semantics for Machine<'_> {
     fn value_for(&mut self, frame: &mut Frame<'_, Value>, target: &Target, e: &Expression) -> Outcome<Value> {
         let category = match target {
             Target::Attribute(..) => Category::OptimizerStates,
-            _ => self.context.category,
+            _ => self.context.category(),
         };
-        let outer = std::mem::replace(&mut self.context.category, category);
+        let outer = self.context.count_as(category);
         let value = self.evaluate(frame, e);
-        self.context.category = outer;
+        self.context.count_as(outer);
         value
     }
 }

@@ -47,9 +47,9 @@ pub(crate) fn step(context: &mut Context) -> Result<(), String> {
 
 /// Bytes that a step reads and writes at least: the gradients once, the parameters and their states in and out.
 fn moved(context: &Context) -> u64 {
-    let trained = context.trained.iter().enumerate().filter_map(|(number, trained)| {
+    let trained = context.training.trained.iter().enumerate().filter_map(|(number, trained)| {
         let gradient = trained.leaf.gradient.borrow().as_ref()?.bytes();
-        let states = context.states.get(&(number as u32)).map_or(0, |states| {
+        let states = context.training.states.get(&(number as u32)).map_or(0, |states| {
             let held = states.borrow();
             held.values().filter_map(|value| Some(value.tensor().ok()?.tensor.bytes())).sum::<u64>()
         });
@@ -80,14 +80,14 @@ pub(crate) fn parameters(context: &Context) -> Value {
     let handle = |(number, trained): (usize, &super::parameters::Trained)| {
         Value::Tensor(Handle { tensor: trained.tensor.clone(), owner: Some(number as u32) })
     };
-    Value::list(context.trained.iter().enumerate().map(handle).collect())
+    Value::list(context.training.trained.iter().enumerate().map(handle).collect())
 }
 
 /// The options of the optimizer, where it notes what it keeps beside the parameters' states. For tensors on the host a loop
 /// is PyTorch's default (torch/optim/optimizer.py, `_default_to_fused_or_foreach`).
 pub(crate) fn group(context: &mut Context, optimizer: &Optimizer) -> Value {
     let on_host = context.optimizes_on_host();
-    let group = context.group.get_or_insert_with(|| {
+    let group = context.training.group.get_or_insert_with(|| {
         let value = |(name, setting): &(Arc<str>, Setting)| match (&**name, *setting) {
             ("foreach", Setting::Default(())) if on_host => (name.clone(), Value::Bool(false)),
             (_, setting) => (name.clone(), Value::from(setting)),
@@ -107,11 +107,9 @@ fn call(
     function: &crate::read::spec::syntax::Function,
     positional: Vec<Value>,
 ) -> Result<(), String> {
-    let category = std::mem::replace(&mut context.category, Category::Temporaries);
-    let enabled = std::mem::replace(&mut context.grad_enabled, false);
-    let mut machine = Machine { context, optimizer, depth: 0, placed: false };
-    let result = machine.call_function(function, Given { positional, named: Vec::new() });
-    context.category = category;
-    context.grad_enabled = enabled;
-    result.map(drop)
+    let run = |context: &mut Context| {
+        let mut machine = Machine { context, optimizer, depth: 0, placed: false };
+        machine.call_function(function, Given { positional, named: Vec::new() }).map(drop)
+    };
+    context.counted_as(Category::Temporaries, |context| context.with_gradients(false, run))
 }

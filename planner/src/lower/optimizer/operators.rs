@@ -56,13 +56,11 @@ impl Machine<'_> {
     /// Runs something on behalf of a parameter, where the parameter lies.
     pub(super) fn on_behalf<T>(&mut self, owner: Option<u32>, run: impl FnOnce(&mut Context) -> T) -> T {
         let context = &mut *self.context;
-        let Some(leaf) = owner.map(|owner| context.trained[owner as usize].leaf.clone()) else { return run(context) };
-        let module = context.enter_module(leaf.module);
-        let parameter = context.parameter.replace(leaf.parameter);
-        let result = if context.optimizes_on_host() { context.on_host(run) } else { run(context) };
-        context.parameter = parameter;
-        context.leave_module(module);
-        result
+        let Some(leaf) = owner.map(|owner| context.training.trained[owner as usize].leaf.clone()) else {
+            return run(context);
+        };
+        let here = |context: &mut Context| super::where_parameters_lie(context, run);
+        context.within(leaf.module, |context| context.for_parameter(leaf.parameter, here))
     }
 
     /// A method of a tensor, or the function of that name: the tensor is the first argument.

@@ -45,7 +45,7 @@ fn context(choice: &str, vectors: &[(u64, Dtype)]) -> Context {
         autocast: None,
         cub: None,
         attention_kernel: None,
-        parallel: None,
+        parallel: Vec::new(),
         trainable: None,
         optimizer: Some(Arc::new(chosen)),
         variables: Default::default(),
@@ -54,17 +54,17 @@ fn context(choice: &str, vectors: &[(u64, Dtype)]) -> Context {
     let mut context = Context::new(device, settings, Arc::new(graph));
     parameters::load(&mut context);
     for number in 0..vectors.len() {
-        let gradient = context.empty_like("gradient", &context.trained[number].tensor.clone());
-        context.trained[number].leaf.gradient.replace(Some(gradient));
+        let gradient = context.empty_like("gradient", &context.training.trained[number].tensor.clone());
+        context.training.trained[number].leaf.gradient.replace(Some(gradient));
     }
     context
 }
 
 /// What something asks for and gives back, as text: `+6000 -6000`.
 fn events(context: &mut Context, run: impl FnOnce(&mut Context) -> Result<(), String>) -> String {
-    context.log.phase(crate::trace::Phase { step: 0, name: "start".into() });
+    context.memory.log.phase(crate::trace::Phase { step: 0, name: "start".into() });
     run(context).expect("it runs");
-    let stream = context.log.take();
+    let stream = context.memory.log.take();
     let start = stream.events.iter().rposition(|event| matches!(event, Event::Phase(_))).expect("a phase");
     let bytes = |id: &crate::trace::AllocationId| stream.allocations[id.index()].bytes.0;
     let words = stream.events[start..].iter().filter_map(|event| match event {
@@ -145,7 +145,7 @@ fn clipping_takes_the_norms_of_each_type_and_stacks_them_in_the_widest() {
 #[test]
 fn what_has_no_gradient_keeps_nothing() {
     let mut three = context("momentum,foreach=false", &VECTORS[..3]);
-    three.trained[1].leaf.gradient.replace(None);
+    three.training.trained[1].leaf.gradient.replace(None);
     assert_eq!(events(&mut three, optimizer::step), "+4000 +6000");
 }
 

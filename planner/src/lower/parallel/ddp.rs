@@ -14,6 +14,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::Hooks;
 use crate::bytes::MIB;
 use crate::dtype::Dtype;
 use crate::graph::{CallId, ModuleId, Parameter, TensorId};
@@ -64,7 +65,7 @@ struct StaticGraph {
 impl Reducer {
     /// The reducer of the model that has been loaded.
     pub(super) fn new(context: &mut Context, options: Ddp) -> Reducer {
-        let leaves: Vec<_> = context.trained.iter().map(|trained| trained.leaf.clone()).collect();
+        let leaves: Vec<_> = context.training.trained.iter().map(|trained| trained.leaf.clone()).collect();
         let place = vec![0; leaves.len()];
         let (buckets, ready) = Default::default();
         let mut reducer = Reducer { options, leaves, buckets, place, ready, rebuilt: false, known: None };
@@ -95,71 +96,6 @@ impl Reducer {
         let metadata = context.allocate("verify_params", 8 * numbers);
         drop(metadata);
         drop(counts);
-    }
-
-    /// `DistributedDataParallel._pre_forward`.
-    pub(super) fn before_call(&mut self, context: &mut Context, call: CallId) {
-        if context.graph.calls[call.index()].module != ModuleId(0) {
-            return;
-        }
-        let category = std::mem::replace(&mut context.category, Category::Communication);
-        if context.grad_enabled && !self.rebuilt && !self.ready.is_empty() {
-            self.rebuild(context);
-        }
-        context.category = category;
-        if let Some(known) = &mut self.known {
-            known.left.clone_from(&known.triggers);
-        }
-        let sizes = buffer_sizes(context);
-        broadcast(context, &sizes);
-    }
-
-    /// torch/nn/parallel/distributed.py, `_DDPSink`: copies of the results, until a first backward has passed them.
-    pub(super) fn after_call(&mut self, context: &mut Context, call: CallId) {
-        let program = context.graph.clone();
-        let call = &program.calls[call.index()];
-        let learning = self.known.as_ref().is_some_and(|known| !known.learned);
-        if !learning || call.module != ModuleId(0) {
-            return;
-        }
-        let present = |id: &TensorId| Some((*id, context.values[id.index()].clone()?));
-        let results: Vec<(TensorId, Tensor)> = call.results.iter().filter_map(present).collect();
-        let copies: Vec<Tensor> = results.iter().map(|(_, result)| context.empty_like("clone", result)).collect();
-        let inputs: Vec<Option<&Tensor>> = results.iter().map(|(_, result)| Some(result)).collect();
-        let outputs: Vec<&Tensor> = copies.iter().collect();
-        let pass = |_: &mut Context, gradients: &mut [Option<Tensor>]| gradients.iter_mut().map(Option::take).collect();
-        context.record("_DDPSinkBackward", &inputs, &outputs, Box::new(pass));
-        for ((id, result), copy) in results.iter().zip(&copies) {
-            if result.requires_grad() {
-                context.values[id.index()] = Some(copy.clone());
-            }
-        }
-    }
-
-    /// reducer.cpp, `delay_all_reduce`: after the first iteration of a static graph, all gradients are ready.
-    pub(super) fn backward_done(&mut self) {
-        let Some(known) = self.known.as_mut().filter(|known| !known.learned) else { return };
-        known.learned = true;
-        (0..self.leaves.len()).for_each(|number| self.view(number));
-    }
-
-    /// reducer.cpp, `autograd_hook`, `mark_variable_ready_dense`.
-    pub(super) fn gradient_ready(&mut self, leaf: &Rc<Leaf>) {
-        let Some(number) = self.leaves.iter().position(|known| Rc::ptr_eq(known, leaf)) else { return };
-        if let Some(known) = &mut self.known {
-            if !known.learned {
-                known.triggers[number] += 1;
-                return;
-            }
-            known.left[number] = known.left[number].saturating_sub(1);
-            if known.left[number] > 0 {
-                return;
-            }
-        }
-        if !self.rebuilt {
-            self.ready.push(number);
-        }
-        self.view(number);
     }
 
     /// With `gradient_as_bucket_view`, lets a gradient be a view of its bucket.
@@ -205,18 +141,80 @@ impl Reducer {
     fn make_buckets(&mut self, context: &mut Context, assigned: &[Vec<usize>]) {
         let views = self.options.gradient_as_bucket_view;
         let purpose = if views { Category::Gradients } else { Category::Communication };
-        let category = std::mem::replace(&mut context.category, purpose);
         self.buckets.clear();
         for (place, bucket) in assigned.iter().enumerate() {
             let bytes = bucket.iter().map(|number| size(&self.leaves[*number]).0).sum();
-            let storage = context.allocate("bucket", bytes);
-            self.buckets.push(storage);
+            self.buckets.push(context.counted_as(purpose, |context| context.allocate("bucket", bytes)));
             for number in bucket {
                 self.place[*number] = place;
                 self.view(*number);
             }
         }
-        context.category = category;
+    }
+}
+
+impl Hooks for Reducer {
+    /// `DistributedDataParallel._pre_forward`.
+    fn before_call(&mut self, context: &mut Context, call: CallId) {
+        if context.graph.calls[call.index()].module != ModuleId(0) {
+            return;
+        }
+        if context.grad_enabled() && !self.rebuilt && !self.ready.is_empty() {
+            context.counted_as(Category::Communication, |context| self.rebuild(context));
+        }
+        if let Some(known) = &mut self.known {
+            known.left.clone_from(&known.triggers);
+        }
+        let sizes = buffer_sizes(context);
+        broadcast(context, &sizes);
+    }
+
+    /// torch/nn/parallel/distributed.py, `_DDPSink`: copies of the results, until a first backward has passed them.
+    fn after_call(&mut self, context: &mut Context, call: CallId) {
+        let program = context.graph.clone();
+        let call = &program.calls[call.index()];
+        let learning = self.known.as_ref().is_some_and(|known| !known.learned);
+        if !learning || call.module != ModuleId(0) {
+            return;
+        }
+        let present = |id: &TensorId| Some((*id, context.program.values[id.index()].clone()?));
+        let results: Vec<(TensorId, Tensor)> = call.results.iter().filter_map(present).collect();
+        let copies: Vec<Tensor> = results.iter().map(|(_, result)| context.empty_like("clone", result)).collect();
+        let inputs: Vec<Option<&Tensor>> = results.iter().map(|(_, result)| Some(result)).collect();
+        let outputs: Vec<&Tensor> = copies.iter().collect();
+        let pass = |_: &mut Context, gradients: &mut [Option<Tensor>]| gradients.iter_mut().map(Option::take).collect();
+        context.record("_DDPSinkBackward", &inputs, &outputs, Box::new(pass));
+        for ((id, result), copy) in results.iter().zip(&copies) {
+            if result.requires_grad() {
+                context.program.values[id.index()] = Some(copy.clone());
+            }
+        }
+    }
+
+    /// reducer.cpp, `autograd_hook`, `mark_variable_ready_dense`.
+    fn gradient_ready(&mut self, leaf: &Rc<Leaf>) {
+        let Some(number) = self.leaves.iter().position(|known| Rc::ptr_eq(known, leaf)) else { return };
+        if let Some(known) = &mut self.known {
+            if !known.learned {
+                known.triggers[number] += 1;
+                return;
+            }
+            known.left[number] = known.left[number].saturating_sub(1);
+            if known.left[number] > 0 {
+                return;
+            }
+        }
+        if !self.rebuilt {
+            self.ready.push(number);
+        }
+        self.view(number);
+    }
+
+    /// reducer.cpp, `delay_all_reduce`: after the first iteration of a static graph, all gradients are ready.
+    fn backward_done(&mut self, _context: &mut Context) {
+        let Some(known) = self.known.as_mut().filter(|known| !known.learned) else { return };
+        known.learned = true;
+        (0..self.leaves.len()).for_each(|number| self.view(number));
     }
 }
 
@@ -272,14 +270,13 @@ fn stored(context: &Context, parameter: &Parameter) -> (u64, Dtype) {
 fn broadcast(context: &mut Context, sizes: &[(u64, Dtype)]) {
     let mut assigned = assign(sizes, &[BROADCAST_BUCKET]);
     assigned.sort_by_key(|bucket| bucket.iter().copied().min());
-    let category = std::mem::replace(&mut context.category, Category::Communication);
     let mut in_flight: VecDeque<Option<Rc<Storage>>> = VecDeque::new();
     for bucket in assigned {
         if in_flight.len() == IN_FLIGHT {
             in_flight.pop_front();
         }
         let bytes = bucket.iter().map(|number| sizes[*number].0).sum();
-        in_flight.push_back((bucket.len() > 1).then(|| context.allocate("broadcast_coalesced", bytes)));
+        let copied = |context: &mut Context| context.allocate("broadcast_coalesced", bytes);
+        in_flight.push_back((bucket.len() > 1).then(|| context.counted_as(Category::Communication, copied)));
     }
-    context.category = category;
 }

@@ -16,6 +16,7 @@
 
 use std::rc::Rc;
 
+use super::Hooks;
 use super::groups::{Group, Phase, Sharded, shard};
 use super::metadata;
 use crate::dtype::Dtype;
@@ -37,6 +38,8 @@ enum Side {
 /// What FSDP keeps.
 pub(in crate::lower) struct Sharding {
     options: Fsdp,
+    /// Its place among the ways of the run.
+    number: usize,
     /// The model's group, then the blocks'.
     groups: Vec<Group>,
     /// The side streams by the order of their first allocation.
@@ -53,10 +56,10 @@ pub(in crate::lower) struct Sharding {
 
 impl Sharding {
     /// Shards the model that has been loaded.
-    pub(super) fn new(context: &mut Context, options: Fsdp) -> Sharding {
+    pub(super) fn new(context: &mut Context, options: Fsdp, number: usize) -> Sharding {
         let groups = shard(context, &options);
         let (streams, forwarded, outside) = (Vec::new(), Vec::new(), Vec::new());
-        Sharding { options, groups, streams, forwarded, last_gathered: None, reducing: None, outside }
+        Sharding { options, number, groups, streams, forwarded, last_gathered: None, reducing: None, outside }
     }
 
     fn group_of(&self, context: &Context, call: CallId) -> Option<usize> {
@@ -70,36 +73,21 @@ impl Sharding {
             self.streams.push(side);
             self.streams.len() - 1
         });
-        let outer = std::mem::replace(&mut context.stream, place as u32 + 1);
-        let result = act(context);
-        context.stream = outer;
-        result
+        context.on_stream(place as u32 + 1, act)
     }
 
     // ---- forward ------------------------------------------------------------------------------------------------
-
-    /// _fsdp_state.py, `_pre_forward`.
-    pub(super) fn before_call(&mut self, context: &mut Context, call: CallId) {
-        let Some(group) = self.group_of(context, call) else { return };
-        let outer = context.enter_module(self.groups[group].module);
-        self.groups[group].phase = Phase::Forward;
-        self.unshard(context, group);
-        self.wait_for_unshard(context, group);
-        let arguments = self.stand_in(context, call, group);
-        self.outside.push(arguments);
-        context.leave_module(outer);
-    }
 
     /// _fsdp_param_group.py, `_register_post_backward_hook`: a node passes the gradients of the arguments on and sees that
     /// the block is done. Within the call, views stand for the arguments.
     fn stand_in(&self, context: &mut Context, call: CallId, group: usize) -> Vec<(TensorId, Tensor)> {
         let mut replaced = Vec::new();
-        if !context.grad_enabled || self.groups[group].parameters.is_empty() {
+        if !context.grad_enabled() || self.groups[group].parameters.is_empty() {
             return replaced;
         }
         let program = context.graph.clone();
         for id in &program.calls[call.index()].arguments {
-            if let Some(tensor) = context.values[id.index()].as_ref().filter(|tensor| tensor.requires_grad()) {
+            if let Some(tensor) = context.program.values[id.index()].as_ref().filter(|tensor| tensor.requires_grad()) {
                 replaced.push((*id, tensor.clone()));
             }
         }
@@ -111,47 +99,16 @@ impl Sharding {
         let views: Vec<Tensor> = replaced.iter().map(view).collect();
         let inputs: Vec<Option<&Tensor>> = replaced.iter().map(|(_, tensor)| Some(tensor)).collect();
         let outputs: Vec<&Tensor> = views.iter().collect();
+        let number = self.number;
         let apply = move |context: &mut Context, gradients: &mut [Option<Tensor>]| -> Gradients {
-            super::after_block(context, group);
+            super::after_block(context, number, group);
             gradients.iter_mut().map(Option::take).collect()
         };
         context.record("RegisterPostBackwardFunctionBackward", &inputs, &outputs, Box::new(apply));
         for ((id, _), view) in replaced.iter().zip(views) {
-            context.values[id.index()] = Some(view);
+            context.program.values[id.index()] = Some(view);
         }
         replaced
-    }
-
-    /// _fsdp_state.py, `_post_forward`.
-    pub(super) fn after_call(&mut self, context: &mut Context, call: CallId) {
-        let Some(group) = self.group_of(context, call) else { return };
-        for (id, tensor) in self.outside.pop().unwrap_or_default() {
-            let value = &mut context.values[id.index()];
-            if value.is_some() {
-                *value = Some(tensor);
-            }
-        }
-        if !self.groups[group].parameters.is_empty() {
-            let is_model = self.groups[group].module == ModuleId(0);
-            if self.options.reshard.unwrap_or(!is_model) {
-                self.groups[group].reshard();
-            }
-            self.groups[group].forwards.push(self.forwarded.len());
-            self.forwarded.push(group);
-        }
-        self.groups[group].phase = Phase::Idle;
-        if context.grad_enabled {
-            let program = context.graph.clone();
-            for id in &program.calls[call.index()].results {
-                let Some(tensor) = &context.values[id.index()] else { continue };
-                if let Edge::Node(node, _) = &*tensor.gradient.borrow() {
-                    node.set_hook(call);
-                }
-            }
-        }
-        if self.groups[group].module == ModuleId(0) {
-            self.last_gathered = None;
-        }
     }
 
     // ---- all-gather ---------------------------------------------------------------------------------------------
@@ -168,15 +125,14 @@ impl Sharding {
         let inputs: Vec<(u64, Dtype, Dtype)> =
             wanted.parameters.iter().map(|p| (p.padded / ranks, p.dtype, p.tensor.dtype)).collect();
         let offload = self.options.offload;
-        let category = std::mem::replace(&mut context.category, Category::Communication);
         let gather = |context: &mut Context| {
             let inputs = gather_inputs(context, &inputs, offload);
             let buffer = context.allocate("all_gather", bytes);
             drop(inputs);
             buffer
         };
-        let buffer = if ranks == 1 { context.log.nothing() } else { self.on(context, Side::CopyIn, gather) };
-        context.category = category;
+        let gather = |context: &mut Context| context.counted_as(Category::Communication, gather);
+        let buffer = if ranks == 1 { context.memory.log.nothing() } else { self.on(context, Side::CopyIn, gather) };
         self.groups[group].gathered = Some(buffer);
     }
 
@@ -191,19 +147,19 @@ impl Sharding {
         if context.device.rules.has(Change::FsdpLetsGoFirst) {
             before = None;
         }
-        let category = std::mem::replace(&mut context.category, Category::Parameters);
-        for parameter in &wanted.parameters {
-            let bytes = parameter.padded * parameter.tensor.dtype.size();
-            parameter.tensor.storage.refill(context.allocation("all_gather_copy_out", bytes, Some(parameter.number)));
-        }
-        context.category = Category::Temporaries;
+        context.counted_as(Category::Parameters, |context| {
+            for parameter in &wanted.parameters {
+                let bytes = parameter.padded * parameter.tensor.dtype.size();
+                let copied = context.allocation("all_gather_copy_out", bytes, Some(parameter.number));
+                parameter.tensor.storage.refill(copied);
+            }
+        });
         if ranks > 1 {
             let rows = wanted.parameters.iter().map(|p| p.padded / ranks * p.tensor.dtype.size());
             let rows: Vec<u64> = rows.collect();
             let bytes = metadata::split_with_sizes_copy(&context.device, &rows, ranks);
-            drop(context.allocate("split_with_sizes_copy", bytes));
+            drop(context.counted_as(Category::Temporaries, |context| context.allocate("split_with_sizes_copy", bytes)));
         }
-        context.category = category;
         wanted.unsharded = true;
         if is_forward && ranks > 1 {
             self.last_gathered = Some(buffer);
@@ -213,8 +169,90 @@ impl Sharding {
 
     // ---- backward -----------------------------------------------------------------------------------------------
 
+    /// _fsdp_collectives.py, `foreach_reduce`. Before 2.15 a variable of a loop holds the last gradient until the function returns.
+    fn reduce(&mut self, context: &mut Context, group: usize, mut gradients: Vec<(usize, Tensor)>) {
+        let ranks = self.options.ranks;
+        let parameters = &self.groups[group].parameters;
+        let places: Vec<usize> = gradients.iter().map(|(place, _)| *place).collect();
+        let original = parameters[places[0]].dtype;
+        let as_kept = context.device.rules.has(Change::FsdpReducesAsKept);
+        let reduced = self.options.reduce_dtype.unwrap_or(if as_kept { original } else { gradients[0].1.dtype });
+        let elements: u64 = places.iter().map(|place| parameters[*place].padded).sum();
+        let chunks: Vec<u64> = places.iter().map(|place| parameters[*place].padded / ranks * reduced.size()).collect();
+        let gathered = |context: &mut Context| context.allocate("reduce_scatter", elements * reduced.size());
+        let input = context.counted_as(Category::Communication, gathered);
+        let copied = |context: &mut Context| context.allocate("_chunk_cat", metadata::chunk_cat(&chunks));
+        drop(context.counted_as(Category::Temporaries, copied));
+        let held = ranks > 1 && !context.device.rules.has(Change::FsdpLetsGoFirst);
+        let last = gradients.pop().filter(|_| held);
+        drop(gradients);
+        let scatter = |context: &mut Context| {
+            let output = context.allocate("reduce_scatter", elements / ranks * reduced.size());
+            if reduced == original {
+                return output;
+            }
+            let cast = context.allocate("_to_copy", elements / ranks * original.size());
+            drop(output);
+            cast
+        };
+        let scatter = |context: &mut Context| context.counted_as(Category::Gradients, scatter);
+        let output = self.on(context, Side::ReduceScatter, scatter);
+        for place in places {
+            self.groups[group].parameters[place].take_gradient(context, &output);
+        }
+        drop(output);
+        drop(last);
+        self.reducing = Some(input);
+    }
+}
+
+impl Hooks for Sharding {
+    /// _fsdp_state.py, `_pre_forward`.
+    fn before_call(&mut self, context: &mut Context, call: CallId) {
+        let Some(group) = self.group_of(context, call) else { return };
+        self.groups[group].phase = Phase::Forward;
+        context.within(self.groups[group].module, |context| {
+            self.unshard(context, group);
+            self.wait_for_unshard(context, group);
+            let arguments = self.stand_in(context, call, group);
+            self.outside.push(arguments);
+        });
+    }
+
+    /// _fsdp_state.py, `_post_forward`.
+    fn after_call(&mut self, context: &mut Context, call: CallId) {
+        let Some(group) = self.group_of(context, call) else { return };
+        for (id, tensor) in self.outside.pop().unwrap_or_default() {
+            let value = &mut context.program.values[id.index()];
+            if value.is_some() {
+                *value = Some(tensor);
+            }
+        }
+        if !self.groups[group].parameters.is_empty() {
+            let is_model = self.groups[group].module == ModuleId(0);
+            if self.options.reshard.unwrap_or(!is_model) {
+                self.groups[group].reshard();
+            }
+            self.groups[group].forwards.push(self.forwarded.len());
+            self.forwarded.push(group);
+        }
+        self.groups[group].phase = Phase::Idle;
+        if context.grad_enabled() {
+            let program = context.graph.clone();
+            for id in &program.calls[call.index()].results {
+                let Some(tensor) = &context.program.values[id.index()] else { continue };
+                if let Edge::Node(node, _) = &*tensor.gradient.borrow() {
+                    node.set_hook(call);
+                }
+            }
+        }
+        if self.groups[group].module == ModuleId(0) {
+            self.last_gathered = None;
+        }
+    }
+
     /// _fsdp_param_group.py, `pre_backward`: the first gradient of the call's results is known.
-    pub(super) fn before_backward(&mut self, context: &mut Context, call: CallId) {
+    fn before_node(&mut self, context: &mut Context, call: CallId) {
         let Some(group) = self.group_of(context, call) else { return };
         if self.groups[group].phase == Phase::BeforeBackward || self.groups[group].parameters.is_empty() {
             return;
@@ -229,7 +267,7 @@ impl Sharding {
     }
 
     /// _fsdp_param_group.py, `post_backward`: the input of the reduction before goes first; in 2.12 a loop's variable holds it to the end.
-    pub(super) fn after_backward(&mut self, context: &mut Context, group: usize) {
+    fn after_block(&mut self, context: &mut Context, group: usize) {
         let done = &mut self.groups[group];
         done.phase = Phase::AfterBackward;
         let mut gradients = Vec::new();
@@ -241,55 +279,18 @@ impl Sharding {
         if gradients.is_empty() {
             return;
         }
-        let outer = context.enter_module(done.module);
+        let module = done.module;
         let before = self.reducing.take();
         let held = before.filter(|_| context.device.rules.has(Change::FsdpHoldsTheLastReduction));
-        self.reduce(context, group, gradients);
+        context.within(module, |context| self.reduce(context, group, gradients));
         drop(held);
-        context.leave_module(outer);
-    }
-
-    /// _fsdp_collectives.py, `foreach_reduce`. Before 2.15 a variable of a loop holds the last gradient until the function returns.
-    fn reduce(&mut self, context: &mut Context, group: usize, mut gradients: Vec<(usize, Tensor)>) {
-        let ranks = self.options.ranks;
-        let parameters = &self.groups[group].parameters;
-        let places: Vec<usize> = gradients.iter().map(|(place, _)| *place).collect();
-        let original = parameters[places[0]].dtype;
-        let as_kept = context.device.rules.has(Change::FsdpReducesAsKept);
-        let reduced = self.options.reduce_dtype.unwrap_or(if as_kept { original } else { gradients[0].1.dtype });
-        let elements: u64 = places.iter().map(|place| parameters[*place].padded).sum();
-        let chunks: Vec<u64> = places.iter().map(|place| parameters[*place].padded / ranks * reduced.size()).collect();
-        let category = std::mem::replace(&mut context.category, Category::Communication);
-        let input = context.allocate("reduce_scatter", elements * reduced.size());
-        context.category = Category::Temporaries;
-        drop(context.allocate("_chunk_cat", metadata::chunk_cat(&chunks)));
-        let held = ranks > 1 && !context.device.rules.has(Change::FsdpLetsGoFirst);
-        let last = gradients.pop().filter(|_| held);
-        drop(gradients);
-        context.category = Category::Gradients;
-        let output = self.on(context, Side::ReduceScatter, |context| {
-            let output = context.allocate("reduce_scatter", elements / ranks * reduced.size());
-            if reduced == original {
-                return output;
-            }
-            let cast = context.allocate("_to_copy", elements / ranks * original.size());
-            drop(output);
-            cast
-        });
-        context.category = category;
-        for place in places {
-            self.groups[group].parameters[place].take_gradient(context, &output);
-        }
-        drop(output);
-        drop(last);
-        self.reducing = Some(input);
     }
 
     /// _fsdp_state.py, `_root_post_backward_final_callback`: groups whose arguments needed no gradient are done now.
-    pub(super) fn backward_done(&mut self, context: &mut Context) {
+    fn backward_done(&mut self, context: &mut Context) {
         for group in 0..self.groups.len() {
             if self.groups[group].phase != Phase::AfterBackward {
-                self.after_backward(context, group);
+                self.after_block(context, group);
             }
             let done = &mut self.groups[group];
             done.phase = Phase::Idle;
@@ -328,10 +329,8 @@ impl Sharded {
         }
         let storage = if context.optimizes_on_host() {
             let bytes = leaf.sizes.iter().product::<u64>() * leaf.dtype.size();
-            let category = std::mem::replace(&mut context.category, Category::Gradients);
-            let storage = context.on_host(|host| host.allocate_for("_to_copy", bytes, Some(leaf.parameter)));
-            context.category = category;
-            storage
+            let moved = |host: &mut Context| host.allocate_for("_to_copy", bytes, Some(leaf.parameter));
+            context.counted_as(Category::Gradients, |context| context.on_host(moved))
         } else {
             reduced.clone()
         };

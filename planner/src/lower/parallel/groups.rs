@@ -8,10 +8,9 @@ use crate::graph::{Dims, Graph, ModuleId};
 use crate::lower::LowerError;
 use crate::lower::autograd::{Edge, Leaf};
 use crate::lower::context::Context;
-use crate::lower::parameters::Trained;
+use crate::lower::parameters::{self, Trained};
 use crate::lower::tensor::{Storage, Tensor, TensorData, contiguous_strides};
 use crate::run::Fsdp;
-use crate::trace::Category;
 
 /// Where a group is in a step (`TrainingState`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,7 +66,7 @@ pub(super) fn shard(context: &mut Context, options: &Fsdp) -> Vec<Group> {
     let mut members = members(&context.graph);
     let (_, of_model) = members.remove(0);
     members.push((ModuleId(0), of_model));
-    let full = std::mem::take(&mut context.trained);
+    let full = std::mem::take(&mut context.training.trained);
     let mut groups: Vec<Group> = Vec::new();
     for (module, numbers) in members {
         let mut cut: Vec<Sharded> = Vec::with_capacity(numbers.len());
@@ -80,7 +79,7 @@ pub(super) fn shard(context: &mut Context, options: &Fsdp) -> Vec<Group> {
         groups.push(Group { module, parameters: cut, phase, unsharded: false, gathered: None, forwards });
     }
     let place = |trained: &Trained| full.iter().position(|other| other.leaf.parameter == trained.leaf.parameter);
-    context.trained.sort_by_key(place);
+    context.training.trained.sort_by_key(place);
     groups.rotate_right(1);
     groups
 }
@@ -118,7 +117,7 @@ fn block_of(graph: &Graph, path: &str) -> Option<usize> {
 fn shard_parameter(context: &mut Context, options: &Fsdp, number: u32, trained: bool) -> Option<Sharded> {
     let graph = context.graph.clone();
     let parameter = &graph.parameters[number as usize];
-    let loaded = context.loaded.get(number as usize)?.1.clone();
+    let loaded = context.program.loaded.get(number as usize)?.1.clone();
     let Some(first) = loaded.sizes.first() else {
         let message = format!("{} has no dimension that fully_shard could cut", parameter.name);
         let error = LowerError { op: "fully_shard", module: parameter.module, message };
@@ -128,15 +127,14 @@ fn shard_parameter(context: &mut Context, options: &Fsdp, number: u32, trained: 
     let mut sizes = loaded.sizes.clone();
     sizes[0] = first.div_ceil(options.ranks);
     let elements: u64 = sizes.iter().product();
-    let category = std::mem::replace(&mut context.category, Category::Parameters);
-    let outer = context.enter_module(parameter.module);
     let bytes = elements * loaded.dtype.size();
-    let mut kept = context.allocate_for("new_zeros", bytes, Some(number));
-    if options.offload {
-        kept = context.on_host(|host| host.allocate_for("_to_copy", bytes, Some(number)));
-    }
-    context.leave_module(outer);
-    context.category = category;
+    let kept = parameters::loaded_for(context, parameter, |context| {
+        let cut = context.allocate_for("new_zeros", bytes, Some(number));
+        if !options.offload {
+            return cut;
+        }
+        context.on_host(|host| host.allocate_for("_to_copy", bytes, Some(number)))
+    });
     let dtype = options.param_dtype.filter(|_| loaded.dtype.is_floating()).unwrap_or(loaded.dtype);
     let leaf_of = |sizes: &Dims, dtype: Dtype| {
         let (sizes, strides) = (sizes.clone(), contiguous_strides(sizes));
@@ -155,11 +153,11 @@ fn shard_parameter(context: &mut Context, options: &Fsdp, number: u32, trained: 
     if let Some(leaf) = &leaf {
         tensor.gradient.replace(Edge::Leaf(leaf.clone()));
     }
-    context.loaded[number as usize].1 = tensor.clone();
+    context.program.loaded[number as usize].1 = tensor.clone();
     let shard = trained.then(|| leaf_of(&sizes, loaded.dtype));
     if let Some(leaf) = &shard {
         let tensor = TensorData::new(kept.clone(), loaded.dtype, sizes.clone(), leaf.strides.clone());
-        context.trained.push(Trained { tensor, leaf: leaf.clone() });
+        context.training.trained.push(Trained { tensor, leaf: leaf.clone() });
     }
     Some(Sharded { number, tensor, dtype: loaded.dtype, padded: elements * options.ranks, leaf, shard, _kept: kept })
 }

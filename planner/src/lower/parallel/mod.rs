@@ -1,4 +1,5 @@
-//! Data parallel training, as one rank sees it: what PyTorch's wrappers do where they hook into a run.
+//! Parallel training, as one rank sees it: what PyTorch's wrappers do where they hook into a run. Each way of spreading a run is
+//! a type with hooks; all that a run has act, in the order in which the run names them.
 //!
 //! ```text
 //! load            buckets are made / parameters are sharded         after_load
@@ -23,76 +24,70 @@ use super::context::Context;
 use crate::graph::CallId;
 use crate::run::Parallel;
 
-/// What a wrapper keeps.
-pub(super) enum State {
-    /// Every rank holds all parameters.
-    Replicated(ddp::Reducer),
-    /// Every rank holds a part of each parameter.
-    Sharded(fsdp::Sharding),
+/// What a way of spreading a run does where it hooks into it.
+pub(super) trait Hooks {
+    /// A call of the model or of a block begins.
+    fn before_call(&mut self, _context: &mut Context, _call: CallId) {}
+    /// A call of the model or of a block has returned.
+    fn after_call(&mut self, _context: &mut Context, _call: CallId) {}
+    /// The node that made a result of the call is about to run.
+    fn before_node(&mut self, _context: &mut Context, _call: CallId) {}
+    /// The gradients of a block's arguments are known: the block, by the way's own number, is done.
+    fn after_block(&mut self, _context: &mut Context, _block: usize) {}
+    /// A parameter's gradient has been added to.
+    fn gradient_ready(&mut self, _leaf: &Rc<Leaf>) {}
+    /// The last node has run.
+    fn backward_done(&mut self, _context: &mut Context) {}
 }
 
-/// Lets the wrapper act, if there is one.
-fn with(context: &mut Context, act: impl FnOnce(&mut State, &mut Context)) {
-    if let Some(mut state) = context.parallel.take() {
-        act(&mut state, context);
-        context.parallel = Some(state);
-    }
+/// Lets every way act; what one does calls no hooks.
+fn each(context: &mut Context, mut act: impl FnMut(&mut dyn Hooks, &mut Context)) {
+    let mut ways = std::mem::take(&mut context.parallel);
+    ways.iter_mut().for_each(|way| act(&mut **way, context));
+    context.parallel = ways;
 }
 
 /// The model is on the device: it is wrapped.
 pub(super) fn after_load(context: &mut Context) {
-    let state = match context.settings.parallel.clone() {
-        None => return,
-        Some(Parallel::Ddp(options)) => State::Replicated(ddp::Reducer::new(context, options)),
-        Some(Parallel::Fsdp(options)) => State::Sharded(fsdp::Sharding::new(context, options)),
-    };
-    context.parallel = Some(Box::new(state));
+    for (number, way) in context.settings.parallel.clone().into_iter().enumerate() {
+        let hooks: Box<dyn Hooks> = match way {
+            Parallel::Ddp(options) => Box::new(ddp::Reducer::new(context, options)),
+            Parallel::Fsdp(options) => Box::new(fsdp::Sharding::new(context, options, number)),
+        };
+        context.parallel.push(hooks);
+    }
 }
 
 /// A call of the model or of a block begins.
 pub(super) fn before_call(context: &mut Context, call: CallId) {
-    with(context, |state, context| match state {
-        State::Replicated(reducer) => reducer.before_call(context, call),
-        State::Sharded(sharding) => sharding.before_call(context, call),
-    });
+    each(context, |way, context| way.before_call(context, call));
 }
 
 /// A call of the model or of a block has returned.
 pub(super) fn after_call(context: &mut Context, call: CallId) {
-    with(context, |state, context| match state {
-        State::Replicated(reducer) => reducer.after_call(context, call),
-        State::Sharded(sharding) => sharding.after_call(context, call),
-    });
+    each(context, |way, context| way.after_call(context, call));
 }
 
 /// The node that made a result of the call is about to run.
 pub(super) fn before_node(context: &mut Context, call: CallId) {
-    with(context, |state, context| match state {
-        State::Replicated(_) => {}
-        State::Sharded(sharding) => sharding.before_backward(context, call),
-    });
+    each(context, |way, context| way.before_node(context, call));
 }
 
-/// The gradients of a block's arguments are known: the block is done.
-fn after_block(context: &mut Context, group: usize) {
-    with(context, |state, context| match state {
-        State::Replicated(_) => {}
-        State::Sharded(sharding) => sharding.after_backward(context, group),
-    });
+/// A block of the way with this number is done in backward.
+fn after_block(context: &mut Context, way: usize, block: usize) {
+    let mut ways = std::mem::take(&mut context.parallel);
+    if let Some(way) = ways.get_mut(way) {
+        way.after_block(context, block);
+    }
+    context.parallel = ways;
 }
 
 /// A parameter's gradient has been added to.
 pub(super) fn gradient_ready(context: &mut Context, leaf: &Rc<Leaf>) {
-    with(context, |state, _| match state {
-        State::Replicated(reducer) => reducer.gradient_ready(leaf),
-        State::Sharded(_) => {}
-    });
+    each(context, |way, _| way.gradient_ready(leaf));
 }
 
 /// The last node has run.
 pub(super) fn backward_done(context: &mut Context) {
-    with(context, |state, context| match state {
-        State::Replicated(reducer) => reducer.backward_done(),
-        State::Sharded(sharding) => sharding.backward_done(context),
-    });
+    each(context, |way, context| way.backward_done(context));
 }
