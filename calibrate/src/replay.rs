@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use planner::allocate::{Allocator, AllocatorOptions, BlockId, DriverCall, StreamId};
+use planner::allocate::{AllocatorOptions, BlockId, CachingAllocator, DriverCall, StreamId};
 use planner::bytes::Bytes;
 use planner::ops::matrix_products;
 use planner::report::calibrate::Step;
@@ -71,7 +71,7 @@ impl Replay<'_> {
             return Err(CalibrateError::Replay(message.to_owned()));
         }
         let before = device.free()?;
-        let allocator = Allocator::new(self.options.clone(), Some(self.capacity.min(Bytes(before))));
+        let allocator = CachingAllocator::new(self.options.clone(), Some(self.capacity.min(Bytes(before))));
         let blocks = vec![BlockId::EMPTY; trace.allocations.len()];
         let (segments, live) = Default::default();
         let mut running = Running { replay: self, trace, allocator, blocks, segments, live, calls: 0, before };
@@ -87,7 +87,7 @@ impl Replay<'_> {
 struct Running<'a> {
     replay: &'a Replay<'a>,
     trace: &'a Trace,
-    allocator: Allocator,
+    allocator: CachingAllocator,
     blocks: Vec<BlockId>,
     /// What the device gave for the simulated segments, by their addresses.
     segments: BTreeMap<u64, Memory>,

@@ -6,13 +6,13 @@
 mod support;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use planner::allocate::{Allocator, AllocatorOptions, BlockId, StreamId};
+use planner::allocate::{AllocatorOptions, BlockId, CachingAllocator, StreamId};
 use planner::bytes::{Bytes, KIB, MIB};
 use support::{Event, Trace, truth_cases};
 
 /// Replays a whole trace; gives the peak so that nothing is optimized away.
 fn replay(events: &[Event], options: &AllocatorOptions, taken: &mut Vec<BlockId>) -> Bytes {
-    let mut allocator = Allocator::new(options.clone(), None);
+    let mut allocator = CachingAllocator::new(options.clone(), None);
     taken.clear();
     for event in events {
         match *event {
@@ -46,11 +46,11 @@ fn traces(criterion: &mut Criterion) {
 fn pairs(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("allocate and free");
     for (name, bytes) in [("small", 3 * KIB), ("large", 3 * MIB)] {
-        let mut allocator = Allocator::new(AllocatorOptions::default(), None);
+        let mut allocator = CachingAllocator::new(AllocatorOptions::default(), None);
         let sizes = (0..1000).map(|i| Bytes((bytes / 2 + i * bytes / 500).max(1)));
         let held: Vec<BlockId> = sizes.map(|size| allocator.allocate(size, StreamId(0)).expect("no limit")).collect();
         held.iter().step_by(2).for_each(|id| assert!(allocator.free(*id)));
-        let pair = |mut allocator: Allocator| {
+        let pair = |mut allocator: CachingAllocator| {
             for _ in 0..1000 {
                 let id = allocator.allocate(Bytes(bytes), StreamId(0)).expect("no limit is set");
                 allocator.free(id);

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use packing::{Buffer, BufferError, Goal, Options, Packing, pack};
 
-use crate::allocate::{PhaseFigures, simulate};
+use crate::allocate::{OneArena, PhaseFigures, simulate};
 use crate::bytes::Bytes;
 use crate::replay::Replay;
-use crate::trace::{Lifetime, Trace, last_step};
+use crate::trace::{Event, Lifetime, Trace, last_step};
 
 /// What PyTorch's allocator rounds sizes to, in bytes (c10/cuda/CUDACachingAllocator.cpp, `kMinBlockSize`).
 const ALIGNMENT: Bytes = Bytes(512);
@@ -117,6 +117,34 @@ impl<'a> Arena<'a> {
         let buffer = |place: &Placed| (buffer(&self.replay.trace, &place.life, self.alignment), place.offset.0);
         self.places.iter().map(buffer).unzip()
     }
+}
+
+/// Packs everything that a trace allocates into one arena, for an allocator that knows it all from the start.
+///
+/// # Errors
+/// Sizes that cannot be packed.
+pub fn whole_run(trace: &Trace, options: &ArenaOptions) -> Result<OneArena, BufferError> {
+    let mut spans: Vec<(usize, usize)> = vec![(0, trace.events.len()); trace.allocations.len()];
+    for (number, event) in trace.events.iter().enumerate() {
+        match event {
+            Event::Allocate(id) => spans[id.index()].0 = number,
+            Event::Free(id, _) => spans[id.index()].1 = number,
+            Event::Becomes(..) | Event::Phase(_) => {}
+        }
+    }
+    let buffer = |(number, (from, until)): (usize, &(usize, usize))| {
+        let size = trace.allocations[number].bytes.0.next_multiple_of(options.alignment.0);
+        Buffer { id: number.to_string(), lower: *from as i64, upper: *until as i64, size, ..Buffer::default() }
+    };
+    let buffers: Vec<Buffer> = spans.iter().enumerate().map(buffer).collect();
+    let packed = Options {
+        alignment: options.alignment.0,
+        goal: options.capacity.map_or(Goal::Minimize, |capacity| Goal::Capacity(capacity.0)),
+        time_limit: options.time_limit,
+        ..Options::default()
+    };
+    let Packing { offsets, peak, .. } = pack(&buffers, &packed)?;
+    Ok(OneArena::new(Bytes(peak), offsets.into_iter().map(Bytes).collect(), options.capacity))
 }
 
 /// In whole multiples of the alignment: what is left of the last one is of no use to others that begin at one.

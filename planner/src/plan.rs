@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 pub use figures::ParameterTotals;
 
-use crate::allocate::{Addresses, AllocatorOptions, OptionsError, Ties, simulate};
+use crate::allocate::{Addresses, AllocatorOptions, OptionsError, simulate};
 use crate::bytes::Bytes;
 use crate::dtype::Dtype;
 use crate::graph::{AUTOCAST, CacheLayout, Graph, GraphError, Loop, Parameter, READS_ZEROS, RECORDS, unroll};
@@ -264,7 +264,7 @@ pub(crate) fn prepare(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation)
         quantization.check(run, gpu)?;
     }
     let options: AllocatorOptions = run.allocator.parse()?;
-    let options = options.with_ties(Ties::of(Rules::of(run.versions()), emulation.addresses));
+    let options = options.of_release(Rules::of(run.versions()), emulation.addresses);
     let optimizer = optimizer(run)?;
     let precision = precision(model, run, quantization.as_ref())?;
     let mut graph = program(model, run, emulation)?;

@@ -4,13 +4,13 @@
 //! | used | free | freed now | free | used |  ->  | used |         free         | used |
 //! ```
 
-use super::allocator::Allocator;
 use super::block::{Block, BlockId, State};
+use super::caching::CachingAllocator;
 use super::free_list::Entry;
 use super::ties::Ties;
 use crate::bytes::Bytes;
 
-impl Allocator {
+impl CachingAllocator {
     /// Puts a block that nobody uses into its pool, made one with the free blocks beside it.
     pub(super) fn free_now(&mut self, id: BlockId) {
         self.stats.requested -= Bytes(self.blocks[id].requested);

@@ -9,13 +9,13 @@
 //! part behind it are long enough together; only what is missing is mapped, in whole pages. Pages go back to the device
 //! only when cached memory is released. From the note on expandable segments in `CUDACachingAllocator.cpp`.
 
-use super::allocator::{Allocator, Request};
 use super::block::{Block, BlockId, State};
+use super::caching::{CachingAllocator, Search};
 use super::free_list::Entry;
 use super::pool::{PoolId, PoolKind};
 use super::rounding::SMALL_SEGMENT;
 
-impl Allocator {
+impl CachingAllocator {
     /// Best fit goes by the size that a block can expand to: from the first block that fits, goes on to larger ones for
     /// as long as each can expand to less than the one before.
     pub(super) fn least_expandable(&self, pool: PoolId, first: Entry) -> Entry {
@@ -34,7 +34,7 @@ impl Allocator {
     }
 
     /// A block for the request at the lowest addresses that fit, with memory mapped where it lacks. Out of its pool.
-    pub(super) fn expand(&mut self, request: Request) -> Option<BlockId> {
+    pub(super) fn expand(&mut self, request: Search) -> Option<BlockId> {
         let mut id = self.lowest_fit(request)?;
         if self.blocks[id].state == State::Unmapped {
             self.map(id, request.size.min(self.blocks[id].size), request.kind)?;
@@ -52,7 +52,7 @@ impl Allocator {
 
     /// The first of the free and unmapped blocks, lowest addresses first, that fit the request together; in a new range
     /// where there are none.
-    fn lowest_fit(&mut self, request: Request) -> Option<BlockId> {
+    fn lowest_fit(&mut self, request: Search) -> Option<BlockId> {
         let is_open = |id: BlockId| {
             let block = self.blocks.get(id).filter(|block| matches!(block.state, State::Free | State::Unmapped));
             block.map(|block| (block.size, block.after))

@@ -1,4 +1,5 @@
-//! A model of the caching allocator that PyTorch puts between its tensors and the GPU.
+//! What serves a trace's requests: a trait, and its first implementations. [`CachingAllocator`] is a model of the caching allocator
+//! that PyTorch puts between its tensors and the GPU; [`OneArena`] has a place for each allocation from the start.
 //!
 //! Feeding it the allocations and frees of a run gives `memory_allocated`, `memory_reserved` and both peaks to the byte.
 //! Facts were read from `c10/cuda/CUDACachingAllocator.cpp`, `c10/core/AllocatorConfig.{h,cpp}` and
@@ -29,34 +30,38 @@
 //!
 //! # What is not modelled
 //!
-//! CUDA graphs' private pools, `torch.cuda.MemPool`, `backend:cudaMallocAsync`, several GPUs (use one `Allocator` each),
+//! `MemPool(use_on_oom=True)`, `backend:cudaMallocAsync`, several GPUs (use one `CachingAllocator` each),
 //! when an event of another stream completes (see [`Events`]), and the driver's choice of addresses, which to PyTorch 2.11 decides
 //! between free blocks of equal size: where nobody knows them, runs are simulated with rising and with falling ones. A real driver may
 //! mix both, and give a new segment the addresses of a released one.
 
-mod allocator;
 mod block;
+mod caching;
 mod coalesce;
 mod config;
 mod device;
 mod expandable;
 mod free_list;
+mod one_arena;
 mod options;
 mod pool;
 mod release;
 mod rounding;
+mod serve;
 mod simulate;
 mod snapshot;
 mod stats;
 mod streams;
 mod ties;
 
-pub use allocator::{Allocator, DriverCall, OutOfMemory};
 pub use block::BlockId;
+pub use caching::{CachingAllocator, DriverCall, OutOfMemory};
+pub use one_arena::OneArena;
 pub use options::{AllocatorOptions, OptionsError};
-pub use pool::{PoolKind, StreamId};
+pub use pool::{PoolKind, PrivatePool, StreamId};
 pub use release::Retry;
-pub use simulate::{GivenBack, Outcome, PhaseFigures, observe, simulate};
+pub use serve::{Allocator, Request};
+pub use simulate::{GivenBack, Outcome, PhaseFigures, drive, observe, simulate};
 pub use snapshot::{BlockState, BlockView, SegmentView};
 pub use stats::Stats;
 pub use streams::Events;

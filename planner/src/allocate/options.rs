@@ -30,6 +30,8 @@ pub struct AllocatorOptions {
     pub(super) memory_fraction: f64,
     pub(super) divisions: [u64; INTERVALS],
     pub(super) ties: Ties,
+    /// Whether what is cached is released for a private pool that finds too little memory.
+    pub(super) private_pools_retry: bool,
 }
 
 impl AllocatorOptions {
@@ -93,6 +95,7 @@ impl Default for AllocatorOptions {
             memory_fraction: 1.0,
             divisions: [0; INTERVALS],
             ties: Ties::default(),
+            private_pools_retry: true,
         }
     }
 }

@@ -7,10 +7,10 @@
 //! - *oversize*: with `max_split_size`, just enough blocks at or above it;
 //! - *everything*: a retry, which is slow, because the device waits for all streams.
 
-use super::allocator::{Allocator, DriverCall, Request};
 use super::block::BlockId;
+use super::caching::{CachingAllocator, DriverCall, Search};
 use super::free_list::Entry;
-use super::pool::PoolKind;
+use super::pool::{PoolKind, PrivatePool};
 use crate::bytes::Bytes;
 
 /// One time that everything cached was released because the device had too little left (`num_alloc_retries`).
@@ -26,12 +26,32 @@ pub struct Retry {
     pub succeeded: bool,
 }
 
-impl Allocator {
+impl CachingAllocator {
     /// `torch.cuda.empty_cache`: waits for all streams, then releases all cached memory that can be released.
     pub fn release_cached(&mut self) {
         self.synchronize();
-        for kind in [PoolKind::Large, PoolKind::Small] {
-            for pool in self.pools.ids(kind) {
+        self.release_cached_of(None, [PoolKind::Large, PoolKind::Small]);
+        for home in self.given_up.clone() {
+            self.release_cached_of(Some(home), [PoolKind::Small, PoolKind::Large]);
+        }
+    }
+
+    /// A private pool is given up, as that of a graph that is gone: what it caches may go with the next release.
+    pub fn give_up(&mut self, home: PrivatePool) {
+        if !self.given_up.contains(&home) {
+            self.given_up.push(home);
+        }
+    }
+
+    /// A `torch.cuda.MemPool` is gone: what it caches goes at once (c10/core/CachingDeviceAllocator.cpp, `MemPool::~MemPool`).
+    pub fn delete_pool(&mut self, home: PrivatePool) {
+        self.give_up(home);
+        self.release_cached_of(Some(home), [PoolKind::Small, PoolKind::Large]);
+    }
+
+    fn release_cached_of(&mut self, home: Option<PrivatePool>, kinds: [PoolKind; 2]) {
+        for kind in kinds {
+            for pool in self.pools.ids(home, kind) {
                 let entries: Vec<Entry> = self.pools[pool].free.iter().collect();
                 for Entry { block, .. } in entries {
                     if self.blocks[block].expandable {
@@ -50,10 +70,11 @@ impl Allocator {
     }
 
     /// Releases everything cached and asks the device once more.
-    pub(super) fn retry(&mut self, request: Request) -> Option<BlockId> {
+    pub(super) fn retry(&mut self, request: Search) -> Option<BlockId> {
         let before = self.stats.reserved;
         self.release_cached();
         let released = before - self.stats.reserved;
+        self.given_back += released;
         let found = self.ask_device(request);
         self.stats.num_alloc_retries += 1;
         let (allocation, segment) = (self.allocations - 1, Bytes(request.segment));
@@ -63,7 +84,7 @@ impl Allocator {
 
     /// With `max_split_size`: releases the smallest block that alone makes room for the request; if there is none, the
     /// largest ones at or above `max_split_size` until they do together. Whether they do.
-    pub(super) fn release_oversize(&mut self, request: Request) -> bool {
+    pub(super) fn release_oversize(&mut self, request: Search) -> bool {
         let Some(limit) = self.options.max_split_size else { return false };
         let wanted = request.size.max(limit.0);
         let free = &self.pools[request.pool].free;
@@ -90,13 +111,13 @@ impl Allocator {
         self.allowed.is_some() && self.options.garbage_collection_threshold.is_some()
     }
 
-    /// While more is reserved than the threshold allows: releases all free segments of the large pools that are at
+    /// While more is reserved than the threshold allows: releases all free segments of the large pools, private ones left out, that are at
     /// least as old as the average.
     pub(super) fn collect_garbage(&mut self) {
         let (Some(allowed), Some(part)) = (self.allowed, self.options.garbage_collection_threshold) else { return };
         let threshold = (part * allowed as f64) as u64;
         let Some(excess) = self.stats.reserved.0.checked_sub(threshold).filter(|excess| *excess > 0) else { return };
-        let pools = self.pools.ids(PoolKind::Large);
+        let pools = self.pools.ids(None, PoolKind::Large).into_iter();
         let free = pools.flat_map(|pool| self.pools[pool].free.iter().map(|entry| entry.block));
         let whole = free.filter(|id| !self.blocks[*id].is_split() && !self.blocks[*id].expandable);
         let mut left: Vec<(BlockId, u64)> = whole.map(|id| (id, self.searches - self.blocks[id].freed_at)).collect();

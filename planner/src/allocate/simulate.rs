@@ -1,9 +1,12 @@
 //! Drives an event stream through the allocator: what PyTorch's counters read at the end of each phase.
 
 use super::ties::larger;
-use super::{Addresses, Allocator, AllocatorOptions, BlockId, OutOfMemory, SegmentView, Spread, StreamId, Ties};
+use super::{
+    Addresses, Allocator, AllocatorOptions, BlockId, CachingAllocator, OutOfMemory, PrivatePool, Request, SegmentView,
+    Spread, Stats, StreamId, Ties,
+};
 use crate::bytes::Bytes;
-use crate::trace::{Event, Trace};
+use crate::trace::{AllocationId, Event, Trace};
 
 /// The counters at a phase's end; peaks are those since the end of the phase before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +55,8 @@ pub struct Outcome {
     pub spread: Option<Spread>,
 }
 
-/// Runs a trace through an allocator with these options that may take so many bytes. Where it rests on addresses that nobody knows,
-/// both ways, and the larger outcome is given.
+/// Runs a trace through PyTorch's allocator with these options that may take so many bytes. Where it rests on addresses that nobody
+/// knows, both ways, and the larger outcome is given.
 pub fn simulate(trace: &Trace, options: &AllocatorOptions, capacity: Option<Bytes>) -> Outcome {
     let outcome = |options: &AllocatorOptions| observe(trace, options, capacity, |_, _, _| {});
     if options.ties() != Ties::LowestAddress(Addresses::Unknown) {
@@ -69,61 +72,78 @@ pub fn observe(
     trace: &Trace,
     options: &AllocatorOptions,
     capacity: Option<Bytes>,
-    mut look: impl FnMut(usize, &Allocator, &[BlockId]),
+    look: impl FnMut(usize, &CachingAllocator, &[BlockId]),
 ) -> Outcome {
-    let mut allocator = Allocator::new(options.clone(), capacity);
+    let mut allocator = CachingAllocator::new(options.clone(), capacity);
+    Outcome { ties: options.ties(), ..drive(trace, &mut allocator, look) }
+}
+
+/// Feeds a trace to an allocator, with a look at it after each event that was served.
+pub fn drive<A: Allocator>(trace: &Trace, allocator: &mut A, mut look: impl FnMut(usize, &A, &[BlockId])) -> Outcome {
     let mut blocks = vec![BlockId::EMPTY; trace.allocations.len()];
-    let mut outcome = Outcome {
-        phases: Vec::with_capacity(trace.phases.len()),
-        peak_allocated: Bytes(0),
-        peak_reserved: Bytes(0),
-        peak_event: 0,
-        given_back: Vec::new(),
-        out_of_memory: None,
-        segments: Vec::new(),
-        ties: options.ties(),
-        spread: None,
-    };
+    let mut outcome = Outcome::nothing(trace.phases.len());
     for (number, event) in trace.events.iter().enumerate() {
         match event {
             Event::Allocate(id) => {
-                let allocation = &trace.allocations[id.index()];
-                let retries = allocator.retries().len();
-                match allocator.allocate(allocation.bytes, StreamId(allocation.cuda_stream)) {
+                let before = allocator.given_back();
+                match allocator.serve(request(trace, *id)) {
                     Ok(block) => blocks[id.index()] = block,
                     Err(error) => {
                         outcome.out_of_memory = Some((number, error));
                         break;
                     }
                 }
-                let given = allocator.retries()[retries..].iter();
-                outcome.given_back.extend(given.map(|retry| GivenBack { event: number, released: retry.released }));
-                let allocated = allocator.stats().allocated;
-                if allocated > outcome.peak_allocated {
-                    outcome.peak_allocated = allocated;
-                    outcome.peak_event = number;
-                }
+                outcome.note(number, allocator.figures().allocated, allocator.given_back() - before);
             }
-            Event::Free(id, _) => {
-                allocator.free(blocks[id.index()]);
-            }
+            Event::Free(id, _) => allocator.take_back(blocks[id.index()]),
             Event::Becomes(..) => {}
             Event::Phase(phase) => {
-                let stats = allocator.stats();
-                outcome.phases.push(PhaseFigures {
-                    phase: *phase,
-                    allocated: stats.allocated,
-                    peak_allocated: stats.peak_allocated,
-                    reserved: stats.reserved,
-                    peak_reserved: stats.peak_reserved,
-                });
-                outcome.peak_reserved = outcome.peak_reserved.max(stats.peak_reserved);
-                allocator.reset_peaks();
+                outcome.end_phase(*phase, allocator.figures());
+                allocator.begin_phase();
             }
         }
-        look(number, &allocator, &blocks);
+        look(number, allocator, &blocks);
     }
-    outcome.peak_reserved = outcome.peak_reserved.max(allocator.stats().peak_reserved);
-    outcome.segments = allocator.snapshot();
+    outcome.peak_reserved = outcome.peak_reserved.max(allocator.figures().peak_reserved);
+    outcome.segments = allocator.segments();
     outcome
+}
+
+fn request(trace: &Trace, id: AllocationId) -> Request {
+    let allocation = trace.allocation(id);
+    let home = allocation.private_pool.map(PrivatePool);
+    Request { allocation: id, bytes: allocation.bytes, stream: StreamId(allocation.cuda_stream), home }
+}
+
+impl Outcome {
+    fn nothing(phases: usize) -> Outcome {
+        Outcome {
+            phases: Vec::with_capacity(phases),
+            peak_allocated: Bytes(0),
+            peak_reserved: Bytes(0),
+            peak_event: 0,
+            given_back: Vec::new(),
+            out_of_memory: None,
+            segments: Vec::new(),
+            ties: Ties::default(),
+            spread: None,
+        }
+    }
+
+    /// A request was served.
+    fn note(&mut self, event: usize, allocated: Bytes, released: Bytes) {
+        if released.0 > 0 {
+            self.given_back.push(GivenBack { event, released });
+        }
+        if allocated > self.peak_allocated {
+            self.peak_allocated = allocated;
+            self.peak_event = event;
+        }
+    }
+
+    fn end_phase(&mut self, phase: u32, stats: Stats) {
+        let Stats { allocated, peak_allocated, reserved, peak_reserved, .. } = stats;
+        self.phases.push(PhaseFigures { phase, allocated, peak_allocated, reserved, peak_reserved });
+        self.peak_reserved = self.peak_reserved.max(peak_reserved);
+    }
 }

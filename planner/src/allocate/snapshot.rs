@@ -1,8 +1,8 @@
 //! What the allocator holds at one moment, segment by segment: where memory is lost to fragmentation and rounding.
 
-use super::allocator::Allocator;
 use super::block::{BlockId, State};
-use super::pool::{PoolKind, StreamId};
+use super::caching::CachingAllocator;
+use super::pool::{PoolKind, PrivatePool, StreamId};
 use crate::bytes::Bytes;
 
 /// A segment, or a stretch of mapped pages of an expandable range.
@@ -12,6 +12,8 @@ pub struct SegmentView {
     pub address: u64,
     /// The segment's bytes, all of which count as reserved.
     pub size: Bytes,
+    /// The private pool that it belongs to.
+    pub home: Option<PrivatePool>,
     /// The stream that it serves.
     pub stream: StreamId,
     /// The requests that it serves.
@@ -48,7 +50,7 @@ pub enum BlockState {
     Free,
 }
 
-impl Allocator {
+impl CachingAllocator {
     /// All segments, by address.
     pub fn snapshot(&self) -> Vec<SegmentView> {
         let is_unmapped = |id| self.blocks.get(id).is_none_or(|block| block.state == State::Unmapped);
@@ -78,6 +80,7 @@ impl Allocator {
         SegmentView {
             address: first.address,
             size: blocks.iter().map(|block| block.size).sum(),
+            home: self.pools[first.pool].home,
             stream: self.pools[first.pool].stream,
             kind: self.pools[first.pool].kind,
             expandable: first.expandable,

@@ -8,24 +8,24 @@
 //!               -> B's event is done: free (seen in the next allocation on any stream, or when waited for)
 //! ```
 
-use super::allocator::Allocator;
 use super::block::{BlockId, State};
+use super::caching::CachingAllocator;
 use super::pool::StreamId;
 
-/// When another stream is taken to be done with a freed block that it used (see [`Allocator::record_stream`]).
+/// When another stream is taken to be done with a freed block that it used (see [`CachingAllocator::record_stream`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Events {
     /// Before the next allocation, where PyTorch asks for the first time. The other stream keeps up with the host.
     #[default]
     DoneAtNextAllocation,
-    /// Only when PyTorch waits for it: before it releases everything cached, and in [`Allocator::synchronize`].
+    /// Only when PyTorch waits for it: before it releases everything cached, and in [`CachingAllocator::synchronize`].
     /// The other stream lags behind; the largest figures that the program can show.
     DoneWhenWaitedFor,
 }
 
-impl Allocator {
+impl CachingAllocator {
     /// The same allocator with another assumption about streams that share blocks.
-    pub fn with_events(mut self, events: Events) -> Allocator {
+    pub fn with_events(mut self, events: Events) -> CachingAllocator {
         self.events = events;
         self
     }

@@ -59,6 +59,12 @@ pub struct Spread {
 }
 
 impl AllocatorOptions {
+    /// The same options as a release acts on them, where the driver's addresses go this way.
+    pub fn of_release(self, rules: Rules, addresses: Addresses) -> AllocatorOptions {
+        let private_pools_retry = rules.has(Change::PrivatePoolsRetry);
+        AllocatorOptions { private_pools_retry, ..self.with_ties(Ties::of(rules, addresses)) }
+    }
+
     /// The same options with other ties.
     pub fn with_ties(mut self, ties: Ties) -> AllocatorOptions {
         self.ties = ties;

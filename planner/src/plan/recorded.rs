@@ -1,7 +1,7 @@
 //! A trace from a file, through an allocator again: with other options, on another GPU, of another release.
 
 use super::{PlanError, capacity};
-use crate::allocate::{Addresses, AllocatorOptions, Ties};
+use crate::allocate::{Addresses, AllocatorOptions};
 use crate::read::gpus::Gpu;
 use crate::replay::{Replay, UNLIMITED};
 use crate::run::{Run, RunOptions};
@@ -31,6 +31,6 @@ pub fn replay(recorded: Recorded, options: &RunOptions, gpu: Option<&Gpu>) -> Re
     let torch = options.torch.or(written).unwrap_or(Versions::default().torch);
     let versions = Versions { torch, ..Versions::default() };
     head.torch = versions.torch.to_string();
-    let allocator = allocator.with_ties(Ties::of(Rules::of(versions), Addresses::Unknown));
+    let allocator = allocator.of_release(Rules::of(versions), Addresses::Unknown);
     Ok((head, Replay::of(trace, allocator, room)))
 }

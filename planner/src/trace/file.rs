@@ -130,6 +130,8 @@ struct Asked<'a> {
     alloc: Bytes,
     #[serde(default, skip_serializing_if = "is_default_stream")]
     stream: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pool: Option<u16>,
     #[serde(default, borrow)]
     op: Cow<'a, str>,
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
@@ -205,6 +207,7 @@ fn asked<'a>(trace: &'a Trace, allocation: &'a Allocation) -> Asked<'a> {
     Asked {
         alloc: allocation.bytes,
         stream: allocation.cuda_stream,
+        pool: allocation.private_pool,
         op: trace.operator(allocation).into(),
         node: trace.node(allocation).map(Cow::from),
         tensor: Some(trace.tensor(allocation).into()),
@@ -365,6 +368,7 @@ impl Reader {
         Ok(Allocation {
             bytes: asked.alloc,
             cuda_stream: asked.stream,
+            private_pool: asked.pool,
             operator: self.name(&asked.op),
             node: asked.node.as_ref().map(|node| self.name(node)),
             module: self.module(&asked.module),

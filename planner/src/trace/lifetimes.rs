@@ -66,7 +66,17 @@ mod tests {
         let operator = trace.names.number("x");
         let (bytes, module) = (Bytes(8), ModuleId(0));
         let (node, parameter, place) = (None, None, None);
-        trace.allocate(Allocation { bytes, cuda_stream: 0, operator, node, module, category, parameter, place })
+        trace.allocate(Allocation {
+            bytes,
+            cuda_stream: 0,
+            private_pool: None,
+            operator,
+            node,
+            module,
+            category,
+            parameter,
+            place,
+        })
     }
 
     fn phase(trace: &mut Trace, step: u64, name: &str) {

@@ -51,6 +51,8 @@ pub struct Allocation {
     pub bytes: Bytes,
     /// The CUDA stream, 0 for the default one.
     pub cuda_stream: u32,
+    /// The private pool that was filled: a CUDA graph's, or a `torch.cuda.MemPool`'s.
+    pub private_pool: Option<u16>,
     /// The operator of PyTorch, e.g. `addmm`.
     pub operator: Name,
     /// The autograd node that ran it, in a backward pass.

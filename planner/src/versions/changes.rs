@@ -25,6 +25,8 @@ pub enum Change {
     OldestBlockFirst,
     /// Of equal free blocks the one in the segment that was made first is taken, then the lowest address.
     OldestSegmentFirst,
+    /// What is cached is released for a private pool that finds too little memory.
+    PrivatePoolsRetry,
     /// cuBLASLt uses the workspace of the cuBLAS handle.
     SharedLtWorkspace,
     /// Each call of cuBLAS takes a workspace of its own and gives it back.
@@ -180,6 +182,15 @@ pub const CHANGES: &[ChangeRow] = &[
         what: "of equal free blocks the one in the oldest segment is taken, then the lowest address",
         source: "c10/cuda/CUDACachingAllocator.cpp, BlockComparatorSize",
         pulls: &[182929, 183591],
+    },
+    ChangeRow {
+        change: Change::PrivatePoolsRetry,
+        library: Library::Torch,
+        since: torch(13),
+        until: None,
+        what: "where a private pool finds too little memory, what others cache is released before it fails (by measuring)",
+        source: "c10/cuda/CUDACachingAllocator.cpp, release_cached_blocks",
+        pulls: &[],
     },
     ChangeRow {
         change: Change::OuterProductsWithoutBlas,

@@ -3,14 +3,14 @@
 #![allow(clippy::unwrap_used)] // Helpers of tests may.
 
 use crate::support::{Event, Phase, Trace, TruthCase, truth_cases};
-use planner::allocate::{Allocator, AllocatorOptions, BlockId};
+use planner::allocate::{AllocatorOptions, BlockId, CachingAllocator};
 use planner::bytes::Bytes;
 
 /// Replays a case; the first divergence from PyTorch, if there is one.
 fn replay(case: &TruthCase) -> Result<(), String> {
     let trace = Trace::load(&case.id);
     let options: AllocatorOptions = case.allocator.parse().map_err(|error| format!("{error}"))?;
-    let mut allocator = Allocator::new(options, None);
+    let mut allocator = CachingAllocator::new(options, None);
     let mut taken: Vec<BlockId> = Vec::new();
     let (mut frees, mut reserved) = (0, Bytes(0));
     let mut phases = case.phases.iter();
@@ -41,7 +41,7 @@ fn replay(case: &TruthCase) -> Result<(), String> {
 }
 
 /// Compares the figures at the end of a phase, then lets the next one begin.
-fn compare(phase: &Phase, allocator: &mut Allocator, first: bool) -> Result<(), String> {
+fn compare(phase: &Phase, allocator: &mut CachingAllocator, first: bool) -> Result<(), String> {
     if first {
         allocator.reset_peaks();
     }
@@ -76,7 +76,7 @@ fn every_trace_replays_to_the_byte() {
 #[test]
 fn every_traces_peaks_are_the_recorded_ones() {
     for case in truth_cases() {
-        let mut allocator = Allocator::new(case.allocator.parse().unwrap(), Some(case.total_memory));
+        let mut allocator = CachingAllocator::new(case.allocator.parse().unwrap(), Some(case.total_memory));
         let mut taken = Vec::new();
         for event in Trace::load(&case.id).events {
             match event {

@@ -3,27 +3,27 @@
 
 #![allow(clippy::unwrap_used)] // Helpers of tests may.
 
-use planner::allocate::{Allocator, BlockId, BlockState, Events, StreamId};
+use planner::allocate::{BlockId, BlockState, CachingAllocator, Events, StreamId};
 use planner::bytes::{Bytes, MIB};
 
 /// An allocator with the options' text on a device of that many MiB.
-fn allocator(options: &str, capacity: u64) -> Allocator {
-    Allocator::new(options.parse().unwrap(), Some(Bytes(capacity * MIB)))
+fn allocator(options: &str, capacity: u64) -> CachingAllocator {
+    CachingAllocator::new(options.parse().unwrap(), Some(Bytes(capacity * MIB)))
 }
 
 /// `a(mebibytes)`.
-fn a(allocator: &mut Allocator, mebibytes: f64) -> BlockId {
+fn a(allocator: &mut CachingAllocator, mebibytes: f64) -> BlockId {
     allocator.allocate(Bytes((mebibytes * MIB as f64) as u64), StreamId(0)).unwrap()
 }
 
 /// Allocated, its peak, reserved, its peak in bytes; num_alloc_retries; num_ooms.
-fn figures(allocator: &Allocator) -> [u64; 6] {
+fn figures(allocator: &CachingAllocator) -> [u64; 6] {
     let s = allocator.stats();
     [s.allocated.0, s.peak_allocated.0, s.reserved.0, s.peak_reserved.0, s.num_alloc_retries, s.num_ooms]
 }
 
 /// Segments with their blocks in MiB, free ones in parentheses.
-fn segments(allocator: &Allocator) -> String {
+fn segments(allocator: &CachingAllocator) -> String {
     let mebibytes = |bytes: Bytes| bytes.0 as f64 / MIB as f64;
     let segments = allocator.snapshot().into_iter().map(|segment| {
         let blocks = segment.blocks.iter().map(|block| match block.state {
@@ -223,7 +223,7 @@ fn garbage_is_collected_above_the_threshold() {
 #[test]
 fn odd_requests_change_nothing() {
     for options in ["", "expandable_segments:True"] {
-        let mut gpu = Allocator::new(options.parse().unwrap(), None);
+        let mut gpu = CachingAllocator::new(options.parse().unwrap(), None);
         let nothing = gpu.allocate(Bytes(0), StreamId(0)).unwrap();
         assert_eq!(nothing, BlockId::EMPTY);
         assert!(gpu.free(nothing));

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::support::check::check;
-use planner::allocate::{Allocator, BlockId, BlockState, Events, OutOfMemory, StreamId};
+use planner::allocate::{BlockId, BlockState, CachingAllocator, Events, OutOfMemory, StreamId};
 use planner::bytes::{Bytes, KIB, MIB};
 use proptest::prelude::*;
 
@@ -65,7 +65,7 @@ fn step() -> impl Strategy<Value = Step> {
 type Held = Vec<(BlockId, Bytes)>;
 
 /// Takes a step and keeps the caller's own list of what it holds.
-fn take(gpu: &mut Allocator, held: &mut Held, step: Step) -> Result<(), String> {
+fn take(gpu: &mut CachingAllocator, held: &mut Held, step: Step) -> Result<(), String> {
     match step {
         Step::Allocate(bytes, stream) => {
             let before = gpu.stats();
@@ -94,7 +94,7 @@ fn take(gpu: &mut Allocator, held: &mut Held, step: Step) -> Result<(), String> 
 }
 
 /// Frees everything; nothing may stay reserved.
-fn finish(gpu: &mut Allocator, held: Held) -> Result<(), String> {
+fn finish(gpu: &mut CachingAllocator, held: Held) -> Result<(), String> {
     held.into_iter().for_each(|(id, _)| assert!(gpu.free(id)));
     gpu.release_cached();
     match (gpu.stats().reserved, gpu.snapshot().len()) {
@@ -115,7 +115,7 @@ proptest! {
     ) {
         let capacity = capacity.map(Bytes);
         let events = if lags { Events::DoneWhenWaitedFor } else { Events::DoneAtNextAllocation };
-        let mut gpu = Allocator::new(options.parse().unwrap(), capacity).with_events(events);
+        let mut gpu = CachingAllocator::new(options.parse().unwrap(), capacity).with_events(events);
         let mut held = Held::new();
         for step in steps {
             let taken = take(&mut gpu, &mut held, step);
@@ -131,7 +131,7 @@ proptest! {
     /// The device is asked only where no free block of the stream and pool is large enough.
     #[test]
     fn what_is_cached_is_used_first(steps in prop::collection::vec(step(), 1..150)) {
-        let mut gpu = Allocator::new("".parse().unwrap(), None);
+        let mut gpu = CachingAllocator::new("".parse().unwrap(), None);
         let mut held = Held::new();
         for step in steps {
             let (segments, before) = (gpu.snapshot(), gpu.stats().reserved);

@@ -18,6 +18,7 @@ mod gpus;
 mod kernels;
 mod optimizers;
 mod parallel;
+mod pools;
 mod read;
 mod recorded;
 mod selective;

@@ -4,12 +4,12 @@
 #![allow(clippy::unwrap_used)] // Helpers of tests may.
 
 use crate::support::lines;
-use planner::allocate::{Allocator, AllocatorOptions, BlockId, StreamId};
+use planner::allocate::{AllocatorOptions, BlockId, CachingAllocator, StreamId};
 use planner::bytes::Bytes;
 use serde_json::Value;
 
 /// The figures in the order in which the script writes them.
-fn figures(allocator: &Allocator) -> [u64; 9] {
+fn figures(allocator: &CachingAllocator) -> [u64; 9] {
     let stats = allocator.stats();
     [
         stats.allocated.0,
@@ -25,7 +25,7 @@ fn figures(allocator: &Allocator) -> [u64; 9] {
 }
 
 /// Takes one step. Allocations are numbered by `taken`; failed ones have no number.
-fn take(allocator: &mut Allocator, taken: &mut Vec<BlockId>, step: &[Value]) -> Result<(), String> {
+fn take(allocator: &mut CachingAllocator, taken: &mut Vec<BlockId>, step: &[Value]) -> Result<(), String> {
     let number = |at: usize| step[at].as_u64().unwrap();
     match step[0].as_str().unwrap() {
         "empty" => allocator.release_cached(),
@@ -44,7 +44,7 @@ fn take(allocator: &mut Allocator, taken: &mut Vec<BlockId>, step: &[Value]) -> 
 /// Replays one recorded run up to the first difference.
 fn replay(run: &Value) -> Result<(), String> {
     let options: AllocatorOptions = run["options"].as_str().unwrap().parse().unwrap();
-    let mut allocator = Allocator::new(options, run["capacity"].as_u64().map(Bytes));
+    let mut allocator = CachingAllocator::new(options, run["capacity"].as_u64().map(Bytes));
     let mut taken = Vec::new();
     for (at, step) in run["steps"].as_array().unwrap().iter().enumerate() {
         let step = step.as_array().unwrap();

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use planner::allocate::{Allocator, BlockId, BlockState, BlockView};
+use planner::allocate::{BlockId, BlockState, BlockView, CachingAllocator};
 use planner::bytes::Bytes;
 
 /// Checks an allocator against what its caller holds: blocks with the bytes asked for.
@@ -15,7 +15,11 @@ use planner::bytes::Bytes;
 /// # Errors
 ///
 /// The first thing that is wrong, in words.
-pub fn check(allocator: &Allocator, held: &BTreeMap<BlockId, Bytes>, capacity: Option<Bytes>) -> Result<(), String> {
+pub fn check(
+    allocator: &CachingAllocator,
+    held: &BTreeMap<BlockId, Bytes>,
+    capacity: Option<Bytes>,
+) -> Result<(), String> {
     let segments = allocator.snapshot();
     let mut end = 0;
     for segment in &segments {

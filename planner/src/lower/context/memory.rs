@@ -142,6 +142,7 @@ impl Context {
         Allocation {
             bytes: Bytes(bytes),
             cuda_stream: self.memory.stream,
+            private_pool: None,
             operator: self.memory.log.name(op),
             node: self.memory.node.map(|(_, name)| name),
             module: self.memory.module,

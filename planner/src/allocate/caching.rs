@@ -1,11 +1,11 @@
-//! The allocator itself: what happens in an allocation and in a free, in order.
+//! PyTorch's caching allocator itself: what happens in an allocation and in a free, in order.
 
 use thiserror::Error;
 
 use super::block::{Block, BlockId, Blocks, State};
 use super::device::Device;
 use super::options::AllocatorOptions;
-use super::pool::{PoolId, PoolKind, Pools, StreamId};
+use super::pool::{PoolId, PoolKind, Pools, PrivatePool, StreamId};
 use super::release::Retry;
 use super::rounding::{BLOCK, DRIVER_PAGE, SMALL, block_size, segment_size};
 use super::stats::Stats;
@@ -15,13 +15,17 @@ use crate::bytes::Bytes;
 
 /// The caching allocator of one GPU.
 #[derive(Clone, Debug)]
-pub struct Allocator {
+pub struct CachingAllocator {
     pub(super) options: AllocatorOptions,
     pub(super) blocks: Blocks,
     pub(super) pools: Pools,
+    /// Private pools that nobody fills any more: what they cache may go.
+    pub(super) given_up: Vec<PrivatePool>,
     pub(super) device: Device,
     pub(super) stats: Stats,
     pub(super) retries: Vec<Retry>,
+    /// What all retries released.
+    pub(super) given_back: Bytes,
     /// What `set_per_process_memory_fraction` allows to be reserved.
     pub(super) allowed: Option<u64>,
     /// Searches in large pools, counted while garbage is collected: the clock of a free block's age.
@@ -52,11 +56,13 @@ pub enum DriverCall {
     },
 }
 
-/// One allocation on its way.
+/// One allocation on its way: what is looked for.
 #[derive(Clone, Copy)]
-pub(super) struct Request {
+pub(super) struct Search {
     pub pool: PoolId,
     pub kind: PoolKind,
+    /// Whether it is for a private pool.
+    pub private: bool,
     /// Rounded, in bytes.
     pub size: u64,
     /// What the device would be asked for, in bytes.
@@ -82,18 +88,20 @@ pub struct OutOfMemory {
     pub capacity: Option<Bytes>,
 }
 
-impl Allocator {
+impl CachingAllocator {
     /// An allocator that holds nothing yet, on a device that hands out `capacity` bytes in all (`None`: without limit).
     /// The capacity is the GPU's memory less what lies outside of the allocator, such as the CUDA context.
-    pub fn new(options: AllocatorOptions, capacity: Option<Bytes>) -> Allocator {
+    pub fn new(options: AllocatorOptions, capacity: Option<Bytes>) -> CachingAllocator {
         let falling = options.ties == Ties::LowestAddress(Addresses::Falling);
-        let mut allocator = Allocator {
+        let mut allocator = CachingAllocator {
             options,
             blocks: Blocks::default(),
             pools: Pools::default(),
+            given_up: Vec::new(),
             device: Device::new(capacity, falling),
             stats: Stats::default(),
             retries: Vec::new(),
+            given_back: Bytes(0),
             allowed: None,
             searches: 0,
             waiting: Vec::new(),
@@ -107,7 +115,7 @@ impl Allocator {
 
     /// The same allocator on a GPU whose driver reports `total` bytes: what a memory fraction is a fraction of, and
     /// what the length of expandable ranges follows from. Otherwise the capacity is taken for it.
-    pub fn with_device_total(mut self, total: Bytes) -> Allocator {
+    pub fn with_device_total(mut self, total: Bytes) -> CachingAllocator {
         self.device.set_total(total);
         self.set_memory_fraction(self.options.memory_fraction);
         self
@@ -127,17 +135,36 @@ impl Allocator {
     /// [`OutOfMemory`] where the device has too little left after everything cached was released. The allocator stays
     /// usable. Requests of 1 EiB and more fail at once.
     pub fn allocate(&mut self, bytes: Bytes, stream: StreamId) -> Result<BlockId, OutOfMemory> {
+        self.allocate_in(None, bytes, stream)
+    }
+
+    /// Allocates on a stream, in a private pool where one is named (see [`PrivatePool`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`CachingAllocator::allocate`]; up to PyTorch 2.12 a private pool fails without anything released.
+    pub fn allocate_in(
+        &mut self,
+        home: Option<PrivatePool>,
+        bytes: Bytes,
+        stream: StreamId,
+    ) -> Result<BlockId, OutOfMemory> {
         if bytes.0 == 0 {
             return Ok(BlockId::EMPTY);
         }
         self.allocations += 1;
         let Some(size) = block_size(bytes.0, &self.options) else { return Err(self.out_of_memory(bytes, bytes.0)) };
-        if self.events == Events::DoneAtNextAllocation {
+        if self.events == Events::DoneAtNextAllocation && home.is_none() {
             self.synchronize();
         }
         let kind = if size <= SMALL { PoolKind::Small } else { PoolKind::Large };
-        let request =
-            Request { pool: self.pools.of(stream, kind), kind, size, segment: segment_size(size, &self.options) };
+        let request = Search {
+            pool: self.pools.of(home, stream, kind),
+            kind,
+            private: home.is_some(),
+            size,
+            segment: segment_size(size, &self.options),
+        };
         let found = self.take_cached(request).or_else(|| self.take_new(request));
         let Some(id) = found else {
             self.stats.num_ooms += 1;
@@ -154,7 +181,7 @@ impl Allocator {
     }
 
     /// Frees a block. Its bytes stop counting as allocated at once; it can be used again at once too, unless another
-    /// stream used it ([`Allocator::record_stream`]). False, and nothing happens, where no such block is in use.
+    /// stream used it ([`CachingAllocator::record_stream`]). False, and nothing happens, where no such block is in use.
     pub fn free(&mut self, id: BlockId) -> bool {
         let used = self.blocks.get(id).is_some_and(|block| block.state == State::Used);
         if !used {
@@ -190,7 +217,7 @@ impl Allocator {
     }
 
     /// The best cached block for a request, out of its pool.
-    fn take_cached(&mut self, request: Request) -> Option<BlockId> {
+    fn take_cached(&mut self, request: Search) -> Option<BlockId> {
         if request.kind == PoolKind::Large && self.collects_garbage() {
             self.searches += 1;
         }
@@ -212,7 +239,7 @@ impl Allocator {
     }
 
     /// A block from the device, after releasing what is cached if need be.
-    fn take_new(&mut self, request: Request) -> Option<BlockId> {
+    fn take_new(&mut self, request: Search) -> Option<BlockId> {
         if self.collects_garbage() {
             self.collect_garbage();
         }
@@ -224,11 +251,11 @@ impl Allocator {
         {
             return Some(id);
         }
-        self.retry(request)
+        if request.private && !self.options.private_pools_retry { None } else { self.retry(request) }
     }
 
     /// A block from the device, if it has enough left.
-    pub(super) fn ask_device(&mut self, request: Request) -> Option<BlockId> {
+    pub(super) fn ask_device(&mut self, request: Search) -> Option<BlockId> {
         if self.allowed.is_some_and(|allowed| self.stats.reserved.0.saturating_add(request.segment) > allowed) {
             return None;
         }
@@ -247,7 +274,7 @@ impl Allocator {
         Some(self.blocks.add(Block::whole(address, request.segment, request.pool, false)))
     }
 
-    fn is_worth_splitting(&self, id: BlockId, request: Request) -> bool {
+    fn is_worth_splitting(&self, id: BlockId, request: Search) -> bool {
         let rest = self.blocks[id].size - request.size;
         if request.kind == PoolKind::Small || self.options.expandable_segments {
             return rest >= BLOCK;
