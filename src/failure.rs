@@ -79,6 +79,7 @@ impl From<PlanError> for Failure {
             PlanError::Options(_) => {
                 Some("--allocator takes what PYTORCH_CUDA_ALLOC_CONF takes, e.g. expandable_segments:True".to_owned())
             }
+            PlanError::OfPlans { .. } => Some("a replay takes --gpu, --capacity, --allocator and --torch".to_owned()),
             PlanError::CannotGenerate { .. } => Some("`--mode infer` plans a forward pass".to_owned()),
             _ => None,
         };

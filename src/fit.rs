@@ -1,9 +1,13 @@
 //! `memplan fit`: what fits where.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use planner::fit::{Axis, fit};
+use planner::Gpu;
+use planner::fit::{Axis, by_capacity, fit};
 use planner::report::fit as report;
+use planner::run::RunOptions;
+use planner::trace::file::{self, is_trace};
 
 use crate::arguments::{FitArguments, Format};
 use crate::failure::Failure;
@@ -14,6 +18,9 @@ use crate::{DOES_NOT_FIT, FITS, output};
 pub fn run(arguments: &FitArguments) -> Result<ExitCode, Failure> {
     let mut options = run_options(&arguments.run)?;
     let gpus = gpus(&options)?;
+    if let Some(trace) = options.model.as_deref().filter(|name| is_trace(name)) {
+        return of_trace(trace, &options, &gpus, arguments.run.format);
+    }
     let model = options.model()?;
     let run = options.run();
     let bar = output::progress(gpus.len() * Axis::of(&model).len());
@@ -26,4 +33,14 @@ pub fn run(arguments: &FitArguments) -> Result<ExitCode, Failure> {
     }?;
     let fits = rows.iter().any(|row| row.fits());
     Ok(ExitCode::from(if fits { FITS } else { DOES_NOT_FIT }))
+}
+
+/// Where a trace from a file fits.
+fn of_trace(path: &str, options: &RunOptions, gpus: &[Gpu], format: Format) -> Result<ExitCode, Failure> {
+    let (head, rooms) = by_capacity(file::read(Path::new(path))?, options, gpus)?;
+    match format {
+        Format::Text => output::print(&report::rooms_text(&head, &rooms)),
+        Format::Json => output::print_json(&report::rooms_json(&head, &rooms)),
+    }?;
+    Ok(ExitCode::from(if rooms.iter().any(|room| room.given.fits) { FITS } else { DOES_NOT_FIT }))
 }

@@ -11,7 +11,7 @@ use planner::read::{environment, model};
 use planner::report::{Planned, events, json, text};
 use planner::run::Run;
 use planner::run::RunOptions;
-use planner::trace::file;
+use planner::trace::file::{self, is_trace};
 
 use crate::arguments::{Format, PlanArguments, RunArguments};
 use crate::failure::Failure;
@@ -98,7 +98,9 @@ pub fn run_options(arguments: &RunArguments) -> Result<RunOptions, Failure> {
         None => RunOptions::default(),
     };
     let options = flags.or(file);
-    let says_nothing = options.env.is_none() && (options.torch.is_none() || options.transformers.is_none());
+    let says_nothing = !options.model.as_deref().is_some_and(is_trace)
+        && options.env.is_none()
+        && (options.torch.is_none() || options.transformers.is_none());
     let mut options = options.complete()?;
     if let Some((path, found)) = says_nothing.then(|| surroundings(arguments.run.as_deref())).flatten() {
         options.take_releases(path, found)?;

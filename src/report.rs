@@ -9,10 +9,12 @@ use epaint_default_fonts::UBUNTU_LIGHT;
 use planner::arena::{Arena, ArenaOptions};
 use planner::plan::{Plan, plan};
 use planner::read::opened::Opened;
+use planner::replay::Replay;
+use planner::report::page::Subject;
 use planner::report::{Planned, page, perfetto, picture, text};
 use planner::run::RunOptions;
-use planner::snapshot::{compare, of};
-use planner::trace::file::is_trace;
+use planner::snapshot::{self, Snapshot, compare, of};
+use planner::trace::file::{Head, is_trace};
 use resvg::{tiny_skia, usvg};
 
 use crate::arguments::ReportArguments;
@@ -62,7 +64,7 @@ pub fn run(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
     };
     let options = run_options(&arguments.run)?;
     if let Some(trace) = options.model.as_deref().filter(|name| is_trace(name)) {
-        return of_trace(trace, &options, &arguments.output, form.as_deref().unwrap_or_default());
+        return of_trace(trace, &options, arguments, form.as_deref().unwrap_or_default());
     }
     let made = made(options)?;
     write(&made, arguments)?;
@@ -71,17 +73,16 @@ pub fn run(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
 }
 
 /// Draws a trace from a file.
-fn of_trace(trace: &str, options: &RunOptions, path: &Path, form: &str) -> Result<ExitCode, Failure> {
-    let (head, replay) = replay::of(trace, options)?;
+fn of_trace(trace: &str, options: &RunOptions, arguments: &ReportArguments, form: &str) -> Result<ExitCode, Failure> {
+    let (path, (head, replay)) = (&arguments.output, replay::of(trace, options)?);
     let title = format!("{}: {}, on {}", head.id, head.run, head.device);
     match form {
         "svg" => write_whole(path, |file| file.write_all(picture::svg_of(&title, &replay, LETTERS).as_bytes())),
         "png" => drawn_into(path, |font| picture::svg_of(&title, &replay, font)),
         "json" => write_whole(path, |file| perfetto::write(&replay, &[], file)),
         _ => {
-            let hint =
-                "a trace is drawn as .svg, .png or .json; a page needs the model: `memplan report MODEL -o FILE.html`";
-            Err(Failure::new(format!("{trace}: no page is made of a trace"), Some(hint.to_owned())))
+            let this = (Subject::trace(&head, &replay), snapshot::of_trace(&head, options, &replay));
+            page_of(this, &replay, options, arguments)
         }
     }?;
     output::print(&coloured(&format!("{}{}: written\n", text::verdict_of(&replay, &head.torch), path.display())))?;
@@ -97,15 +98,56 @@ fn made(mut options: RunOptions) -> Result<Made, Failure> {
 }
 
 fn html(made: &Made, arguments: &ReportArguments) -> Result<(), Failure> {
-    let flags = RunOptions { model: None, architecture: None, weights: None, ..made.options.clone() };
-    let other = arguments.against.as_ref().map(|word| self::made(other(word, &flags)?.complete()?)).transpose()?;
-    let kept = |made: &Made| of((&made.opened.model, &made.opened.gpu), &made.options, &made.plan);
-    let comparison = other.as_ref().map(|other| compare(&kept(other), &kept(made)));
-    let beside = other.as_ref().map(Made::planned);
-    let arena = Arena::of(&made.plan, &ArenaOptions::quick()).map_err(|error| Failure::new(error, None))?;
-    let page = page::page(&made.planned(), Some(&arena), beside.as_ref().zip(comparison.as_ref()));
-    let page = page.map_err(|error| Failure::new(error, None))?;
+    let kept = of((&made.opened.model, &made.opened.gpu), &made.options, &made.plan);
+    page_of((Subject::plan(&made.planned()), kept), &made.plan, &made.options, arguments)
+}
+
+/// Writes a page, beside another plan or trace where one is asked for.
+fn page_of(
+    (subject, kept): (Result<Subject<'_>, serde_json::Error>, Snapshot),
+    replay: &Replay,
+    options: &RunOptions,
+    arguments: &ReportArguments,
+) -> Result<(), Failure> {
+    let failed = |error: serde_json::Error| Failure::new(error, None);
+    let arena = Arena::of(replay, &ArenaOptions::quick()).map_err(|error| Failure::new(error, None))?;
+    let flags = RunOptions { model: None, architecture: None, weights: None, ..options.clone() };
+    let beside = match &arguments.against {
+        None => None,
+        Some(word) if is_trace(word) => {
+            let options = RunOptions { model: Some(word.clone()), ..RunOptions::default() };
+            let (head, replay) = replay::of(word, &options)?;
+            Some(Beside::Trace(Box::new((head, replay, options))))
+        }
+        Some(word) => Some(Beside::Plan(Box::new(made(other(word, &flags)?.complete()?)?))),
+    };
+    let other = beside.as_ref().map(|beside| beside.subject().map_err(failed)).transpose()?;
+    let comparison = beside.as_ref().map(|beside| compare(&beside.kept(), &kept));
+    let page = page::page(&subject.map_err(failed)?, Some(&arena), other.as_ref().zip(comparison.as_ref()));
+    let page = page.map_err(failed)?;
     write_whole(&arguments.output, |file| file.write_all(page.as_bytes()))
+}
+
+/// What a page shows beside its own.
+enum Beside {
+    Plan(Box<Made>),
+    Trace(Box<(Head, Replay, RunOptions)>),
+}
+
+impl Beside {
+    fn subject(&self) -> Result<Subject<'_>, serde_json::Error> {
+        match self {
+            Beside::Plan(made) => Subject::plan(&made.planned()),
+            Beside::Trace(traced) => Subject::trace(&traced.0, &traced.1),
+        }
+    }
+
+    fn kept(&self) -> Snapshot {
+        match self {
+            Beside::Plan(made) => of((&made.opened.model, &made.opened.gpu), &made.options, &made.plan),
+            Beside::Trace(traced) => snapshot::of_trace(&traced.0, &traced.2, &traced.1),
+        }
+    }
 }
 
 fn svg(made: &Made, arguments: &ReportArguments) -> Result<(), Failure> {

@@ -199,6 +199,7 @@ impl From<SnapshotError> for Failure {
         match error {
             SnapshotError::Open(error) => error.into(),
             SnapshotError::Plan(error) => error.into(),
+            SnapshotError::Trace(error) => error.into(),
             error => Failure::new(error, None),
         }
     }

@@ -180,6 +180,12 @@ pub enum PlanError {
     /// The optimizer cannot be chosen.
     #[error(transparent)]
     Optimizer(#[from] OptimizerError),
+    /// A trace from a file is replayed with an option that only a plan can obey.
+    #[error("{key} is for plans: a trace is replayed as it was written")]
+    OfPlans {
+        /// The option.
+        key: String,
+    },
     /// The published weights have a type that cannot be run.
     #[error("the model's weights are {found}, which no precision computes in: give --precision fp32, bf16 or fp16")]
     Precision {

@@ -106,8 +106,54 @@ fn a_trace_from_a_file_is_as_good_as_its_plan() {
     assert_eq!(of_trace["lower_bound"], of_plan["lower_bound"]);
     let errors = [
         folder.error("no tensor of that name", &["why", &trace, "--tensor", "addmm of transformer.h.5.mlp.c_fx"]),
-        folder.error("no page of a trace", &["report", &trace, "-o", "page.html"]),
+        folder.error("an option of plans alone", &["fit", &trace, "--batch", "4"]),
         folder.error("no such trace", &["replay", "none.trace"]),
     ];
     assert_snapshot("errors_traces", &errors.concat());
+}
+
+/// A trace is kept, checked, compared, fitted and shown as a page, as its plan is.
+#[test]
+fn a_trace_from_a_file_is_kept_compared_fitted_and_shown() {
+    let folder = Folder::new();
+    let trace = folder.argument("run.trace");
+    let run = ["--batch", "2", "--seq", "64"];
+    let plan = json_of(&[&["plan", "distilgpt2"], &run[..], &["--events", &trace, "--format", "json"]].concat());
+
+    let same = json_of(&["diff", &trace, &trace, "--format", "json"]);
+    assert_eq!(same["moved"], serde_json::json!([]), "{same}");
+    let (kept, of_plan) = (folder.argument("kept.yaml"), folder.argument("plan.yaml"));
+    folder.report(&["snapshot", &trace, "-o", &kept]);
+    folder.report(&[&["snapshot", "distilgpt2"], &run[..], &["-o", &of_plan]].concat());
+    let both = json_of(&["diff", &kept, &of_plan, "--format", "json"]);
+    assert_eq!(both["moved"], serde_json::json!([]), "{both}");
+    assert!(both["peaks"].as_array().unwrap().iter().all(|peak| peak["before"] == peak["after"]), "{both}");
+    assert_eq!(call(&["check", &kept]).status.code(), Some(0));
+    folder.report(&[&["plan", "distilgpt2"], &["--batch", "8", "--seq", "512"][..], &["--events", &trace]].concat());
+    assert_eq!(call(&["check", &kept]).status.code(), Some(1), "what the file holds grew");
+    folder.report(&[&["plan", "distilgpt2"], &run[..], &["--events", &trace]].concat());
+
+    let fitted = json_of(&["fit", &trace, "--gpu", "t4,h200", "--format", "json"]);
+    let of_plans = json_of(&[&["fit", "distilgpt2"], &run[..], &["--gpu", "t4,h200", "--format", "json"]].concat());
+    for key in ["gpu", "capacity", "fits"] {
+        for row in 0..2 {
+            assert_eq!(fitted["rows"][row][key], of_plans["rows"][row][key], "{key}");
+        }
+    }
+    assert_eq!(fitted["rows"][1]["peak_reserved"], plan["peak_reserved"]);
+    assert_snapshot("fit_trace", &folder.report(&["fit", &trace, "--gpu", "t4,h200"]));
+
+    let (page, plans_page) = (folder.argument("trace.html"), folder.argument("plan.html"));
+    folder.report(&["report", &trace, "--against", &trace, "-o", &page]);
+    folder.report(&[&["report", "distilgpt2"], &run[..], &["-o", &plans_page]].concat());
+    let data = |page: &str| -> serde_json::Value {
+        let text = fs::read_to_string(page).unwrap();
+        let data = text.split_once("id=\"data\">").unwrap().1.split_once("</script>").unwrap().0;
+        serde_json::from_str(data).unwrap()
+    };
+    let (of_trace, of_plan) = (data(&page), data(&plans_page));
+    for key in ["samples", "alive", "groups", "phases", "modules", "tensors", "segments"] {
+        assert_eq!(of_trace["plan"][key], of_plan["plan"][key], "{key}");
+    }
+    assert_eq!(of_trace["against"]["samples"], of_plan["plan"]["samples"]);
 }

@@ -18,11 +18,12 @@ use rustc_hash::FxHashMap;
 use rayon::prelude::*;
 
 use crate::bytes::Bytes;
-use crate::plan::footprint::{Footprint, Peaks, alike, footprint};
-use crate::plan::{PlanError, capacity};
+use crate::plan::footprint::{Footprint, Peaks, alike, footprint, peaks_within};
+use crate::plan::{PlanError, capacity, recorded};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
-use crate::run::{Precision, Run};
+use crate::run::{Precision, Run, RunOptions};
+use crate::trace::file::{Head, Recorded};
 
 /// A size that is searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,6 +169,30 @@ pub fn fit(model: &Model, run: &Run, gpus: &[Gpu], done: &(dyn Fn(usize) + Sync)
         footprint(model, run, &row.gpu, &[])?;
     }
     Ok(rows)
+}
+
+/// What a trace takes of a GPU.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Room {
+    /// The GPU.
+    pub gpu: Gpu,
+    /// What the allocator may take of it.
+    pub capacity: Bytes,
+    /// What it makes of the trace.
+    pub given: Peaks,
+}
+
+/// Says for each GPU whether a trace from a file fits, by its memory alone: with the kernels of the GPU that it was made for.
+///
+/// # Errors
+/// Options that the allocator does not know, or that only a plan can obey; a wrong spec.
+pub fn by_capacity(recorded: Recorded, options: &RunOptions, gpus: &[Gpu]) -> Result<(Head, Vec<Room>), PlanError> {
+    let run = Run { capacity: options.capacity, ..Run::default() };
+    let (head, replay) = recorded::replay(recorded, options, None)?;
+    let capacities = gpus.iter().map(|gpu| capacity(&run, gpu)).collect::<Result<Vec<_>, _>>()?;
+    let peaks = peaks_within(&replay.trace, &replay.options, &capacities);
+    let rooms = gpus.iter().zip(capacities).zip(peaks);
+    Ok((head, rooms.map(|((gpu, capacity), given)| Room { gpu: gpu.clone(), capacity, given }).collect()))
 }
 
 /// Sizes on GPUs that run the same kernels, each planned at most once.

@@ -62,23 +62,32 @@ impl Footprint {
         precision: Precision,
         capacities: &[Bytes],
     ) -> Footprint {
-        let whole = simulate(stream, options, Some(UNLIMITED));
-        let least = Bytes(stream.most_alive(|bytes| bytes.0));
-        let within = |capacity: &Bytes| {
-            // No allocator serves more than there is, and none is refused anything before all is taken.
-            if least > *capacity {
-                return peaks(&whole, false);
-            }
-            if only_fills(options) && whole.peak_reserved <= *capacity {
-                return peaks(&whole, true);
-            }
-            let outcome = simulate(stream, options, Some(*capacity));
-            if outcome.out_of_memory.is_none() { peaks(&outcome, true) } else { peaks(&whole, false) }
-        };
-        let within = capacities.iter().map(within).collect();
-        let host = stream.host_bytes();
-        Footprint { precision, unlimited: whole.peak_reserved, within, host }
+        let (whole, within) = whole_and_within(stream, options, capacities);
+        Footprint { precision, unlimited: whole.peak_reserved, within, host: stream.host_bytes() }
     }
+}
+
+/// What allocators of these capacities make of a trace.
+pub fn peaks_within(trace: &Trace, options: &AllocatorOptions, capacities: &[Bytes]) -> Vec<Peaks> {
+    whole_and_within(trace, options, capacities).1
+}
+
+fn whole_and_within(stream: &Trace, options: &AllocatorOptions, capacities: &[Bytes]) -> (Outcome, Vec<Peaks>) {
+    let whole = simulate(stream, options, Some(UNLIMITED));
+    let least = Bytes(stream.most_alive(|bytes| bytes.0));
+    let within = |capacity: &Bytes| {
+        // No allocator serves more than there is, and none is refused anything before all is taken.
+        if least > *capacity {
+            return peaks(&whole, false);
+        }
+        if only_fills(options) && whole.peak_reserved <= *capacity {
+            return peaks(&whole, true);
+        }
+        let outcome = simulate(stream, options, Some(*capacity));
+        if outcome.out_of_memory.is_none() { peaks(&outcome, true) } else { peaks(&whole, false) }
+    };
+    let within = capacities.iter().map(within).collect();
+    (whole, within)
 }
 
 fn peaks(outcome: &Outcome, fits: bool) -> Peaks {

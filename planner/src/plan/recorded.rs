@@ -12,8 +12,9 @@ use crate::versions::{Release, Rules, Versions};
 /// The head says what was replayed.
 ///
 /// # Errors
-/// Options that the allocator does not know; a wrong spec.
+/// Options that the allocator does not know, or that only a plan can obey; a wrong spec.
 pub fn replay(recorded: Recorded, options: &RunOptions, gpu: Option<&Gpu>) -> Result<(Head, Replay), PlanError> {
+    only_of_replays(options)?;
     let Recorded { mut head, trace } = recorded;
     if let Some(allocator) = &options.allocator {
         head.allocator.clone_from(allocator);
@@ -33,4 +34,18 @@ pub fn replay(recorded: Recorded, options: &RunOptions, gpu: Option<&Gpu>) -> Re
     head.torch = versions.torch.to_string();
     let allocator = allocator.of_release(Rules::of(versions), Addresses::Unknown);
     Ok((head, Replay::of(trace, allocator, room)))
+}
+
+/// The keys of options that a replay obeys, or that say where something lies.
+const OBEYED: [&str; 8] = ["model", "gpu", "capacity", "allocator", "torch", "transformers", "profile", "specs"];
+
+/// Refuses options that only a plan can obey: a trace is as it was written.
+///
+/// # Errors
+/// The first of them.
+fn only_of_replays(options: &RunOptions) -> Result<(), PlanError> {
+    match options.entries().into_iter().find(|(key, _)| !OBEYED.contains(&key.as_str())) {
+        Some((key, _)) => Err(PlanError::OfPlans { key }),
+        None => Ok(()),
+    }
 }

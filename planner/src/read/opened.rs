@@ -196,16 +196,25 @@ impl RunOptions {
         }
     }
 
+    /// The GPU that is named or that the profile was measured on, else the default one.
+    ///
+    /// # Errors
+    /// A GPU that is not known, or a profile of another one.
+    pub fn named_gpu(&self) -> Result<Gpu, OpenError> {
+        let (catalogue, profiled) = self.catalogue(None)?;
+        let name = self.gpu.as_deref().or(profiled.as_deref()).unwrap_or(DEFAULT_GPU);
+        let gpu = catalogue.find(name)?.clone();
+        catalogue.check_profiled(profiled.as_deref(), &[&gpu.key])?;
+        Ok(gpu)
+    }
+
     /// All that a plan is made of. What was measured is taken from shipped profiles and from the one that the run names, and so
     /// is the same on every machine.
     ///
     /// # Errors
     /// As `model`; a GPU that is not known, or a profile of another one.
     pub fn open(&self) -> Result<Opened, OpenError> {
-        let (catalogue, profiled) = self.catalogue(None)?;
-        let name = self.gpu.as_deref().or(profiled.as_deref()).unwrap_or(DEFAULT_GPU);
-        let gpu = catalogue.find(name)?.clone();
-        catalogue.check_profiled(profiled.as_deref(), &[&gpu.key])?;
+        let gpu = self.named_gpu()?;
         let mut settled = self.clone();
         let model = settled.model()?;
         Ok(Opened { model, run: settled.run(), gpu })

@@ -6,9 +6,12 @@ use super::json::SCHEMA;
 use super::table::{Align, below, table};
 use crate::bytes::{Bytes, GIB};
 use crate::fit::search::BEYOND;
-use crate::fit::{Axis, Found, Limit, Row, Stop};
+use crate::fit::{Axis, Found, Limit, Room, Row, Stop};
+use crate::plan::footprint::Peaks;
+use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::run::{Mode, Run};
+use crate::trace::file::Head;
 
 use Align::{Left, Right};
 
@@ -50,14 +53,20 @@ fn line(row: &Row) -> [String; 9] {
         let dash = || "-".to_owned();
         return [name, free, dash(), dash(), "refused".to_owned(), dash(), dash(), dash(), dash()];
     };
-    let left = row.capacity.0 as f64 - given.reserved.0 as f64;
-    let (left, share) = match given.fits {
-        true => (format!("{:.2}", left / GIB as f64), format!("{:.1} %", 100.0 * left / row.capacity.0 as f64)),
-        false => (String::new(), "no fit".to_owned()),
-    };
+    let [name, free, peak, left, share] = room_left(&row.gpu, row.capacity, *given);
     let limit = |place: usize| limits.get(place).map_or_else(Default::default, cells);
     let ([batch, batch_next], [seq, seq_next]) = (limit(0), limit(1));
-    [name, free, gib(given.reserved), left, share, batch, batch_next, seq, seq_next]
+    [name, free, peak, left, share, batch, batch_next, seq, seq_next]
+}
+
+/// A GPU, its memory, the peak of a run and what is left.
+fn room_left(gpu: &Gpu, capacity: Bytes, given: Peaks) -> [String; 5] {
+    let left = capacity.0 as f64 - given.reserved.0 as f64;
+    let (left, share) = match given.fits {
+        true => (format!("{:.2}", left / GIB as f64), format!("{:.1} %", 100.0 * left / capacity.0 as f64)),
+        false => (String::new(), "no fit".to_owned()),
+    };
+    [gpu.key.clone(), gib(capacity), gib(given.reserved), left, share]
 }
 
 /// The largest size and the peak of the next.
@@ -112,6 +121,54 @@ fn longest(row: &Row, run: &Run) -> u64 {
     let limits = row.found.iter().flat_map(|found| &found.limits).filter(|limit| limit.axis == Axis::Seq);
     let generated = if run.mode == Mode::Generate { run.new_tokens } else { 0 };
     limits.filter_map(|limit| Some(limit.largest?.0 + generated)).max().unwrap_or(0)
+}
+
+/// Where a trace from a file fits, for people.
+pub fn rooms_text(head: &Head, rooms: &[Room]) -> String {
+    let mut lines = vec![["gpu", "free", "peak", "left", "share"].map(str::to_owned)];
+    lines.push(["", "GiB", "GiB", "GiB", ""].map(str::to_owned));
+    lines.extend(rooms.iter().map(|room| room_left(&room.gpu, room.capacity, room.given)));
+    let made = format!("by memory alone: the kernels are those of {}", head.device);
+    format!("{}: {}\n\n{}{}", head.id, head.run, table([Left, Right, Right, Right, Right], &lines), below([made]))
+}
+
+/// Where a trace from a file fits, for programs. Sizes of memory are bytes.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the keys say it")]
+pub struct RoomsReport {
+    pub schema: u32,
+    pub model: String,
+    pub run: String,
+    pub device: String,
+    pub rows: Vec<RoomRow>,
+}
+
+/// A GPU.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the keys say it")]
+pub struct RoomRow {
+    pub gpu: String,
+    pub capacity: Bytes,
+    pub fits: bool,
+    pub headroom: Option<Bytes>,
+    pub peak_allocated: Bytes,
+    pub peak_reserved: Bytes,
+    pub given_back: Bytes,
+}
+
+/// The answers of a trace for programs.
+pub fn rooms_json(head: &Head, rooms: &[Room]) -> RoomsReport {
+    let row = |room: &Room| RoomRow {
+        gpu: room.gpu.key.clone(),
+        capacity: room.capacity,
+        fits: room.given.fits,
+        headroom: room.given.headroom(room.capacity),
+        peak_allocated: room.given.allocated,
+        peak_reserved: room.given.reserved,
+        given_back: room.given.given_back,
+    };
+    let (model, run, device) = (head.id.clone(), head.run.clone(), head.device.clone());
+    RoomsReport { schema: SCHEMA, model, run, device, rows: rooms.iter().map(row).collect() }
 }
 
 /// `memplan fit --format json`. Sizes of memory are bytes.

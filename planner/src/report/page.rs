@@ -14,7 +14,9 @@ use crate::allocate::{BlockState, PoolKind, SegmentView};
 use crate::arena::Arena;
 use crate::bytes::Bytes;
 use crate::history::{Group, History, Sample, alive, history, modules_at_peak};
+use crate::replay::Replay;
 use crate::snapshot::Comparison;
+use crate::trace::file::Head;
 use crate::trace::{ByCategory, Event};
 
 /// How many stretches a timeline is shown in: more than a screen has columns.
@@ -39,17 +41,49 @@ const SCRIPTS: [&str; 6] = [
 
 /// All that a page shows.
 #[derive(Serialize)]
-struct Data {
-    plan: PlanData,
-    against: Option<PlanData>,
+struct Data<'a> {
+    plan: PlanData<'a>,
+    against: Option<PlanData<'a>>,
     changes: Option<ComparisonReport>,
 }
 
-/// A plan on the page.
-#[derive(Serialize)]
-struct PlanData {
+/// What a page shows: a plan, or a trace from a file.
+pub struct Subject<'a> {
     title: String,
-    report: json::Report,
+    /// What is said of it in words and figures, in the keys of a plan's JSON.
+    report: Value,
+    replay: &'a Replay,
+}
+
+impl<'a> Subject<'a> {
+    /// A plan.
+    ///
+    /// # Errors
+    /// Figures that JSON cannot hold; there are none.
+    pub fn plan(planned: &Planned<'a>) -> Result<Subject<'a>, serde_json::Error> {
+        let report = serde_json::to_value(json::report(planned))?;
+        Ok(Subject { title: title(planned), report, replay: planned.plan })
+    }
+
+    /// A trace from a file.
+    ///
+    /// # Errors
+    /// As of a plan.
+    pub fn trace(head: &Head, replay: &'a Replay) -> Result<Subject<'a>, serde_json::Error> {
+        let mut report = serde_json::to_value(super::replay::report(head, replay))?;
+        report["model"] = json!({"name": head.id});
+        report["run"] = json!({"words": head.run, "torch": head.torch, "allocator": head.allocator});
+        report["gpu"] = json!({"name": head.device});
+        (report["warnings"], report["notes"]) = (json!([]), json!([]));
+        Ok(Subject { title: format!("{}: {}, on {}", head.id, head.run, head.device), report, replay })
+    }
+}
+
+/// A plan or a trace on the page.
+#[derive(Serialize)]
+struct PlanData<'a> {
+    title: &'a str,
+    report: &'a Value,
     categories: [&'static str; NAMES.len()],
     colours: [&'static str; COLOURS.len()],
     events: usize,
@@ -78,23 +112,23 @@ struct Segment {
     blocks: Vec<Value>,
 }
 
-/// The page of a plan with its last step in an arena, if that was packed, beside another plan if there is one, with what differs.
+/// The page of a plan or trace with its last step in an arena, if that was packed, beside another if there is one, with what differs.
 ///
 /// # Errors
 /// Figures that JSON cannot hold; there are none.
 pub fn page(
-    planned: &Planned<'_>,
+    subject: &Subject<'_>,
     arena: Option<&Arena<'_>>,
-    against: Option<(&Planned<'_>, &Comparison)>,
+    against: Option<(&Subject<'_>, &Comparison)>,
 ) -> Result<String, serde_json::Error> {
     let data = Data {
-        plan: PlanData { arena: arena.map(arena::shown), ..plan_data(planned) },
+        plan: PlanData { arena: arena.map(arena::shown), ..plan_data(subject) },
         against: against.map(|(other, _)| plan_data(other)),
         changes: against.map(|(_, comparison)| changes::report(comparison)),
     };
     // Within a script's element nothing may look like its end.
     let data = serde_json::to_string(&data)?.replace('<', "\\u003c");
-    let title = quick_xml::escape::escape(title(planned));
+    let title = quick_xml::escape::escape(&subject.title);
     let scripts = SCRIPTS.join("\n");
     Ok(filled(&[("title", &title), ("style", STYLE), ("script", &scripts), ("data", &data)]))
 }
@@ -117,24 +151,24 @@ pub(super) fn title(planned: &Planned<'_>) -> String {
     format!("{}: {}, on {}", planned.model.name, text::words(planned).join(", "), planned.gpu.name)
 }
 
-fn plan_data(planned: &Planned<'_>) -> PlanData {
-    let plan = planned.plan;
-    let history = history(plan, STRETCHES, NEAR_PEAK);
-    let (groups, alive) = alive(plan, &history, ALIVE);
+fn plan_data<'a>(subject: &'a Subject<'_>) -> PlanData<'a> {
+    let replay = subject.replay;
+    let history = history(replay, STRETCHES, NEAR_PEAK);
+    let (groups, alive) = alive(replay, &history, ALIVE);
     let numbers = |alive: &crate::history::Alive| [alive.group as u64, alive.count, alive.bytes.0];
     PlanData {
-        title: title(planned),
-        report: json::report(planned),
+        title: &subject.title,
+        report: &subject.report,
         categories: NAMES,
         colours: COLOURS,
         events: history.events,
-        peak: plan.whole().peak_event,
+        peak: replay.whole().peak_event,
         samples: history.samples.iter().map(sample).collect(),
         alive: alive.iter().map(|moment| moment.iter().flat_map(numbers).collect()).collect(),
-        phases: phases(planned),
-        modules: modules(planned),
-        tensors: tensors(planned),
-        segments: history.segments.iter().map(|segment| shown(planned, &history, &groups, segment)).collect(),
+        phases: phases(replay),
+        modules: modules(replay),
+        tensors: tensors(replay),
+        segments: history.segments.iter().map(|segment| shown(replay, &history, &groups, segment)).collect(),
         groups: groups.into_iter().map(|group| [group.module, group.what]).collect(),
         arena: None,
     }
@@ -146,8 +180,8 @@ fn sample(sample: &Sample) -> Vec<u64> {
     fixed.into_iter().chain(categories.each().map(|bytes| bytes.0)).chain([sample.slack().0]).collect()
 }
 
-fn phases(planned: &Planned<'_>) -> Vec<Value> {
-    let trace = &planned.plan.trace;
+fn phases(replay: &Replay) -> Vec<Value> {
+    let trace = &replay.trace;
     let end = |(event, what): (usize, &Event)| match what {
         Event::Phase(number) => {
             let phase = trace.phases.get(*number as usize)?;
@@ -158,29 +192,28 @@ fn phases(planned: &Planned<'_>) -> Vec<Value> {
     trace.events.iter().enumerate().filter_map(end).collect()
 }
 
-fn modules(planned: &Planned<'_>) -> Vec<Value> {
+fn modules(replay: &Replay) -> Vec<Value> {
     let row = |(path, categories): (String, ByCategory)| {
         let bytes = categories.each().map(|bytes| Value::from(bytes.0));
         Value::Array(std::iter::once(Value::from(path)).chain(bytes).chain([Value::from(0)]).collect())
     };
-    modules_at_peak(planned.plan).into_iter().map(|held| row((held.module, held.categories))).collect()
+    modules_at_peak(replay).into_iter().map(|held| row((held.module, held.categories))).collect()
 }
 
-fn tensors(planned: &Planned<'_>) -> Vec<Value> {
-    let largest = planned.plan.siblings_at_peak().into_iter().take(TENSORS);
+fn tensors(replay: &Replay) -> Vec<Value> {
+    let largest = replay.siblings_at_peak().into_iter().take(TENSORS);
     largest
         .map(|tensor| json!([tensor.bytes, tensor.count, tensor.category as usize, tensor.place, tensor.by]))
         .collect()
 }
 
-fn shown(planned: &Planned<'_>, history: &History, groups: &[Group], segment: &SegmentView) -> Segment {
-    let plan = planned.plan;
+fn shown(replay: &Replay, history: &History, groups: &[Group], segment: &SegmentView) -> Segment {
     let block = |block: &crate::allocate::BlockView| {
         let owner = history.owners.get(&block.id).filter(|_| block.state == BlockState::Used);
-        let live = owner.and_then(|id| plan.at_peak.iter().find(|live| live.id == *id));
+        let live = owner.and_then(|id| replay.at_peak.iter().find(|live| live.id == *id));
         let (group, category) = match live {
             Some(live) => {
-                let (module, what) = plan.place(&plan.trace.allocations[live.id.index()]);
+                let (module, what) = replay.place(&replay.trace.allocations[live.id.index()]);
                 let found = groups.iter().position(|group| group.what == what && group.module == module);
                 (found.map_or(-1, |found| found as i64), live.category as usize)
             }

@@ -3,8 +3,7 @@
 use indexmap::IndexMap;
 
 use crate::bytes::Bytes;
-use crate::plan::Plan;
-use crate::replay::{ranges, split};
+use crate::replay::{Replay, ranges, split};
 use crate::trace::Category;
 
 /// A module, or several that differ by a layer's number alone: `transformer.h.[0-11].mlp`.
@@ -34,12 +33,12 @@ pub(super) const ROOT: &str = "the model";
 
 type Tensors = IndexMap<(Category, String), HeldTensor>;
 
-/// The holders at a plan's peak, largest first.
-pub(super) fn holders(plan: &Plan) -> Vec<Holder> {
+/// The holders at a replay's peak, largest first.
+pub(super) fn holders(replay: &Replay) -> Vec<Holder> {
     let mut modules: IndexMap<(&str, &str), (Vec<u64>, Tensors)> = IndexMap::new();
-    for live in &plan.at_peak {
-        let allocation = &plan.trace.allocations[live.id.index()];
-        let (module, what) = plan.place(allocation);
+    for live in &replay.at_peak {
+        let allocation = &replay.trace.allocations[live.id.index()];
+        let (module, what) = replay.place(allocation);
         let (before, number, after) = split(module);
         let (numbers, tensors) = modules.entry((before, after)).or_default();
         numbers.extend(number);

@@ -19,14 +19,18 @@ mod holders;
 mod listed;
 mod most;
 
+use std::path::Path;
+
 use crate::bytes::Bytes;
-use crate::plan::{Plan, PlanError, plan};
+use crate::plan::{Plan, PlanError, plan, recorded};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::read::opened::{OpenError, Opened};
 use crate::read::run_file::RunFileError;
+use crate::replay::Replay;
 use crate::run::{Mode, RunOptions};
 use crate::trace::Event;
+use crate::trace::file::{self, Head, TraceError};
 
 pub use check::{Checked, Found, Refusal, Tolerance, ToleranceError, Verdict, check};
 pub use compare::{Comparison, Fact, Held, Kind, Moved, compare};
@@ -45,7 +49,7 @@ pub struct Snapshot {
     pub run: RunOptions,
     /// The architecture that was planned.
     pub architecture: String,
-    /// How many parameters it has.
+    /// How many parameters it has; 0 of a trace, which does not say.
     pub parameters: u64,
     /// Whether the run fits.
     pub fits: bool,
@@ -108,14 +112,22 @@ pub enum SnapshotError {
     /// The run cannot be planned.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The trace cannot be read.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
 }
 
-/// Plans what options say, and keeps what the plan says.
+/// Plans what options say, or replays the trace that they name, and keeps what comes of it.
 ///
 /// # Errors
-/// Whatever keeps the run from being planned.
+/// Whatever keeps the run from being planned or the trace from being replayed.
 pub fn take(options: RunOptions) -> Result<Snapshot, SnapshotError> {
     let options = options.complete()?;
+    if let Some(path) = options.model.as_deref().filter(|name| file::is_trace(name)) {
+        let gpu = options.gpu.is_some().then(|| options.named_gpu()).transpose()?;
+        let (head, replay) = recorded::replay(file::read(Path::new(path))?, &options, gpu.as_ref())?;
+        return Ok(of_trace(&head, &options, &replay));
+    }
     let Opened { model, run, gpu } = options.open()?;
     let plan = plan(&model, &run, &gpu)?;
     Ok(of((&model, &gpu), &options, &plan))
@@ -131,24 +143,55 @@ pub fn of_run(text: &str) -> Result<Snapshot, SnapshotError> {
 
 /// What is kept of a plan.
 pub fn of((model, gpu): (&Model, &Gpu), options: &RunOptions, plan: &Plan) -> Snapshot {
-    let named = |(category, bytes): (crate::trace::Category, Bytes)| (category.name().to_owned(), bytes);
-    let slack = [("allocator slack".to_owned(), plan.slack_at_peak())];
-    let counts = |event: &&Event| matches!(event, Event::Allocate(_) | Event::Free(..));
-    let whole = plan.whole();
-    Snapshot {
-        program: env!("CARGO_PKG_VERSION").to_owned(),
+    let what = What {
         spec: spec(model, plan),
         run: filled(options, (model, gpu), plan),
         architecture: plan.architecture.clone(),
         parameters: plan.parameters().count,
-        fits: plan.fits(),
-        events: plan.trace.events.iter().filter(counts).count() as u64,
+    };
+    kept(what, plan)
+}
+
+/// What is kept of a trace that was replayed with these options; how many parameters there are it does not say.
+pub fn of_trace(head: &Head, options: &RunOptions, replay: &Replay) -> Snapshot {
+    let model = format!("a trace, {}, planned for {}", head.run, head.device);
+    let digest = format!("{:08x}", crc32fast::hash(format!("{}{}{}", head.id, head.run, head.torch).as_bytes()));
+    let what = What {
+        spec: SpecVersion { model, optimizer: None, digest },
+        run: RunOptions { torch: head.torch.parse().ok(), ..options.clone() },
+        architecture: head.id.clone(),
+        parameters: 0,
+    };
+    kept(what, replay)
+}
+
+/// What a replay does not say.
+struct What {
+    spec: SpecVersion,
+    run: RunOptions,
+    architecture: String,
+    parameters: u64,
+}
+
+fn kept(what: What, replay: &Replay) -> Snapshot {
+    let named = |(category, bytes): (crate::trace::Category, Bytes)| (category.name().to_owned(), bytes);
+    let slack = [("allocator slack".to_owned(), replay.slack_at_peak())];
+    let counts = |event: &&Event| matches!(event, Event::Allocate(_) | Event::Free(..));
+    let whole = replay.whole();
+    Snapshot {
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        spec: what.spec,
+        run: what.run,
+        architecture: what.architecture,
+        parameters: what.parameters,
+        fits: replay.fits(),
+        events: replay.trace.events.iter().filter(counts).count() as u64,
         peaks: Peaks { allocated: whole.peak_allocated, reserved: whole.peak_reserved },
-        phases: phases(plan),
-        categories: plan.categories_at_peak().into_iter().map(named).chain(slack).collect(),
-        holders: holders::holders(plan),
+        phases: phases(replay),
+        categories: replay.categories_at_peak().into_iter().map(named).chain(slack).collect(),
+        holders: holders::holders(replay),
         others: Bytes(0),
-        most: most::most(plan),
+        most: most::most(replay),
     }
 }
 
@@ -162,10 +205,10 @@ fn spec(model: &Model, plan: &Plan) -> SpecVersion {
     }
 }
 
-fn phases(plan: &Plan) -> Vec<(String, Peaks)> {
+fn phases(replay: &Replay) -> Vec<(String, Peaks)> {
     let mut phases: Vec<(String, Peaks)> = Vec::new();
-    for figures in &plan.whole().phases {
-        let Some(phase) = plan.trace.phases.get(figures.phase as usize) else { continue };
+    for figures in &replay.whole().phases {
+        let Some(phase) = replay.trace.phases.get(figures.phase as usize) else { continue };
         let known = phases.iter().position(|(name, _)| **name == *phase.name);
         let place = known.unwrap_or_else(|| {
             phases.push((phase.name.to_string(), Peaks::default()));

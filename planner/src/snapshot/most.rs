@@ -3,7 +3,7 @@
 use super::holders::ROOT;
 use crate::bytes::Bytes;
 use crate::history::{Groups, groups};
-use crate::plan::Plan;
+use crate::replay::Replay;
 use crate::trace::{AllocationId, Category, Event};
 
 /// The most at any one time, each at its own.
@@ -29,27 +29,28 @@ impl Sum {
     }
 }
 
-/// Reads it off a plan.
-pub(super) fn most(plan: &Plan) -> Most {
-    let Groups { modules: names, groups, of } = groups(plan);
+/// Reads it off a replay.
+pub(super) fn most(replay: &Replay) -> Most {
+    let Groups { modules: names, groups, of } = groups(replay);
     let module_of = |id: &AllocationId| groups[of[id.index()]].0;
     let mut modules = vec![Sum::default(); names.len()];
     let mut categories = [Sum::default(); Category::ALL.len()];
-    let mut category_of: Vec<Category> = plan.trace.allocations.iter().map(|allocation| allocation.category).collect();
-    for event in &plan.trace.events {
+    let mut category_of: Vec<Category> =
+        replay.trace.allocations.iter().map(|allocation| allocation.category).collect();
+    for event in &replay.trace.events {
         match event {
             Event::Allocate(id) => {
-                let bytes = plan.trace.allocations[id.index()].bytes;
+                let bytes = replay.trace.allocations[id.index()].bytes;
                 modules[module_of(id)].add(bytes);
                 categories[category_of[id.index()] as usize].add(bytes);
             }
             Event::Free(id, _) => {
-                let bytes = plan.trace.allocations[id.index()].bytes;
+                let bytes = replay.trace.allocations[id.index()].bytes;
                 modules[module_of(id)].now -= bytes;
                 categories[category_of[id.index()] as usize].now -= bytes;
             }
             Event::Becomes(id, category) => {
-                let bytes = plan.trace.allocations[id.index()].bytes;
+                let bytes = replay.trace.allocations[id.index()].bytes;
                 let before = std::mem::replace(&mut category_of[id.index()], *category);
                 categories[before as usize].now -= bytes;
                 categories[*category as usize].add(bytes);

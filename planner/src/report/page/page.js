@@ -22,7 +22,9 @@ function showFigures() {
   document.getElementById("figures").append(
     figure("peak-allocated", "Peak allocated", report.peak_allocated, other.peak_allocated),
     figure("peak-reserved", "Peak reserved", report.peak_reserved, other.peak_reserved),
-    figure("capacity", "Free for the allocator", report.capacity, other.capacity),
+    figure("capacity", "Free for the allocator", report.capacity, other.capacity));
+  if (!report.parameters) return;
+  document.getElementById("figures").append(
     figure("parameters", "Parameters", report.parameters.bytes, other.parameters && other.parameters.bytes));
 }
 
