@@ -9,7 +9,7 @@ pub(crate) use siblings::{ranges, split};
 
 use crate::allocate::{AllocatorOptions, OutOfMemory, Outcome, simulate};
 use crate::bytes::Bytes;
-use crate::trace::{Allocation, Category, Event, Live, Phase, Trace, live_after};
+use crate::trace::{Allocation, Category, Cursor, Event, Live, Moved, Phase, Trace, live_after};
 
 /// More than any machine has, and less than what sums in 64 bits could not hold.
 pub const UNLIMITED: Bytes = Bytes(1 << 60);
@@ -153,24 +153,19 @@ impl Replay {
 
     /// Keys and values when the most bytes of them are alive.
     pub fn most_cached(&self) -> CacheBytes {
-        let Trace { allocations, events, cached: kinds, .. } = &self.trace;
-        let mut kind = vec![0_u8; allocations.len()];
-        for (id, cached) in kinds {
+        let trace = &self.trace;
+        let mut kind = vec![0_u8; trace.allocations.len()];
+        for (id, cached) in &trace.cached {
             kind[id.index()] = 1 + *cached as u8;
         }
-        let mut is_cache = vec![false; allocations.len()];
         let (mut now, mut most) = ([0_u64; 3], [0_u64; 3]);
-        for event in events {
-            let (id, becomes) = match event {
-                Event::Allocate(id) => (*id, allocations[id.index()].category == Category::KvCache),
-                Event::Becomes(id, category) => (*id, *category == Category::KvCache),
-                Event::Free(id, _) => (*id, false),
-                Event::Phase(_) => continue,
-            };
+        let mut cursor = Cursor::new(trace);
+        while cursor.step().is_some() {
+            let Some(Moved { id, from, to }) = cursor.moved() else { continue };
             let sum = &mut now[usize::from(kind[id.index()])];
-            match (std::mem::replace(&mut is_cache[id.index()], becomes), becomes) {
-                (false, true) => *sum += allocations[id.index()].bytes.0,
-                (true, false) => *sum -= allocations[id.index()].bytes.0,
+            match (from == Some(Category::KvCache), to == Some(Category::KvCache)) {
+                (false, true) => *sum += trace.allocation(id).bytes.0,
+                (true, false) => *sum -= trace.allocation(id).bytes.0,
                 _ => continue,
             }
             if now.iter().sum::<u64>() > most.iter().sum() {

@@ -4,7 +4,7 @@ use super::holders::ROOT;
 use crate::bytes::Bytes;
 use crate::history::{Groups, groups};
 use crate::replay::Replay;
-use crate::trace::{AllocationId, Category, Event};
+use crate::trace::{AllocationId, Category, Cursor, Event};
 
 /// The most at any one time, each at its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,31 +34,19 @@ pub(super) fn most(replay: &Replay) -> Most {
     let Groups { modules: names, groups, of } = groups(replay);
     let module_of = |id: &AllocationId| groups[of[id.index()]].0;
     let mut modules = vec![Sum::default(); names.len()];
-    let mut categories = [Sum::default(); Category::ALL.len()];
-    let mut category_of: Vec<Category> =
-        replay.trace.allocations.iter().map(|allocation| allocation.category).collect();
-    for event in &replay.trace.events {
+    let mut categories = [Bytes(0); Category::ALL.len()];
+    let mut cursor = Cursor::new(&replay.trace);
+    while let Some((_, event)) = cursor.step() {
+        let bytes = |id: AllocationId| replay.trace.allocation(id).bytes;
         match event {
-            Event::Allocate(id) => {
-                let bytes = replay.trace.allocations[id.index()].bytes;
-                modules[module_of(id)].add(bytes);
-                categories[category_of[id.index()] as usize].add(bytes);
-            }
-            Event::Free(id, _) => {
-                let bytes = replay.trace.allocations[id.index()].bytes;
-                modules[module_of(id)].now -= bytes;
-                categories[category_of[id.index()] as usize].now -= bytes;
-            }
-            Event::Becomes(id, category) => {
-                let bytes = replay.trace.allocations[id.index()].bytes;
-                let before = std::mem::replace(&mut category_of[id.index()], *category);
-                categories[before as usize].now -= bytes;
-                categories[*category as usize].add(bytes);
-            }
-            Event::Phase(_) => {}
+            Event::Allocate(id) => modules[module_of(&id)].add(bytes(id)),
+            Event::Free(id, _) => modules[module_of(&id)].now -= bytes(id),
+            Event::Becomes(..) | Event::Phase(_) => {}
         }
+        let now = cursor.bytes().each();
+        categories.iter_mut().zip(now).for_each(|(most, now)| *most = now.max(*most));
     }
-    let named = Category::ALL.iter().zip(categories).map(|(category, sum)| (category.name().to_owned(), sum.most));
+    let named = Category::ALL.iter().zip(categories).map(|(category, most)| (category.name().to_owned(), most));
     let name = |name: String| if name.is_empty() { ROOT.to_owned() } else { name };
     let modules = names.into_iter().zip(modules).map(|(path, sum)| (name(path), sum.most));
     let mut modules: Vec<(String, Bytes)> = modules.filter(|(_, bytes)| bytes.0 > 0).collect();

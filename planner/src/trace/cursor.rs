@@ -44,12 +44,24 @@ pub struct Cursor<'a> {
     next: usize,
     alive: Vec<Option<Category>>,
     bytes: ByCategory,
+    moved: Option<Moved>,
+}
+
+/// What an event did to an allocation: what it was for before and after; None where it was not alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The allocation.
+    pub id: AllocationId,
+    /// Its category before the event.
+    pub from: Option<Category>,
+    /// Its category after the event.
+    pub to: Option<Category>,
 }
 
 impl<'a> Cursor<'a> {
     /// Before the first event.
     pub fn new(trace: &'a Trace) -> Cursor<'a> {
-        Cursor { trace, next: 0, alive: vec![None; trace.allocations.len()], bytes: ByCategory::default() }
+        Cursor { trace, next: 0, alive: vec![None; trace.allocations.len()], bytes: ByCategory::default(), moved: None }
     }
 
     /// Takes one event and gives it with its number; None after the last.
@@ -57,19 +69,18 @@ impl<'a> Cursor<'a> {
         let number = self.next;
         let event = *self.trace.events.get(number)?;
         self.next += 1;
-        match event {
-            Event::Allocate(id) => self.join(id, self.trace.allocation(id).category),
-            Event::Free(id, _) => {
-                self.leave(id);
-            }
-            Event::Becomes(id, category) => {
-                if self.leave(id) {
-                    self.join(id, category);
-                }
-            }
-            Event::Phase(_) => {}
-        }
+        self.moved = match event {
+            Event::Allocate(id) => Some(self.turn(id, Some(self.trace.allocation(id).category))),
+            Event::Free(id, _) => Some(self.turn(id, None)),
+            Event::Becomes(id, category) => Some(self.turn(id, self.alive[id.index()].map(|_| category))),
+            Event::Phase(_) => None,
+        };
         Some((number, event))
+    }
+
+    /// What the last event did; None where it ended a phase, or before the first.
+    pub fn moved(&self) -> Option<Moved> {
+        self.moved
     }
 
     /// Takes all events up to that number, it among them.
@@ -94,16 +105,15 @@ impl<'a> Cursor<'a> {
         numbered.filter_map(|(id, category)| Some(Live { id: AllocationId(id as u32), category: (*category)? }))
     }
 
-    fn join(&mut self, id: AllocationId, category: Category) {
-        self.alive[id.index()] = Some(category);
-        self.bytes.add(category, self.trace.allocation(id).bytes);
-    }
-
-    fn leave(&mut self, id: AllocationId) -> bool {
-        let category = self.alive[id.index()].take();
-        if let Some(category) = category {
-            self.bytes.take(category, self.trace.allocation(id).bytes);
+    fn turn(&mut self, id: AllocationId, to: Option<Category>) -> Moved {
+        let bytes = self.trace.allocation(id).bytes;
+        let from = std::mem::replace(&mut self.alive[id.index()], to);
+        if let Some(category) = from {
+            self.bytes.take(category, bytes);
         }
-        category.is_some()
+        if let Some(category) = to {
+            self.bytes.add(category, bytes);
+        }
+        Moved { id, from, to }
     }
 }

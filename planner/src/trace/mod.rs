@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use category::{CATEGORIES, Cached, Category};
 pub use cause::{Cause, Code, LettingGo, Place, PlaceId, Places, Standing};
 pub use compare::{Difference, first_difference};
-pub use cursor::{ByCategory, Cursor};
+pub use cursor::{ByCategory, Cursor, Moved};
 pub use lifetimes::{Lifetime, last_step};
 pub use live::{Live, live_after};
 pub use names::{Name, Names};
