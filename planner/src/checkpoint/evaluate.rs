@@ -7,10 +7,10 @@ use super::Measure;
 use super::profile;
 use crate::allocate::simulate;
 use crate::bytes::Bytes;
-use crate::graph::Graph;
+use crate::graph::{Graph, lay};
 use crate::lower::timeline::Timeline;
 use crate::lower::{lower, lower_with_timeline};
-use crate::plan::{Emulation, PlanError, Prepared, named, prepare, program};
+use crate::plan::{Emulation, PlanError, Prepared, named, prepare, program_with};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::replay::UNLIMITED;
@@ -25,6 +25,8 @@ pub(super) struct Evaluator<'a> {
     gpu: &'a Gpu,
     emulation: Emulation,
     prepared: Prepared,
+    /// Runs of calls that are entered and left as modules are.
+    spans: Vec<String>,
     /// Events of full plans that may still be simulated.
     pub events_left: Cell<u64>,
 }
@@ -72,7 +74,23 @@ impl<'a> Evaluator<'a> {
         effort: u64,
     ) -> Result<Evaluator<'a>, PlanError> {
         let prepared = prepare(model, &run, gpu, emulation)?;
-        Ok(Evaluator { model, run, gpu, emulation, prepared, events_left: effort.into() })
+        Ok(Evaluator { model, run, gpu, emulation, prepared, spans: Vec::new(), events_left: effort.into() })
+    }
+
+    /// The program of the run as it is given.
+    pub fn graph(&self) -> &Graph {
+        &self.prepared.graph
+    }
+
+    /// Has every program enter and leave these runs of calls as it does modules, which are numbered alike in all of them.
+    pub fn mark(&mut self, spans: Vec<String>) -> Result<(), PlanError> {
+        if spans.is_empty() {
+            return Ok(());
+        }
+        let mut graph = Graph::clone(&self.prepared.graph);
+        lay(&mut graph, &spans, &[], None, false)?;
+        (self.prepared.graph, self.spans) = (Rc::new(graph), spans);
+        Ok(())
     }
 
     /// What lowers the run as `config.use_cache = False` leaves it; None where it has no cache. Where transformers looks for
@@ -83,7 +101,9 @@ impl<'a> Evaluator<'a> {
         }
         let run = Run { use_cache: Some(false), ..self.run.clone() };
         let emulation = Emulation { reads_zeros: false, ..self.emulation };
-        Evaluator::new(self.model, run, self.gpu, emulation, 0).map(Some)
+        let mut uncached = Evaluator::new(self.model, run, self.gpu, emulation, 0)?;
+        uncached.mark(self.spans.clone())?;
+        Ok(Some(uncached))
     }
 
     /// Whether the model hands a cache to its layers in training.
@@ -102,7 +122,8 @@ impl<'a> Evaluator<'a> {
         if checkpoint == Checkpointing::Off {
             return Ok(plain.clone());
         }
-        let graph = program(self.model, &Run { checkpoint, ..self.run.clone() }, self.emulation)?;
+        let run = Run { checkpoint, ..self.run.clone() };
+        let graph = program_with(self.model, &run, self.emulation, &self.spans)?;
         Ok(Rc::new(Graph { parameters: plain.parameters.clone(), loading: plain.loading.clone(), ..graph }))
     }
 

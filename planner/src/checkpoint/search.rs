@@ -51,8 +51,8 @@ impl<'a> Chooser<'a> {
         if wanted.currency == Currency::Time && Speeds::of(gpu).is_none() {
             return Err(ChooseError::NoSpeeds { gpu: gpu.name.clone() });
         }
-        let evaluator = Evaluator::new(model, run.clone(), gpu, emulation, wanted.effort)?;
-        let measured = measure(&evaluator, wanted.granularity, wanted.currency, wanted.only.as_ref())?;
+        let mut evaluator = Evaluator::new(model, run.clone(), gpu, emulation, wanted.effort)?;
+        let measured = measure(&mut evaluator, wanted.granularity, wanted.currency, wanted.only.as_ref())?;
         let with_all = evaluator
             .peaks(Checkpointing::Modules(measured.outermost.iter().map(|path| Region::new(path)).collect()))?;
         Ok(Chooser { evaluator, wanted, measured, with_all })

@@ -48,9 +48,9 @@ struct Case {
 /// Every set with its cost and peaks, and how many sets the model's peak is above.
 fn all_sets(case: &Case, gpu: &Gpu) -> Vec<(u64, u64, u64, bool)> {
     let (model, run) = (&case.model, &case.run);
-    let evaluator = Evaluator::new(model, run.clone(), gpu, Emulation::RECORDS, u64::MAX).expect("a plan");
+    let mut evaluator = Evaluator::new(model, run.clone(), gpu, Emulation::RECORDS, u64::MAX).expect("a plan");
     let only = case.only.map(|pattern| regex::Regex::new(pattern).expect("a pattern"));
-    let measured = measure(&evaluator, case.granularity, case.currency, only.as_ref()).expect("a model");
+    let measured = measure(&mut evaluator, case.granularity, case.currency, only.as_ref()).expect("a model");
     let sets = measured.model.all_within(i64::MAX, u64::MAX, 20_000).expect("few candidates");
     let peaks = |chosen: &Vec<Pick>| {
         let peaks = evaluator.peaks(measured.model.checkpointing(chosen)).expect("a plan").expect("PyTorch runs it");
