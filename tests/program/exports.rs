@@ -94,7 +94,9 @@ fn runs_of_calls_are_chosen_where_there_are_no_blocks() {
     let vgg = save(&folder, "vgg11_bn.pt2", &graph_of("cutpoints", "vgg11-bn"));
     for (name, model, budget) in [("unet", &unet, "450MiB"), ("vgg", &vgg, "5GiB")] {
         let run = ["checkpoint", model, "--budget", budget, "--granularity", "block", "--emit", "torch"];
-        assert_snapshot(&format!("checkpoint_cut_points_{name}_torch"), &shown(&folder, &run));
+        let code = shown(&folder, &run);
+        let lines = code.lines().take_while(|line| !line.starts_with("def apply_checkpoints"));
+        assert_snapshot(&format!("checkpoint_cut_points_{name}_torch"), &lines.collect::<Vec<_>>().join("\n"));
     }
 }
 

@@ -25,8 +25,10 @@ pub(super) struct Evaluator<'a> {
     gpu: &'a Gpu,
     emulation: Emulation,
     prepared: Prepared,
-    /// Runs of calls that are entered and left as modules are.
+    /// Runs of calls that are functions in what is measured.
     spans: Vec<String>,
+    /// The program with these.
+    marked: Option<Rc<Graph>>,
     /// Events of full plans that may still be simulated.
     pub events_left: Cell<u64>,
 }
@@ -74,22 +76,44 @@ impl<'a> Evaluator<'a> {
         effort: u64,
     ) -> Result<Evaluator<'a>, PlanError> {
         let prepared = prepare(model, &run, gpu, emulation)?;
-        Ok(Evaluator { model, run, gpu, emulation, prepared, spans: Vec::new(), events_left: effort.into() })
+        Ok(Evaluator {
+            model,
+            run,
+            gpu,
+            emulation,
+            prepared,
+            spans: Vec::new(),
+            marked: None,
+            events_left: effort.into(),
+        })
     }
 
     /// The program of the run as it is given.
     pub fn graph(&self) -> &Graph {
-        &self.prepared.graph
+        self.marked.as_ref().unwrap_or(&self.prepared.graph)
     }
 
-    /// Has every program enter and leave these runs of calls as it does modules, which are numbered alike in all of them.
+    /// Whether what is measured has runs of calls that plans do not have.
+    pub fn has_functions(&self) -> bool {
+        self.marked.is_some()
+    }
+
+    /// Whether a call is that of a Sequential's child.
+    pub fn is_in_sequence(&self, call: &str) -> bool {
+        let around = call.rsplit_once('.').map_or("", |(around, _)| around);
+        let mut modules = self.graph().modules.iter();
+        !call.contains('%') && modules.any(|module| module.path == around && &*module.class == "Sequential")
+    }
+
+    /// Has every program that is lowered to be measured call these runs of calls as functions, whether they are checkpointed
+    /// or not: so what their names held goes in all of them alike, sooner than in a plan, and bounds stay below. They are
+    /// numbered alike, as modules.
     pub fn mark(&mut self, spans: Vec<String>) -> Result<(), PlanError> {
-        if spans.is_empty() {
-            return Ok(());
+        if !spans.is_empty() {
+            let mut graph = Graph::clone(&self.prepared.graph);
+            lay(&mut graph, &spans, &[], None, false)?;
+            (self.marked, self.spans) = (Some(Rc::new(graph)), spans);
         }
-        let mut graph = Graph::clone(&self.prepared.graph);
-        lay(&mut graph, &spans, &[], None, false)?;
-        (self.prepared.graph, self.spans) = (Rc::new(graph), spans);
         Ok(())
     }
 
@@ -117,19 +141,19 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The program with these checkpoints: its parameters are those of the run without any.
-    fn program(&self, checkpoint: Checkpointing) -> Result<Rc<Graph>, PlanError> {
+    fn program(&self, checkpoint: Checkpointing, spans: &[String]) -> Result<Rc<Graph>, PlanError> {
         let plain = &self.prepared.graph;
         if checkpoint == Checkpointing::Off {
-            return Ok(plain.clone());
+            return Ok(self.marked.as_ref().filter(|_| !spans.is_empty()).unwrap_or(plain).clone());
         }
         let run = Run { checkpoint, ..self.run.clone() };
-        let graph = program_with(self.model, &run, self.emulation, &self.spans)?;
+        let graph = program_with(self.model, &run, self.emulation, spans)?;
         Ok(Rc::new(Graph { parameters: plain.parameters.clone(), loading: plain.loading.clone(), ..graph }))
     }
 
     /// The lowered program.
     pub fn lower(&self, checkpoint: Checkpointing) -> Result<Lowered, PlanError> {
-        let graph = self.program(checkpoint)?;
+        let graph = self.program(checkpoint, &self.spans)?;
         let lowered =
             lower_with_timeline(&graph, &self.prepared.device, self.prepared.settings.clone(), Speeds::of(self.gpu));
         let (stream, timeline) = lowered.map_err(|error| named(error, &graph))?;
@@ -138,7 +162,7 @@ impl<'a> Evaluator<'a> {
 
     /// The peaks of a choice; None where PyTorch refuses to run it.
     pub fn peaks(&self, checkpoint: Checkpointing) -> Result<Option<Peaks>, PlanError> {
-        let graph = self.program(checkpoint)?;
+        let graph = self.program(checkpoint, &[])?;
         let stream = lower(&graph, &self.prepared.device, self.prepared.settings.clone());
         Ok(stream.ok().map(|stream| self.peaks_of(&stream)))
     }

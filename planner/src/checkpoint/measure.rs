@@ -136,7 +136,10 @@ pub(super) fn measure(
     if candidates.is_empty() {
         return Err(ChooseError::NoCandidates);
     }
-    let without = evaluator.peaks_of(&lowered.stream);
+    let without = match evaluator.has_functions() {
+        true => evaluator.peaks(Checkpointing::Off)?.unwrap_or_else(|| evaluator.peaks_of(&lowered.stream)),
+        false => evaluator.peaks_of(&lowered.stream),
+    };
     let step = lowered.timeline.computed.shared(evaluator.steps());
     let given = profile(&lowered.stream, &lowered.timeline, &candidates);
     let without_cache = evaluator.without_cache()?;

@@ -262,11 +262,14 @@ impl Hunt<'_> {
         let (picks, peaks) = self.best.take()?;
         let optimal = proved && self.sound;
         let (cost, currency) = (self.model.cost(&picks), self.model.currency);
+        let evaluator = self.evaluator;
         let chosen = |pick: &Pick| {
             let candidate = &self.model.candidates[pick.candidate];
             let saves = candidate.saves_with(pick.kinds);
+            let region = candidate.region(pick.kinds);
             Chosen {
-                region: candidate.region(pick.kinds),
+                in_sequence: region.span().is_some_and(|(first, _)| evaluator.is_in_sequence(first)),
+                region,
                 saves: Bytes(saves.backward.max(saves.forward).max(0) as u64),
                 recompute: candidate.cost_with(pick.kinds),
             }

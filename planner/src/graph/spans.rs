@@ -162,17 +162,19 @@ impl<'a> Names<'a> {
 struct Laid {
     module: ModuleId,
     steps: Range<usize>,
-    region: Option<Flow>,
+    /// What it is as a function.
+    flow: Option<Flow>,
+    is_region: bool,
 }
 
-/// What is checkpointed of it.
+/// A run of steps as a function.
 struct Flow {
     takes: TensorId,
     gives: TensorId,
     saves: Option<Rc<SavedOperators>>,
 }
 
-/// Lays spans into a program: each is entered and left as a module's call is, and those among the regions are checkpointed.
+/// Lays spans into a program: each is entered and left as a function's call is, and those among the regions are checkpointed.
 /// Regions that are modules are left to the program itself.
 ///
 /// # Errors
@@ -196,7 +198,7 @@ pub fn lay(
     let mut laid = places(graph, &lives, marked, &checkpointed, saved)?;
     // those that begin first, and of these the longest, come first: they are entered in this order
     laid.sort_by_key(|span| (span.steps.start, std::cmp::Reverse(span.steps.end), span.module));
-    let chosen: Vec<&Laid> = laid.iter().filter(|span| span.region.is_some()).collect();
+    let chosen: Vec<&Laid> = laid.iter().filter(|span| span.is_region).collect();
     let overlaps = |pair: &&[&Laid]| pair[1].steps.start < pair[0].steps.end;
     if let Some([one, next]) = chosen.windows(2).find(overlaps) {
         let path = |span: &Laid| graph.modules[span.module.index()].path.clone();
@@ -231,9 +233,15 @@ fn places(
         let (module, calls) = (ModuleId(graph.modules.len() as u32), found.len() as u32);
         let region = checkpointed.iter().find(|region| region.path == *span);
         for found in found {
-            let flow = region.map(|region| flow(graph, lives, &found, region.save.as_ref().or(saved)));
-            let region = flow.transpose().or_else(|message| refuse(span, &message))?;
-            laid.push(Laid { module, steps: found.steps, region });
+            let flow = flow(graph, lives, &found, region.and_then(|region| region.save.as_ref()).or(saved));
+            let flow = match region {
+                Some(_) if overlaps(graph, &found) => {
+                    return refuse(span, "it lies in another region, or another lies in it");
+                }
+                Some(_) => Some(flow.or_else(|message| refuse(span, &message))?),
+                None => flow.ok(),
+            };
+            laid.push(Laid { module, steps: found.steps, flow, is_region: region.is_some() });
         }
         let (path, class) = (span.clone(), "span".into());
         graph.modules.push(Module { path, class, block: false, calls, gives_tensors: true });
@@ -241,14 +249,24 @@ fn places(
     Ok(laid)
 }
 
-/// What a run of steps is as a region.
-fn flow(graph: &Graph, lives: &Lives, found: &Found, saved: Option<&SavedOperators>) -> Result<Flow, String> {
+/// Whether a run of steps lies in a checkpointed module's call, or one in it.
+fn overlaps(graph: &Graph, found: &Found) -> bool {
     let mut steps = graph.steps[found.steps.clone()].iter();
-    if found.is_checkpointed || steps.any(|step| matches!(step, Step::EnterCheckpoint(_))) {
-        return Err("it lies in another region, or another lies in it".to_owned());
-    }
+    found.is_checkpointed || steps.any(|step| matches!(step, Step::EnterCheckpoint(_)))
+}
+
+/// What a run of steps is as a function.
+fn flow(graph: &Graph, lives: &Lives, found: &Found, saved: Option<&SavedOperators>) -> Result<Flow, String> {
     let (takes, gives) = lives.one_to_one(graph, &found.steps, found.end)?;
     Ok(Flow { takes, gives, saves: saved.cloned().map(Rc::new) })
+}
+
+/// A run of steps that has begun: what goes as its function returns, and what after that.
+struct Open<'a> {
+    span: &'a Laid,
+    late: Vec<Step>,
+    after: Vec<Step>,
+    id: Option<CheckpointId>,
 }
 
 struct Layer<'a> {
@@ -260,60 +278,77 @@ impl Layer<'_> {
     fn lay(&mut self, laid: &[Laid]) {
         let old = std::mem::take(&mut self.graph.steps);
         let mut moved = vec![false; old.len()];
+        let mut late = self.going_late(laid, &mut moved, &old);
         let mut steps = Vec::with_capacity(old.len() + 4 * laid.len());
-        let (mut next, mut open): (_, Vec<(&Laid, Vec<Step>, Vec<Step>, CheckpointId)>) = (0, Vec::new());
+        let mut next = 0;
+        let mut open: Vec<Open<'_>> = Vec::new();
         for at in 0..=old.len() {
-            while let Some((span, late, after, id)) = open.pop_if(|(span, ..)| span.steps.end == at) {
+            while let Some(Open { span, late, after, id }) = open.pop_if(|open| open.span.steps.end == at) {
                 steps.extend(late);
                 steps.push(Step::Exit(span.module));
-                steps.extend(span.region.iter().map(|_| Step::ExitCheckpoint(id)));
+                steps.extend(id.map(Step::ExitCheckpoint));
                 steps.extend(after);
             }
             while let Some(span) = laid.get(next).filter(|span| span.steps.start == at) {
-                next += 1;
-                let (mut late, mut after, mut id) = (Vec::new(), Vec::new(), CheckpointId(0));
-                if let Some(flow) = &span.region {
-                    late = self.going_late(&span.steps, flow, &mut moved, &old);
+                let (mut after, mut id) = (Vec::new(), None);
+                if let Some(flow) = span.flow.as_ref().filter(|_| span.is_region) {
                     after = self.going_after(&span.steps, &mut moved, &old);
-                    id = self.region(span.module, &old[span.steps.clone()], &late, flow);
-                    steps.push(Step::EnterCheckpoint(id));
+                    id = Some(self.region(span, flow, &old));
+                    steps.extend(id.map(Step::EnterCheckpoint));
                 }
                 steps.push(Step::Enter(span.module));
-                open.push((span, late, after, id));
+                open.push(Open { span, late: std::mem::take(&mut late[next]), after, id });
+                next += 1;
             }
             steps.extend(old.get(at).filter(|_| !moved[at]));
         }
         self.graph.steps = steps;
     }
 
-    /// What Python lets go of later, though it was made within and is not given back: a function lets go of it as it returns.
-    fn going_late(&self, steps: &Range<usize>, flow: &Flow, moved: &mut [bool], old: &[Step]) -> Vec<Step> {
-        let made = old[steps.clone()].iter().flat_map(|step| match step {
+    /// The steps at which Python lets go of what was made in a run and is not given back, after it.
+    fn late(&self, span: &Laid, old: &[Step]) -> Vec<usize> {
+        let Some(flow) = &span.flow else { return Vec::new() };
+        let made = old[span.steps.clone()].iter().flat_map(|step| match step {
             Step::Op(id) => &self.graph.ops[id.index()].outputs[..],
             _ => &[],
         });
         let late = made.filter(|tensor| **tensor != flow.gives).filter_map(|tensor| self.lives.dropped(*tensor));
-        let mut late: Vec<usize> = late.filter(|at| *at >= steps.end).collect();
+        let mut late: Vec<usize> = late.filter(|at| *at >= span.steps.end).collect();
         late.sort_unstable();
-        late.iter().for_each(|at| moved[*at] = true);
-        late.into_iter().map(|at| old[at]).collect()
+        late
+    }
+
+    /// What goes late goes as the function returns, the innermost that made it.
+    fn going_late(&self, laid: &[Laid], moved: &mut [bool], old: &[Step]) -> Vec<Vec<Step>> {
+        let mut going = vec![Vec::new(); laid.len()];
+        let mut order: Vec<usize> = (0..laid.len()).collect();
+        order.sort_by_key(|number| laid[*number].steps.len());
+        for number in order {
+            for at in self.late(&laid[number], old) {
+                if !std::mem::replace(&mut moved[at], true) {
+                    going[number].push(old[at]);
+                }
+            }
+        }
+        going
     }
 
     /// What was there before is held until the call has returned: what goes in by the call, the rest by names of the code
     /// around it, which a function's own do not take over.
     fn going_after(&self, steps: &Range<usize>, moved: &mut [bool], old: &[Step]) -> Vec<Step> {
         let is_older = |step: &Step| matches!(step, Step::Drop(tensor, _) if !self.lives.is_made_in(*tensor, steps));
-        let older: Vec<usize> = steps.clone().filter(|at| is_older(&old[*at])).collect();
+        let older: Vec<usize> = steps.clone().filter(|at| !moved[*at] && is_older(&old[*at])).collect();
         older.iter().for_each(|at| moved[*at] = true);
         older.into_iter().map(|at| old[at]).collect()
     }
 
     /// A region with its second run: the same operators over tensors of their own.
-    fn region(&mut self, module: ModuleId, steps: &[Step], late: &[Step], flow: &Flow) -> CheckpointId {
+    fn region(&mut self, span: &Laid, flow: &Flow, old: &[Step]) -> CheckpointId {
+        let late = self.late(span, old);
         let mut again: FxHashMap<TensorId, TensorId> = FxHashMap::default();
         let mut recompute = Vec::new();
         let mut place = None;
-        for step in steps.iter().chain(late) {
+        for step in span.steps.clone().chain(late).map(|at| &old[at]) {
             match step {
                 Step::Op(id) => {
                     let op = self.again(*id, &mut again);
@@ -329,6 +364,7 @@ impl Layer<'_> {
         recompute.extend(again.get(&flow.gives).zip(place).map(|(result, place)| Step::Drop(*result, place)));
         let id = CheckpointId(self.graph.checkpoints.len() as u32);
         let (arguments, saves) = (vec![flow.takes], flow.saves.clone());
+        let module = span.module;
         self.graph.checkpoints.push(Checkpoint { module, arguments, saves, recompute, ..Checkpoint::default() });
         id
     }

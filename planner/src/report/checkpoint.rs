@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::table::{Align, table};
 use crate::bytes::Bytes;
-use crate::checkpoint::{Answer, Choice, Currency, Form, Measure, Peaks, Wanted};
+use crate::checkpoint::{Answer, Choice, Chosen, Currency, Form, Measure, Peaks, Wanted};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::replay::{ranges, split};
@@ -214,7 +214,7 @@ fn seconds(cost: Cost) -> Option<f64> {
 
 impl From<&Choice> for JsonChoice {
     fn from(choice: &Choice) -> JsonChoice {
-        let detail = |chosen: &crate::checkpoint::Chosen| JsonModule {
+        let detail = |chosen: &Chosen| JsonModule {
             module: chosen.region.path.clone(),
             save: chosen.region.save.iter().flat_map(|saved| saved.names()).map(str::to_owned).collect(),
             saved_bytes: chosen.saves.0,
@@ -305,18 +305,18 @@ pub fn emit(asked: &Asked<'_>, choice: &Choice, form: Form) -> String {
         _ => "# apply_checkpoints(model), before DistributedDataParallel or fully_shard\n".to_owned(),
     };
     let modules = || regions().filter(|region| region.span().is_none());
-    let spans: Vec<&Region> = regions().filter(|region| region.span().is_some()).collect();
+    let spans: Vec<&Chosen> = choice.modules.iter().filter(|chosen| chosen.region.span().is_some()).collect();
     let applies = if modules().any(|region| region.save.is_some()) { applies_saving } else { applies };
     let code = applies(&mut modules(), &spans);
     format!("{remark}{code}\n\n{loads}")
 }
 
 /// Python that wraps these modules' forwards.
-fn applies(regions: &mut dyn Iterator<Item = &Region>, spans: &[&Region]) -> String {
+fn applies(regions: &mut dyn Iterator<Item = &Region>, spans: &[&Chosen]) -> String {
     let listed: String = regions.map(|region| format!("    \"{}\",\n", region.path)).collect();
-    let (imports, defined, applied) = applies_spans(spans);
+    let (defined, applied) = applies_spans(spans);
     format!(
-        "{imports}from torch.utils.checkpoint import checkpoint
+        "from torch.utils.checkpoint import checkpoint
 
 CHECKPOINTED = [
 {listed}]
@@ -335,8 +335,8 @@ def apply_checkpoints(model):
 }
 
 /// The same, with a policy for those that save what operators give.
-fn applies_saving(regions: &mut dyn Iterator<Item = &Region>, spans: &[&Region]) -> String {
-    let (_, defined, applied) = applies_spans(spans);
+fn applies_saving(regions: &mut dyn Iterator<Item = &Region>, spans: &[&Chosen]) -> String {
+    let (defined, applied) = applies_spans(spans);
     let mut sets: IndexSet<Vec<String>> = IndexSet::new();
     let mut listed = String::new();
     for region in regions {
@@ -403,25 +403,20 @@ def apply_runs(model):
         runs.setdefault(first.rpartition(\".\")[0], {})[first.rpartition(\".\")[2]] = last.rpartition(\".\")[2]
     for path, lasts in runs.items():
         module = model.get_submodule(path)
-        if not isinstance(module, torch.nn.Sequential):
-            raise NotImplementedError(f\"write it in the forward of {path or 'the model'}: checkpoints around {lasts}\")
         module.forward = lambda x, _module=module, _lasts=lasts: run_children(_module, _lasts, x)
 ";
 
-/// Python that runs children of a Sequential together under a checkpoint: what it imports, defines and calls. Other runs of
+/// Python that runs children of a Sequential together under a checkpoint: what it defines and calls. Other runs of
 /// calls are named in a remark, with what is to be done in the code that calls them.
-fn applies_spans(spans: &[&Region]) -> (&'static str, String, &'static str) {
+fn applies_spans(spans: &[&Chosen]) -> (String, &'static str) {
     if spans.is_empty() {
         return Default::default();
     }
-    let is_child = |name: &str| !name.contains(['%', '@']);
-    let by_name = |region: &&&Region| {
-        region.save.is_none() && region.span().is_some_and(|(first, last)| is_child(first) && is_child(last))
-    };
-    let (children, others): (Vec<&Region>, Vec<&Region>) = spans.iter().partition(|region| by_name(&region));
+    let in_sequence = |chosen: &&Chosen| chosen.in_sequence && chosen.region.save.is_none();
+    let (children, others): (Vec<&Chosen>, Vec<&Chosen>) = spans.iter().copied().partition(in_sequence);
     let mut text = String::new();
     if !others.is_empty() {
-        let listed: String = others.iter().map(|region| format!("#   {region}\n")).collect();
+        let listed: String = others.iter().map(|chosen| format!("#   {}\n", chosen.region)).collect();
         text.push_str(&format!(
             "
 # To be written in the forward that makes these calls: all from the first to the last in a function of the one tensor that
@@ -431,11 +426,11 @@ fn applies_spans(spans: &[&Region]) -> (&'static str, String, &'static str) {
         ));
     }
     if children.is_empty() {
-        return ("", text, "");
+        return (text, "");
     }
-    let pairs = children.iter().filter_map(|region| region.span());
+    let pairs = children.iter().filter_map(|chosen| chosen.region.span());
     let listed: String = pairs.map(|(first, last)| format!("    (\"{first}\", \"{last}\"),\n")).collect();
-    let what = "# children that one module calls one after the other, from the first to the last";
+    let what = "# children of an nn.Sequential that run together, from the first to the last";
     text.push_str(&format!("\n{what}\nRUNS = [\n{listed}]\n\n\n{RUN_CHILDREN}"));
-    ("import torch\n", text, "    apply_runs(model)\n")
+    (text, "    apply_runs(model)\n")
 }

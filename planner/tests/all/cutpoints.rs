@@ -108,9 +108,10 @@ fn what_is_no_function_of_one_tensor_is_refused() {
         assert!(refused(regions).contains(why), "{regions}: {}", refused(regions));
     }
     let vgg = case("vgg11-bn-plain");
-    let in_place = plan(&vgg, "features.2..features.4").err().expect("a refusal").to_string();
+    let in_place = plan(&vgg, "features.2..features.4").err().map(|error| error.to_string()).unwrap_or_default();
     assert!(in_place.contains("works in place on the tensor that it takes"), "{in_place}");
     let run = Run { reentrant: true, checkpoint: "pool..up1".parse().expect("a region"), ..run_of(&record) };
     let reentrant = plan_with(&model_of(&record), &run, &gpu_of(&record), Emulation::RECORDS);
-    assert!(reentrant.err().expect("a refusal").to_string().contains("not planned as reentrant checkpoints"));
+    let reentrant = reentrant.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(reentrant.contains("not planned as reentrant checkpoints"), "{reentrant}");
 }
