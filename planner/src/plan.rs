@@ -20,7 +20,7 @@ pub use figures::ParameterTotals;
 use crate::allocate::{Addresses, AllocatorOptions, OptionsError, simulate};
 use crate::bytes::Bytes;
 use crate::dtype::Dtype;
-use crate::graph::{AUTOCAST, CacheLayout, Graph, GraphError, Loop, Parameter, READS_ZEROS, RECORDS, unroll};
+use crate::graph::{AUTOCAST, CacheLayout, Graph, GraphError, Loop, Parameter, READS_ZEROS, RECORDS, lay, unroll};
 use crate::lower::context::Settings;
 use crate::lower::device::Device;
 use crate::lower::kernels::cub::Architecture;
@@ -355,6 +355,19 @@ fn stored_parameters<'a>(model: &Model, run: &Run, graph: &'a Graph) -> Result<C
 /// # Errors
 /// As `plan`.
 pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, PlanError> {
+    program_with(model, run, emulation, &[])
+}
+
+/// The same, in which these runs of calls are entered and left as calls of modules are.
+///
+/// # Errors
+/// As `program`; a run of calls that the program does not have.
+pub(crate) fn program_with(
+    model: &Model,
+    run: &Run,
+    emulation: Emulation,
+    spans: &[String],
+) -> Result<Graph, PlanError> {
     let architecture = model.architecture(run.mode.records())?;
     if run.mode == Mode::Generate && !architecture.generates {
         return Err(PlanError::CannotGenerate { architecture: architecture.name.clone() });
@@ -410,7 +423,10 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
         }
         None => {}
     }
-    Ok(unroll(&model.family, architecture, &config, &wanted)?)
+    let mut graph = unroll(&model.family, architecture, &config, &wanted)?;
+    let regions = if wanted.training { run.checkpoint.regions() } else { &[] };
+    lay(&mut graph, spans, regions, run.checkpoint_save.as_ref(), run.reentrant)?;
+    Ok(graph)
 }
 
 /// The adapters, at the modules that peft chooses where none are named.

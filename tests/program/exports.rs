@@ -12,7 +12,12 @@ use crate::support::{Folder, assert_snapshot, json_of, report};
 
 /// A graph of `tests/truth/exports/graphs`.
 fn graph(id: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/truth/exports/graphs/{id}.json.gz"));
+    graph_of("exports", id)
+}
+
+/// A graph of a set.
+fn graph_of(set: &str, id: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/truth/{set}/graphs/{id}.json.gz"));
     let mut text = String::new();
     GzDecoder::new(fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
     text
@@ -69,6 +74,30 @@ fn an_export_is_planned() {
         "export-mobilenet",
         &shown(&folder, &["plan", &model, "--mode", "infer", "--precision", "amp-bf16"]),
     );
+}
+
+/// Without blocks, runs of calls between cut points are chosen; they are planned again as they are written.
+#[test]
+fn runs_of_calls_are_chosen_where_there_are_no_blocks() {
+    let folder = Folder::new();
+    let unet = save(&folder, "unet.pt2", &graph_of("cutpoints", "unet"));
+    let choose = ["checkpoint", &unet, "--budget", "450MiB", "--granularity", "block"];
+    assert_snapshot("checkpoint_cut_points", &shown(&folder, &choose));
+    let choice = json_of(&[&choose[..], &["--format", "json"]].concat());
+    let file = report(&[&choose[..], &["--emit", "file"]].concat());
+    let (_, listed) = file.split_once('\n').unwrap();
+    folder.write("chosen.txt", listed.strip_suffix("exit code 0\n").unwrap());
+    let path = format!("@{}", folder.join("chosen.txt").display());
+    let plan = json_of(&["plan", &unet, "--checkpoint", &path, "--format", "json"]);
+    assert_eq!(plan["peak_reserved"], choice["peak_reserved"]);
+    assert_eq!(plan["peak_allocated"], choice["peak_allocated"]);
+    let vgg = save(&folder, "vgg11_bn.pt2", &graph_of("cutpoints", "vgg11-bn"));
+    for (name, model, budget) in [("unet", &unet, "450MiB"), ("vgg", &vgg, "5GiB")] {
+        let run = ["checkpoint", model, "--budget", budget, "--granularity", "block", "--emit", "torch"];
+        let code = shown(&folder, &run);
+        let lines = code.lines().take_while(|line| !line.starts_with("def apply_checkpoints"));
+        assert_snapshot(&format!("checkpoint_cut_points_{name}_torch"), &lines.collect::<Vec<_>>().join("\n"));
+    }
 }
 
 #[test]

@@ -7,10 +7,10 @@ use super::Measure;
 use super::profile;
 use crate::allocate::simulate;
 use crate::bytes::Bytes;
-use crate::graph::Graph;
+use crate::graph::{Graph, lay};
 use crate::lower::timeline::Timeline;
 use crate::lower::{lower, lower_with_timeline};
-use crate::plan::{Emulation, PlanError, Prepared, named, prepare, program};
+use crate::plan::{Emulation, PlanError, Prepared, named, prepare, program_with};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::replay::UNLIMITED;
@@ -25,6 +25,10 @@ pub(super) struct Evaluator<'a> {
     gpu: &'a Gpu,
     emulation: Emulation,
     prepared: Prepared,
+    /// Runs of calls that are functions in what is measured.
+    spans: Vec<String>,
+    /// The program with these.
+    marked: Option<Arc<Graph>>,
     /// Events of full plans that may still be simulated.
     pub events_left: Cell<u64>,
 }
@@ -72,7 +76,45 @@ impl<'a> Evaluator<'a> {
         effort: u64,
     ) -> Result<Evaluator<'a>, PlanError> {
         let prepared = prepare(model, &run, gpu, emulation)?;
-        Ok(Evaluator { model, run, gpu, emulation, prepared, events_left: effort.into() })
+        Ok(Evaluator {
+            model,
+            run,
+            gpu,
+            emulation,
+            prepared,
+            spans: Vec::new(),
+            marked: None,
+            events_left: effort.into(),
+        })
+    }
+
+    /// The program of the run as it is given.
+    pub fn graph(&self) -> &Graph {
+        self.marked.as_ref().unwrap_or(&self.prepared.graph)
+    }
+
+    /// Whether what is measured has runs of calls that plans do not have.
+    pub fn has_functions(&self) -> bool {
+        self.marked.is_some()
+    }
+
+    /// Whether a call is that of a Sequential's child.
+    pub fn is_in_sequence(&self, call: &str) -> bool {
+        let around = call.rsplit_once('.').map_or("", |(around, _)| around);
+        let mut modules = self.graph().modules.iter();
+        !call.contains('%') && modules.any(|module| module.path == around && &*module.class == "Sequential")
+    }
+
+    /// Has every program that is lowered to be measured call these runs of calls as functions, whether they are checkpointed
+    /// or not: so what their names held goes in all of them alike, sooner than in a plan, and bounds stay below. They are
+    /// numbered alike, as modules.
+    pub fn mark(&mut self, spans: Vec<String>) -> Result<(), PlanError> {
+        if !spans.is_empty() {
+            let mut graph = Graph::clone(&self.prepared.graph);
+            lay(&mut graph, &spans, &[], None, false)?;
+            (self.marked, self.spans) = (Some(Arc::new(graph)), spans);
+        }
+        Ok(())
     }
 
     /// What lowers the run as `config.use_cache = False` leaves it; None where it has no cache. Where transformers looks for
@@ -83,7 +125,9 @@ impl<'a> Evaluator<'a> {
         }
         let run = Run { use_cache: Some(false), ..self.run.clone() };
         let emulation = Emulation { reads_zeros: false, ..self.emulation };
-        Evaluator::new(self.model, run, self.gpu, emulation, 0).map(Some)
+        let mut uncached = Evaluator::new(self.model, run, self.gpu, emulation, 0)?;
+        uncached.mark(self.spans.clone())?;
+        Ok(Some(uncached))
     }
 
     /// Whether the model hands a cache to its layers in training.
@@ -97,18 +141,19 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The program with these checkpoints: its parameters are those of the run without any.
-    fn program(&self, checkpoint: Checkpointing) -> Result<Arc<Graph>, PlanError> {
+    fn program(&self, checkpoint: Checkpointing, spans: &[String]) -> Result<Arc<Graph>, PlanError> {
         let plain = &self.prepared.graph;
         if checkpoint == Checkpointing::Off {
-            return Ok(plain.clone());
+            return Ok(self.marked.as_ref().filter(|_| !spans.is_empty()).unwrap_or(plain).clone());
         }
-        let graph = program(self.model, &Run { checkpoint, ..self.run.clone() }, self.emulation)?;
+        let run = Run { checkpoint, ..self.run.clone() };
+        let graph = program_with(self.model, &run, self.emulation, spans)?;
         Ok(Arc::new(Graph { parameters: plain.parameters.clone(), loading: plain.loading.clone(), ..graph }))
     }
 
     /// The lowered program.
     pub fn lower(&self, checkpoint: Checkpointing) -> Result<Lowered, PlanError> {
-        let graph = self.program(checkpoint)?;
+        let graph = self.program(checkpoint, &self.spans)?;
         let lowered =
             lower_with_timeline(&graph, &self.prepared.device, self.prepared.settings.clone(), Speeds::of(self.gpu));
         let (stream, timeline) = lowered.map_err(|error| named(error, &graph))?;
@@ -117,7 +162,7 @@ impl<'a> Evaluator<'a> {
 
     /// The peaks of a choice; None where PyTorch refuses to run it.
     pub fn peaks(&self, checkpoint: Checkpointing) -> Result<Option<Peaks>, PlanError> {
-        let graph = self.program(checkpoint)?;
+        let graph = self.program(checkpoint, &[])?;
         let stream = lower(&graph, &self.prepared.device, self.prepared.settings.clone());
         Ok(stream.ok().map(|stream| self.peaks_of(&stream)))
     }

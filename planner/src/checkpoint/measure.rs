@@ -12,7 +12,7 @@ use super::evaluate::{Evaluator, Lowered, Peaks};
 use super::model::{Candidate, Kind, Model, Needs, Savings};
 use super::profile::{Profile, Window, profile};
 use super::{ChooseError, Currency, Granularity};
-use crate::graph::{Graph, ModuleId};
+use crate::graph::{Graph, ModuleId, Segment, segments};
 use crate::lower::timeline::{FxIndexSet, Timeline};
 use crate::plan::PlanError;
 use crate::run::{Checkpointing, Region, SavedOperators};
@@ -45,10 +45,36 @@ fn blocks(graph: &Graph) -> FxHashSet<ModuleId> {
     numbered().filter(|(id, module)| id.0 > 0 && is_block(&module.path)).map(|(id, _)| id).collect()
 }
 
+/// What stands in the place of a model's parts.
+struct Parts {
+    /// The blocks; of a model without any what lies between two of its cut points.
+    blocks: FxHashSet<ModuleId>,
+    /// What can be checkpointed beside other modules: the same, and where there are no blocks longer runs of calls as well.
+    wholes: FxHashSet<ModuleId>,
+}
+
+impl Parts {
+    /// The blocks of a model; where it has none, its cut points are found and runs of calls between them marked.
+    fn of(evaluator: &mut Evaluator) -> Result<Parts, PlanError> {
+        let blocks = blocks(evaluator.graph());
+        if !blocks.is_empty() {
+            return Ok(Parts { wholes: blocks.clone(), blocks });
+        }
+        let segments = segments(evaluator.graph());
+        let runs = segments.iter().filter(|segment| Region::new(&segment.path).span().is_some());
+        evaluator.mark(runs.map(|segment| segment.path.clone()).collect())?;
+        let listed = evaluator.graph().modules.iter().zip(0..);
+        let numbers: FxHashMap<&str, ModuleId> = listed.map(|(module, id)| (&*module.path, ModuleId(id))).collect();
+        let number = |segment: &Segment| numbers.get(&*segment.path).copied();
+        let blocks = segments.iter().filter(|segment| segment.finest).filter_map(number).collect();
+        Ok(Parts { blocks, wholes: segments.iter().filter_map(number).collect() })
+    }
+}
+
 /// The modules whose calls can be checkpointed: called once in each pass, they give tensors and nothing else.
 fn modules(
     graph: &Graph,
-    blocks: &FxHashSet<ModuleId>,
+    wholes: &FxHashSet<ModuleId>,
     granularity: Granularity,
     only: Option<&Regex>,
 ) -> FxHashSet<ModuleId> {
@@ -58,7 +84,7 @@ fn modules(
         *number > 0
             && module.calls == passes
             && module.gives_tensors
-            && (granularity == Granularity::Module || blocks.contains(&ModuleId(*number as u32)))
+            && (granularity == Granularity::Module || wholes.contains(&ModuleId(*number as u32)))
             && only.is_none_or(|pattern| pattern.is_match(&module.path))
     });
     fits.map(|(number, _)| ModuleId(number as u32)).collect()
@@ -72,34 +98,48 @@ struct Call {
     enter: usize,
     exit: usize,
     depth: usize,
+    /// Whether it lies in no other that is no longer run, and is none.
+    is_outermost: bool,
 }
 
-fn calls(graph: &Graph, blocks: &FxHashSet<ModuleId>, profile: &Profile) -> Vec<Call> {
+fn calls(graph: &Graph, Parts { blocks, wholes }: &Parts, profile: &Profile) -> Vec<Call> {
+    let is_longer = |module: ModuleId| wholes.contains(&module) && !blocks.contains(&module);
     let (mut open, mut calls): (Vec<(ModuleId, usize)>, Vec<Call>) = Default::default();
     for (exit, (module, begins)) in profile.cuts.iter().enumerate() {
         if *begins {
             open.push((*module, exit));
         } else if let Some((module, enter)) = open.pop() {
             let (path, is_block) = (graph.modules[module.index()].path.clone(), blocks.contains(&module));
-            calls.push(Call { module, path, is_block, enter, exit, depth: open.len() });
+            let is_outermost = !is_longer(module) && open.iter().all(|(outer, _)| is_longer(*outer));
+            calls.push(Call { module, path, is_block, enter, exit, depth: open.len(), is_outermost });
         }
     }
     calls
 }
 
+/// The paths of the calls that lie in no other, in forward order.
+fn outermost(levels: &[Vec<Call>]) -> Vec<String> {
+    let mut outermost: Vec<&Call> = levels.iter().flatten().filter(|call| call.is_outermost).collect();
+    outermost.sort_by_key(|call| call.enter);
+    outermost.into_iter().map(|call| call.path.clone()).collect()
+}
+
 pub(super) fn measure(
-    evaluator: &Evaluator,
+    evaluator: &mut Evaluator,
     granularity: Granularity,
     currency: Currency,
     only: Option<&Regex>,
 ) -> Result<Measured, ChooseError> {
+    let parts = Parts::of(evaluator)?;
     let lowered = evaluator.lower(Checkpointing::Off)?;
-    let blocks = blocks(&lowered.graph);
-    let candidates = modules(&lowered.graph, &blocks, granularity, only);
+    let candidates = modules(&lowered.graph, &parts.wholes, granularity, only);
     if candidates.is_empty() {
         return Err(ChooseError::NoCandidates);
     }
-    let without = evaluator.peaks_of(&lowered.stream);
+    let without = match evaluator.has_functions() {
+        true => evaluator.peaks(Checkpointing::Off)?.unwrap_or_else(|| evaluator.peaks_of(&lowered.stream)),
+        false => evaluator.peaks_of(&lowered.stream),
+    };
     let step = lowered.timeline.computed.shared(evaluator.steps());
     let given = profile(&lowered.stream, &lowered.timeline, &candidates);
     let without_cache = evaluator.without_cache()?;
@@ -112,7 +152,7 @@ pub(super) fn measure(
         }
     };
     let mut levels: Vec<Vec<Call>> = Vec::new();
-    for call in calls(&lowered.graph, &blocks, &plain) {
+    for call in calls(&lowered.graph, &parts, &plain) {
         levels.resize_with(levels.len().max(call.depth + 1), Vec::new);
         levels[call.depth].push(call);
     }
@@ -132,7 +172,7 @@ pub(super) fn measure(
         }
         found.extend(of_level);
     }
-    let outermost = levels.first().into_iter().flatten().map(|call| call.path.clone()).collect();
+    let outermost = outermost(&levels);
     // what saves nothing helps nowhere
     found.retain(|candidate| candidate.saves.forward > 0 || candidate.saves.backward > 0);
     Ok(Measured { model: Model { workspace, currency, ..model(found, &given) }, without, step, outermost })

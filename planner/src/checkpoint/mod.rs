@@ -1,4 +1,5 @@
-//! Which modules to checkpoint so that a run fits, at the least recomputation.
+//! Which modules to checkpoint so that a run fits, at the least recomputation; of a model without blocks, which runs of calls
+//! between its cut points too (`graph/cuts.rs`).
 //!
 //! ```text
 //! measure    candidates, and what each costs, saves and needs     from one lowering for each depth of nesting
@@ -102,11 +103,13 @@ impl Wanted {
     }
 }
 
-/// A module that is checkpointed.
+/// A module that is checkpointed, or a run of calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chosen {
-    /// Its path, and the operators whose results it saves.
+    /// Its path or first and last call, and the operators whose results it saves.
     pub region: Region,
+    /// Whether it is a run of children that a Sequential calls one after the other.
+    pub in_sequence: bool,
     /// Bytes that are not alive after its forward and before its backward.
     pub saves: Bytes,
     /// What its second runs cost, in a step.

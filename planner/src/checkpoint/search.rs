@@ -51,8 +51,8 @@ impl<'a> Chooser<'a> {
         if wanted.currency == Currency::Time && Speeds::of(gpu).is_none() {
             return Err(ChooseError::NoSpeeds { gpu: gpu.name.clone() });
         }
-        let evaluator = Evaluator::new(model, run.clone(), gpu, emulation, wanted.effort)?;
-        let measured = measure(&evaluator, wanted.granularity, wanted.currency, wanted.only.as_ref())?;
+        let mut evaluator = Evaluator::new(model, run.clone(), gpu, emulation, wanted.effort)?;
+        let measured = measure(&mut evaluator, wanted.granularity, wanted.currency, wanted.only.as_ref())?;
         let with_all = evaluator
             .peaks(Checkpointing::Modules(measured.outermost.iter().map(|path| Region::new(path)).collect()))?;
         Ok(Chooser { evaluator, wanted, measured, with_all })
@@ -262,11 +262,14 @@ impl Hunt<'_> {
         let (picks, peaks) = self.best.take()?;
         let optimal = proved && self.sound;
         let (cost, currency) = (self.model.cost(&picks), self.model.currency);
+        let evaluator = self.evaluator;
         let chosen = |pick: &Pick| {
             let candidate = &self.model.candidates[pick.candidate];
             let saves = candidate.saves_with(pick.kinds);
+            let region = candidate.region(pick.kinds);
             Chosen {
-                region: candidate.region(pick.kinds),
+                in_sequence: region.span().is_some_and(|(first, _)| evaluator.is_in_sequence(first)),
+                region,
                 saves: Bytes(saves.backward.max(saves.forward).max(0) as u64),
                 recompute: candidate.cost_with(pick.kinds),
             }

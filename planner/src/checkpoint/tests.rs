@@ -31,6 +31,19 @@ fn model_of(family: Family, architecture: &str, config: Value) -> Model {
     }
 }
 
+/// A model of `tests/truth/cutpoints/graphs`.
+fn exported(graph: &str) -> Model {
+    use std::io::Read;
+    let path = format!("{}/../tests/truth/cutpoints/graphs/{graph}.json.gz", env!("CARGO_MANIFEST_DIR"));
+    let mut text = String::new();
+    let file = std::fs::File::open(path).expect("a graph");
+    flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("a text");
+    let name = format!("{graph}.pt2");
+    let model = crate::read::export::parse(std::path::Path::new(&name), text.as_bytes(), None, &Shelf::default());
+    let crate::read::export::ExportedModel { family, architecture, dtype } = model.expect("a model");
+    Model { name, family, architecture, config: Default::default(), dtype: Some(dtype), weights: None }
+}
+
 fn gpu() -> Gpu {
     GpuCatalogue::load(None).expect("the shipped GPUs are sound").find("h200").expect("in the catalogue").clone()
 }
@@ -48,9 +61,9 @@ struct Case {
 /// Every set with its cost and peaks, and how many sets the model's peak is above.
 fn all_sets(case: &Case, gpu: &Gpu) -> Vec<(u64, u64, u64, bool)> {
     let (model, run) = (&case.model, &case.run);
-    let evaluator = Evaluator::new(model, run.clone(), gpu, Emulation::RECORDS, u64::MAX).expect("a plan");
+    let mut evaluator = Evaluator::new(model, run.clone(), gpu, Emulation::RECORDS, u64::MAX).expect("a plan");
     let only = case.only.map(|pattern| regex::Regex::new(pattern).expect("a pattern"));
-    let measured = measure(&evaluator, case.granularity, case.currency, only.as_ref()).expect("a model");
+    let measured = measure(&mut evaluator, case.granularity, case.currency, only.as_ref()).expect("a model");
     let sets = measured.model.all_within(i64::MAX, u64::MAX, 20_000).expect("few candidates");
     let peaks = |chosen: &Vec<Pick>| {
         let peaks = evaluator.peaks(measured.model.checkpointing(chosen)).expect("a plan").expect("PyTorch runs it");
@@ -109,6 +122,16 @@ fn gpt2_with_blocks_attention_and_mlp() {
     let only = Some(r"^transformer\.h\.\d+(\.attn|\.mlp)?$");
     check(&case("GPT2LMHeadModel", config.clone(), run.clone(), Granularity::Module, only));
     check(&timed(case("GPT2LMHeadModel", config, run, Granularity::Module, only)));
+}
+
+/// Runs of calls of a model without blocks, one of them in another.
+#[test]
+fn runs_of_calls_between_cut_points() {
+    let only =
+        Some(r"^(conv1a\.\.norm1b|stem\.\.%add|conv2a\.\.norm2b|conv3a\.\.norm3b|conv4a\.\.norm4a|conv4a\.\.norm4b)$");
+    let run = Run { batch: 4, image: Some(128), precision: Some(Precision::Fp32), ..Run::default() };
+    let (granularity, currency) = (Granularity::Block, Currency::Flops);
+    check(&Case { model: exported("flat"), run, granularity, currency, only, parts: 8 });
 }
 
 #[test]

@@ -64,10 +64,12 @@ impl Machine {
                 }
                 Ok(())
             }
-            Checkpointing::Modules(regions) => regions.iter().try_for_each(|region| {
-                let saved = region.save.clone().map(Arc::new).or_else(|| saved.clone());
-                self.checkpoint_module(&region.path, saved, regions)
-            }),
+            Checkpointing::Modules(regions) => {
+                regions.iter().filter(|region| region.span().is_none()).try_for_each(|region| {
+                    let saved = region.save.clone().map(Arc::new).or_else(|| saved.clone());
+                    self.checkpoint_module(&region.path, saved, regions)
+                })
+            }
         }
     }
 

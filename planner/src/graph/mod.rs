@@ -15,10 +15,13 @@ mod build;
 mod builtins;
 mod call;
 mod checkpoint;
+mod cuts;
 mod exchange;
 mod hooked;
 mod index;
+mod lives;
 mod machine;
+mod spans;
 mod stored;
 mod tape;
 mod unroll;
@@ -27,7 +30,6 @@ mod value;
 use std::fmt;
 use std::sync::Arc;
 
-use petgraph::graph::{DiGraph, NodeIndex};
 use smallvec::SmallVec;
 
 use crate::dtype::Dtype;
@@ -36,6 +38,8 @@ use crate::run::{Attention, SavedOperators};
 use crate::trace::{Place, PlaceId};
 
 pub use crate::ids::{CallId, CheckpointId, ModuleId, OpId, TensorId};
+pub use cuts::{Segment, segments};
+pub use spans::lay;
 pub use stored::{Choice, Loading, Piece, Role, StoredLayers, Which};
 pub use unroll::{AUTOCAST, CacheLayout, Loop, READS_ZEROS, RECORDS, unroll};
 
@@ -280,24 +284,6 @@ impl Graph {
         let calls = |name: &str| self.ops.iter().any(|op| op.operator.name == name);
         let eager = || calls(ops::SOFTMAX).then_some(Attention::Eager);
         calls(ops::SCALED_DOT_PRODUCT_ATTENTION).then_some(Attention::Sdpa).or_else(eager)
-    }
-
-    /// The data flow: an edge from the call that makes a tensor to each call that takes it.
-    pub fn data_flow(&self) -> DiGraph<OpId, TensorId> {
-        let mut flow = DiGraph::with_capacity(self.ops.len(), self.ops.len() * 2);
-        let mut maker: Vec<Option<NodeIndex>> = vec![None; self.shapes.len()];
-        for (number, op) in self.ops.iter().enumerate() {
-            let node = flow.add_node(OpId(number as u32));
-            for tensor in op.arguments.iter().flat_map(tensors_of) {
-                if let Some(from) = maker[tensor.index()] {
-                    flow.add_edge(from, node, tensor);
-                }
-            }
-            for output in &op.outputs {
-                maker[output.index()] = Some(node);
-            }
-        }
-        flow
     }
 }
 

@@ -94,10 +94,7 @@ fn max_pool(context: &mut Context, operands: &Operands) -> Lowered {
             ["MaxPool2DWithIndicesBackward0", "max_pool2d_with_indices_backward"],
             x,
             &output,
-            move |context| {
-                let [x, _indices] = [0, 1].map(|number: usize| saved[number].get(context));
-                x
-            },
+            move |context| saved.iter().map(|saved| saved.get(context)).collect(),
         );
     }
     one(output)
@@ -113,18 +110,19 @@ fn average_pool(context: &mut Context, operands: &Operands) -> Lowered {
     drop(copy);
     if let Some(saved) = saved {
         let names = ["AvgPool2DBackward0", "avg_pool2d_backward"];
-        record_pool(context, names, x, &output, move |context| saved.get(context));
+        record_pool(context, names, x, &output, move |context| vec![saved.get(context)]);
     }
     one(output)
 }
 
-/// Backward makes its result in the input's format, then lays the gradient out alike.
+/// Backward makes its result in the input's format, then lays the gradient out alike; the node holds what it saved, the input
+/// first, until it has run (`unpack` into locals of `apply`, derivatives.yaml's generated code).
 fn record_pool(
     context: &mut Context,
     [node, op]: [&'static str; 2],
     x: &Tensor,
     output: &Tensor,
-    input: impl Fn(&mut Context) -> Tensor + 'static,
+    saved: impl Fn(&mut Context) -> Vec<Tensor> + 'static,
 ) {
     context.record(
         node,
@@ -132,8 +130,9 @@ fn record_pool(
         &[output],
         Box::new(move |context, g| {
             let Some(g) = &g[0] else { return Gradients::new() };
-            let input = input(context);
-            let format = suggested(&input);
+            let saved = saved(context);
+            let Some(input) = saved.first() else { return Gradients::new() };
+            let format = suggested(input);
             let result = empty(context, op, &input.sizes, g.dtype, format);
             let _g = laid_out(context, g, format);
             smallvec![Some(result)]
@@ -150,7 +149,7 @@ fn adaptive_average(context: &mut Context, x: &Tensor, places: u64) -> Tensor {
     drop(copy);
     if let Some(saved) = saved {
         let names = ["AdaptiveAvgPool2DBackward0", "_adaptive_avg_pool2d_backward"];
-        record_pool(context, names, x, &output, move |context| saved.get(context));
+        record_pool(context, names, x, &output, move |context| vec![saved.get(context)]);
     }
     output
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::table::{Align, table};
 use crate::bytes::Bytes;
-use crate::checkpoint::{Answer, Choice, Currency, Form, Measure, Peaks, Wanted};
+use crate::checkpoint::{Answer, Choice, Chosen, Currency, Form, Measure, Peaks, Wanted};
 use crate::read::gpus::Gpu;
 use crate::read::model::Model;
 use crate::replay::{ranges, split};
@@ -81,11 +81,17 @@ pub fn verdict(wanted: &Wanted, answer: &Answer) -> String {
         format!("at least {least} is needed by any choice; whether one of less than {share} exists is not proved")
     };
     format!(
-        "fits: {} {} of {budget}, with {} modules checkpointed; {share} more {noun} a step\n{proof}\n",
+        "fits: {} {} of {budget}, with {} {} checkpointed; {share} more {noun} a step\n{proof}\n",
         choice.peaks.by(measure),
         measure.word(),
-        choice.modules.len()
+        choice.modules.len(),
+        if has_spans(choice) { "regions" } else { "modules" }
     )
+}
+
+/// Whether runs of calls are among what is checkpointed.
+fn has_spans(choice: &Choice) -> bool {
+    choice.modules.iter().any(|chosen| chosen.region.span().is_some())
 }
 
 /// What a choice with less of it does less, and what that is.
@@ -111,19 +117,22 @@ fn percent(part: u64, whole: u64) -> String {
     format!("{share:.digits$} %")
 }
 
-/// The modules, folded by their layers' numbers, and below them what they save: a number for each set of operators.
+/// The modules, folded by their layers' numbers, the runs of calls, and below them what they save: a number for each set of operators.
 fn modules(choice: &Choice, step: Cost) -> String {
     let currency = choice.currency;
     let mut kinds: IndexMap<(&str, &str, Bytes, Cost, String), Vec<u64>> = IndexMap::new();
     let mut sets: IndexSet<String> = IndexSet::new();
     for module in &choice.modules {
-        let (before, number, after) = split(&module.region.path);
+        // the ends of a run of calls are no layers that could be folded
+        let path = &*module.region.path;
+        let (before, number, after) = if module.region.span().is_some() { (path, None, "") } else { split(path) };
         let saved = module.region.save.as_ref().map(|saved| sets.insert_full(saved.to_string()).0 + 1);
         let saved = saved.map_or(String::new(), |number| format!("({number})"));
         let kind = kinds.entry((before, after, module.saves, module.recompute, saved)).or_default();
         kind.extend(number);
     }
-    let mut rows = vec![["module", "saves", words(currency).1, "of a step", ""].map(str::to_owned)];
+    let what = if has_spans(choice) { "region" } else { "module" };
+    let mut rows = vec![[what, "saves", words(currency).1, "of a step", ""].map(str::to_owned)];
     for ((before, after, saves, cost, saved), numbers) in kinds {
         let count = numbers.len().max(1) as u64;
         let place = format!("{before}{}{after}", ranges(numbers));
@@ -167,9 +176,10 @@ impl From<&Peaks> for JsonPeaks {
     }
 }
 
-/// A module in JSON.
+/// A module or a run of calls in JSON.
 #[derive(Debug, Serialize)]
 pub struct JsonModule {
+    /// Its path, or `FIRST..LAST`.
     module: String,
     /// The operators whose results it saves.
     save: Vec<String>,
@@ -204,7 +214,7 @@ fn seconds(cost: Cost) -> Option<f64> {
 
 impl From<&Choice> for JsonChoice {
     fn from(choice: &Choice) -> JsonChoice {
-        let detail = |chosen: &crate::checkpoint::Chosen| JsonModule {
+        let detail = |chosen: &Chosen| JsonModule {
             module: chosen.region.path.clone(),
             save: chosen.region.save.iter().flat_map(|saved| saved.names()).map(str::to_owned).collect(),
             saved_bytes: chosen.saves.0,
@@ -294,19 +304,23 @@ pub fn emit(asked: &Asked<'_>, choice: &Choice, form: Form) -> String {
         ),
         _ => "# apply_checkpoints(model), before DistributedDataParallel or fully_shard\n".to_owned(),
     };
-    let applies = if regions().any(|region| region.save.is_some()) { applies_saving } else { applies };
-    format!("{remark}{}\n\n{loads}", applies(&mut regions()))
+    let modules = || regions().filter(|region| region.span().is_none());
+    let spans: Vec<&Chosen> = choice.modules.iter().filter(|chosen| chosen.region.span().is_some()).collect();
+    let applies = if modules().any(|region| region.save.is_some()) { applies_saving } else { applies };
+    let code = applies(&mut modules(), &spans);
+    format!("{remark}{code}\n\n{loads}")
 }
 
 /// Python that wraps these modules' forwards.
-fn applies(regions: &mut dyn Iterator<Item = &Region>) -> String {
+fn applies(regions: &mut dyn Iterator<Item = &Region>, spans: &[&Chosen]) -> String {
     let listed: String = regions.map(|region| format!("    \"{}\",\n", region.path)).collect();
+    let (defined, applied) = applies_spans(spans);
     format!(
         "from torch.utils.checkpoint import checkpoint
 
 CHECKPOINTED = [
 {listed}]
-
+{defined}
 
 def apply_checkpoints(model):
     for path in CHECKPOINTED:
@@ -316,12 +330,13 @@ def apply_checkpoints(model):
             return checkpoint(_forward, *args, use_reentrant=False, **kwargs)
 
         module.forward = forward
-"
+{applied}"
     )
 }
 
 /// The same, with a policy for those that save what operators give.
-fn applies_saving(regions: &mut dyn Iterator<Item = &Region>) -> String {
+fn applies_saving(regions: &mut dyn Iterator<Item = &Region>, spans: &[&Chosen]) -> String {
+    let (defined, applied) = applies_spans(spans);
     let mut sets: IndexSet<Vec<String>> = IndexSet::new();
     let mut listed = String::new();
     for region in regions {
@@ -348,7 +363,7 @@ aten = torch.ops.aten
 # what each region's operators save; all others run again
 CHECKPOINTED = {{
 {listed}}}
-
+{defined}
 
 def apply_checkpoints(model):
     for path, saved in CHECKPOINTED.items():
@@ -359,6 +374,63 @@ def apply_checkpoints(model):
             return checkpoint(_forward, *args, use_reentrant=False, context_fn=_policy, **kwargs)
 
         module.forward = forward
-"
+{applied}"
     )
+}
+
+/// Python that runs children of a Sequential together, as its `forward` runs them one by one.
+const RUN_CHILDREN: &str = "\
+def run_all(run, x):
+    for child in run:
+        x = child(x)
+    return x
+
+
+def run_children(module, lasts, x):
+    children = iter(module._modules.items())
+    for name, child in children:
+        last, run = lasts.get(name), [child]
+        while last is not None and name != last:
+            name, child = next(children)
+            run.append(child)
+        x = child(x) if last is None else checkpoint(run_all, run, x, use_reentrant=False)
+    return x
+
+
+def apply_runs(model):
+    runs = {}
+    for first, last in RUNS:
+        runs.setdefault(first.rpartition(\".\")[0], {})[first.rpartition(\".\")[2]] = last.rpartition(\".\")[2]
+    for path, lasts in runs.items():
+        module = model.get_submodule(path)
+        module.forward = lambda x, _module=module, _lasts=lasts: run_children(_module, _lasts, x)
+";
+
+/// Python that runs children of a Sequential together under a checkpoint: what it defines and calls. Other runs of
+/// calls are named in a remark, with what is to be done in the code that calls them.
+fn applies_spans(spans: &[&Chosen]) -> (String, &'static str) {
+    if spans.is_empty() {
+        return Default::default();
+    }
+    let in_sequence = |chosen: &&Chosen| chosen.in_sequence && chosen.region.save.is_none();
+    let (children, others): (Vec<&Chosen>, Vec<&Chosen>) = spans.iter().copied().partition(in_sequence);
+    let mut text = String::new();
+    if !others.is_empty() {
+        let listed: String = others.iter().map(|chosen| format!("#   {}\n", chosen.region)).collect();
+        text.push_str(&format!(
+            "
+# To be written in the forward that makes these calls: all from the first to the last in a function of the one tensor that
+# goes in, called as checkpoint(function, tensor, use_reentrant=False). `pool@1` is the second call of pool, `%cat` a
+# torch.cat in the model's own forward. After a colon stands what such a function saves (create_selective_checkpoint_contexts).
+{listed}"
+        ));
+    }
+    if children.is_empty() {
+        return (text, "");
+    }
+    let pairs = children.iter().filter_map(|chosen| chosen.region.span());
+    let listed: String = pairs.map(|(first, last)| format!("    (\"{first}\", \"{last}\"),\n")).collect();
+    let what = "# children of an nn.Sequential that run together, from the first to the last";
+    text.push_str(&format!("\n{what}\nRUNS = [\n{listed}]\n\n\n{RUN_CHILDREN}"));
+    (text, "    apply_runs(model)\n")
 }

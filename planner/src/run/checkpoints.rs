@@ -19,10 +19,18 @@ pub enum Checkpointing {
     Modules(Vec<Region>),
 }
 
-/// A module whose calls are checkpointed.
+impl Checkpointing {
+    /// The regions, where they are given one by one.
+    pub fn regions(&self) -> &[Region] {
+        if let Checkpointing::Modules(regions) = self { regions } else { &[] }
+    }
+}
+
+/// A module whose calls are checkpointed, or a run of calls in a module's code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Region {
-    /// Its path.
+    /// The module's path; `FIRST..LAST` of a run of calls, from one to another: `PATH`, or `PATH@1` for a module's second call
+    /// in a forward pass, `PATH%add` for an operator's in the code of the module itself.
     pub path: String,
     /// What its calls save; None where they save what all others do.
     pub save: Option<SavedOperators>,
@@ -32,6 +40,11 @@ impl Region {
     /// A module that saves what all others do.
     pub fn new(path: &str) -> Region {
         Region { path: path.to_owned(), save: None }
+    }
+
+    /// The first and the last call, where it is a run of calls in one module's code, `FIRST..LAST`, in place of a module.
+    pub fn span(&self) -> Option<(&str, &str)> {
+        self.path.split_once("..")
     }
 }
 
@@ -116,7 +129,7 @@ impl fmt::Display for SavedOperators {
 impl FromStr for Region {
     type Err = UnknownOperator;
 
-    /// `PATH`, or `PATH:OP+OP` with what its calls save.
+    /// `PATH` or `FIRST..LAST`, each with `:OP+OP` behind it where its calls save what operators give.
     fn from_str(text: &str) -> Result<Region, UnknownOperator> {
         let (path, save) = match text.split_once(':') {
             // a file's name may hold anything
@@ -163,8 +176,10 @@ impl fmt::Display for Checkpointing {
 impl Run {
     /// Checks what is said of checkpoints: a policy is for non-reentrant ones.
     pub(super) fn check_checkpoints(&self) -> Result<(), RunError> {
-        let regions: &[Region] = if let Checkpointing::Modules(regions) = &self.checkpoint { regions } else { &[] };
-        let mut saved = self.checkpoint_save.iter().chain(regions.iter().filter_map(|region| region.save.as_ref()));
+        let mut saved = self
+            .checkpoint_save
+            .iter()
+            .chain(self.checkpoint.regions().iter().filter_map(|region| region.save.as_ref()));
         let off = self.checkpoint == Checkpointing::Off;
         let fsdp = if let Some(Parallel::Fsdp(fsdp)) = &self.parallel { Some(fsdp) } else { None };
         let contradiction = match () {

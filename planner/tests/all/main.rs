@@ -12,6 +12,7 @@ mod arrows;
 mod attention;
 mod capacity;
 mod combinations;
+mod cutpoints;
 mod exports;
 mod exports_hostile;
 mod gpus;
