@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use calibrate::pytorch::{self, Asked};
 use calibrate::{Facts, Gpu, Plan as Measurements, Wanted, agenda, steps};
+use planner::model;
 use planner::plan::plan;
-use planner::read::model;
 use planner::read::profiles::Profile;
 use planner::read::spec::Shelf;
 use planner::report::calibrate as report;

@@ -9,7 +9,7 @@ use planner::report::{catalogue, versions};
 use crate::arguments::{Format, ListArguments, VersionsArguments};
 use crate::failure::Failure;
 use crate::{FITS, output};
-use planner::read::opened::check_folder;
+use planner::model::opened::check_folder;
 
 /// Lists the GPUs.
 pub fn gpus(arguments: &ListArguments) -> Result<ExitCode, Failure> {

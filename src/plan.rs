@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use planner::model;
+use planner::model::opened::DEFAULT_GPU;
 use planner::plan::compare;
+use planner::read::environment;
 use planner::read::gpus::Gpu;
-use planner::read::opened::DEFAULT_GPU;
 use planner::read::run_file;
-use planner::read::{environment, model};
 use planner::report::{Planned, events, json, text};
 use planner::run::Run;
 use planner::run::RunOptions;

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use epaint_default_fonts::UBUNTU_LIGHT;
 use planner::arena::{Arena, ArenaOptions};
+use planner::model::opened::Opened;
 use planner::plan::{Plan, plan};
-use planner::read::opened::Opened;
 use planner::replay::Replay;
 use planner::report::page::Subject;
 use planner::report::{Planned, page, perfetto, picture, text};

@@ -212,7 +212,8 @@ mod tests {
                     let most = most.map(|kernel| kernel.flops as f64 / rate / (kernel.bytes as f64 / bandwidth));
                     let most = most.fold(0.0, f64::max);
                     match found {
-                        Some(found) => prop_assert!(near(found, rate, part + (1.0 - most).max(0.0)), "{name} {found} of {rate}"),
+                        // where both take within 2 % of each other, no time tells which of them bounds a kernel
+                        Some(found) => prop_assert!(near(found, rate, part + (1.02 - most).max(0.0)), "{name} {found} of {rate}"),
                         None => prop_assert!(most < 1.1, "{name} of {rate} was not found"),
                     }
                 }

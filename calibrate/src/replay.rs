@@ -227,9 +227,9 @@ impl Running<'_> {
 
 #[cfg(test)]
 mod tests {
+    use planner::model;
     use planner::plan::plan;
     use planner::read::gpus::GpuCatalogue;
-    use planner::read::model;
     use planner::read::spec::Shelf;
     use planner::run::{Precision, Run};
 

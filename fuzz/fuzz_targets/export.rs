@@ -6,8 +6,8 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use planner::plan::{Emulation, program};
-use planner::read::export::parse;
-use planner::read::model::Model;
+use planner::model::export::parse;
+use planner::model::Model;
 use planner::read::spec::Shelf;
 use planner::run::{Mode, Run};
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use planner::bytes::Bytes;
 use planner::checkpoint::{Granularity, Wanted, choose};
+use planner::model::open;
 use planner::read::gpus::GpuCatalogue;
-use planner::read::model::open;
 use planner::read::spec::Shelf;
 use planner::run::{OptimizerChoice, Precision, Run};
 

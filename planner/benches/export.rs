@@ -9,10 +9,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use planner::model::Model;
+use planner::model::export::parse;
 use planner::plan::plan;
-use planner::read::export::parse;
 use planner::read::gpus::GpuCatalogue;
-use planner::read::model::Model;
 use planner::read::spec::Shelf;
 use planner::run::{Mode, Run};
 
@@ -28,7 +28,15 @@ fn export(criterion: &mut Criterion) {
     let exported = read();
     let (config, weights) = Default::default();
     let (name, dtype) = ("chain.pt2".to_owned(), Some(exported.dtype));
-    let model = Model { name, family: exported.family, architecture: exported.architecture, config, dtype, weights };
+    let model = Model {
+        name,
+        family: exported.family,
+        exported: Some(exported.exported),
+        architecture: exported.architecture,
+        config,
+        dtype,
+        weights,
+    };
     let infer = Run { mode: Mode::Infer, batch: 8, steps: 1, ..Run::default() };
     criterion.bench_function("read an export of 100,000 operators", |b| b.iter(read));
     criterion.bench_function("plan an export of 100,000 operators, inference", |b| {

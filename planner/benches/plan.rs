@@ -8,9 +8,9 @@ use planner::allocate::{AllocatorOptions, simulate};
 use planner::fit::fit;
 use planner::lower::context::Settings;
 use planner::lower::lower;
+use planner::model::open;
 use planner::plan::{Emulation, device, plan, program};
 use planner::read::gpus::GpuCatalogue;
-use planner::read::model::open;
 use planner::read::optimizers::choose;
 use planner::read::spec::Shelf;
 use planner::run::{Checkpointing, Mode, Precision, Run};
@@ -44,7 +44,7 @@ fn plans(criterion: &mut Criterion) {
 }
 
 /// Searches over the catalogue, and combinations.
-fn sizes(criterion: &mut Criterion, gpt2: &planner::read::model::Model, catalogue: &GpuCatalogue) {
+fn sizes(criterion: &mut Criterion, gpt2: &planner::model::Model, catalogue: &GpuCatalogue) {
     let all: Vec<_> = catalogue.iter().cloned().collect();
     let mut group = criterion.benchmark_group("many plans");
     group.sample_size(10);
@@ -63,15 +63,15 @@ fn sizes(criterion: &mut Criterion, gpt2: &planner::read::model::Model, catalogu
     });
 }
 
-fn stages(criterion: &mut Criterion, model: &planner::read::model::Model, run: &Run, gpu: &planner::read::gpus::Gpu) {
-    let graph = std::rc::Rc::new(program(model, run, Emulation::default()).expect("a program"));
-    let adamw = std::rc::Rc::new(choose(&run.optimizer, None).expect("shipped"));
+fn stages(criterion: &mut Criterion, model: &planner::model::Model, run: &Run, gpu: &planner::read::gpus::Gpu) {
+    let graph = std::sync::Arc::new(program(model, run, Emulation::default()).expect("a program"));
+    let adamw = std::sync::Arc::new(choose(&run.optimizer, None).expect("shipped"));
     let settings = || Settings {
         training: true,
         weights: planner::dtype::Dtype::BF16,
         autocast: None,
         cub: None,
-        parallel: None,
+        parallel: Vec::new(),
         attention_kernel: None,
         profile: None,
         trainable: None,

@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 
 use crate::advise::{self, Advice};
 use crate::fit::{self, Row};
+use crate::model::opened::{OpenError, Opened};
 use crate::plan::{self, Plan, PlanError};
-use crate::read::opened::{OpenError, Opened};
 use crate::run::{OPTIONS, RunOptions};
 use crate::words::nearest::nearest;
 

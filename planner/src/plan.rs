@@ -27,10 +27,10 @@ use crate::lower::kernels::cub::Architecture;
 use crate::lower::measured::CudnnCalls;
 use crate::lower::timeline::Mark;
 use crate::lower::{LowerError, lower, lower_with_timeline};
+use crate::model::quantization::{Quantization, QuantizationError};
+use crate::model::{Agreement, Model, ModelError, agree, loading};
 use crate::read::gpus::Gpu;
-use crate::read::model::{Agreement, Model, ModelError, agree, loading};
 use crate::read::optimizers::{self, Optimizer, OptimizerError};
-use crate::read::quantization::{Quantization, QuantizationError};
 use crate::read::spec::SpecError;
 use crate::read::specs;
 use crate::replay::{Replay, UNLIMITED};
@@ -416,7 +416,7 @@ pub(crate) fn program_with(
     if let Some(cache) = run.use_cache {
         config.to_mut().insert("use_cache".to_owned(), cache.into());
     }
-    match &model.family.exported {
+    match &model.exported {
         Some(exported) => config.to_mut().extend(exported.bind(run)?),
         None if !run.dim.is_empty() || run.loss.is_some() => {
             return Err(RunError::Contradiction("dim and loss are for exported programs (.pt2)").into());

@@ -10,6 +10,7 @@
 
 use crate::dtype::Dtype;
 use crate::read::gpus::{Gpu, Rates};
+use crate::read::profiles::Fitted;
 
 /// What the operations of a kernel run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +93,12 @@ impl Speeds {
     pub fn of(gpu: &Gpu) -> Option<Speeds> {
         let measured = gpu.profile.as_ref().and_then(|profile| profile.speeds.as_ref());
         let given = || Some(Speeds { overhead: 0.0, bandwidth: gpu.memory_bandwidth?, rates: gpu.rates.clone() });
-        measured.map(|speeds| speeds.roofline(&gpu.rates)).or_else(given)
+        // types that were not measured have the datasheet's rates
+        let fitted = |speeds: &Fitted| {
+            let Fitted { overhead, bandwidth, .. } = *speeds;
+            Speeds { overhead, bandwidth, rates: speeds.rates.or(&gpu.rates) }
+        };
+        measured.map(fitted).or_else(given)
     }
 
     /// Operations a second of a unit. A type that the GPU has no rate for is computed as float32.

@@ -1,9 +1,9 @@
 //! Every built-in model, loaded and planned: a step of training, a forward pass, and a few tokens where it generates.
 
 use planner::bytes::Bytes;
+use planner::model::{Model, open};
 use planner::plan::plan;
 use planner::read::gpus::{Gpu, GpuCatalogue};
-use planner::read::model::{Model, open};
 use planner::read::spec::Shelf;
 use planner::run::{Mode, Run};
 

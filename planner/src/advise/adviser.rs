@@ -8,11 +8,11 @@ use rayon::prelude::*;
 
 use crate::bytes::Bytes;
 use crate::checkpoint::{Granularity, Wanted, choose};
+use crate::model::Model;
 use crate::plan::PlanError;
 use crate::plan::effort::{Effort, measured};
 use crate::plan::footprint::{Footprint, footprint};
 use crate::read::gpus::Gpu;
-use crate::read::model::Model;
 use crate::run::{Checkpointing, Run};
 
 /// The run, where it is planned, and who hears of it.

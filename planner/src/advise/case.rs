@@ -2,9 +2,9 @@
 
 use super::changes::Form;
 use crate::graph::Graph;
+use crate::model::{Model, open};
 use crate::plan::{Emulation, PlanError, program};
 use crate::read::gpus::Gpu;
-use crate::read::model::{Model, open};
 use crate::read::spec::Shelf;
 use crate::run::{Checkpointing, Mode, Precision, Run};
 

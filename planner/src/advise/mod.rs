@@ -25,11 +25,11 @@ use adviser::Adviser;
 use case::Case;
 
 use crate::bytes::Bytes;
+use crate::model::{Model, open};
 use crate::plan::effort::{Effort, measured};
 use crate::plan::footprint::Peaks;
 use crate::plan::{PlanError, capacity};
 use crate::read::gpus::Gpu;
-use crate::read::model::{Model, open};
 use crate::read::spec::Shelf;
 use crate::run::{Flags, Precision, Run};
 

@@ -21,11 +21,11 @@ pub use strategy::{Strategy, Way};
 use rayon::prelude::*;
 
 use crate::bytes::Bytes;
+use crate::model::Model;
 use crate::plan::effort::effort;
 use crate::plan::footprint::{Footprint, alike, footprint};
 use crate::plan::{Plan, PlanError, capacity, plan};
 use crate::read::gpus::Gpu;
-use crate::read::model::Model;
 use crate::replay::CacheBytes;
 use crate::run::{Flags, Mode, Run};
 use zero::Held;

@@ -1,8 +1,8 @@
 //! Offers against plans that know nothing of the search.
 
 use super::*;
+use crate::model::open;
 use crate::read::gpus::GpuCatalogue;
-use crate::read::model::open;
 use crate::read::spec::Shelf;
 
 fn bought(name: &str, run: &Run, keys: &[&str], wanted: &Wanted) -> (Vec<Gpu>, Offers) {

@@ -139,8 +139,8 @@ fn kind(category: Category) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::open;
     use crate::read::gpus::GpuCatalogue;
-    use crate::read::model::open;
     use crate::read::spec::Shelf;
     use crate::run::{Precision, Run};
 

@@ -23,9 +23,9 @@ pub use search::Chooser;
 
 use crate::bytes::Bytes;
 use crate::choices::choices;
+use crate::model::Model;
 use crate::plan::PlanError;
 use crate::read::gpus::Gpu;
-use crate::read::model::Model;
 use crate::run::{Mode, Run, RunError};
 use crate::time::Cost;
 

@@ -5,9 +5,9 @@ use super::measure::{Measured, measure};
 use super::model::{Among, Candidate, Model, Pick, Prefer};
 use super::{Answer, Choice, ChooseError, Chosen, Currency, Measure, Wanted};
 use crate::bytes::Bytes;
+use crate::model::Model as Described;
 use crate::plan::{Emulation, PlanError};
 use crate::read::gpus::Gpu;
-use crate::read::model::Model as Described;
 use crate::run::{Checkpointing, Region, Run};
 use crate::time::{Cost, Speeds};
 

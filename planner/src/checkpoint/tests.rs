@@ -9,9 +9,9 @@ use super::measure::measure;
 use super::model::Pick;
 use super::{Chooser, Currency, Granularity, Measure, Wanted};
 use crate::bytes::Bytes;
+use crate::model::Model;
 use crate::plan::Emulation;
 use crate::read::gpus::{Gpu, GpuCatalogue};
-use crate::read::model::Model;
 use crate::read::spec::{Family, Shelf};
 use crate::run::{Precision, Run};
 
@@ -24,6 +24,7 @@ fn model_of(family: Family, architecture: &str, config: Value) -> Model {
     Model {
         name: "a small one".to_owned(),
         family,
+        exported: None,
         architecture: architecture.to_owned(),
         config: config.as_object().cloned().unwrap_or_default(),
         dtype: None,
@@ -39,9 +40,10 @@ fn exported(graph: &str) -> Model {
     let file = std::fs::File::open(path).expect("a graph");
     flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("a text");
     let name = format!("{graph}.pt2");
-    let model = crate::read::export::parse(std::path::Path::new(&name), text.as_bytes(), None, &Shelf::default());
-    let crate::read::export::ExportedModel { family, architecture, dtype } = model.expect("a model");
-    Model { name, family, architecture, config: Default::default(), dtype: Some(dtype), weights: None }
+    let model = crate::model::export::parse(std::path::Path::new(&name), text.as_bytes(), None, &Shelf::default());
+    let crate::model::export::ExportedModel { family, exported, architecture, dtype } = model.expect("a model");
+    let (exported, dtype) = (Some(exported), Some(dtype));
+    Model { name, family, exported, architecture, config: Default::default(), dtype, weights: None }
 }
 
 fn gpu() -> Gpu {

@@ -18,10 +18,10 @@ use rustc_hash::FxHashMap;
 use rayon::prelude::*;
 
 use crate::bytes::Bytes;
+use crate::model::Model;
 use crate::plan::footprint::{Footprint, Peaks, alike, footprint, peaks_within};
 use crate::plan::{PlanError, capacity, recorded};
 use crate::read::gpus::Gpu;
-use crate::read::model::Model;
 use crate::run::{Precision, Run, RunOptions};
 use crate::trace::file::{Head, Recorded};
 

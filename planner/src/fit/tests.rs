@@ -2,9 +2,9 @@
 
 use super::search::BEYOND;
 use super::*;
+use crate::model::open;
 use crate::plan::plan;
 use crate::read::gpus::GpuCatalogue;
-use crate::read::model::open;
 use crate::read::spec::Shelf;
 use crate::run::Mode;
 

@@ -114,7 +114,7 @@ impl Machine {
         self.globals.insert("_config".into(), config.clone());
         self.globals.insert("_model".into(), model.clone());
         let Value::Object(model) = &model else { return self.error("the architecture is no module") };
-        if tied(&config) || family.exported.is_some() {
+        if tied(&config) || family.always_ties {
             for (name, other) in &architecture.tied {
                 self.tie(model, name, other)?;
             }

@@ -1,7 +1,7 @@
 //! What a run and a model must have in common.
 
 use crate::graph::{Origin, Parameter};
-use crate::read::quantization::Quantization;
+use crate::model::quantization::Quantization;
 use crate::run::{Mode, Run, RunError};
 
 /// Checks the run against how the checkpoint stores its weights.

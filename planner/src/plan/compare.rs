@@ -2,8 +2,8 @@
 
 use super::{PlanError, plan};
 use crate::bytes::Bytes;
+use crate::model::Model;
 use crate::read::gpus::Gpu;
-use crate::read::model::Model;
 use crate::run::QuantizedType::{self, Int8, Nf4};
 use crate::run::{Attention, Checkpointing, Mode, Parallel, Precision, Run};
 

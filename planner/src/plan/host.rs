@@ -146,9 +146,9 @@ fn kept(category: Category) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::open;
     use crate::plan::plan;
     use crate::read::gpus::GpuCatalogue;
-    use crate::read::model::open;
     use crate::read::spec::Shelf;
     use crate::run::{Parallel, Sample};
 

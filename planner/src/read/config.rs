@@ -152,7 +152,7 @@ impl Config {
     }
 
     /// The error that `key` holds something else than what is expected.
-    pub(super) fn mistyped(&self, key: &str, expected: &'static str, value: &Value) -> ConfigError {
+    pub(crate) fn mistyped(&self, key: &str, expected: &'static str, value: &Value) -> ConfigError {
         let found = match value {
             Value::Number(_) | Value::Bool(_) => value.to_string(),
             Value::String(text) => format!("the string {}", quote::quoted(text)),

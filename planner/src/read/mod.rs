@@ -3,15 +3,11 @@
 pub mod checkpoint;
 pub mod config;
 pub mod environment;
-pub mod export;
 pub mod gpus;
 pub mod header;
 pub mod inspect;
-pub mod model;
-pub mod opened;
 pub mod optimizers;
 pub mod profiles;
-pub mod quantization;
 pub mod run_file;
 pub mod spec;
 pub mod specs;

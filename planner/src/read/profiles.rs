@@ -23,7 +23,6 @@ pub use error::ProfileError;
 
 use super::gpus::Rates;
 use crate::bytes::Bytes;
-use crate::time::Speeds;
 
 /// The version of the format that is read and written.
 pub const VERSION: u32 = 1;
@@ -346,13 +345,6 @@ impl Profile {
         });
         copies.map(|figure| figure.median).try_for_each(|median| positive("copies", median))?;
         self.kernels.iter().try_for_each(|kernel| positive("kernels: seconds", kernel.seconds.median))
-    }
-}
-
-impl Fitted {
-    /// The roofline; types that were not measured have the datasheet's rates.
-    pub fn roofline(&self, datasheet: &Rates) -> Speeds {
-        Speeds { overhead: self.overhead, bandwidth: self.bandwidth, rates: self.rates.or(datasheet) }
     }
 }
 

@@ -6,8 +6,8 @@ use super::json::SCHEMA;
 use super::table::{Align, below, table, wrapped};
 use crate::advise::{Advice, CHOSEN, CHOSEN_CODE, CHOSEN_COST, CHOSEN_SOURCE, Change, Combination, Slot, Variant};
 use crate::bytes::Bytes;
+use crate::model::Model;
 use crate::read::gpus::Gpu;
-use crate::read::model::Model;
 
 use Align::{Left, Right};
 

@@ -6,7 +6,7 @@ use super::json::SCHEMA;
 use super::table::{Align, below, table};
 use crate::buy::{Asked, Budget, Offer, Offers, Wanted, Way};
 use crate::bytes::{Bytes, GIB};
-use crate::read::model::Model;
+use crate::model::Model;
 use crate::run::{Mode, Run};
 
 use Align::{Left, Right};

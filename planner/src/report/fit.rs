@@ -7,9 +7,9 @@ use super::table::{Align, below, table};
 use crate::bytes::{Bytes, GIB};
 use crate::fit::search::BEYOND;
 use crate::fit::{Axis, Found, Limit, Room, Row, Stop};
+use crate::model::Model;
 use crate::plan::footprint::Peaks;
 use crate::read::gpus::Gpu;
-use crate::read::model::Model;
 use crate::run::{Mode, Run};
 use crate::trace::file::Head;
 

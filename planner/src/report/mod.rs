@@ -31,13 +31,13 @@ pub mod why;
 use std::sync::Arc;
 
 use crate::bytes::Bytes;
+use crate::model::Model;
+use crate::model::export::Exported;
+use crate::model::quantization::{Method, Quantization};
 use crate::ops::{GROUPED_MM, KERNEL, PAGES_KERNEL, convolution_workspace, other_kernels};
 use crate::plan::Plan;
-use crate::read::export::Exported;
 use crate::read::gpus::Gpu;
-use crate::read::model::Model;
 use crate::read::profiles::Profile;
-use crate::read::quantization::{Method, Quantization};
 use crate::run::{CacheKind, LossKind, Mode, Parallel, Run};
 use crate::words::quote;
 
@@ -121,7 +121,7 @@ impl Planned<'_> {
             );
         }
         notes.extend(self.convolutions_note());
-        notes.extend(self.model.family.exported.as_ref().map(|exported| self.exported_note(exported)));
+        notes.extend(self.model.exported.as_ref().map(|exported| self.exported_note(exported)));
         let host = &self.plan.trace.host;
         if !host.is_empty() {
             let total = self.plan.trace.host_bytes();

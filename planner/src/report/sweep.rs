@@ -7,8 +7,8 @@ use super::json::SCHEMA;
 use super::table::{Align, below, table};
 use crate::bytes::Bytes;
 use crate::fit::Axis;
+use crate::model::Model;
 use crate::read::gpus::Gpu;
-use crate::read::model::Model;
 use crate::sweep::{Combination, Row};
 
 use Align::{Left, Right};

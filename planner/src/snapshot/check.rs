@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use super::{Comparison, Moved, Snapshot, SnapshotError, compare, read, take};
 use crate::bytes::Bytes;
+use crate::model::ModelError;
+use crate::model::opened::OpenError;
 use crate::plan::PlanError;
-use crate::read::model::ModelError;
-use crate::read::opened::OpenError;
 
 /// By how much a peak may grow.
 #[derive(Clone, Copy, Debug, PartialEq)]

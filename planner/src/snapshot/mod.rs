@@ -22,10 +22,10 @@ mod most;
 use std::path::Path;
 
 use crate::bytes::Bytes;
+use crate::model::Model;
+use crate::model::opened::{OpenError, Opened};
 use crate::plan::{Plan, PlanError, plan, recorded};
 use crate::read::gpus::Gpu;
-use crate::read::model::Model;
-use crate::read::opened::{OpenError, Opened};
 use crate::read::run_file::RunFileError;
 use crate::replay::Replay;
 use crate::run::{Mode, RunOptions};

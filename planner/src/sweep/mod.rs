@@ -13,10 +13,10 @@ use rayon::prelude::*;
 use crate::bytes::Bytes;
 use crate::checkpoint::{Choice, ChooseError, Wanted, choose};
 use crate::fit::Axis;
+use crate::model::Model;
 use crate::plan::footprint::{Peaks, alike, footprint};
 use crate::plan::{PlanError, capacity};
 use crate::read::gpus::Gpu;
-use crate::read::model::Model;
 use crate::run::{Checkpointing, Precision, Run, UnknownOperator};
 
 /// What is combined; where a list is empty, the run's own value stands.

@@ -1,9 +1,9 @@
 //! Rows against plans of their own.
 
 use super::*;
+use crate::model::open;
 use crate::plan::plan;
 use crate::read::gpus::GpuCatalogue;
-use crate::read::model::open;
 use crate::read::spec::Shelf;
 
 #[test]

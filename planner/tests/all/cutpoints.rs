@@ -8,8 +8,8 @@ use crate::support::plans::{difference, gpu_of, peaks, run_of};
 use crate::support::{TruthCase, records, text_of, truth_folder};
 use planner::bytes::Bytes;
 use planner::checkpoint::{Chooser, Granularity, Measure, Wanted};
+use planner::model::Model;
 use planner::plan::{Emulation, Plan, PlanError, plan_with};
-use planner::read::model::Model;
 use planner::run::{Checkpointing, Run};
 
 fn model_of(record: &TruthCase) -> Model {

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::support::exports::{archive, chain, meta, node, program};
+use planner::model::{Model, open};
 use planner::plan::plan;
 use planner::read::gpus::GpuCatalogue;
-use planner::read::model::{Model, open};
 use planner::read::spec::Shelf;
 use planner::run::{Mode, Run};
 use serde_json::{Value, json};
@@ -190,13 +190,21 @@ fn changed_graphs_never_panic() {
                 changed.replace_range(at..=at, words[random(words.len())]);
             }
         }
-        let Ok(model) = planner::read::export::parse(Path::new("x.pt2"), changed.as_bytes(), None, &Shelf::default())
+        let Ok(model) = planner::model::export::parse(Path::new("x.pt2"), changed.as_bytes(), None, &Shelf::default())
         else {
             continue;
         };
         let (config, weights) = Default::default();
         let (name, dtype) = ("x.pt2".to_owned(), Some(model.dtype));
-        let model = Model { name, family: model.family, architecture: model.architecture, config, dtype, weights };
+        let model = Model {
+            name,
+            family: model.family,
+            exported: Some(model.exported),
+            architecture: model.architecture,
+            config,
+            dtype,
+            weights,
+        };
         let _ = planned(&model);
     }
 }

@@ -4,9 +4,9 @@
 use crate::support::models::{folder, stored};
 use crate::support::plans::{gpu_of, run_of};
 use crate::support::records;
+use planner::model;
 use planner::plan::{Emulation, Plan, PlanError, plan, plan_with};
 use planner::read::gpus::GpuCatalogue;
-use planner::read::model;
 use planner::read::spec::Shelf;
 use planner::report::{self, Planned};
 use planner::run::{Mode, Precision, Run};

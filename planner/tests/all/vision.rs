@@ -1,7 +1,7 @@
 //! Plans of image models against what PyTorch recorded: `tests/truth/vision.yaml` and its records and traces.
 
 use crate::support::plans::planned;
-use planner::read::model;
+use planner::model;
 use planner::read::spec::Shelf;
 
 /// Checkpoints of torchvision name their tensors as the specs do, and in no other shapes.

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use planner::read::export;
-use planner::read::model::{Model, open};
+use planner::model::export;
+use planner::model::{Model, open};
 use planner::read::spec::Shelf;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -20,6 +20,7 @@ pub fn model_of(case: &Value) -> Model {
     let architecture = case["model"]["architecture"].as_str().expect("a case names its architecture");
     let family = Shelf::default().family_of_architecture(architecture).expect("sound specs").expect("a known family");
     Model {
+        exported: None,
         name: case["model"]["called"].as_str().unwrap_or("unnamed").to_owned(),
         family,
         architecture: architecture.to_owned(),
@@ -50,7 +51,7 @@ pub fn model_of_graph(name: &str, text: &str, weights: Option<&[u8]>) -> Model {
     let model = model.unwrap_or_else(|error| panic!("{name}: {error}"));
     let (config, weights) = Default::default();
     let (family, architecture, dtype) = (model.family, model.architecture, Some(model.dtype));
-    Model { name: name.to_owned(), family, architecture, config, dtype, weights }
+    Model { name: name.to_owned(), family, exported: None, architecture, config, dtype, weights }
 }
 
 /// A folder with a config and weights of that header; the weights' data is a hole.

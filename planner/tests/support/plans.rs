@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 
 use planner::allocate::PhaseFigures;
 use planner::bytes::Bytes;
+use planner::model::{Model, open};
 use planner::plan::{Emulation, Plan, plan_with};
 use planner::read::gpus::{Gpu, GpuCatalogue};
-use planner::read::model::{Model, open};
 use planner::read::spec::Shelf;
 use planner::run::{Run, RunOptions};
 use planner::trace::first_difference;

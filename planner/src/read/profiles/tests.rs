@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::read::gpus::{GpuCatalogue, MemorySource};
-use crate::time::Unit;
+use crate::time::{Speeds, Unit};
 
 /// Figures made up for the tests; no GPU was measured.
 const TEXT: &str = "\

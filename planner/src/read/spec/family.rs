@@ -11,7 +11,6 @@ use super::document::{ArchitectureText, ClassText, Document, FieldText, FullFiel
 use super::syntax::{Function, Position};
 use super::{SpecError, parse};
 use crate::dtype::Dtype;
-use crate::read::export::Exported;
 use crate::read::specs;
 use crate::versions::{Library, Release, Rules};
 
@@ -152,8 +151,8 @@ pub struct Family {
     pub derive: Option<Arc<Function>>,
     /// The modules that peft adapts where it is told none.
     pub lora_targets: Vec<String>,
-    /// What is to be known of an exported program; None of a spec.
-    pub exported: Option<Exported>,
+    /// Whether what is tied is tied whatever the config says, as in an exported program.
+    pub always_ties: bool,
     /// Built-in configurations by name.
     pub configurations: IndexMap<String, Configuration>,
 }
@@ -321,7 +320,7 @@ pub(super) fn parse(document: &Document, file: &Arc<str>, text: &str) -> Result<
         aliases: document.config.aliases.clone(),
         derive,
         lora_targets: document.lora_targets.clone(),
-        exported: None,
+        always_ties: false,
         configurations: document
             .configurations
             .iter()

@@ -2,6 +2,9 @@
 
 mod entries;
 mod error;
+pub mod export;
+pub mod opened;
+pub mod quantization;
 mod stored;
 mod weights;
 
@@ -13,13 +16,13 @@ pub use error::ModelError;
 pub use stored::loading;
 pub use weights::{Agreement, agree};
 
-use super::checkpoint::{self, Checkpoint};
-use super::config::{self, Config};
-use super::export::{self, ExportedModel};
-use super::quantization::{Method, Quantization, QuantizationError};
-use super::spec::{Architecture, Family, Shelf};
+use self::export::{Exported, ExportedModel};
+use self::quantization::{Method, Quantization, QuantizationError};
 use crate::dtype::Dtype;
 use crate::graph::StoredLayers;
+use crate::read::checkpoint::{self, Checkpoint};
+use crate::read::config::{self, Config};
+use crate::read::spec::{Architecture, Family, Shelf};
 use crate::run::Run;
 use crate::words::nearest::nearest;
 
@@ -30,6 +33,8 @@ pub struct Model {
     pub name: String,
     /// The family that describes it.
     pub family: Family,
+    /// What is to be known of the program that it was exported as; None where a family describes it.
+    pub exported: Option<Exported>,
     /// Its architecture's name.
     pub architecture: String,
     /// The entries of its config.json.
@@ -84,7 +89,7 @@ impl Model {
 
     /// Whether it takes sequences of tokens.
     pub fn takes_tokens(&self) -> bool {
-        match &self.family.exported {
+        match &self.exported {
             Some(exported) => exported.takes_tokens(),
             None => !self.takes_images(),
         }
@@ -197,13 +202,14 @@ fn open_spec(path: &Path, architecture: Option<&str>, shelf: &Shelf) -> Result<M
     let config = first.map(|(_, configuration)| configuration.config.clone().into_iter().collect()).unwrap_or_default();
     let dtype = first.and_then(|(_, configuration)| configuration.dtype.as_deref()).and_then(Dtype::named);
     let (name, architecture) = (path.display().to_string(), architecture.to_owned());
-    Ok(Model { name, architecture, config, dtype, weights: None, family })
+    Ok(Model { name, architecture, config, dtype, weights: None, family, exported: None })
 }
 
 fn open_export(path: &Path, shelf: &Shelf) -> Result<Model, ModelError> {
-    let ExportedModel { family, architecture, dtype } = export::read(path, shelf)?;
+    let ExportedModel { family, exported, architecture, dtype } = export::read(path, shelf)?;
     let (name, dtype) = (path.display().to_string(), Some(dtype));
-    Ok(Model { name, family, architecture, config: Map::new(), dtype, weights: None })
+    let exported = Some(exported);
+    Ok(Model { name, family, exported, architecture, config: Map::new(), dtype, weights: None })
 }
 
 fn unknown_name(name: &str, shelf: &Shelf) -> Result<ModelError, ModelError> {
@@ -229,6 +235,7 @@ fn built_in(name: &str, architecture: Option<&str>, family: Family, shelf: &Shel
         dtype: configuration.dtype.as_deref().and_then(Dtype::named),
         weights: None,
         family,
+        exported: None,
     })
 }
 
@@ -251,6 +258,7 @@ fn describe_folder(path: &Path, architecture: Option<&str>, shelf: &Shelf) -> Re
         dtype: named_dtype(&config)?,
         weights: None,
         family,
+        exported: None,
     })
 }
 

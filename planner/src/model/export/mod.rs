@@ -33,8 +33,8 @@ use error::Problem;
 use facts::Facts;
 pub use inputs::{Dimension, Exported, Symbol};
 
-use super::spec::{Family, Shelf, SpecError};
 use crate::dtype::Dtype;
+use crate::read::spec::{Family, Shelf, SpecError};
 
 /// The most commas and brackets of a graph's JSON: a bound on what its texts become in memory.
 const SIGNS: usize = 24_000_000;
@@ -44,6 +44,8 @@ const SIGNS: usize = 24_000_000;
 pub struct ExportedModel {
     /// Its family, of one architecture.
     pub family: Family,
+    /// Its inputs, the sizes that it leaves open, its loss.
+    pub exported: Exported,
     /// The architecture: the class of the model.
     pub architecture: String,
     /// The type of its weights.
@@ -106,8 +108,8 @@ pub fn parse(
     let architecture = facts.class.clone();
     let dtype = facts.weights;
     let exported = inputs::exported(&program, &flat, &facts, weights.is_some()).map_err(in_file)?;
-    let family = parts.family(base, exported).map_err(in_file)?;
-    Ok(ExportedModel { family, architecture, dtype })
+    let family = parts.family(base, &exported).map_err(in_file)?;
+    Ok(ExportedModel { family, exported, architecture, dtype })
 }
 
 fn json<'a, T: serde::Deserialize<'a>>(path: &Path, text: &'a [u8]) -> Result<T, ExportError> {

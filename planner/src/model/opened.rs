@@ -6,11 +6,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::environment::{self, EnvironmentError, Found};
-use super::gpus::{Gpu, GpuCatalogue, GpuError};
-use super::model::{self, Model, ModelError};
-use super::profiles::{Profile, ProfileError};
-use super::spec::Shelf;
+use super::{Model, ModelError};
+use crate::read::environment::{self, EnvironmentError, Found};
+use crate::read::gpus::{Gpu, GpuCatalogue, GpuError};
+use crate::read::profiles::{Profile, ProfileError};
+use crate::read::spec::Shelf;
 use crate::run::{Checkpointing, NamedSizes, Region, Run, RunError, RunOptions, UnknownOperator};
 use crate::versions::{Library, VersionError};
 
@@ -144,8 +144,8 @@ impl RunOptions {
         let name = self.model.as_deref().ok_or(OpenError::NoModel)?;
         let (architecture, shelf) = (self.architecture.as_deref(), Shelf { folder: self.specs.clone() });
         let model = match &self.weights {
-            Some(weights) => model::open_with_weights(name, architecture, weights, &shelf)?,
-            None => model::open(name, architecture, &shelf)?,
+            Some(weights) => super::open_with_weights(name, architecture, weights, &shelf)?,
+            None => super::open(name, architecture, &shelf)?,
         };
         self.take_sizes(&model);
         self.check_inputs(model.takes_images())?;
@@ -170,7 +170,7 @@ impl RunOptions {
 
     /// Takes the sizes that are not said from an export, if the model is one.
     fn take_sizes(&mut self, model: &Model) {
-        let Some(exported) = &model.family.exported else { return };
+        let Some(exported) = &model.exported else { return };
         let sizes = exported.sizes(self.dim.as_ref().unwrap_or(&NamedSizes::default()));
         self.batch = self.batch.or(sizes.batch);
         self.seq = self.seq.or(sizes.seq.filter(|_| !exported.takes_images()));

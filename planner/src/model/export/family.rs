@@ -51,7 +51,7 @@ impl<'p, 'a> Parts<'p, 'a> {
     ///
     /// # Errors
     /// What cannot be planned.
-    pub fn family(&self, mut family: Family, exported: Exported) -> Result<Family, Problem> {
+    pub fn family(&self, mut family: Family, exported: &Exported) -> Result<Family, Problem> {
         let file = family.file.clone();
         let mut calls: FxHashMap<&str, Vec<usize>> = FxHashMap::default();
         for (number, call) in self.calls.calls.iter().enumerate() {
@@ -79,7 +79,7 @@ impl<'p, 'a> Parts<'p, 'a> {
                 family.definitions.insert(self.facts.class.as_str().into(), Definition::Class(class));
             }
         }
-        for (name, function) in inputs::functions(&exported, &file)? {
+        for (name, function) in inputs::functions(exported, &file)? {
             family.definitions.insert(name, Definition::Function(Arc::new(function)));
         }
         if let Some(loss) = family.definitions.get("exported_loss_of").cloned() {
@@ -89,7 +89,7 @@ impl<'p, 'a> Parts<'p, 'a> {
         family.defaults = exported.defaults();
         let architecture = Architecture { takes_images: exported.takes_images(), ..self.architecture() };
         family.architectures = [(self.facts.class.clone(), architecture)].into_iter().collect();
-        family.exported = Some(exported);
+        family.always_ties = true;
         Ok(family)
     }
 

@@ -7,9 +7,9 @@ mod entries;
 use entries::Entries;
 use serde_json::{Map, Value};
 
-use super::gpus::Gpu;
 use crate::dtype::Dtype;
 use crate::graph::{Choice, Quantized, StoredLayers, Which};
+use crate::read::gpus::Gpu;
 use crate::run::{Precision, QuantizedType, Run};
 use crate::words::quote;
 

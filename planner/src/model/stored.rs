@@ -17,9 +17,9 @@ use super::{Model, ModelError};
 use crate::bytes::Bytes;
 use crate::dtype::Dtype;
 use crate::graph::{Loading, Origin, Parameter, Piece, Quantized, Role};
+use crate::model::quantization::Quantization;
 use crate::read::checkpoint::StoredTensor;
 use crate::read::header;
-use crate::read::quantization::Quantization;
 use crate::read::spec::Architecture;
 
 /// How the names of scales of scales end.

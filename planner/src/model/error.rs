@@ -125,7 +125,7 @@ pub enum ModelError {
     },
     /// An exported program cannot be read.
     #[error(transparent)]
-    Exported(#[from] crate::read::export::ExportedModelError),
+    Exported(#[from] crate::model::export::ExportedModelError),
     /// A spec cannot be read.
     #[error(transparent)]
     Spec(#[from] SpecError),
