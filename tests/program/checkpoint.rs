@@ -13,11 +13,10 @@ fn a_choice_and_its_limits() {
 
 #[test]
 fn the_trade_off() {
-    let run = ["checkpoint", "bert-base", "--batch", "64", "--granularity", "block", "--curve"];
+    // Of a model with six blocks: with twelve alike ones the search looks at thousands of sets.
+    let run = ["checkpoint", "distilbert-base", "--batch", "64", "--granularity", "block", "--curve"];
     assert_snapshot("checkpoint_curve", &report(&run));
-    // Of a model with half the blocks: the search takes long, and the form is the same.
-    let shorter = ["checkpoint", "distilbert-base", "--batch", "64", "--granularity", "block", "--curve"];
-    let points = json_of(&[&shorter[..], &["--format", "json"]].concat());
+    let points = json_of(&[&run[..], &["--format", "json"]].concat());
     let costs: Vec<u64> = points.as_array().unwrap().iter().map(|p| p["recompute_flops"].as_u64().unwrap()).collect();
     assert!(costs.len() > 3, "{costs:?}");
     assert!(costs.windows(2).all(|pair| pair[0] > pair[1]), "{costs:?}");

@@ -20,6 +20,11 @@ impl BlockId {
     /// No neighbour.
     pub(super) const NONE: BlockId = BlockId(u32::MAX);
 
+    /// A block of that number, for allocators that number their blocks themselves; `u32::MAX` is [`BlockId::EMPTY`].
+    pub fn numbered(number: u32) -> BlockId {
+        BlockId(number)
+    }
+
     /// The number, for tables beside the allocator; small, because numbers are used again.
     pub fn index(self) -> usize {
         self.0 as usize

@@ -45,11 +45,11 @@ impl Allocator for OneArena {
         }
         self.stats.allocate(request.bytes.0, request.bytes.0);
         self.used.insert(request.allocation, request.bytes);
-        Ok(BlockId(request.allocation.0))
+        Ok(BlockId::numbered(request.allocation.0))
     }
 
     fn take_back(&mut self, block: BlockId) {
-        if let Some(bytes) = self.used.remove(&AllocationId(block.0)) {
+        if let Some(bytes) = self.used.remove(&AllocationId(block.index() as u32)) {
             self.stats.allocated -= bytes;
             self.stats.requested -= bytes;
         }
@@ -66,7 +66,7 @@ impl Allocator for OneArena {
     fn segments(&self) -> Vec<SegmentView> {
         let block = |(id, size): (&AllocationId, &Bytes)| {
             let address = self.offsets.get(id.index()).map_or(0, |offset| offset.0);
-            BlockView { id: BlockId(id.0), address, size: *size, requested: *size, state: BlockState::Used }
+            BlockView { id: BlockId::numbered(id.0), address, size: *size, requested: *size, state: BlockState::Used }
         };
         let mut blocks: Vec<BlockView> = self.used.iter().map(block).collect();
         blocks.sort_by_key(|block| block.address);

@@ -65,7 +65,7 @@ pub struct Place {
 }
 
 impl fmt::Display for Place {
-    /// `hidden_states was bound anew in forward (families/gpt2.yaml:41)`
+    /// `hidden_states was bound anew in forward (specs/models/gpt2.yaml:41)`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Place { file, function, line, how, name } = self;
         let name = name.as_deref().unwrap_or("an object");
