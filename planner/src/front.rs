@@ -32,10 +32,22 @@ pub enum Error {
     },
     /// The model, the run or the GPU cannot be read.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(Box<OpenError>),
     /// The run cannot be planned.
     #[error(transparent)]
-    Plan(#[from] PlanError),
+    Plan(Box<PlanError>),
+}
+
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Error {
+        Error::Open(Box::new(error))
+    }
+}
+
+impl From<PlanError> for Error {
+    fn from(error: PlanError) -> Error {
+        Error::Plan(Box::new(error))
+    }
 }
 
 /// Plans three steps of training on the default GPU: `memplan plan MODEL` without flags.

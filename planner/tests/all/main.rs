@@ -22,6 +22,7 @@ mod parallel;
 mod pools;
 mod read;
 mod recorded;
+mod renamed;
 mod selective;
 mod specs_hostile;
 mod stored;
