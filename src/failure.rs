@@ -27,7 +27,7 @@ pub enum Failure {
     Absent(String),
     /// A line for people.
     Message {
-        /// What is wrong.
+        /// The reason, in words.
         line: String,
         /// What may help.
         hint: Option<String>,

@@ -11,7 +11,7 @@ pub enum CalibrateError {
         "no NVIDIA driver: {library} cannot be loaded; install the driver (in a container: run it with --gpus all)"
     )]
     NoDriver {
-        /// What was looked for.
+        /// The name that was looked for.
         library: &'static str,
     },
     /// The driver finds no GPU.
@@ -30,7 +30,7 @@ pub enum CalibrateError {
         "{library} cannot be loaded: install the CUDA toolkit's libraries (or PyTorch's: {wheel}) and put their folder into LD_LIBRARY_PATH"
     )]
     NoLibrary {
-        /// What was looked for.
+        /// The name that was looked for.
         library: &'static str,
         /// The Python package that holds it.
         wheel: &'static str,
@@ -64,7 +64,7 @@ pub enum CalibrateError {
     Process {
         /// The program.
         program: String,
-        /// What went wrong.
+        /// The reason, in words.
         message: String,
     },
     /// A plan cannot be replayed.

@@ -43,7 +43,7 @@ impl fmt::Display for Bytes {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is no size: write bytes (21474836480) or a number with its unit (20GiB, 1.5GiB, 500MiB, 24GB)")]
 pub struct SizeError {
-    /// What was given.
+    /// The word or number that was given.
     pub text: String,
 }
 

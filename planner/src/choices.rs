@@ -6,9 +6,9 @@
 pub struct UnknownChoice {
     /// What was to be chosen.
     pub what: &'static str,
-    /// What was given.
+    /// The word or number that was given.
     pub word: String,
-    /// What could be given.
+    /// The words that are accepted.
     pub choices: String,
 }
 

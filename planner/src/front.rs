@@ -15,7 +15,7 @@ pub enum Error {
     /// No option of a run has this name.
     #[error("there is no option `{name}`{}", .nearest.as_ref().map(|near| format!(": did you mean `{near}`?")).unwrap_or_default())]
     NoOption {
-        /// What was given.
+        /// The word or number that was given.
         name: String,
         /// The option with the nearest name.
         nearest: Option<String>,
@@ -25,7 +25,7 @@ pub enum Error {
     Value {
         /// The option.
         name: String,
-        /// What was given.
+        /// The word or number that was given.
         value: String,
         /// Why not.
         message: String,

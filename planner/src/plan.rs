@@ -154,7 +154,7 @@ pub enum PlanError {
     /// An operator cannot run.
     #[error("{error}, in {module}")]
     Lower {
-        /// What is wrong.
+        /// The reason, in words.
         error: LowerError,
         /// The module that called the operator.
         module: String,
@@ -327,7 +327,7 @@ fn free(run: &Run, gpu: &Gpu) -> Result<(Bytes, Option<OutsideAllocator>), SpecE
     Ok((Bytes(gpu.memory.total.0.saturating_sub(outside.most.0)), Some(outside)))
 }
 
-/// What the allocator may take.
+/// The bytes that the allocator may take from the GPU.
 ///
 /// # Errors
 /// A wrong spec.

@@ -27,7 +27,7 @@ pub struct Replay {
     pub unlimited: Option<Outcome>,
     /// What is alive at the peak of the whole run, largest first.
     pub at_peak: Vec<Live>,
-    /// What the allocator may take.
+    /// The bytes that the allocator may take from the GPU.
     pub capacity: Bytes,
 }
 

@@ -260,7 +260,7 @@ pub enum RunError {
     /// A norm that nothing can be clipped to.
     #[error("clip is {value}: it must be a number above 0")]
     Clip {
-        /// What was given.
+        /// The word or number that was given.
         value: String,
     },
     /// A size beyond any GPU.
@@ -268,7 +268,7 @@ pub enum RunError {
     TooLarge {
         /// Which size.
         what: &'static str,
-        /// What was given.
+        /// The word or number that was given.
         value: u64,
         /// The largest.
         most: u64,
@@ -276,7 +276,7 @@ pub enum RunError {
     /// Data parallel without training.
     #[error("{words} is for training: --mode {mode} runs alike on every GPU")]
     NotTraining {
-        /// What was asked for.
+        /// The name or number that was asked for.
         words: String,
         /// The mode.
         mode: Mode,

@@ -10,7 +10,9 @@ const REPLAY_EXAMPLES: &str = "\
 Examples:
   memplan plan llama-3.1-8b --seq 4096 --events run.trace
   memplan replay run.trace --gpu t4 --allocator expandable_segments:True
-  memplan report run.trace -o run.svg
+  memplan report run.trace -o run.html
+  memplan fit run.trace --gpu all
+  memplan diff run.trace other.trace
   memplan pack run.trace
 
 Exit codes: 0 the run fits, 1 it does not fit, 2 bad usage or bad input";

@@ -32,6 +32,7 @@ Examples:
   memplan diff gpt2 distilgpt2 --batch 4 --seq 512
   memplan diff old-run.yaml new-run.yaml
   memplan diff memplan/gpt2.yaml new.yaml --format json
+  memplan diff run.trace other.trace
 
 A snapshot is compared as it is kept; models and run files are planned, with the flags.";
 

@@ -72,7 +72,7 @@ pub(super) struct Form {
 
 /// A row of the table.
 pub(super) struct Row {
-    /// What people call it.
+    /// The name that people use for it.
     pub name: &'static str,
     /// What it touches.
     pub slot: Slot,
@@ -82,7 +82,7 @@ pub(super) struct Row {
     pub cost: &'static str,
     /// The line that makes it.
     pub code: &'static str,
-    /// Where that is written down.
+    /// The source: a file or a page that says so.
     pub source: &'static str,
     /// The forms that apply here, the cheapest first.
     pub forms: fn(&Case) -> Vec<Form>,

@@ -39,7 +39,7 @@ pub const CHOSEN: &str = "checkpoints on chosen layers";
 pub const CHOSEN_COST: &str = "the forward of these layers runs again in the backward pass";
 /// The code that makes them.
 pub const CHOSEN_CODE: &str = "what `memplan checkpoint ... --granularity block --emit torch` writes";
-/// Where that is written down.
+/// The source: a file or a page that says so.
 pub const CHOSEN_SOURCE: &str = "torch/utils/checkpoint.py, checkpoint";
 
 /// A run of a model: the given one, or a changed one.
@@ -66,7 +66,7 @@ impl Variant {
 /// A change, planned alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// What people call it.
+    /// The name that people use for it.
     pub name: &'static str,
     /// What of the run it touches.
     pub slot: Slot,
@@ -76,7 +76,7 @@ pub struct Change {
     pub words: &'static str,
     /// The code that makes it.
     pub code: String,
-    /// Where that is written down.
+    /// The source: a file or a page that says so.
     pub source: &'static str,
     /// The changed run.
     pub variant: Variant,
@@ -84,9 +84,9 @@ pub struct Change {
     pub peaks: Peaks,
     /// `max_memory_reserved` without a limit.
     pub unlimited: Bytes,
-    /// What the run keeps in the host's memory.
+    /// The bytes that the run keeps in the memory of the host.
     pub host: Bytes,
-    /// What a step costs.
+    /// The operations and the time of a step.
     pub effort: Effort,
 }
 
@@ -101,7 +101,7 @@ pub struct Combination {
     pub peaks: Peaks,
     /// What it keeps in the host's memory.
     pub host: Bytes,
-    /// What a step costs.
+    /// The operations and the time of a step.
     pub effort: Effort,
     /// How many modules are checkpointed where fewer than all layers are enough.
     pub chosen: Option<usize>,
@@ -110,7 +110,7 @@ pub struct Combination {
 /// What came of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Advice {
-    /// What the allocator may take.
+    /// The bytes that the allocator may take from the GPU.
     pub capacity: Bytes,
     /// The precision of the run as given.
     pub precision: Precision,

@@ -145,7 +145,7 @@ impl CachingAllocator {
     /// As [`CachingAllocator::allocate`]; up to PyTorch 2.12 a private pool fails without anything released.
     pub fn allocate_in(
         &mut self,
-        home: Option<PrivatePool>,
+        private_pool: Option<PrivatePool>,
         bytes: Bytes,
         stream: StreamId,
     ) -> Result<BlockId, OutOfMemory> {
@@ -154,14 +154,14 @@ impl CachingAllocator {
         }
         self.allocations += 1;
         let Some(size) = block_size(bytes.0, &self.options) else { return Err(self.out_of_memory(bytes, bytes.0)) };
-        if self.events == Events::DoneAtNextAllocation && home.is_none() {
+        if self.events == Events::DoneAtNextAllocation && private_pool.is_none() {
             self.synchronize();
         }
         let kind = if size <= SMALL { PoolKind::Small } else { PoolKind::Large };
         let request = Search {
-            pool: self.pools.of(home, stream, kind),
+            pool: self.pools.of(private_pool, stream, kind),
             kind,
-            private: home.is_some(),
+            private: private_pool.is_some(),
             size,
             segment: segment_size(size, &self.options),
         };

@@ -71,6 +71,6 @@ impl Allocator for OneArena {
         let mut blocks: Vec<BlockView> = self.used.iter().map(block).collect();
         blocks.sort_by_key(|block| block.address);
         let (stream, kind) = (StreamId(0), PoolKind::Large);
-        vec![SegmentView { address: 0, size: self.size, home: None, stream, kind, expandable: false, blocks }]
+        vec![SegmentView { address: 0, size: self.size, private_pool: None, stream, kind, expandable: false, blocks }]
     }
 }

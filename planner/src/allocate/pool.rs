@@ -31,7 +31,7 @@ pub(super) struct PoolId(u32);
 /// The free blocks of one stream and kind.
 #[derive(Clone, Debug)]
 pub(super) struct Pool {
-    pub home: Option<PrivatePool>,
+    pub private_pool: Option<PrivatePool>,
     pub stream: StreamId,
     pub kind: PoolKind,
     pub free: FreeList,
@@ -39,7 +39,7 @@ pub(super) struct Pool {
     pub unmapped: BTreeSet<(u64, BlockId)>,
 }
 
-/// All pools, two for each stream seen in each home: the small one, then the large one.
+/// All pools, two for each stream seen outside private pools and in each of them: the small one, then the large one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pools {
     pools: Vec<Pool>,
@@ -47,19 +47,22 @@ pub(super) struct Pools {
 
 impl Pools {
     /// The pool of a stream, or of a stream in a private pool, made at its first use.
-    pub fn of(&mut self, home: Option<PrivatePool>, stream: StreamId, kind: PoolKind) -> PoolId {
-        let found = self.pools.chunks_exact(2).position(|pair| (pair[0].home, pair[0].stream) == (home, stream));
+    pub fn of(&mut self, private_pool: Option<PrivatePool>, stream: StreamId, kind: PoolKind) -> PoolId {
+        let found = self
+            .pools
+            .chunks_exact(2)
+            .position(|pair| (pair[0].private_pool, pair[0].stream) == (private_pool, stream));
         let pair = found.unwrap_or_else(|| {
-            let pool = |kind| Pool { home, stream, kind, free: FreeList::default(), unmapped: BTreeSet::new() };
+            let pool = |kind| Pool { private_pool, stream, kind, free: FreeList::default(), unmapped: BTreeSet::new() };
             self.pools.extend([pool(PoolKind::Small), pool(PoolKind::Large)]);
             self.pools.len() / 2 - 1
         });
         PoolId(pair as u32 * 2 + kind as u32)
     }
 
-    /// The names of all pools of a home and kind.
-    pub fn ids(&self, home: Option<PrivatePool>, kind: PoolKind) -> Vec<PoolId> {
-        let pairs = (0..).zip(self.pools.chunks_exact(2)).filter(|(_, pair)| pair[0].home == home);
+    /// The names of all pools of a kind, of a private pool or outside them.
+    pub fn ids(&self, private_pool: Option<PrivatePool>, kind: PoolKind) -> Vec<PoolId> {
+        let pairs = (0..).zip(self.pools.chunks_exact(2)).filter(|(_, pair)| pair[0].private_pool == private_pool);
         pairs.map(|(pair, _)| PoolId(pair * 2 + kind as u32)).collect()
     }
 }

@@ -31,27 +31,27 @@ impl CachingAllocator {
     pub fn release_cached(&mut self) {
         self.synchronize();
         self.release_cached_of(None, [PoolKind::Large, PoolKind::Small]);
-        for home in self.given_up.clone() {
-            self.release_cached_of(Some(home), [PoolKind::Small, PoolKind::Large]);
+        for private_pool in self.given_up.clone() {
+            self.release_cached_of(Some(private_pool), [PoolKind::Small, PoolKind::Large]);
         }
     }
 
     /// A private pool is given up, as that of a graph that is gone: what it caches may go with the next release.
-    pub fn give_up(&mut self, home: PrivatePool) {
-        if !self.given_up.contains(&home) {
-            self.given_up.push(home);
+    pub fn give_up(&mut self, private_pool: PrivatePool) {
+        if !self.given_up.contains(&private_pool) {
+            self.given_up.push(private_pool);
         }
     }
 
     /// A `torch.cuda.MemPool` is gone: what it caches goes at once (c10/core/CachingDeviceAllocator.cpp, `MemPool::~MemPool`).
-    pub fn delete_pool(&mut self, home: PrivatePool) {
-        self.give_up(home);
-        self.release_cached_of(Some(home), [PoolKind::Small, PoolKind::Large]);
+    pub fn delete_pool(&mut self, private_pool: PrivatePool) {
+        self.give_up(private_pool);
+        self.release_cached_of(Some(private_pool), [PoolKind::Small, PoolKind::Large]);
     }
 
-    fn release_cached_of(&mut self, home: Option<PrivatePool>, kinds: [PoolKind; 2]) {
+    fn release_cached_of(&mut self, private_pool: Option<PrivatePool>, kinds: [PoolKind; 2]) {
         for kind in kinds {
-            for pool in self.pools.ids(home, kind) {
+            for pool in self.pools.ids(private_pool, kind) {
                 let entries: Vec<Entry> = self.pools[pool].free.iter().collect();
                 for Entry { block, .. } in entries {
                     if self.blocks[block].expandable {

@@ -18,7 +18,7 @@ pub struct Request {
     /// The CUDA stream that is current.
     pub stream: StreamId,
     /// The private pool that is filled, if one is.
-    pub home: Option<PrivatePool>,
+    pub private_pool: Option<PrivatePool>,
 }
 
 /// What serves a trace's requests: PyTorch's caching allocator, one arena, or what an engine brings. [`super::drive`] feeds it
@@ -50,7 +50,7 @@ pub trait Allocator {
 
 impl Allocator for CachingAllocator {
     fn serve(&mut self, request: Request) -> Result<BlockId, OutOfMemory> {
-        self.allocate_in(request.home, request.bytes, request.stream)
+        self.allocate_in(request.private_pool, request.bytes, request.stream)
     }
 
     fn take_back(&mut self, block: BlockId) {

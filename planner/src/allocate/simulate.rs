@@ -111,8 +111,8 @@ pub fn drive<A: Allocator>(trace: &Trace, allocator: &mut A, mut look: impl FnMu
 
 fn request(trace: &Trace, id: AllocationId) -> Request {
     let allocation = trace.allocation(id);
-    let home = allocation.private_pool.map(PrivatePool);
-    Request { allocation: id, bytes: allocation.bytes, stream: StreamId(allocation.cuda_stream), home }
+    let private_pool = allocation.private_pool.map(PrivatePool);
+    Request { allocation: id, bytes: allocation.bytes, stream: StreamId(allocation.cuda_stream), private_pool }
 }
 
 impl Outcome {

@@ -13,7 +13,7 @@ pub struct SegmentView {
     /// The segment's bytes, all of which count as reserved.
     pub size: Bytes,
     /// The private pool that it belongs to.
-    pub home: Option<PrivatePool>,
+    pub private_pool: Option<PrivatePool>,
     /// The stream that it serves.
     pub stream: StreamId,
     /// The requests that it serves.
@@ -80,7 +80,7 @@ impl CachingAllocator {
         SegmentView {
             address: first.address,
             size: blocks.iter().map(|block| block.size).sum(),
-            home: self.pools[first.pool].home,
+            private_pool: self.pools[first.pool].private_pool,
             stream: self.pools[first.pool].stream,
             kind: self.pools[first.pool].kind,
             expandable: first.expandable,

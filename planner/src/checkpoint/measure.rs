@@ -23,7 +23,7 @@ pub(super) struct Measured {
     pub model: Model,
     /// Peaks without checkpoints.
     pub without: Peaks,
-    /// What a step costs without second runs.
+    /// The operations and the time of a step without recomputation.
     pub step: Cost,
     /// The paths of the outermost candidates, whether they save anything or not.
     pub outermost: Vec<String>,

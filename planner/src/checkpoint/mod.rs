@@ -144,7 +144,7 @@ pub struct Answer {
     pub with_all: Option<Peaks>,
     /// What no choice gets below, in sizes rounded to 512 bytes; where there is no choice.
     pub least: Option<Bytes>,
-    /// What a step costs without second runs.
+    /// The operations and the time of a step without recomputation.
     pub step: Cost,
 }
 

@@ -58,7 +58,7 @@ impl<'a> Chooser<'a> {
         Ok(Chooser { evaluator, wanted, measured, with_all })
     }
 
-    /// What a step costs without second runs.
+    /// The operations and the time of a step without recomputation.
     pub fn step(&self) -> Cost {
         self.measured.step
     }

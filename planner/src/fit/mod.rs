@@ -105,7 +105,7 @@ pub enum Stop {
 pub struct Row {
     /// The GPU.
     pub gpu: Gpu,
-    /// What the allocator may take of it.
+    /// The bytes of it that the allocator may take.
     pub capacity: Bytes,
     /// What was found; why the run is refused where this GPU cannot run it.
     pub found: Result<Found, String>,
@@ -176,7 +176,7 @@ pub fn fit(model: &Model, run: &Run, gpus: &[Gpu], done: &(dyn Fn(usize) + Sync)
 pub struct Room {
     /// The GPU.
     pub gpu: Gpu,
-    /// What the allocator may take of it.
+    /// The bytes of it that the allocator may take.
     pub capacity: Bytes,
     /// What it makes of the trace.
     pub given: Peaks,

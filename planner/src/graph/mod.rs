@@ -303,7 +303,7 @@ pub struct GraphError {
     pub at: Vec<String>,
     /// The path of the module whose code ran.
     pub module: String,
-    /// What went wrong.
+    /// The reason, in words.
     pub message: String,
 }
 

@@ -42,7 +42,7 @@ pub struct LowerError {
     pub op: &'static str,
     /// The module that called it.
     pub module: ModuleId,
-    /// What is wrong.
+    /// The reason, in words.
     pub message: String,
 }
 

@@ -13,7 +13,7 @@ pub enum ModelError {
     /// Neither a folder nor a built-in name.
     #[error("{} is neither a folder nor a built-in model; the nearest names are {}", quote::quoted(.name), nearest.join(", "))]
     UnknownName {
-        /// What was given.
+        /// The word or number that was given.
         name: String,
         /// The nearest built-in names.
         nearest: Vec<String>,
@@ -106,7 +106,7 @@ pub enum ModelError {
         file: PathBuf,
         /// The tensor.
         name: String,
-        /// What is wrong with it.
+        /// The reason why it is refused, in words.
         what: String,
         /// How the config says that weights are stored.
         method: &'static str,

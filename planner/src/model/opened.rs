@@ -62,13 +62,13 @@ pub enum OpenError {
     Environment {
         /// The environment or lock file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason, in words.
         error: VersionError,
     },
     /// No folder of specs.
     #[error("{}: no such folder of specs", folder.display())]
     Specs {
-        /// What was given.
+        /// The path that was given.
         folder: PathBuf,
     },
     /// A file of modules to checkpoint that cannot be read.
@@ -76,7 +76,7 @@ pub enum OpenError {
     Regions {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// A file of modules to checkpoint with an operator that is not known.
@@ -84,7 +84,7 @@ pub enum OpenError {
     Operator {
         /// The file.
         path: String,
-        /// What is wrong.
+        /// The reason, in words.
         source: UnknownOperator,
     },
 }

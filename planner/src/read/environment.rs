@@ -56,7 +56,7 @@ pub enum EnvironmentError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// No lock file is so long.
@@ -72,7 +72,7 @@ pub enum EnvironmentError {
     Parse {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason, in words.
         message: String,
     },
     /// A place that says nothing.

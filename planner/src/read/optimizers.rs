@@ -94,9 +94,9 @@ pub enum OptimizerError {
     Option {
         /// The optimizer.
         optimizer: String,
-        /// What was given.
+        /// The word or number that was given.
         key: String,
-        /// What could be given.
+        /// The words that are accepted.
         known: String,
     },
     /// The option cannot have this value.
@@ -106,9 +106,9 @@ pub enum OptimizerError {
         optimizer: String,
         /// The option.
         key: String,
-        /// What was given.
+        /// The word or number that was given.
         value: String,
-        /// What could be given.
+        /// The words that are accepted.
         wanted: &'static str,
     },
     /// A spec is wrong.

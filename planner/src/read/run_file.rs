@@ -18,7 +18,7 @@ pub enum RunFileError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// No run needs so much text.
@@ -38,7 +38,7 @@ pub enum RunFileError {
         line: usize,
         /// Column, from 1.
         column: usize,
-        /// What is wrong.
+        /// The reason, in words.
         message: String,
     },
 }

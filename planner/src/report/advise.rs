@@ -154,7 +154,7 @@ pub struct AdviceReport {
     /// Of the run as given; without a limit where it does not fit.
     pub peak_allocated: Bytes,
     pub peak_reserved: Bytes,
-    /// What the allocator may take.
+    /// The bytes that the allocator may take from the GPU.
     pub capacity: Bytes,
     pub headroom: Option<Bytes>,
     /// Operations of a step as given.
@@ -187,7 +187,7 @@ pub struct ChangeRow {
     pub fits: bool,
     pub peak_allocated: Bytes,
     pub peak_reserved: Bytes,
-    /// What the run keeps in the host's memory.
+    /// The bytes that the run keeps in the memory of the host.
     pub host: Bytes,
     /// What it is paid with: nothing, launches, recomputation, transfers, rounding, communication, training or model.
     pub class: &'static str,
@@ -214,7 +214,7 @@ pub struct CombinationRow {
     pub headroom: Option<Bytes>,
     pub saves: i64,
     pub saves_allocated: i64,
-    /// What the run keeps in the host's memory.
+    /// The bytes that the run keeps in the memory of the host.
     pub host: Bytes,
     /// Operations that are computed again in a step.
     pub recompute_flops: u64,

@@ -24,7 +24,7 @@ pub struct Bought<'a> {
     pub model: &'a Model,
     /// The run.
     pub run: &'a Run,
-    /// What was asked for.
+    /// The name or number that was asked for.
     pub wanted: &'a Wanted,
     /// The offers.
     pub offers: &'a Offers,

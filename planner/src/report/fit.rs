@@ -193,7 +193,7 @@ pub struct FitReport {
 #[expect(missing_docs, reason = "as in the report")]
 pub struct FitRow {
     pub gpu: String,
-    /// What the allocator may take.
+    /// The bytes that the allocator may take from the GPU.
     pub capacity: Bytes,
     pub fits: bool,
     /// What is left of the capacity; null where the run does not fit.

@@ -28,7 +28,7 @@ pub struct Report {
     pub peak_reserved: Bytes,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spread: Option<SpreadReport>,
-    /// What the allocator may take.
+    /// The bytes that the allocator may take from the GPU.
     pub capacity: Bytes,
     /// What is left of it at the peak.
     pub headroom: Option<Bytes>,
@@ -239,7 +239,7 @@ pub struct HostPartReport {
     pub bytes: Bytes,
 }
 
-/// What a step costs.
+/// The operations and the time of a step.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepReport {
     /// Operations, second runs counted in.

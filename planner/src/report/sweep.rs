@@ -55,7 +55,7 @@ pub struct SweepRow {
     /// Without a limit where it does not fit; null where the run is refused.
     pub peak_allocated: Option<Bytes>,
     pub peak_reserved: Option<Bytes>,
-    /// What the allocator may take.
+    /// The bytes that the allocator may take from the GPU.
     pub capacity: Bytes,
     /// What is left of it; null where it does not fit.
     pub headroom: Option<Bytes>,

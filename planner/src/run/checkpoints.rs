@@ -56,7 +56,7 @@ pub struct SavedOperators(Vec<(&'static str, &'static str)>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{word}` is no operator whose result can be saved: the nearest are {nearest}")]
 pub struct UnknownOperator {
-    /// What was given.
+    /// The word or number that was given.
     pub word: String,
     /// The operators with the nearest names.
     pub nearest: String,

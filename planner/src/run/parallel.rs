@@ -60,7 +60,7 @@ pub enum ParallelError {
     Ranks {
         /// `ddp` or `fsdp`.
         kind: &'static str,
-        /// What was given.
+        /// The word or number that was given.
         word: String,
         /// An option of its kind.
         example: &'static str,
@@ -70,7 +70,7 @@ pub enum ParallelError {
     Count {
         /// `ddp` or `fsdp`.
         kind: &'static str,
-        /// What was given.
+        /// The word or number that was given.
         ranks: u64,
     },
     /// A key that the kind does not have.
@@ -78,9 +78,9 @@ pub enum ParallelError {
     Key {
         /// `ddp` or `fsdp`.
         kind: &'static str,
-        /// What was given.
+        /// The word or number that was given.
         key: String,
-        /// What could be given.
+        /// The words that are accepted.
         known: &'static str,
     },
     /// A value that the key cannot have.
@@ -90,9 +90,9 @@ pub enum ParallelError {
         kind: &'static str,
         /// The option.
         key: String,
-        /// What was given.
+        /// The word or number that was given.
         value: String,
-        /// What could be given.
+        /// The words that are accepted.
         expected: &'static str,
     },
 }

@@ -22,7 +22,7 @@ pub enum Tolerance {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is no tolerance: write a share such as 1%, or a size such as 64MiB")]
 pub struct ToleranceError {
-    /// What was given.
+    /// The word or number that was given.
     pub text: String,
 }
 

@@ -64,7 +64,7 @@ pub struct Combination {
 pub struct Row {
     /// The GPU, by its place in the list.
     pub gpu: usize,
-    /// What the allocator may take of it.
+    /// The bytes of it that the allocator may take.
     pub capacity: Bytes,
     /// The combination, by its place in what `Lists::runs` gives.
     pub run: usize,

@@ -47,7 +47,7 @@ pub struct Head {
     /// `PYTORCH_CUDA_ALLOC_CONF`.
     #[serde(default)]
     pub allocator: String,
-    /// What the allocator may take.
+    /// The bytes that the allocator may take from the GPU.
     #[serde(default)]
     pub capacity: Option<Bytes>,
     /// Peak allocated.
@@ -77,7 +77,7 @@ pub enum TraceError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// It holds something else.
@@ -85,7 +85,7 @@ pub enum TraceError {
     Wrong {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason, in words.
         message: String,
     },
 }

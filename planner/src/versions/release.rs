@@ -24,7 +24,7 @@ impl Library {
         }
     }
 
-    /// What people call it.
+    /// The name that people use for it.
     pub fn name(self) -> &'static str {
         match self {
             Library::Torch => "PyTorch",
@@ -86,7 +86,7 @@ impl fmt::Display for Release {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is no version: write it as 2.15 or 2.15.0")]
 pub struct ReleaseSyntax {
-    /// What was given.
+    /// The word or number that was given.
     pub text: String,
 }
 
@@ -131,7 +131,7 @@ impl Default for Versions {
 pub struct VersionError {
     /// Whose release.
     pub library: Library,
-    /// What was asked for.
+    /// The name or number that was asked for.
     pub release: Release,
 }
 

@@ -43,8 +43,8 @@ fn replay(recording: &Recording) -> Result<(), String> {
     for (number, step) in recording.steps.iter().enumerate() {
         let differs = |what: String| format!("torch {}, step {number}, {step:?}: {what}", recording.torch);
         if step.allocate.or(step.fails).is_some() {
-            let home = Some(step.pool).filter(|pool| *pool > 0).map(PrivatePool);
-            let served = allocator.allocate_in(home, Bytes(step.bytes), StreamId(step.stream));
+            let private_pool = Some(step.pool).filter(|pool| *pool > 0).map(PrivatePool);
+            let served = allocator.allocate_in(private_pool, Bytes(step.bytes), StreamId(step.stream));
             if served.is_ok() != step.allocate.is_some() {
                 return Err(differs(format!("{served:?}")));
             }

@@ -20,7 +20,7 @@ pub enum ExportError {
     Archive {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason why it is refused, in words.
         message: String,
     },
     /// Something in it is larger than any program.
@@ -54,7 +54,7 @@ pub enum ExportError {
         path: PathBuf,
         /// The operator's call, counted from 1; None where none is meant.
         node: Option<usize>,
-        /// What is wrong.
+        /// The reason, in words.
         message: String,
     },
 }
@@ -68,7 +68,7 @@ fn place(node: &Option<usize>) -> String {
 pub struct Problem {
     /// The call, counted from 1.
     pub node: Option<usize>,
-    /// What is wrong.
+    /// The reason, in words.
     pub message: String,
 }
 

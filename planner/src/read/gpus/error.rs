@@ -12,7 +12,7 @@ pub enum GpuError {
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// A file is not a catalogue: not YAML, an unknown key, a figure of the wrong type or out of bounds.
@@ -24,7 +24,7 @@ pub enum GpuError {
         line: usize,
         /// Column, from 1; 0 where the place is unknown.
         column: usize,
-        /// What is wrong.
+        /// The reason, in words.
         message: String,
     },
     /// A profile cannot be used.
@@ -33,7 +33,7 @@ pub enum GpuError {
     /// The catalogue has no such GPU.
     #[error("no GPU is called {name:?}; the nearest are {}", nearest.join(", "))]
     Unknown {
-        /// What was asked for.
+        /// The name or number that was asked for.
         name: String,
         /// The keys of the GPUs with the nearest names, nearest first.
         nearest: Vec<String>,
@@ -41,7 +41,7 @@ pub enum GpuError {
     /// The name fits several GPUs.
     #[error("{name:?} may be any of {}; say which", keys.join(", "))]
     Ambiguous {
-        /// What was asked for.
+        /// The name or number that was asked for.
         name: String,
         /// The keys of the GPUs that it fits.
         keys: Vec<String>,

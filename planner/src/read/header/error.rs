@@ -15,7 +15,7 @@ use crate::words::quote;
 pub struct HeaderError {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The reason why it is refused, in words.
     pub fault: HeaderFault,
 }
 

@@ -13,7 +13,7 @@ pub enum ProfileError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// It is no profile: not YAML, an unknown key, a figure of the wrong type.
@@ -25,7 +25,7 @@ pub enum ProfileError {
         line: usize,
         /// Column, from 1; 0 where the place is unknown.
         column: usize,
-        /// What is wrong.
+        /// The reason, in words.
         message: String,
     },
     /// It is of another version.
@@ -44,7 +44,7 @@ pub enum ProfileError {
     Figure {
         /// The file.
         file: String,
-        /// What is wrong.
+        /// The reason, in words.
         message: String,
     },
     /// It was measured on another GPU than the one that is planned for.
