@@ -72,11 +72,12 @@ pub fn gpus(options: &RunOptions) -> Result<Vec<Gpu>, Failure> {
 
 /// The same, with what is meant where none is named.
 pub fn gpus_or(options: &RunOptions, default: &str) -> Result<Vec<Gpu>, Failure> {
-    let (catalogue, profiled) = profiles::catalogue(options)?;
+    let (catalogue, profiled) = options.catalogue(profiles::folder().as_deref())?;
     let names = options.gpu.as_deref().or(profiled.as_deref()).unwrap_or(default);
     let chosen = catalogue.listed(names)?;
     let keys: Vec<&str> = chosen.iter().map(|gpu| gpu.key.as_str()).collect();
-    profiles::check(&catalogue, profiled.as_deref(), &keys)?;
+    catalogue.check_profiled(profiled.as_deref(), &keys)?;
+    chosen.iter().for_each(profiles::doubt);
     Ok(chosen)
 }
 
@@ -118,11 +119,9 @@ fn surroundings(run: Option<&Path>) -> Option<(PathBuf, environment::Found)> {
 
 /// The GPU that is named, with what was measured on it.
 pub fn gpu(options: &RunOptions) -> Result<Gpu, Failure> {
-    let (catalogue, profiled) = profiles::catalogue(options)?;
-    let name = options.gpu.as_deref().or(profiled.as_deref()).unwrap_or(DEFAULT_GPU);
-    let gpu = catalogue.find(name)?;
-    profiles::check(&catalogue, profiled.as_deref(), &[&gpu.key])?;
-    Ok(gpu.clone())
+    let gpu = options.named_gpu(profiles::folder().as_deref())?;
+    profiles::doubt(&gpu);
+    Ok(gpu)
 }
 
 /// The verdict, warnings and notes in colour.

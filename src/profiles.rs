@@ -1,12 +1,10 @@
-//! The GPUs with what was measured on them: shipped profiles, the user's own folder of them, and the one that a run names.
+//! The user's own folder of profiles, and warnings of profiles that may no longer hold.
 
 use std::path::PathBuf;
 
 use jiff::Zoned;
-use planner::read::gpus::GpuCatalogue;
-use planner::run::RunOptions;
+use planner::Gpu;
 
-use crate::failure::Failure;
 use crate::output;
 
 /// Where the kernel's module tells the driver's version.
@@ -17,20 +15,10 @@ pub fn folder() -> Option<PathBuf> {
     Some(dirs::config_dir()?.join("memplan").join("profiles"))
 }
 
-/// The GPUs, and the key of the one whose profile the run names.
-pub fn catalogue(options: &RunOptions) -> Result<(GpuCatalogue, Option<String>), Failure> {
-    Ok(options.catalogue(folder().as_deref())?)
-}
-
-/// Refuses a profile of a GPU that is not planned for; warns of one that may no longer hold.
-pub fn check(catalogue: &GpuCatalogue, profiled: Option<&str>, keys: &[&str]) -> Result<(), Failure> {
-    catalogue.check_profiled(profiled, keys)?;
-    for profile in keys.iter().filter_map(|key| catalogue.find(key).ok()?.profile.as_ref()) {
-        for line in profile.doubts(Zoned::now().date(), driver().as_deref()) {
-            output::warn(&line);
-        }
-    }
-    Ok(())
+/// Warns of a GPU's profile that may no longer hold.
+pub fn doubt(gpu: &Gpu) {
+    let doubts = gpu.profile.iter().flat_map(|profile| profile.doubts(Zoned::now().date(), driver().as_deref()));
+    doubts.for_each(|line| output::warn(&line));
 }
 
 /// The version of this machine's driver, if it has one.

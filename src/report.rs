@@ -44,7 +44,73 @@ impl Made {
     }
 }
 
-/// Plans, and writes what the file's name asks for.
+/// A trace from a file, replayed.
+struct Traced {
+    head: Head,
+    replay: Replay,
+    options: RunOptions,
+}
+
+/// What is reported.
+enum Shown {
+    Plan(Box<Made>),
+    Trace(Box<Traced>),
+}
+
+impl Shown {
+    fn of(options: RunOptions) -> Result<Shown, Failure> {
+        if let Some(trace) = options.model.as_deref().filter(|name| is_trace(name)) {
+            let (head, replay) = replay::of(trace, &options)?;
+            return Ok(Shown::Trace(Box::new(Traced { head, replay, options })));
+        }
+        Ok(Shown::Plan(Box::new(made(options)?)))
+    }
+
+    fn options(&self) -> &RunOptions {
+        match self {
+            Shown::Plan(made) => &made.options,
+            Shown::Trace(traced) => &traced.options,
+        }
+    }
+
+    fn replay(&self) -> &Replay {
+        match self {
+            Shown::Plan(made) => &made.plan,
+            Shown::Trace(traced) => &traced.replay,
+        }
+    }
+
+    fn verdict(&self) -> String {
+        match self {
+            Shown::Plan(made) => text::verdict(&made.planned()),
+            Shown::Trace(traced) => text::verdict_of(&traced.replay, &traced.head.torch),
+        }
+    }
+
+    fn picture(&self, font: &str) -> String {
+        match self {
+            Shown::Plan(made) => picture::svg(&made.planned(), font),
+            Shown::Trace(traced) => picture::svg_of(&traced.head.title(), &traced.replay, font),
+        }
+    }
+
+    fn subject(&self) -> Result<Subject<'_>, Failure> {
+        let subject = match self {
+            Shown::Plan(made) => Subject::plan(&made.planned()),
+            Shown::Trace(traced) => Subject::trace(&traced.head, &traced.replay),
+        };
+        subject.map_err(|error| Failure::new(error, None))
+    }
+
+    fn kept(&self) -> Snapshot {
+        match self {
+            Shown::Plan(made) => of((&made.opened.model, &made.opened.gpu), &made.options, &made.plan),
+            Shown::Trace(traced) => snapshot::of_trace(&traced.head, &traced.options, &traced.replay),
+        }
+    }
+}
+
+/// Plans or replays, and writes what the file's name asks for.
 pub fn run(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
     let path = &arguments.output;
     let form = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
@@ -62,31 +128,10 @@ pub fn run(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
             return Err(Failure::new(format!("{}: no report has such a name", path.display()), Some(hint.to_owned())));
         }
     };
-    let options = run_options(&arguments.run)?;
-    if let Some(trace) = options.model.as_deref().filter(|name| is_trace(name)) {
-        return of_trace(trace, &options, arguments, form.as_deref().unwrap_or_default());
-    }
-    let made = made(options)?;
-    write(&made, arguments)?;
-    output::print(&coloured(&format!("{}{}: written\n", text::verdict(&made.planned()), path.display())))?;
-    Ok(ExitCode::from(if made.plan.fits() { FITS } else { DOES_NOT_FIT }))
-}
-
-/// Draws a trace from a file.
-fn of_trace(trace: &str, options: &RunOptions, arguments: &ReportArguments, form: &str) -> Result<ExitCode, Failure> {
-    let (path, (head, replay)) = (&arguments.output, replay::of(trace, options)?);
-    let title = format!("{}: {}, on {}", head.id, head.run, head.device);
-    match form {
-        "svg" => write_whole(path, |file| file.write_all(picture::svg_of(&title, &replay, LETTERS).as_bytes())),
-        "png" => drawn_into(path, |font| picture::svg_of(&title, &replay, font)),
-        "json" => write_whole(path, |file| perfetto::write(&replay, &[], file)),
-        _ => {
-            let this = (Subject::trace(&head, &replay), snapshot::of_trace(&head, options, &replay));
-            page_of(this, &replay, options, arguments)
-        }
-    }?;
-    output::print(&coloured(&format!("{}{}: written\n", text::verdict_of(&replay, &head.torch), path.display())))?;
-    Ok(ExitCode::from(if replay.fits() { FITS } else { DOES_NOT_FIT }))
+    let shown = Shown::of(run_options(&arguments.run)?)?;
+    write(&shown, arguments)?;
+    output::print(&coloured(&format!("{}{}: written\n", shown.verdict(), path.display())))?;
+    Ok(ExitCode::from(if shown.replay().fits() { FITS } else { DOES_NOT_FIT }))
 }
 
 fn made(mut options: RunOptions) -> Result<Made, Failure> {
@@ -97,70 +142,37 @@ fn made(mut options: RunOptions) -> Result<Made, Failure> {
     Ok(Made { opened, options, plan })
 }
 
-fn html(made: &Made, arguments: &ReportArguments) -> Result<(), Failure> {
-    let kept = of((&made.opened.model, &made.opened.gpu), &made.options, &made.plan);
-    page_of((Subject::plan(&made.planned()), kept), &made.plan, &made.options, arguments)
-}
-
-/// Writes a page, beside another plan or trace where one is asked for.
-fn page_of(
-    (subject, kept): (Result<Subject<'_>, serde_json::Error>, Snapshot),
-    replay: &Replay,
-    options: &RunOptions,
-    arguments: &ReportArguments,
-) -> Result<(), Failure> {
-    let failed = |error: serde_json::Error| Failure::new(error, None);
-    let arena = Arena::of(replay, &ArenaOptions::quick()).map_err(|error| Failure::new(error, None))?;
-    let flags = RunOptions { model: None, architecture: None, weights: None, ..options.clone() };
-    let beside = match &arguments.against {
-        None => None,
-        Some(word) if is_trace(word) => {
-            let options = RunOptions { model: Some(word.clone()), ..RunOptions::default() };
-            let (head, replay) = replay::of(word, &options)?;
-            Some(Beside::Trace(Box::new((head, replay, options))))
-        }
-        Some(word) => Some(Beside::Plan(Box::new(made(other(word, &flags)?.complete()?)?))),
-    };
-    let other = beside.as_ref().map(|beside| beside.subject().map_err(failed)).transpose()?;
-    let comparison = beside.as_ref().map(|beside| compare(&beside.kept(), &kept));
-    let page = page::page(&subject.map_err(failed)?, Some(&arena), other.as_ref().zip(comparison.as_ref()));
-    let page = page.map_err(failed)?;
+/// A page, beside another plan or trace where one is asked for.
+fn html(shown: &Shown, arguments: &ReportArguments) -> Result<(), Failure> {
+    let arena = Arena::of(shown.replay(), &ArenaOptions::quick()).map_err(|error| Failure::new(error, None))?;
+    let beside = arguments.against.as_deref().map(|word| beside(word, shown.options())).transpose()?;
+    let comparison = beside.as_ref().map(|beside| compare(&beside.kept(), &shown.kept()));
+    let other = beside.as_ref().map(Shown::subject).transpose()?;
+    let page = page::page(&shown.subject()?, Some(&arena), other.as_ref().zip(comparison.as_ref()));
+    let page = page.map_err(|error| Failure::new(error, None))?;
     write_whole(&arguments.output, |file| file.write_all(page.as_bytes()))
 }
 
-/// What a page shows beside its own.
-enum Beside {
-    Plan(Box<Made>),
-    Trace(Box<(Head, Replay, RunOptions)>),
-}
-
-impl Beside {
-    fn subject(&self) -> Result<Subject<'_>, serde_json::Error> {
-        match self {
-            Beside::Plan(made) => Subject::plan(&made.planned()),
-            Beside::Trace(traced) => Subject::trace(&traced.0, &traced.1),
-        }
+/// What a word names beside what has these options: a trace as it is, or a plan.
+fn beside(word: &str, options: &RunOptions) -> Result<Shown, Failure> {
+    if is_trace(word) {
+        return Shown::of(RunOptions { model: Some(word.to_owned()), ..RunOptions::default() });
     }
-
-    fn kept(&self) -> Snapshot {
-        match self {
-            Beside::Plan(made) => of((&made.opened.model, &made.opened.gpu), &made.options, &made.plan),
-            Beside::Trace(traced) => snapshot::of_trace(&traced.0, &traced.2, &traced.1),
-        }
-    }
+    let flags = RunOptions { model: None, architecture: None, weights: None, ..options.clone() };
+    Shown::of(other(word, &flags)?.complete()?)
 }
 
-fn svg(made: &Made, arguments: &ReportArguments) -> Result<(), Failure> {
-    let picture = picture::svg(&made.planned(), LETTERS);
-    write_whole(&arguments.output, |file| file.write_all(picture.as_bytes()))
+fn svg(shown: &Shown, arguments: &ReportArguments) -> Result<(), Failure> {
+    write_whole(&arguments.output, |file| file.write_all(shown.picture(LETTERS).as_bytes()))
 }
 
-fn perfetto(made: &Made, arguments: &ReportArguments) -> Result<(), Failure> {
-    write_whole(&arguments.output, |file| perfetto::write(&made.plan, &made.plan.marks, file))
+fn perfetto(shown: &Shown, arguments: &ReportArguments) -> Result<(), Failure> {
+    let marks = if let Shown::Plan(made) = shown { &made.plan.marks[..] } else { &[] };
+    write_whole(&arguments.output, |file| perfetto::write(shown.replay(), marks, file))
 }
 
-fn png(made: &Made, arguments: &ReportArguments) -> Result<(), Failure> {
-    drawn_into(&arguments.output, |font| picture::svg(&made.planned(), font))
+fn png(shown: &Shown, arguments: &ReportArguments) -> Result<(), Failure> {
+    drawn_into(&arguments.output, |font| shown.picture(font))
 }
 
 /// Writes a picture as PNG, in letters that are shipped.

@@ -7,7 +7,7 @@ use packing::{Buffer, BufferError, Goal, Options, Packing, pack};
 use crate::allocate::{OneArena, PhaseFigures, simulate};
 use crate::bytes::Bytes;
 use crate::replay::Replay;
-use crate::trace::{Event, Lifetime, Trace, last_step};
+use crate::trace::{Lifetime, Trace, last_step, whole_run};
 
 /// What PyTorch's allocator rounds sizes to, in bytes (c10/cuda/CUDACachingAllocator.cpp, `kMinBlockSize`).
 const ALIGNMENT: Bytes = Bytes(512);
@@ -80,14 +80,11 @@ impl<'a> Arena<'a> {
     /// # Errors
     /// An alignment or sizes that cannot be packed.
     pub fn of(replay: &'a Replay, options: &ArenaOptions) -> Result<Arena<'a>, BufferError> {
-        let ArenaOptions { alignment, capacity, time_limit } = *options;
+        let ArenaOptions { alignment, capacity, .. } = *options;
         let (lives, _) = last_step(&replay.trace);
         let (stays, passes): (Vec<Lifetime>, Vec<Lifetime>) = lives.into_iter().partition(|life| life.stays);
         let (mut places, base) = laid_out(&replay.trace, &stays, alignment);
-        let goal = capacity.map_or(Goal::Minimize, |capacity| Goal::Capacity(capacity.0.saturating_sub(base)));
-        let options = Options { alignment: alignment.0, goal, time_limit, ..Options::default() };
-        let buffers: Vec<Buffer> = passes.iter().map(|life| buffer(&replay.trace, life, alignment)).collect();
-        let Packing { offsets, peak, lower_bound, status, .. } = pack(&buffers, &options)?;
+        let Packing { offsets, peak, lower_bound, status, .. } = packed(&replay.trace, &passes, options, base)?;
         let placed = |(life, offset): (&Lifetime, &u64)| Placed { life: *life, offset: Bytes(base + offset) };
         places.extend(passes.iter().zip(&offsets).map(placed));
         let (allocated, reserved) = figures(&replay.whole().phases, &replay.trace);
@@ -123,28 +120,19 @@ impl<'a> Arena<'a> {
 ///
 /// # Errors
 /// Sizes that cannot be packed.
-pub fn whole_run(trace: &Trace, options: &ArenaOptions) -> Result<OneArena, BufferError> {
-    let mut spans: Vec<(usize, usize)> = vec![(0, trace.events.len()); trace.allocations.len()];
-    for (number, event) in trace.events.iter().enumerate() {
-        match event {
-            Event::Allocate(id) => spans[id.index()].0 = number,
-            Event::Free(id, _) => spans[id.index()].1 = number,
-            Event::Becomes(..) | Event::Phase(_) => {}
-        }
-    }
-    let buffer = |(number, (from, until)): (usize, &(usize, usize))| {
-        let size = trace.allocations[number].bytes.0.next_multiple_of(options.alignment.0);
-        Buffer { id: number.to_string(), lower: *from as i64, upper: *until as i64, size, ..Buffer::default() }
-    };
-    let buffers: Vec<Buffer> = spans.iter().enumerate().map(buffer).collect();
-    let packed = Options {
-        alignment: options.alignment.0,
-        goal: options.capacity.map_or(Goal::Minimize, |capacity| Goal::Capacity(capacity.0)),
-        time_limit: options.time_limit,
-        ..Options::default()
-    };
-    let Packing { offsets, peak, .. } = pack(&buffers, &packed)?;
+pub fn one_arena(trace: &Trace, options: &ArenaOptions) -> Result<OneArena, BufferError> {
+    let lives = whole_run(trace);
+    let Packing { offsets, peak, .. } = packed(trace, &lives, options, 0)?;
     Ok(OneArena::new(Bytes(peak), offsets.into_iter().map(Bytes).collect(), options.capacity))
+}
+
+/// Packs what lives, above so many bytes that are taken.
+fn packed(trace: &Trace, lives: &[Lifetime], options: &ArenaOptions, taken: u64) -> Result<Packing, BufferError> {
+    let ArenaOptions { alignment, capacity, time_limit } = *options;
+    let goal = capacity.map_or(Goal::Minimize, |capacity| Goal::Capacity(capacity.0.saturating_sub(taken)));
+    let options = Options { alignment: alignment.0, goal, time_limit, ..Options::default() };
+    let buffers: Vec<Buffer> = lives.iter().map(|life| buffer(trace, life, alignment)).collect();
+    pack(&buffers, &options)
 }
 
 /// In whole multiples of the alignment: what is left of the last one is of no use to others that begin at one.

@@ -96,12 +96,17 @@ impl RunOptions {
         Ok(self)
     }
 
+    /// The model, the run and the GPU, with what files and environments say.
+    fn opened(&self) -> Result<Opened, OpenError> {
+        self.clone().complete()?.open()
+    }
+
     /// The plan of this run: its trace, what the allocator makes of it, and what is known of its time.
     ///
     /// # Errors
     /// Whatever keeps the model from being read or the run from being planned.
     pub fn plan(&self) -> Result<Plan, Error> {
-        let Opened { model, run, gpu } = self.clone().complete()?.open()?;
+        let Opened { model, run, gpu } = self.opened()?;
         Ok(plan::plan(&model, &run, &gpu)?)
     }
 
@@ -110,7 +115,7 @@ impl RunOptions {
     /// # Errors
     /// As `plan`.
     pub fn fit(&self) -> Result<Vec<Row>, Error> {
-        let Opened { model, run, gpu } = self.clone().complete()?.open()?;
+        let Opened { model, run, gpu } = self.opened()?;
         Ok(fit::fit(&model, &run, &[gpu], &|_| {})?)
     }
 
@@ -119,7 +124,7 @@ impl RunOptions {
     /// # Errors
     /// As `plan`.
     pub fn advise(&self) -> Result<Advice, Error> {
-        let Opened { model, run, gpu } = self.clone().complete()?.open()?;
+        let Opened { model, run, gpu } = self.opened()?;
         Ok(advise::advise(&model, &run, &gpu, &|_, _| {})?)
     }
 }

@@ -1,9 +1,7 @@
 //! Full plans of choices: the same program, lowering and allocator as `plan`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::sync::Arc;
-
-use rustc_hash::FxHashMap;
 
 use super::Measure;
 use super::profile;
@@ -33,8 +31,6 @@ pub(super) struct Evaluator<'a> {
     marked: Option<Arc<Graph>>,
     /// Events of full plans that may still be simulated.
     pub events_left: Cell<u64>,
-    /// The peaks of choices that were planned, each with its events: other budgets ask for the same ones.
-    known: RefCell<FxHashMap<String, (Option<Peaks>, u64)>>,
 }
 
 /// A lowered program, with where its calls lie.
@@ -89,7 +85,6 @@ impl<'a> Evaluator<'a> {
             spans: Vec::new(),
             marked: None,
             events_left: effort.into(),
-            known: RefCell::default(),
         })
     }
 
@@ -167,27 +162,14 @@ impl<'a> Evaluator<'a> {
 
     /// The peaks of a choice; None where PyTorch refuses to run it.
     pub fn peaks(&self, checkpoint: Checkpointing) -> Result<Option<Peaks>, PlanError> {
-        let key = checkpoint.to_string();
-        if let Some((peaks, events)) = self.known.borrow().get(&key) {
-            // as if planned again, so that what is found does not hang on what was asked before
-            self.spend(*events);
-            return Ok(peaks.clone());
-        }
         let graph = self.program(checkpoint, &[])?;
-        let stream = lower(&graph, &self.prepared.device, self.prepared.settings.clone()).ok();
-        let events = stream.as_ref().map_or(0, |stream| stream.events.len() as u64);
-        let peaks = stream.map(|stream| self.peaks_of(&stream));
-        self.known.borrow_mut().insert(key, (peaks.clone(), events));
-        Ok(peaks)
-    }
-
-    fn spend(&self, events: u64) {
-        self.events_left.set(self.events_left.get().saturating_sub(events));
+        let stream = lower(&graph, &self.prepared.device, self.prepared.settings.clone());
+        Ok(stream.ok().map(|stream| self.peaks_of(&stream)))
     }
 
     /// The peaks of a stream.
     pub fn peaks_of(&self, stream: &Trace) -> Peaks {
-        self.spend(stream.events.len() as u64);
+        self.events_left.set(self.events_left.get().saturating_sub(stream.events.len() as u64));
         let Prepared { options, capacity, .. } = &self.prepared;
         let limited = simulate(stream, options, Some(*capacity));
         let fits = limited.out_of_memory.is_none();

@@ -20,7 +20,8 @@ use rayon::prelude::*;
 use crate::bytes::Bytes;
 use crate::model::Model;
 use crate::plan::footprint::{Footprint, Peaks, alike, footprint, peaks_within};
-use crate::plan::{PlanError, capacity, recorded};
+use crate::plan::recorded::{Settled, settle};
+use crate::plan::{PlanError, capacity};
 use crate::read::gpus::Gpu;
 use crate::run::{Precision, Run, RunOptions};
 use crate::trace::file::{Head, Recorded};
@@ -188,9 +189,9 @@ pub struct Room {
 /// Options that the allocator does not know, or that only a plan can obey; a wrong spec.
 pub fn by_capacity(recorded: Recorded, options: &RunOptions, gpus: &[Gpu]) -> Result<(Head, Vec<Room>), PlanError> {
     let run = Run { capacity: options.capacity, ..Run::default() };
-    let (head, replay) = recorded::replay(recorded, options, None)?;
+    let Settled { head, trace, allocator, .. } = settle(recorded, options, None)?;
     let capacities = gpus.iter().map(|gpu| capacity(&run, gpu)).collect::<Result<Vec<_>, _>>()?;
-    let peaks = peaks_within(&replay.trace, &replay.options, &capacities);
+    let peaks = peaks_within(&trace, &allocator, &capacities);
     let rooms = gpus.iter().zip(capacities).zip(peaks);
     Ok((head, rooms.map(|((gpu, capacity), given)| Room { gpu: gpu.clone(), capacity, given }).collect()))
 }

@@ -163,12 +163,12 @@ struct Laid {
     module: ModuleId,
     steps: Range<usize>,
     /// What it is as a function.
-    flow: Option<Flow>,
+    flow: Option<OneToOne>,
     is_region: bool,
 }
 
-/// A run of steps as a function.
-struct Flow {
+/// A run of steps as a function of one tensor that gives one.
+struct OneToOne {
     takes: TensorId,
     gives: TensorId,
     saves: Option<Arc<SavedOperators>>,
@@ -199,8 +199,8 @@ pub fn lay(
     // those that begin first, and of these the longest, come first: they are entered in this order
     laid.sort_by_key(|span| (span.steps.start, std::cmp::Reverse(span.steps.end), span.module));
     let chosen: Vec<&Laid> = laid.iter().filter(|span| span.is_region).collect();
-    let overlaps = |pair: &&[&Laid]| pair[1].steps.start < pair[0].steps.end;
-    if let Some([one, next]) = chosen.windows(2).find(overlaps) {
+    let in_part = |pair: &&[&Laid]| pair[1].steps.start < pair[0].steps.end;
+    if let Some([one, next]) = chosen.windows(2).find(in_part) {
         let path = |span: &Laid| graph.modules[span.module.index()].path.clone();
         return refuse(&path(next), &format!("a part of it lies in `{}`", path(one)));
     }
@@ -256,9 +256,9 @@ fn overlaps(graph: &Graph, found: &Found) -> bool {
 }
 
 /// What a run of steps is as a function.
-fn flow(graph: &Graph, lives: &Lives, found: &Found, saved: Option<&SavedOperators>) -> Result<Flow, String> {
+fn flow(graph: &Graph, lives: &Lives, found: &Found, saved: Option<&SavedOperators>) -> Result<OneToOne, String> {
     let (takes, gives) = lives.one_to_one(graph, &found.steps, found.end)?;
-    Ok(Flow { takes, gives, saves: saved.cloned().map(Arc::new) })
+    Ok(OneToOne { takes, gives, saves: saved.cloned().map(Arc::new) })
 }
 
 /// A run of steps that has begun: what goes as its function returns, and what after that.
@@ -343,7 +343,7 @@ impl Layer<'_> {
     }
 
     /// A region with its second run: the same operators over tensors of their own.
-    fn region(&mut self, span: &Laid, flow: &Flow, old: &[Step]) -> CheckpointId {
+    fn region(&mut self, span: &Laid, flow: &OneToOne, old: &[Step]) -> CheckpointId {
         let late = self.late(span, old);
         let mut again: FxHashMap<TensorId, TensorId> = FxHashMap::default();
         let mut recompute = Vec::new();

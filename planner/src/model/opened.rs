@@ -196,12 +196,13 @@ impl RunOptions {
         }
     }
 
-    /// The GPU that is named or that the profile was measured on, else the default one.
+    /// The GPU that is named or that the profile was measured on, else the default one, with what was measured on it in shipped
+    /// profiles and in those of a folder.
     ///
     /// # Errors
     /// A GPU that is not known, or a profile of another one.
-    pub fn named_gpu(&self) -> Result<Gpu, OpenError> {
-        let (catalogue, profiled) = self.catalogue(None)?;
+    pub fn named_gpu(&self, profiles: Option<&Path>) -> Result<Gpu, OpenError> {
+        let (catalogue, profiled) = self.catalogue(profiles)?;
         let name = self.gpu.as_deref().or(profiled.as_deref()).unwrap_or(DEFAULT_GPU);
         let gpu = catalogue.find(name)?.clone();
         catalogue.check_profiled(profiled.as_deref(), &[&gpu.key])?;
@@ -214,7 +215,7 @@ impl RunOptions {
     /// # Errors
     /// As `model`; a GPU that is not known, or a profile of another one.
     pub fn open(&self) -> Result<Opened, OpenError> {
-        let gpu = self.named_gpu()?;
+        let gpu = self.named_gpu(None)?;
         let mut settled = self.clone();
         let model = settled.model()?;
         Ok(Opened { model, run: settled.run(), gpu })

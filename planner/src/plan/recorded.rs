@@ -2,9 +2,11 @@
 
 use super::{PlanError, capacity};
 use crate::allocate::{Addresses, AllocatorOptions};
+use crate::bytes::Bytes;
 use crate::read::gpus::Gpu;
 use crate::replay::{Replay, UNLIMITED};
 use crate::run::{Run, RunOptions};
+use crate::trace::Trace;
 use crate::trace::file::{Head, Recorded};
 use crate::versions::{Release, Rules, Versions};
 
@@ -14,6 +16,25 @@ use crate::versions::{Release, Rules, Versions};
 /// # Errors
 /// Options that the allocator does not know, or that only a plan can obey; a wrong spec.
 pub fn replay(recorded: Recorded, options: &RunOptions, gpu: Option<&Gpu>) -> Result<(Head, Replay), PlanError> {
+    let Settled { head, trace, allocator, capacity } = settle(recorded, options, gpu)?;
+    Ok((head, Replay::of(trace, allocator, capacity)))
+}
+
+/// A trace, with all that its replay is to be.
+pub(crate) struct Settled {
+    /// What is to be replayed.
+    pub head: Head,
+    pub trace: Trace,
+    pub allocator: AllocatorOptions,
+    /// The bytes that the allocator may take.
+    pub capacity: Bytes,
+}
+
+/// Settles how a trace is replayed, as `replay` does.
+///
+/// # Errors
+/// As `replay`.
+pub(crate) fn settle(recorded: Recorded, options: &RunOptions, gpu: Option<&Gpu>) -> Result<Settled, PlanError> {
     only_of_replays(options)?;
     let Recorded { mut head, trace } = recorded;
     if let Some(allocator) = &options.allocator {
@@ -33,7 +54,7 @@ pub fn replay(recorded: Recorded, options: &RunOptions, gpu: Option<&Gpu>) -> Re
     let versions = Versions { torch, ..Versions::default() };
     head.torch = versions.torch.to_string();
     let allocator = allocator.of_release(Rules::of(versions), Addresses::Unknown);
-    Ok((head, Replay::of(trace, allocator, room)))
+    Ok(Settled { head, trace, allocator, capacity: room })
 }
 
 /// The keys of options that a replay obeys, or that say where something lies.

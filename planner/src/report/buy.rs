@@ -24,7 +24,7 @@ pub struct Bought<'a> {
     pub model: &'a Model,
     /// The run.
     pub run: &'a Run,
-    /// The name or number that was asked for.
+    /// The budget and the number of GPUs that were asked for.
     pub wanted: &'a Wanted,
     /// The offers.
     pub offers: &'a Offers,

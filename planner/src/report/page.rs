@@ -75,7 +75,7 @@ impl<'a> Subject<'a> {
         report["run"] = json!({"words": head.run, "torch": head.torch, "allocator": head.allocator});
         report["gpu"] = json!({"name": head.device});
         (report["warnings"], report["notes"]) = (json!([]), json!([]));
-        Ok(Subject { title: format!("{}: {}, on {}", head.id, head.run, head.device), report, replay })
+        Ok(Subject { title: head.title(), report, replay })
     }
 }
 

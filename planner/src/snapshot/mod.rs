@@ -124,7 +124,7 @@ pub enum SnapshotError {
 pub fn take(options: RunOptions) -> Result<Snapshot, SnapshotError> {
     let options = options.complete()?;
     if let Some(path) = options.model.as_deref().filter(|name| file::is_trace(name)) {
-        let gpu = options.gpu.is_some().then(|| options.named_gpu()).transpose()?;
+        let gpu = options.gpu.is_some().then(|| options.named_gpu(None)).transpose()?;
         let (head, replay) = recorded::replay(file::read(Path::new(path))?, &options, gpu.as_ref())?;
         return Ok(of_trace(&head, &options, &replay));
     }

@@ -60,6 +60,13 @@ pub struct Head {
     pub phases: Vec<serde_json::Value>,
 }
 
+impl Head {
+    /// `gpt2: train, fp32, batch 4, ..., on NVIDIA H200`
+    pub fn title(&self) -> String {
+        format!("{}: {}, on {}", self.id, self.run, self.device)
+    }
+}
+
 /// A trace and what it is of.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recorded {

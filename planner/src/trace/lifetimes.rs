@@ -1,4 +1,4 @@
-//! The last step of a trace as buffers with lifetimes: what a static planner would give fixed places.
+//! The last step of a trace, or all of it, as buffers with lifetimes: what a static planner would give fixed places.
 
 use super::{AllocationId, Category, Event, Trace};
 
@@ -20,7 +20,16 @@ pub struct Lifetime {
 /// What is alive in the last step, in the order of allocation, and how many events the step has. A step begins where the phase
 /// of another ends, or loading.
 pub fn last_step(trace: &Trace) -> (Vec<Lifetime>, u64) {
-    let begin = begin(trace);
+    from(trace, begin(trace))
+}
+
+/// All that a trace allocates, in the order of allocation.
+pub fn whole_run(trace: &Trace) -> Vec<Lifetime> {
+    from(trace, 0).0
+}
+
+/// What is alive from an event on, and how many events there are from it.
+fn from(trace: &Trace, begin: usize) -> (Vec<Lifetime>, u64) {
     let length = (trace.events.len() - begin) as u64;
     let mut lives: Vec<Option<Lifetime>> = vec![None; trace.allocations.len()];
     for (number, event) in trace.events.iter().enumerate() {

@@ -26,7 +26,7 @@ pub use category::{CATEGORIES, Cached, Category};
 pub use cause::{Cause, Code, LettingGo, Place, PlaceId, Places, Standing};
 pub use compare::{Difference, first_difference};
 pub use cursor::{ByCategory, Cursor, Moved};
-pub use lifetimes::{Lifetime, last_step};
+pub use lifetimes::{Lifetime, last_step, whole_run};
 pub use live::{Live, live_after};
 pub use names::{Name, Names};
 

@@ -131,7 +131,7 @@ impl Default for Versions {
 pub struct VersionError {
     /// Whose release.
     pub library: Library,
-    /// The name or number that was asked for.
+    /// The release that was asked for.
     pub release: Release,
 }
 

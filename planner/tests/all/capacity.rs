@@ -4,8 +4,6 @@ use crate::support::plans::planned;
 use crate::support::truth_case;
 use planner::allocate::{AllocatorOptions, simulate};
 use planner::bytes::Bytes;
-use planner::replay::Replay;
-use planner::trace::Trace;
 
 #[test]
 fn a_smaller_capacity_runs_out_and_says_where() {
@@ -18,12 +16,4 @@ fn a_smaller_capacity_runs_out_and_says_where() {
     let (event, error) = short.out_of_memory.expect("less than the live bytes cannot do");
     assert!(matches!(plan.trace.events[event], planner::trace::Event::Allocate(_)));
     assert!(error.reserved < enough);
-}
-
-/// What is planned on one thread can be reported on another.
-#[test]
-fn a_replay_can_be_sent_between_threads() {
-    fn can_be_sent<T: Send + Sync>() {}
-    can_be_sent::<Trace>();
-    can_be_sent::<Replay>();
 }
