@@ -33,6 +33,10 @@ id!(
     CheckpointId
 );
 id!(
+    /// An iteration of a loop that happens again.
+    RepeatId
+);
+id!(
     /// A call of the model or of one of its blocks.
     CallId
 );

@@ -155,7 +155,7 @@ impl Machine {
         let mut own = Vec::new();
         for (field, _) in &class.parameters {
             let Some(Value::Tensor(reference)) = attributes.get(&field.name) else { continue };
-            let Some(number) = open.remove(&reference.tensor) else { continue };
+            let Some(number) = open.remove(&reference.tensor.get()) else { continue };
             let parameter = &mut self.parameters[number];
             parameter.name = join(&self.modules[module.index()].path, &field.name);
             (parameter.module, parameter.place) = (module, Some(next.own_first));
@@ -181,7 +181,7 @@ impl Machine {
         kind: Kind,
     ) -> Outcome<()> {
         let Some(Value::Tensor(reference)) = owner.attributes.borrow().get(name).cloned() else { return Ok(()) };
-        let tensor = reference.tensor;
+        let tensor = reference.tensor.get();
         if !self.listed.insert(tensor) {
             return Ok(());
         }

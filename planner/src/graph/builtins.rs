@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::call::Given;
+use super::decisions::Kind;
 use super::machine::{Machine, Outcome};
 use super::value::{Builtin, Value};
 use crate::interpret::Semantics;
@@ -90,6 +91,7 @@ fn integer(machine: &Machine, value: &Value) -> Outcome<i64> {
 
 fn range(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let numbers = given.positional.iter().map(|value| integer(machine, value)).collect::<Outcome<Vec<_>>>()?;
+    numbers.iter().for_each(|number| machine.decisions.exact(*number));
     let (start, end) = match numbers[..] {
         [end] => (0, end),
         [start, end] => (start, end),
@@ -135,7 +137,11 @@ fn float(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [value] = given.exactly(machine)?;
     match value {
         Value::Float(_) => Ok(value),
-        other => integer(machine, &other).map(|number| Value::Float(number as f64)),
+        other => {
+            let number = integer(machine, &other)?;
+            machine.decisions.exact(number);
+            Ok(Value::Float(number as f64))
+        }
     }
 }
 
@@ -175,8 +181,10 @@ fn find_attribute(machine: &Machine, owner: &Value, name: &Value) -> Outcome<Opt
 impl Machine {
     pub(super) fn apply_binary(&mut self, operator: Binary, left: Value, right: Value) -> Outcome<Value> {
         match operator {
-            Binary::Is => return Ok(Value::Bool(same(&left, &right))),
-            Binary::IsNot => return Ok(Value::Bool(!same(&left, &right))),
+            Binary::Is | Binary::IsNot => {
+                self.note_equal(&left, &right);
+                return Ok(Value::Bool(same(&left, &right) == (operator == Binary::Is)));
+            }
             Binary::In | Binary::NotIn => {
                 let found = self.contains(&right, &left)?;
                 return Ok(Value::Bool(found == (operator == Binary::In)));
@@ -187,8 +195,10 @@ impl Machine {
             return self.tensor_binary(operator, left, right);
         }
         match operator {
-            Binary::Equal => return Ok(Value::Bool(equal(&left, &right))),
-            Binary::NotEqual => return Ok(Value::Bool(!equal(&left, &right))),
+            Binary::Equal | Binary::NotEqual => {
+                self.note_equal(&left, &right);
+                return Ok(Value::Bool(equal(&left, &right) == (operator == Binary::Equal)));
+            }
             _ => {}
         }
         match (&left, &right) {
@@ -198,7 +208,10 @@ impl Machine {
             }
             (Value::Text(a), Value::Text(b)) if operator == Binary::Add => Ok(Value::Text(format!("{a}{b}").into())),
             _ => match (number(&left), number(&right)) {
-                (Some(a), Some(b)) => self.numbers(operator, a, b),
+                (Some(a), Some(b)) => {
+                    self.exact([&left, &right]);
+                    self.numbers(operator, a, b)
+                }
                 _ => self.error(format!("{} and {} do not go together in arithmetic", left.kind(), right.kind())),
             },
         }
@@ -242,11 +255,29 @@ impl Machine {
         match operator {
             Binary::Add => checked(a.checked_add(b)),
             Binary::Subtract => checked(a.checked_sub(b)),
-            Binary::Multiply => checked(a.checked_mul(b)),
+            Binary::Multiply => {
+                self.decisions.note(Kind::Multiply, a, b);
+                checked(a.checked_mul(b))
+            }
             Binary::FloorDivide | Binary::Remainder if b == 0 => self.error("a division by zero"),
-            Binary::FloorDivide => checked(a.checked_div_euclid(b)),
-            Binary::Remainder => checked(a.checked_rem_euclid(b)),
-            _ => self.numbers(operator, a as f64, b as f64),
+            Binary::FloorDivide => {
+                self.decisions.note(Kind::FloorDivide, a, b);
+                checked(a.checked_div_euclid(b))
+            }
+            Binary::Remainder => {
+                self.decisions.note(Kind::Remainder, a, b);
+                checked(a.checked_rem_euclid(b))
+            }
+            _ => {
+                match operator {
+                    Binary::Less => self.decisions.note(Kind::Less, a, b),
+                    Binary::LessEqual => self.decisions.note(Kind::LessEqual, a, b),
+                    Binary::Greater => self.decisions.note(Kind::Less, b, a),
+                    Binary::GreaterEqual => self.decisions.note(Kind::LessEqual, b, a),
+                    _ => [a, b].into_iter().for_each(|number| self.decisions.exact(number)),
+                }
+                self.numbers(operator, a as f64, b as f64)
+            }
         }
     }
 
@@ -267,7 +298,30 @@ impl Machine {
         })
     }
 
+    /// Notes what it takes for two values to be equal, or not to be.
+    fn note_equal(&self, left: &Value, right: &Value) {
+        match (left, right) {
+            (Value::Int(a), Value::Int(b)) => self.decisions.note(Kind::Equal, *a, *b),
+            (Value::Sequence(a), Value::Sequence(b)) => {
+                a.iter().zip(b.iter()).for_each(|(a, b)| self.note_equal(a, b));
+            }
+            _ => self.exact([left, right]),
+        }
+    }
+
+    /// Notes that integers among these can be no others.
+    fn exact(&self, values: [&Value; 2]) {
+        for value in values {
+            if let Value::Int(number) = value {
+                self.decisions.exact(*number);
+            }
+        }
+    }
+
     fn contains(&self, container: &Value, wanted: &Value) -> Outcome<bool> {
+        if let Value::Sequence(values) = container {
+            values.iter().for_each(|value| self.note_equal(value, wanted));
+        }
         match (container, wanted) {
             (Value::Sequence(values), wanted) => Ok(values.iter().any(|value| equal(value, wanted))),
             (Value::Dictionary(entries), Value::Text(key)) => Ok(entries.contains_key(key)),

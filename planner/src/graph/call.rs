@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 
+use super::decisions::Kind;
 use super::machine::{Machine, Outcome};
 use super::value::{Object, ShapeQuestion, Value};
 use super::{ModuleId, Op, OpId, Step, TensorId};
@@ -37,9 +38,10 @@ impl Machine {
         let shape = self.shape(tensor);
         match (question, given.positional.first()) {
             (ShapeQuestion::Dim, _) => Ok(Value::Int(shape.len() as i64)),
-            (ShapeQuestion::Count, _) => Ok(Value::Int(shape.iter().product::<u64>() as i64)),
+            (ShapeQuestion::Count, _) => Ok(Value::Int(self.count(tensor) as i64)),
             (ShapeQuestion::Size, None) => Ok(self.sizes(tensor)),
             (ShapeQuestion::Size, Some(Value::Int(dim))) => {
+                self.decisions.exact(*dim);
                 let place = if *dim < 0 { dim + shape.len() as i64 } else { *dim };
                 match usize::try_from(place).ok().and_then(|place| shape.get(place)) {
                     Some(size) => Ok(Value::Int(*size as i64)),
@@ -48,6 +50,15 @@ impl Machine {
             }
             (ShapeQuestion::Size, Some(other)) => self.error(format!("{} is no dimension", other.kind())),
         }
+    }
+
+    /// The number of a tensor's elements.
+    fn count(&self, tensor: TensorId) -> u64 {
+        let sizes = self.shape(tensor).iter();
+        sizes.fold(1, |product, size| {
+            self.decisions.note(Kind::Multiply, product as i64, *size as i64);
+            product * size
+        })
     }
 
     /// Runs a module's `forward`: its arguments are held until it has returned.
@@ -158,8 +169,7 @@ impl Machine {
         let mut outputs = Vec::with_capacity(shapes.len());
         let mut ids = smallvec::SmallVec::new();
         for shape in shapes {
-            let bytes = shape.iter().try_fold(8u64, |product, size| product.checked_mul((*size).max(1)));
-            if bytes.is_none_or(|bytes| bytes > 1 << 50) {
+            if most_bytes(&shape).is_none() {
                 return self.error(format!("{}: a tensor of shape {shape:?} is larger than any memory", operator.name));
             }
             ids.push(TensorId(self.shapes.len() as u32));
@@ -189,11 +199,17 @@ impl Machine {
             Value::Float(number) => A::Float(*number),
             Value::Text(text) => A::Text(text.clone()),
             Value::Dtype(dtype) => A::Dtype(*dtype),
-            Value::Tensor(reference) => A::Tensor(reference.tensor),
+            Value::Tensor(reference) => A::Tensor(reference.tensor.get()),
             Value::Sequence(items) => A::List(items.iter().map(|item| self.argument(item)).collect::<Outcome<_>>()?),
             other => return self.error(format!("{} cannot be an argument of an operator", other.kind())),
         })
     }
+}
+
+/// The bytes of a tensor of 8 bytes an element; None where that is more than any memory has.
+pub(super) fn most_bytes(shape: &[u64]) -> Option<u64> {
+    let bytes = shape.iter().try_fold(8u64, |product, size| product.checked_mul((*size).max(1)))?;
+    (bytes <= 1 << 50).then_some(bytes)
 }
 
 /// Whether a value is a tensor, or a tuple of tensors and Nones.

@@ -42,8 +42,8 @@ impl Given {
 fn aside(value: &Value, tensors: &mut Vec<TensorId>) -> Value {
     match value {
         Value::Tensor(reference) => {
-            tensors.push(reference.tensor);
-            Value::Tensor(Rc::new(Reference { tensor: reference.tensor, tape: None }))
+            tensors.push(reference.tensor.get());
+            Value::Tensor(Rc::new(Reference { tensor: reference.tensor.clone(), tape: None }))
         }
         Value::Sequence(values) => Value::sequence(values.iter().map(|value| aside(value, tensors)).collect()),
         other => other.clone(),
@@ -142,7 +142,7 @@ impl Machine {
         let mut arguments = Vec::new();
         let given = given.aside(&mut arguments);
         let reentrant = self.reentrant.then(|| {
-            let tensor = |value: &Value| if let Value::Tensor(held) = value { Some(held.tensor) } else { None };
+            let tensor = |value: &Value| if let Value::Tensor(held) = value { Some(held.tensor.get()) } else { None };
             let inputs: Vec<TensorId> = given.positional.iter().filter_map(tensor).collect();
             arguments.retain(|tensor| !inputs.contains(tensor));
             ReentrantCall { inputs, ..ReentrantCall::default() }

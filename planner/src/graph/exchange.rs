@@ -50,7 +50,7 @@ impl Machine {
             if let Value::Object(object) = &made
                 && let Some(Value::Tensor(weight)) = object.attributes.borrow().get("weight")
             {
-                machine.quantized.insert(weight.tensor, quantized);
+                machine.quantized.insert(weight.tensor.get(), quantized);
             }
             Ok(made)
         })?;

@@ -30,7 +30,7 @@ impl Machine {
 /// The tensors within a value, each once.
 pub(super) fn flatten(value: &Value, tensors: &mut Vec<TensorId>) {
     match value {
-        Value::Tensor(reference) if !tensors.contains(&reference.tensor) => tensors.push(reference.tensor),
+        Value::Tensor(reference) if !tensors.contains(&reference.tensor.get()) => tensors.push(reference.tensor.get()),
         Value::Sequence(values) => values.iter().for_each(|value| flatten(value, tensors)),
         Value::Dictionary(entries) => entries.values().for_each(|value| flatten(value, tensors)),
         Value::Object(bag) if bag.class.is_none() => {

@@ -1,6 +1,7 @@
 //! Subscripts: of lists and dictionaries, and of tensors, which become `select`, `slice`, `unsqueeze` and, where they leave
 //! everything, `alias` as in torch/csrc/autograd/python_variable_indexing.cpp.
 
+use super::decisions::Kind;
 use super::machine::{Machine, Outcome};
 use super::value::Value;
 use crate::interpret::Semantics;
@@ -12,6 +13,7 @@ impl Machine {
             Value::Tensor(_) => self.index_tensor(owner, subscripts),
             Value::Sequence(values) => match &subscripts[..] {
                 [Subscript::At(Value::Int(place))] => {
+                    self.decisions.exact(*place);
                     let place = if *place < 0 { place + values.len() as i64 } else { *place };
                     match usize::try_from(place).ok().and_then(|place| values.get(place)) {
                         Some(value) => Ok(value.clone()),
@@ -20,6 +22,7 @@ impl Machine {
                 }
                 [Subscript::Range(start, end, None)] => {
                     let (start, end) = self.bounds(start, end, values.len() as u64)?;
+                    [start, end].into_iter().for_each(|bound| self.decisions.exact(bound));
                     Ok(Value::sequence(values[start as usize..end as usize].to_vec()))
                 }
                 _ => self.error("a list is asked for one element or one range"),
@@ -49,7 +52,7 @@ impl Machine {
         let named = items.iter().filter(|item| !is_new(item)).count() as i64;
         for item in items {
             let Value::Tensor(reference) = &result else { return self.error("not a tensor") };
-            let shape = self.shape(reference.tensor);
+            let shape = self.shape(reference.tensor.get());
             match item {
                 Subscript::At(Value::Int(place)) => {
                     result = self.emit_named("select", vec![result, Value::Int(dim), Value::Int(place)])?;
@@ -66,6 +69,9 @@ impl Machine {
                     };
                     let (from, to) = self.bounds(&start, &end, size)?;
                     let step = self.step(step)?;
+                    self.decisions.note(Kind::Equal, from, 0);
+                    self.decisions.note(Kind::Equal, to, size as i64);
+                    self.decisions.note(Kind::Equal, step, 1);
                     if (from, to, step) != (0, size as i64, 1) {
                         let bounds = [dim, from, to, step].map(Value::Int);
                         let bounds = std::iter::once(result).chain(bounds).collect();
@@ -95,11 +101,18 @@ impl Machine {
         let size = size as i64;
         let place = |bound: &Option<Value>, open: i64| match bound {
             None | Some(Value::None) => Ok(open),
-            Some(Value::Int(bound)) if *bound < 0 => Ok((bound + size).max(0)),
-            Some(Value::Int(bound)) => Ok((*bound).min(size)),
+            Some(Value::Int(bound)) => {
+                let (kind, place, edge) =
+                    if *bound < 0 { (Kind::Max, bound + size, 0) } else { (Kind::Min, *bound, size) };
+                self.decisions.note(Kind::Less, *bound, 0);
+                self.decisions.note(kind, place, edge);
+                Ok(if *bound < 0 { place.max(edge) } else { place.min(edge) })
+            }
             Some(other) => self.error(format!("{} is no bound of a range", other.kind())),
         };
         let start = place(start, 0)?;
-        Ok((start, place(end, size)?.max(start)))
+        let end = place(end, size)?;
+        self.decisions.note(Kind::Max, end, start);
+        Ok((start, end.max(start)))
     }
 }

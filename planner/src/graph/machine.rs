@@ -6,6 +6,8 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::call::Given;
+use super::decisions::{Decisions, Kind};
+use super::repeat::{Repeat, Watched};
 use super::tape::Tape;
 use super::value::{Object, Reference, ShapeQuestion, Value};
 use super::{Dims, DtypeArgument, GraphError, Module, ModuleId, Op, Parameter, TensorId};
@@ -50,6 +52,12 @@ pub struct Machine {
     /// The checkpointed calls whose backward is to come.
     pub(super) pending: Vec<super::checkpoint::Pending>,
     pub(super) checkpoints: Vec<super::Checkpoint>,
+    /// Iterations that happen again.
+    pub(super) repeats: Vec<Repeat>,
+    /// Whether the run's own loops are watched for such.
+    pub(super) watches_loops: bool,
+    /// What is decided by integers, while a loop is watched.
+    pub(super) decisions: Rc<Decisions>,
     /// The calls of the model and of its blocks.
     pub(super) calls: Vec<super::Call>,
     /// The modules whose code runs, outermost first.
@@ -78,6 +86,9 @@ impl Machine {
             adapters_from: usize::MAX,
             pending: Vec::new(),
             checkpoints: Vec::new(),
+            repeats: Vec::new(),
+            watches_loops: false,
+            decisions: Rc::default(),
             calls: Vec::new(),
             running: Vec::new(),
             depth: 0,
@@ -89,7 +100,7 @@ impl Machine {
     pub(super) fn tensor(&mut self, shape: Dims) -> Value {
         let tensor = TensorId(self.shapes.len() as u32);
         self.shapes.push(shape);
-        Value::Tensor(Rc::new(Reference { tensor, tape: Some(self.tape.clone()) }))
+        Value::Tensor(Rc::new(Reference { tensor: tensor.into(), tape: Some(self.tape.clone()) }))
     }
 
     pub(super) fn shape(&self, tensor: TensorId) -> &Dims {
@@ -119,6 +130,7 @@ impl Semantics for Machine {
     type Callee = Value;
     type Error = Box<GraphError>;
     type Place = Standing;
+    type Loop = Watched;
 
     fn depth(&mut self) -> &mut usize {
         &mut self.depth
@@ -203,7 +215,10 @@ impl Semantics for Machine {
         Ok(match value {
             Value::None => false,
             Value::Bool(flag) => *flag,
-            Value::Int(number) => *number != 0,
+            Value::Int(number) => {
+                self.decisions.note(Kind::Equal, *number, 0);
+                *number != 0
+            }
             Value::Float(number) => *number != 0.0,
             Value::Text(text) => !text.is_empty(),
             Value::Sequence(values) => !values.is_empty(),
@@ -242,13 +257,13 @@ impl Semantics for Machine {
         match owner {
             Value::Object(object) => self.object_attribute(object, name),
             Value::Tensor(reference) => match &**name {
-                "shape" => Ok(self.sizes(reference.tensor)),
-                "ndim" => Ok(Value::Int(self.shape(reference.tensor).len() as i64)),
-                "dtype" => Ok(Value::Dtype(DtypeArgument::Of(reference.tensor))),
+                "shape" => Ok(self.sizes(reference.tensor.get())),
+                "ndim" => Ok(Value::Int(self.shape(reference.tensor.get()).len() as i64)),
+                "dtype" => Ok(Value::Dtype(DtypeArgument::Of(reference.tensor.get()))),
                 "device" => Ok(Value::None),
-                "size" => Ok(Value::ShapeMethod(reference.tensor, ShapeQuestion::Size)),
-                "dim" => Ok(Value::ShapeMethod(reference.tensor, ShapeQuestion::Dim)),
-                "numel" => Ok(Value::ShapeMethod(reference.tensor, ShapeQuestion::Count)),
+                "size" => Ok(Value::ShapeMethod(reference.tensor.get(), ShapeQuestion::Size)),
+                "dim" => Ok(Value::ShapeMethod(reference.tensor.get(), ShapeQuestion::Dim)),
+                "numel" => Ok(Value::ShapeMethod(reference.tensor.get(), ShapeQuestion::Count)),
                 _ => match ops::named(name) {
                     Some(operator) => Ok(Value::TensorMethod(reference.clone(), operator)),
                     None => self.error(format!("no operator is called `{name}`")),
@@ -302,6 +317,14 @@ impl Semantics for Machine {
             return Ok(old);
         }
         self.binary(operator, old, new)
+    }
+
+    fn iterate(&mut self, frame: &mut Frame<'_, Value>, watched: &mut Watched, elements: &[Value], at: usize) -> usize {
+        let is_step = |pair: &[Value]| matches!(pair, [Value::Int(a), Value::Int(b)] if *b == a + 1);
+        // the loops of a model's own code go through its layers, each of which is another
+        let is_of_run = self.watches_loops && self.running.is_empty();
+        let is_range = || elements.len() > 1 && elements.windows(2).all(is_step);
+        if !is_of_run || (at == 0 && !is_range()) { 0 } else { self.watch(frame, watched, elements.len() - at) }
     }
 
     fn callee(&mut self, frame: &mut Frame<'_, Value>, callee: &Expression) -> Outcome<Value> {

@@ -16,12 +16,15 @@ mod builtins;
 mod call;
 mod checkpoint;
 mod cuts;
+mod decisions;
 mod exchange;
 mod hooked;
 mod index;
 mod lives;
 mod machine;
+mod repeat;
 mod spans;
+mod state;
 mod stored;
 mod tape;
 mod unroll;
@@ -37,8 +40,9 @@ use crate::ops::{self, Operator};
 use crate::run::{Attention, SavedOperators};
 use crate::trace::{Place, PlaceId};
 
-pub use crate::ids::{CallId, CheckpointId, ModuleId, OpId, TensorId};
+pub use crate::ids::{CallId, CheckpointId, ModuleId, OpId, RepeatId, TensorId};
 pub use cuts::{Segment, segments};
+pub use repeat::{Growth, Repeat, grown};
 pub use spans::lay;
 pub use stored::{Choice, Loading, Piece, Role, StoredLayers, Which};
 pub use unroll::{AUTOCAST, CacheLayout, Loop, READS_ZEROS, RECORDS, unroll};
@@ -248,6 +252,8 @@ pub enum Step {
     EnterCheckpoint(CheckpointId),
     /// A checkpointed call has returned.
     ExitCheckpoint(CheckpointId),
+    /// The last iteration of a loop happens again, so many times.
+    Repeat(RepeatId),
 }
 
 /// A program and the model that it runs.
@@ -267,6 +273,8 @@ pub struct Graph {
     pub calls: Vec<Call>,
     /// The checkpointed calls, by [`CheckpointId`].
     pub checkpoints: Vec<Checkpoint>,
+    /// Iterations that happen again, by [`RepeatId`].
+    pub repeats: Vec<Repeat>,
     /// How the checkpoint's tensors come to the device, where it stores weights quantised.
     pub loading: Option<Loading>,
     /// The lines that ran, by [`PlaceId`].

@@ -129,7 +129,7 @@ impl Machine {
             if let (Value::Object(object), Some(form)) = (&made, stored.form)
                 && let Some(Value::Tensor(weight)) = object.attributes.borrow().get("weight")
             {
-                machine.quantized.insert(weight.tensor, form);
+                machine.quantized.insert(weight.tensor.get(), form);
             }
             Ok(made)
         })?;
@@ -197,7 +197,7 @@ fn last_parameter(value: &Value, path: &str, seen: &mut FxHashSet<TensorId>, las
             let attributes = object.attributes.borrow();
             for (field, _) in &class.parameters {
                 if let Some(Value::Tensor(reference)) = attributes.get(&field.name)
-                    && seen.insert(reference.tensor)
+                    && seen.insert(reference.tensor.get())
                 {
                     *last = join(path, &field.name);
                 }

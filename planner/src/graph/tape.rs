@@ -1,6 +1,7 @@
 //! The steps of a program as they are recorded, and where the code stands that records them.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 
 use super::{Step, TensorId};
 use crate::interpret::{address, code};
@@ -24,6 +25,16 @@ impl Tape {
     /// Records that Python's last reference to a tensor goes, where the code stands now.
     pub fn drop_tensor(&self, tensor: TensorId) {
         self.record(Step::Drop(tensor, self.place()));
+    }
+
+    /// How many steps there are so far.
+    pub fn count(&self) -> usize {
+        self.steps.borrow().len()
+    }
+
+    /// Some of the steps so far.
+    pub fn steps(&self, range: Range<usize>) -> Vec<Step> {
+        self.steps.borrow()[range].to_vec()
     }
 
     /// Takes what has been recorded; the tape is empty then.

@@ -81,6 +81,7 @@ pub fn unroll(
             steps,
             calls: machine.calls,
             checkpoints: machine.checkpoints,
+            repeats: machine.repeats,
             loading: None,
             places: machine.tape.take_places(),
         }),
@@ -135,6 +136,7 @@ impl Machine {
         }
         self.number(model);
         self.tape.take();
+        self.watches_loops = !wanted.flags.contains(&(RECORDS, true));
 
         let mut run = Attributes::default();
         run.extend(wanted.integers.iter().map(|(name, value)| (Arc::from(*name), Value::Int(*value as i64))));
@@ -153,7 +155,10 @@ impl Machine {
         let mut steps = self.tape.take();
         result?;
         // The records end where the loop's last phase does: what its return lets go is not theirs.
-        let end = steps.iter().rposition(|step| matches!(step, super::Step::Op(_))).map_or(0, |last| last + 1);
+        let end = steps
+            .iter()
+            .rposition(|step| matches!(step, super::Step::Op(_) | super::Step::Repeat(_)))
+            .map_or(0, |last| last + 1);
         steps.truncate(end);
         Ok(steps)
     }

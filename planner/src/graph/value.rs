@@ -1,6 +1,6 @@
 //! The values of running spec code, with Python's lifetimes: cloning a value is taking a reference.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,7 +19,8 @@ pub type Attributes = IndexMap<Arc<str>, Value, FxBuildHasher>;
 /// Python's reference to a tensor; when the last goes, the program gets a [`super::Step::Drop`].
 #[derive(Debug)]
 pub struct Reference {
-    pub tensor: TensorId,
+    /// Which tensor; it has another name behind a repetition in which its sizes grew.
+    pub tensor: Cell<TensorId>,
     /// Where its going is noted; None where the reference counts for nothing.
     pub tape: Option<Rc<Tape>>,
 }
@@ -27,7 +28,7 @@ pub struct Reference {
 impl Drop for Reference {
     fn drop(&mut self) {
         if let Some(tape) = &self.tape {
-            tape.drop_tensor(self.tensor);
+            tape.drop_tensor(self.tensor.get());
         }
     }
 }

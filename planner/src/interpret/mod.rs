@@ -77,6 +77,8 @@ pub trait Semantics: Sized {
     type Error;
     /// A place in the code, as the machine keeps it.
     type Place;
+    /// What a machine keeps of a loop from one iteration to the next.
+    type Loop: Default;
 
     /// How deep running statements and expressions nest.
     fn depth(&mut self) -> &mut usize;
@@ -117,6 +119,12 @@ pub trait Semantics: Sized {
     fn can_hold_memory(value: &Self::Value) -> bool;
 
     // ---- what a machine may do otherwise ------------------------------------------------------------------------
+
+    /// Comes before each iteration of a loop over these elements, whose next is `at`: how many iterations the machine has done
+    /// by itself, so that the loop goes on behind them.
+    fn iterate(&mut self, _: &mut Locals<'_, Self>, _: &mut Self::Loop, _: &[Self::Value], _at: usize) -> usize {
+        0
+    }
 
     /// A dictionary of keys and their values.
     fn dictionary(&self, _: Vec<(Self::Value, Self::Value)>) -> Outcome<Self> {

@@ -148,12 +148,17 @@ pub trait Interpreter: Semantics {
             }
             StatementKind::For(target, source, body) => {
                 let source = self.evaluate(frame, source)?;
-                for element in self.elements(&source)?.iter() {
+                let elements = self.elements(&source)?;
+                let (mut progress, mut at) = (Self::Loop::default(), 0);
+                while at < elements.len() {
+                    at += self.iterate(frame, &mut progress, &elements, at);
+                    let Some(element) = elements.get(at) else { break };
                     self.assign(frame, target, element.clone())?;
                     let returned = self.block(frame, body)?;
                     if returned.is_some() {
                         return Ok(returned);
                     }
+                    at += 1;
                 }
             }
             StatementKind::Delete(names) => names.iter().for_each(|name| self.set(frame, *name, None)),

@@ -35,7 +35,7 @@ use super::tensor::{Storage, Tensor};
 use super::timeline::Timeline;
 use super::workspaces::Workspaces;
 use crate::dtype::Dtype;
-use crate::graph::{CheckpointId, Graph, TensorId};
+use crate::graph::{CheckpointId, Dims, Graph, TensorId};
 
 pub(super) use memory::Memory;
 pub use memory::dense_strides;
@@ -113,6 +113,8 @@ pub(super) struct Program {
     pub values: Vec<Option<Tensor>>,
     /// Their types, which code may ask for after their end.
     pub dtypes: Vec<Option<Dtype>>,
+    /// The shapes of all as they are in an iteration that happens again; those of the graph where there has been none.
+    pub shapes: Option<Vec<Dims>>,
     /// What loading has put on the device, to be bound to the program's tensors.
     pub loaded: Vec<(TensorId, Tensor)>,
 }
@@ -169,7 +171,12 @@ impl Context {
         Context {
             device,
             memory: Memory::of(graph.places.clone()),
-            program: Program { values: vec![None; tensors], dtypes: vec![None; tensors], loaded: Vec::new() },
+            program: Program {
+                values: vec![None; tensors],
+                dtypes: vec![None; tensors],
+                shapes: None,
+                loaded: Vec::new(),
+            },
             autograd: Recording::new(settings.training),
             settings,
             graph,

@@ -19,6 +19,7 @@ pub(crate) mod optimizer;
 mod parallel;
 pub mod parameters;
 pub(crate) mod quantized;
+mod repeat;
 pub(crate) mod scaler;
 pub mod tensor;
 pub mod timeline;
@@ -84,28 +85,35 @@ pub fn lower_with_timeline(
 fn run_program(context: &mut Context) -> Result<Trace, LowerError> {
     let graph = context.graph.clone();
     for step in &graph.steps {
-        match step {
-            Step::Op(id) => run(context, &graph.ops[id.index()]),
-            Step::Drop(tensor, place) => {
-                context.drop_tensor(*tensor, Cause::Python(*place));
-                checkpoint::release(context);
-            }
-            Step::EnterCheckpoint(id) => checkpoint::enter(context, *id),
-            Step::ExitCheckpoint(id) => checkpoint::exit(context, *id),
-            Step::EnterCall(id) => parallel::before_call(context, *id),
-            Step::ExitCall(id) => parallel::after_call(context, *id),
-            Step::Enter(module) => context.mark(|sequence| Mark::Enter(*module, sequence)),
-            Step::Exit(module) => context.mark(|sequence| Mark::Exit(*module, sequence)),
-        }
-        if let Some(failure) = context.failure.take() {
-            return Err(failure);
-        }
+        take(context, &graph, step, None)?;
     }
     let mut trace = context.memory.log.take();
     trace.host = context.memory.host.take().kept_at_most();
     trace.modules = graph.modules.iter().map(|module| module.path.as_str().into()).collect();
     trace.parameters = graph.parameters.iter().map(|parameter| parameter.name.as_str().into()).collect();
     Ok(trace)
+}
+
+/// Takes a step of the program; of a call in other words, where it has grown since.
+fn take(context: &mut Context, graph: &Graph, step: &Step, grown: Option<&Op>) -> Result<(), LowerError> {
+    match step {
+        Step::Op(id) => run(context, grown.unwrap_or(&graph.ops[id.index()])),
+        Step::Drop(tensor, place) => {
+            context.drop_tensor(*tensor, Cause::Python(*place));
+            checkpoint::release(context);
+        }
+        Step::EnterCheckpoint(id) => checkpoint::enter(context, *id),
+        Step::ExitCheckpoint(id) => checkpoint::exit(context, *id),
+        Step::EnterCall(id) => parallel::before_call(context, *id),
+        Step::ExitCall(id) => parallel::after_call(context, *id),
+        Step::Enter(module) => context.mark(|sequence| Mark::Enter(*module, sequence)),
+        Step::Exit(module) => context.mark(|sequence| Mark::Exit(*module, sequence)),
+        Step::Repeat(id) => repeat::repeat(context, graph, *id)?,
+    }
+    match context.failure.take() {
+        Some(failure) => Err(failure),
+        None => Ok(()),
+    }
 }
 
 /// Runs an operator; what goes wrong is left in `context.failure`.

@@ -11,7 +11,8 @@ impl Context {
     /// Counts what an operator's call costs, and what its backward will.
     pub(in crate::lower) fn count(&mut self, op: &crate::graph::Op) {
         let Some(timeline) = &self.timeline else { return };
-        let works = crate::ops::works(op, &self.graph.shapes, |id| self.known(id));
+        let shapes = self.program.shapes.as_ref().unwrap_or(&self.graph.shapes);
+        let works = crate::ops::works(op, shapes, |id| self.known(id));
         let (forward, backward) = (timeline.cost(&works.forward), timeline.cost(&works.backward));
         // a reentrant region's first run is without grad mode, so that its second run alone leads to a backward
         let first_time =

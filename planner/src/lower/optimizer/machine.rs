@@ -41,6 +41,7 @@ impl Semantics for Machine<'_> {
     type Callee = Callee;
     type Error = String;
     type Place = PlaceId;
+    type Loop = ();
 
     fn depth(&mut self) -> &mut usize {
         &mut self.depth
