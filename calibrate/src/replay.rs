@@ -72,7 +72,7 @@ impl Replay<'_> {
         }
         let before = device.free()?;
         let allocator = CachingAllocator::new(self.options.clone(), Some(self.capacity.min(Bytes(before))));
-        let blocks = vec![BlockId::EMPTY; trace.allocations.len()];
+        let blocks = vec![BlockId::EMPTY; trace.allocation_count()];
         let (segments, live) = Default::default();
         let mut running = Running { replay: self, trace, allocator, blocks, segments, live, calls: 0, before };
         let mut replayed = Replayed::default();
@@ -105,10 +105,10 @@ impl Running<'_> {
         replayed: &mut Replayed,
         done: &dyn Fn(usize),
     ) -> Result<(), CalibrateError> {
-        for (number, event) in self.trace.events.iter().enumerate() {
+        for (number, event) in self.trace.events().enumerate() {
             match event {
                 Event::Allocate(id) => {
-                    let allocation = &self.trace.allocations[id.index()];
+                    let allocation = &self.trace.allocation(id);
                     let taken = self.allocator.allocate(allocation.bytes, StreamId(allocation.cuda_stream));
                     if !self.call_driver(device, replayed)? {
                         return Ok(());
@@ -118,7 +118,7 @@ impl Running<'_> {
                         Err(error) => return self.refused(device, error.segment, replayed),
                     };
                     self.blocks[id.index()] = block;
-                    self.work(device, *id, allocation, replayed)?;
+                    self.work(device, id, allocation, replayed)?;
                 }
                 Event::Free(id, _) => {
                     let block = self.blocks[id.index()];
@@ -130,7 +130,7 @@ impl Running<'_> {
                 Event::Becomes(..) => {}
                 Event::Phase(phase) => {
                     device.wait()?;
-                    replayed.steps.push(self.step(device, *phase)?);
+                    replayed.steps.push(self.step(device, phase)?);
                 }
             }
             done(number + 1);
@@ -271,7 +271,7 @@ mod tests {
         // every byte that is taken is written, and all memory is given back
         let taken: u64 = device.touched.borrow().iter().map(|(_, bytes)| bytes).sum();
         assert_eq!(taken, replayed.touched);
-        let asked: u64 = plan.trace.allocations.iter().map(|allocation| allocation.bytes.0).sum();
+        let asked: u64 = plan.trace.allocations().map(|allocation| allocation.bytes.0).sum();
         assert!(taken >= asked, "{taken} of {asked}");
         assert_eq!(device.free().expect("free"), 8 << 30);
     }

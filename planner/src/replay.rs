@@ -37,7 +37,7 @@ pub struct Failure<'a> {
     /// What the allocator says.
     pub error: &'a OutOfMemory,
     /// What was asked for, and by whom.
-    pub allocation: &'a Allocation,
+    pub allocation: Allocation,
     /// The phase that it fell into.
     pub phase: Option<&'a Phase>,
 }
@@ -109,7 +109,7 @@ impl Replay {
     }
 
     /// The module that holds memory, and what it is there: the name of a parameter that it has, or an operator.
-    pub fn place<'a>(&'a self, allocation: &'a Allocation) -> (&'a str, &'a str) {
+    pub fn place(&self, allocation: &Allocation) -> (&str, &str) {
         match self.trace.parameter(allocation) {
             Some(parameter) => parameter.rsplit_once('.').unwrap_or(("", parameter)),
             None => (self.trace.module(allocation), self.trace.operator(allocation)),
@@ -118,9 +118,8 @@ impl Replay {
 
     /// The phase that an event falls into; None behind the last one.
     pub fn phase_at(&self, event: usize) -> Option<&Phase> {
-        let rest = self.trace.events.get(event..)?;
-        rest.iter().find_map(|event| match event {
-            Event::Phase(phase) => self.trace.phases.get(*phase as usize),
+        self.trace.events_from(event).find_map(|event| match event {
+            Event::Phase(phase) => self.trace.phases.get(phase as usize),
             _ => None,
         })
     }
@@ -133,9 +132,9 @@ impl Replay {
     /// Where the run ends for want of memory.
     pub fn failure(&self) -> Option<Failure<'_>> {
         let (event, error) = self.outcome.out_of_memory.as_ref()?;
-        match self.trace.events.get(*event)? {
+        match self.trace.event(*event)? {
             Event::Allocate(id) => {
-                Some(Failure { error, allocation: &self.trace.allocations[id.index()], phase: self.phase_at(*event) })
+                Some(Failure { error, allocation: self.trace.allocation(id), phase: self.phase_at(*event) })
             }
             _ => None,
         }
@@ -145,7 +144,7 @@ impl Replay {
     pub fn categories_at_peak(&self) -> Vec<(Category, Bytes)> {
         let bytes_of = |category: Category| {
             let live = self.at_peak.iter().filter(|live| live.category == category);
-            live.map(|live| self.trace.allocations[live.id.index()].bytes).sum::<Bytes>()
+            live.map(|live| self.trace.allocation(live.id).bytes).sum::<Bytes>()
         };
         let all = Category::ALL.iter().map(|category| (*category, bytes_of(*category)));
         all.filter(|(_, bytes)| bytes.0 > 0).collect()
@@ -154,7 +153,7 @@ impl Replay {
     /// Keys and values when the most bytes of them are alive.
     pub fn most_cached(&self) -> CacheBytes {
         let trace = &self.trace;
-        let mut kind = vec![0_u8; trace.allocations.len()];
+        let mut kind = vec![0_u8; trace.allocation_count()];
         for (id, cached) in &trace.cached {
             kind[id.index()] = 1 + *cached as u8;
         }
@@ -178,7 +177,7 @@ impl Replay {
 
     /// What the allocator adds to the bytes asked for at the peak: rounding, and rests that it does not split off.
     pub fn slack_at_peak(&self) -> Bytes {
-        let asked: Bytes = self.at_peak.iter().map(|live| self.trace.allocations[live.id.index()].bytes).sum();
+        let asked: Bytes = self.at_peak.iter().map(|live| self.trace.allocation(live.id).bytes).sum();
         Bytes(self.whole().peak_allocated.0.saturating_sub(asked.0))
     }
 }

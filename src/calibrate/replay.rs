@@ -88,7 +88,7 @@ fn replayed(
 ) -> Result<report::Replayed, Failure> {
     let fits = simulate(trace, options, Some(capacity)).out_of_memory.is_none();
     let replay = Replay { options, capacity, page, element: Element::Fp32 };
-    let bar = output::progress(trace.events.len());
+    let bar = output::progress(trace.event_count());
     let done = replay.run(trace, gpu, &|event| bar.set_position(event as u64));
     bar.finish_and_clear();
     let done = done?;

@@ -80,13 +80,13 @@ pub fn observe(
 
 /// Feeds a trace to an allocator, with a look at it after each event that was served.
 pub fn drive<A: Allocator>(trace: &Trace, allocator: &mut A, mut look: impl FnMut(usize, &A, &[BlockId])) -> Outcome {
-    let mut blocks = vec![BlockId::EMPTY; trace.allocations.len()];
+    let mut blocks = vec![BlockId::EMPTY; trace.allocation_count()];
     let mut outcome = Outcome::nothing(trace.phases.len());
-    for (number, event) in trace.events.iter().enumerate() {
+    for (number, event) in trace.events().enumerate() {
         match event {
             Event::Allocate(id) => {
                 let before = allocator.given_back();
-                match allocator.serve(request(trace, *id)) {
+                match allocator.serve(request(trace, id)) {
                     Ok(block) => blocks[id.index()] = block,
                     Err(error) => {
                         outcome.out_of_memory = Some((number, error));
@@ -98,7 +98,7 @@ pub fn drive<A: Allocator>(trace: &Trace, allocator: &mut A, mut look: impl FnMu
             Event::Free(id, _) => allocator.take_back(blocks[id.index()]),
             Event::Becomes(..) => {}
             Event::Phase(phase) => {
-                outcome.end_phase(*phase, allocator.figures());
+                outcome.end_phase(phase, allocator.figures());
                 allocator.begin_phase();
             }
         }

@@ -92,23 +92,23 @@ struct Alive {
 
 /// Walks over the events; only the steps of the run count for what is alive around them.
 fn alive(stream: &Trace) -> Alive {
-    let mut held = vec![None; stream.allocations.len()];
+    let mut held = vec![None; stream.allocation_count()];
     let mut now = [0_u64; 3];
     let (mut most, mut of_phase) = (Alive { around: 0, states: 0, step: 0 }, 0_u64);
-    for event in &stream.events {
+    for event in stream.events() {
         let (id, becomes) = match event {
-            Event::Allocate(id) => (*id, Some(kind(stream.allocations[id.index()].category))),
-            Event::Becomes(id, category) => (*id, Some(kind(*category))),
-            Event::Free(id, _) => (*id, None),
+            Event::Allocate(id) => (id, Some(kind(stream.allocation(id).category))),
+            Event::Becomes(id, category) => (id, Some(kind(category))),
+            Event::Free(id, _) => (id, None),
             Event::Phase(phase) => {
-                let name = &*stream.phases[*phase as usize].name;
+                let name = &*stream.phases[phase as usize].name;
                 let place = if name == "optimizer" { &mut most.step } else { &mut most.around };
                 *place = (*place).max(if name == "load" { 0 } else { of_phase });
                 of_phase = now[AROUND];
                 continue;
             }
         };
-        let bytes = stream.allocations[id.index()].bytes.0.next_multiple_of(512);
+        let bytes = stream.allocation(id).bytes.0.next_multiple_of(512);
         if let Some(kind) = std::mem::replace(&mut held[id.index()], becomes) {
             now[kind] -= bytes;
         }

@@ -169,7 +169,7 @@ impl<'a> Evaluator<'a> {
 
     /// The peaks of a stream.
     pub fn peaks_of(&self, stream: &Trace) -> Peaks {
-        self.events_left.set(self.events_left.get().saturating_sub(stream.events.len() as u64));
+        self.events_left.set(self.events_left.get().saturating_sub(stream.event_count() as u64));
         let Prepared { options, capacity, .. } = &self.prepared;
         let limited = simulate(stream, options, Some(*capacity));
         let fits = limited.out_of_memory.is_none();

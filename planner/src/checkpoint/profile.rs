@@ -51,7 +51,7 @@ pub(super) fn profile(stream: &Trace, timeline: &Timeline, candidates: &FxHashSe
     let mut marks = timeline.marks.iter().peekable();
     // a call ends when its caller has let go of what its result takes the place of
     let mut ended: Vec<Mark> = Vec::new();
-    for (number, event) in stream.events.iter().enumerate() {
+    for (number, event) in stream.events().enumerate() {
         while let Some((_, mark)) = marks.next_if(|(at, _)| *at <= number) {
             if matches!(mark, Mark::Exit(..)) {
                 ended.push(*mark);
@@ -64,8 +64,8 @@ pub(super) fn profile(stream: &Trace, timeline: &Timeline, candidates: &FxHashSe
             ended.drain(..).for_each(|mark| reader.mark(mark));
         }
         match event {
-            Event::Allocate(id) => reader.live += rounded(stream.allocations[id.index()].bytes.0),
-            Event::Free(id, _) => reader.live -= rounded(stream.allocations[id.index()].bytes.0),
+            Event::Allocate(id) => reader.live += rounded(stream.allocation(id).bytes.0),
+            Event::Free(id, _) => reader.live -= rounded(stream.allocation(id).bytes.0),
             Event::Becomes(..) | Event::Phase(_) => continue,
         }
         reader.note();

@@ -41,9 +41,9 @@ pub(crate) struct Groups {
 pub(crate) fn groups(replay: &Replay) -> Groups {
     let mut modules: IndexMap<(&str, &str), Vec<u64>> = IndexMap::new();
     let mut groups: IndexMap<(usize, &str), ()> = IndexMap::new();
-    let mut of = Vec::with_capacity(replay.trace.allocations.len());
-    for allocation in &replay.trace.allocations {
-        let (module, what) = replay.place(allocation);
+    let mut of = Vec::with_capacity(replay.trace.allocation_count());
+    for allocation in replay.trace.allocations() {
+        let (module, what) = replay.place(&allocation);
         let (before, number, after) = split(module);
         let entry = modules.entry((before, after));
         let module = entry.index();
@@ -70,17 +70,17 @@ pub fn alive(replay: &Replay, history: &History, most: usize) -> (Vec<Group>, Ve
     let mut now: Vec<(u64, Bytes)> = vec![(0, Bytes(0)); groups.len()];
     let mut largest = Vec::with_capacity(history.samples.len());
     let mut samples = history.samples.iter().peekable();
-    for (number, event) in replay.trace.events.iter().enumerate() {
+    for (number, event) in replay.trace.events().enumerate() {
         match event {
             Event::Allocate(id) => {
                 let (count, bytes) = &mut now[of[id.index()]];
                 *count += 1;
-                *bytes += replay.trace.allocations[id.index()].bytes;
+                *bytes += replay.trace.allocation(id).bytes;
             }
             Event::Free(id, _) => {
                 let (count, bytes) = &mut now[of[id.index()]];
                 *count -= 1;
-                *bytes -= replay.trace.allocations[id.index()].bytes;
+                *bytes -= replay.trace.allocation(id).bytes;
             }
             Event::Becomes(..) | Event::Phase(_) => {}
         }
@@ -116,7 +116,7 @@ pub fn modules_at_peak(replay: &Replay) -> Vec<ModuleBytes> {
     let mut live: Vec<_> = replay.at_peak.iter().collect();
     live.sort_by_key(|live| live.id);
     for live in live {
-        let allocation = &replay.trace.allocations[live.id.index()];
+        let allocation = &replay.trace.allocation(live.id);
         modules.entry(replay.place(allocation).0).or_default().add(live.category, allocation.bytes);
     }
     modules.into_iter().map(|(module, categories)| ModuleBytes { module: module.to_owned(), categories }).collect()

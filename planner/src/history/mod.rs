@@ -68,7 +68,7 @@ impl History {
 /// does not fit it is shown to its end, as on a GPU without a limit.
 pub fn history(replay: &Replay, stretches: usize, near: usize) -> History {
     let capacity = if replay.unlimited.is_some() { UNLIMITED } else { replay.capacity };
-    let events = replay.trace.events.len();
+    let events = replay.trace.event_count();
     let peak = replay.whole().peak_event;
     let mut samples = cut(events, stretches, (peak.saturating_sub(near), (peak + near).min(events)));
     let mut cursor = Cursor::new(&replay.trace);

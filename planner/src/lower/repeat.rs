@@ -12,11 +12,19 @@ pub(super) fn repeat(context: &mut Context, graph: &Graph, id: RepeatId) -> Resu
         context.rename(&repeat.carried);
         context.grow(repeat, iteration);
         calls.grow();
+        context.memory.log.begin_iteration();
+        let marks = context.timeline.as_ref().map_or(0, |timeline| timeline.marks.len());
         for step in &graph.steps[repeat.steps.clone()] {
             match step {
                 Step::Op(id) => take(context, graph, step, calls.get(*id))?,
                 _ => take(context, graph, step, None)?,
             }
+        }
+        // of iterations that are kept once, the marks of the first are
+        if context.memory.log.end_iteration()
+            && let Some(timeline) = &mut context.timeline
+        {
+            timeline.marks.truncate(marks);
         }
     }
     context.rename(&repeat.left);

@@ -73,7 +73,7 @@ impl Log {
 
     /// How many events have been written.
     pub(super) fn events(&self) -> usize {
-        self.trace.borrow().events.len()
+        self.trace.borrow().event_count()
     }
 
     /// A storage of no bytes.
@@ -89,12 +89,23 @@ impl Log {
 
     /// Takes out what has been written; what is freed from now on is lost.
     pub(super) fn take(&self) -> Trace {
-        let trace = self.trace.take();
-        Trace { places: self.places.take().all, ..trace }
+        let mut trace = self.trace.take();
+        trace.places = self.places.take().all;
+        trace
+    }
+
+    /// What is written from now on belongs to an iteration, until that ends.
+    pub(super) fn begin_iteration(&self) {
+        self.trace.borrow_mut().begin_iteration();
+    }
+
+    /// The iteration has ended. Whether it is kept with the one before it, as alike.
+    pub(super) fn end_iteration(&self) -> bool {
+        self.trace.borrow_mut().end_iteration()
     }
 
     fn write(&self, event: Event) {
-        self.trace.borrow_mut().events.push(event);
+        self.trace.borrow_mut().push(event);
     }
 }
 

@@ -120,12 +120,12 @@ impl Plan {
 
     /// What the run moves to the GPU of each sample in its first step.
     fn sample(&self, run: &Run) -> Bytes {
-        let first = self.trace.events.iter().take_while(|event| match event {
+        let first = self.trace.events().take_while(|event| match event {
             Event::Phase(phase) => matches!(&*self.trace.phases[*phase as usize].name, "load" | "pages"),
             _ => true,
         });
         let inputs = first.filter_map(|event| match event {
-            Event::Becomes(id, Category::Inputs) => Some(&self.trace.allocations[id.index()]),
+            Event::Becomes(id, Category::Inputs) => Some(self.trace.allocation(id)),
             _ => None,
         });
         let bytes: u64 = inputs.map(|allocation| allocation.bytes.0).sum();

@@ -38,7 +38,7 @@ impl Replay {
     pub fn siblings_at_peak(&self) -> Vec<Siblings> {
         let mut kinds: IndexMap<Kind<'_>, (Vec<u64>, Siblings)> = IndexMap::new();
         for live in &self.at_peak {
-            let allocation = &self.trace.allocations[live.id.index()];
+            let allocation = &self.trace.allocation(live.id);
             let (before, number, after) = split(self.owner(allocation));
             let (op, node) = (allocation.operator, allocation.node);
             let (category, bytes) = (live.category, allocation.bytes);

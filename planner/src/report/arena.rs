@@ -84,7 +84,7 @@ pub(super) fn shown(arena: &Arena<'_>) -> Shown {
     let place = |placed: &Placed| {
         let Lifetime { id, category, from, until, .. } = placed.life;
         let allocation = trace.allocation(id);
-        let name = names.insert_full(trace.tensor(allocation)).0 as u64;
+        let name = names.insert_full(trace.tensor(&allocation)).0 as u64;
         [from, until, placed.offset.0, allocation.bytes.0, category as u64, name]
     };
     let places = arena.places.iter().map(place).collect();
@@ -112,9 +112,9 @@ pub fn json(arena: &Arena<'_>) -> JsonArena {
     let place = |placed: &Placed| {
         let allocation = trace.allocation(placed.life.id);
         JsonPlace {
-            tensor: trace.tensor(allocation),
-            module: trace.module(allocation).to_owned(),
-            op: trace.operator(allocation).to_owned(),
+            tensor: trace.tensor(&allocation),
+            module: trace.module(&allocation).to_owned(),
+            op: trace.operator(&allocation).to_owned(),
             category: placed.life.category.key(),
             bytes: allocation.bytes,
             offset: placed.offset,

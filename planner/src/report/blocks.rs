@@ -56,9 +56,9 @@ fn columns(history: &History, peak: Bytes) -> Vec<u64> {
 fn steps(trace: &Trace, events: usize) -> String {
     let mut starts: Vec<(usize, u64)> = Vec::new();
     let mut start = 0;
-    for (number, event) in trace.events.iter().enumerate() {
+    for (number, event) in trace.events().enumerate() {
         let Event::Phase(phase) = event else { continue };
-        let Some(phase) = trace.phases.get(*phase as usize) else { continue };
+        let Some(phase) = trace.phases.get(phase as usize) else { continue };
         if starts.last().is_none_or(|(_, step)| *step != phase.step) {
             starts.push((start * COLUMNS / events.max(1), phase.step));
         }

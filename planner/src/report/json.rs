@@ -439,9 +439,9 @@ fn out_of_memory(planned: &Planned<'_>) -> Option<OutOfMemoryReport> {
     Some(OutOfMemoryReport {
         step: failure.phase.map(|phase| phase.step),
         phase: failure.phase.map(|phase| phase.name.to_string()),
-        op: planned.plan.trace.operator(failure.allocation).to_owned(),
-        node: planned.plan.trace.node(failure.allocation).map(str::to_owned),
-        module: planned.plan.trace.module(failure.allocation).to_owned(),
+        op: planned.plan.trace.operator(&failure.allocation).to_owned(),
+        node: planned.plan.trace.node(&failure.allocation).map(str::to_owned),
+        module: planned.plan.trace.module(&failure.allocation).to_owned(),
         requested: failure.allocation.bytes,
         allocated: failure.error.allocated,
         reserved: failure.error.reserved,
@@ -487,7 +487,7 @@ pub(super) fn categories(replay: &Replay) -> IndexMap<String, Bytes> {
 fn largest(planned: &Planned<'_>) -> Vec<TensorReport> {
     let live = planned.plan.at_peak.iter().take(LARGEST);
     live.map(|live| {
-        let allocation = &planned.plan.trace.allocations[live.id.index()];
+        let allocation = &planned.plan.trace.allocation(live.id);
         TensorReport {
             bytes: allocation.bytes,
             category: live.category.key(),

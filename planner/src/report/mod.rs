@@ -139,7 +139,7 @@ impl Planned<'_> {
 impl Planned<'_> {
     /// Where cuDNN computes attention: what is known of its workspaces.
     fn cudnn_attention_note(&self) -> Option<String> {
-        let mut allocations = self.plan.trace.allocations.iter();
+        let mut allocations = self.plan.trace.allocations();
         allocations.find(|allocation| self.plan.trace.operator(allocation).starts_with(CUDNN_ATTENTION))?;
         let profile = self.gpu.profile.as_ref();
         let measured =
@@ -283,8 +283,7 @@ impl Planned<'_> {
 
     /// The most that a kernel of that name takes beside its output.
     fn largest_by(&self, kernel: &str) -> Bytes {
-        let kernels =
-            self.plan.trace.allocations.iter().filter(|allocation| self.plan.trace.operator(allocation) == kernel);
+        let kernels = self.plan.trace.allocations().filter(|allocation| self.plan.trace.operator(allocation) == kernel);
         kernels.map(|allocation| allocation.bytes).max().unwrap_or_default()
     }
 }

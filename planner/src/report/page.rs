@@ -182,14 +182,14 @@ fn sample(sample: &Sample) -> Vec<u64> {
 
 fn phases(replay: &Replay) -> Vec<Value> {
     let trace = &replay.trace;
-    let end = |(event, what): (usize, &Event)| match what {
+    let end = |(event, what): (usize, Event)| match what {
         Event::Phase(number) => {
-            let phase = trace.phases.get(*number as usize)?;
+            let phase = trace.phases.get(number as usize)?;
             Some(json!([event, phase.step, phase.name.as_ref()]))
         }
         _ => None,
     };
-    trace.events.iter().enumerate().filter_map(end).collect()
+    trace.events().enumerate().filter_map(end).collect()
 }
 
 fn modules(replay: &Replay) -> Vec<Value> {
@@ -213,7 +213,7 @@ fn shown(replay: &Replay, history: &History, groups: &[Group], segment: &Segment
         let live = owner.and_then(|id| replay.at_peak.iter().find(|live| live.id == *id));
         let (group, category) = match live {
             Some(live) => {
-                let (module, what) = replay.place(&replay.trace.allocations[live.id.index()]);
+                let (module, what) = replay.place(&replay.trace.allocation(live.id));
                 let found = groups.iter().position(|group| group.what == what && group.module == module);
                 (found.map_or(-1, |found| found as i64), live.category as usize)
             }

@@ -53,9 +53,9 @@ fn slice(row: u32, name: &str, from: usize, to: usize) -> Value {
 fn phases(trace: &Trace) -> Vec<Value> {
     let mut start = 0;
     let mut slices = Vec::new();
-    for (number, event) in trace.events.iter().enumerate() {
+    for (number, event) in trace.events().enumerate() {
         let Event::Phase(phase) = event else { continue };
-        let name = trace.phases.get(*phase as usize).map(ToString::to_string).unwrap_or_default();
+        let name = trace.phases.get(phase as usize).map(ToString::to_string).unwrap_or_default();
         slices.push(slice(PHASES, &name, start, number + 1));
         start = number + 1;
     }
@@ -100,7 +100,7 @@ fn modules(trace: &Trace, marks: &[(usize, Mark)]) -> Vec<Value> {
 
 /// A point wherever a counter changes: one a category, with allocated and reserved.
 fn counters(replay: &Replay) -> Vec<Value> {
-    let history = history(replay, replay.trace.events.len(), 0);
+    let history = history(replay, replay.trace.event_count(), 0);
     let mut points = Vec::new();
     let mut before: Vec<Option<Bytes>> = vec![None; super::colours::NAMES.len() + 2];
     for sample in &history.samples {

@@ -140,11 +140,11 @@ fn phases(frame: &Frame, replay: &Replay) -> String {
     let trace = &replay.trace;
     let mut svg = String::new();
     let mut start = 0;
-    for (number, event) in trace.events.iter().enumerate() {
+    for (number, event) in trace.events().enumerate() {
         let Event::Phase(phase) = event else { continue };
         let (from, to) = (frame.x(start), frame.x(number + 1));
         start = number + 1;
-        let label = trace.phases.get(*phase as usize).map(|phase| phase.name.to_string()).unwrap_or_default();
+        let label = trace.phases.get(phase as usize).map(|phase| phase.name.to_string()).unwrap_or_default();
         let _ = writeln!(svg, "<path d=\"M{to:.1} {TOP}V{}\" stroke=\"#d9dde1\"/>", HEIGHT - BOTTOM);
         if to - from > 8.0 * label.len() as f64 {
             let y = HEIGHT - BOTTOM + 18.0;

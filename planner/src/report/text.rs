@@ -65,13 +65,13 @@ pub fn verdict(planned: &Planned<'_>) -> String {
 pub fn verdict_of(replay: &Replay, torch: &str) -> String {
     let (peak, capacity) = (replay.whole().peak_reserved, replay.capacity);
     if let Some(failure) = replay.failure() {
-        let (error, place) = (failure.error, replay.trace.module(failure.allocation));
+        let (error, place) = (failure.error, replay.trace.module(&failure.allocation));
         let place = if place.is_empty() { "the model" } else { place };
         return format!(
             "does not fit: {peak} needed, {capacity} free\n\
              runs out in {}, at {} in {place}:\n  {} asked for, {} allocated, {} reserved\n",
             failure.phase.map_or_else(|| "the end".to_owned(), Phase::to_string),
-            replay.trace.asked_by(failure.allocation),
+            replay.trace.asked_by(&failure.allocation),
             failure.allocation.bytes,
             error.allocated,
             error.reserved,

@@ -28,7 +28,7 @@ pub fn text(replay: &Replay, name: &str) -> Result<String, String> {
     let trace = &replay.trace;
     let mut found: Vec<AllocationId> = ids(trace).filter(|id| is_called(trace, *id, name)).collect();
     if found.is_empty() {
-        let names: BTreeSet<String> = ids(trace).map(|id| trace.tensor(trace.allocation(id))).collect();
+        let names: BTreeSet<String> = ids(trace).map(|id| trace.tensor(&trace.allocation(id))).collect();
         let close = nearest(name, names.iter().map(String::as_str));
         let hint = close.first().map_or_else(String::new, |close| format!("; did you mean `{close}`?"));
         return Err(format!("nothing in the run is called `{name}`{hint}"));
@@ -48,29 +48,29 @@ pub fn text(replay: &Replay, name: &str) -> Result<String, String> {
 }
 
 fn ids(trace: &Trace) -> impl Iterator<Item = AllocationId> {
-    (0..trace.allocations.len() as u32).map(AllocationId)
+    (0..trace.allocation_count() as u32).map(AllocationId)
 }
 
 fn is_called(trace: &Trace, id: AllocationId, name: &str) -> bool {
     let allocation = trace.allocation(id);
     let number = || name.strip_prefix('#').and_then(|number| number.parse::<u32>().ok());
-    trace.tensor(allocation) == name
-        || trace.parameter(allocation) == Some(name)
-        || trace.module(allocation) == name
-        || trace.operator(allocation) == name
+    trace.tensor(&allocation) == name
+        || trace.parameter(&allocation) == Some(name)
+        || trace.module(&allocation) == name
+        || trace.operator(&allocation) == name
         || number() == Some(id.0)
 }
 
 /// The lives of these allocations, in their order.
 fn lives(trace: &Trace, of: &[AllocationId]) -> Vec<Life> {
     let mut lives: Vec<Life> = of.iter().map(|id| Life { id: *id, made: 0, becomes: Vec::new(), gone: None }).collect();
-    for (number, event) in trace.events.iter().enumerate() {
+    for (number, event) in trace.events().enumerate() {
         let (Event::Allocate(id) | Event::Free(id, _) | Event::Becomes(id, _)) = event else { continue };
-        let Some(life) = lives.iter_mut().find(|life| life.id == *id) else { continue };
+        let Some(life) = lives.iter_mut().find(|life| life.id == id) else { continue };
         match event {
             Event::Allocate(_) => life.made = number,
-            Event::Becomes(_, category) => life.becomes.push((number, *category)),
-            Event::Free(_, cause) => life.gone = Some((number, *cause)),
+            Event::Becomes(_, category) => life.becomes.push((number, category)),
+            Event::Free(_, cause) => life.gone = Some((number, cause)),
             Event::Phase(_) => {}
         }
     }
@@ -82,9 +82,9 @@ fn told(replay: &Replay, life: &Life) -> String {
     let allocation = trace.allocation(life.id);
     let Bytes(bytes) = allocation.bytes;
     let phase = |event| replay.phase_at(event).map_or_else(|| "at the end".to_owned(), |phase| format!("in {phase}"));
-    let module = Some(trace.module(allocation)).filter(|path| !path.is_empty()).unwrap_or("the model");
-    let mut text = format!("#{} {}: {bytes} bytes ({})\n", life.id.0, trace.tensor(allocation), allocation.bytes);
-    let _ = writeln!(text, "  made  by {} of {module}, {}", trace.asked_by(allocation), phase(life.made));
+    let module = Some(trace.module(&allocation)).filter(|path| !path.is_empty()).unwrap_or("the model");
+    let mut text = format!("#{} {}: {bytes} bytes ({})\n", life.id.0, trace.tensor(&allocation), allocation.bytes);
+    let _ = writeln!(text, "  made  by {} of {module}, {}", trace.asked_by(&allocation), phase(life.made));
     if let Some(place) = allocation.place.and_then(|place| trace.places.get(place.0 as usize)) {
         let _ = writeln!(text, "        {} ({}:{})", place.function, place.file, place.line);
     }

@@ -37,7 +37,7 @@ type Tensors = IndexMap<(Category, String), HeldTensor>;
 pub(super) fn holders(replay: &Replay) -> Vec<Holder> {
     let mut modules: IndexMap<(&str, &str), (Vec<u64>, Tensors)> = IndexMap::new();
     for live in &replay.at_peak {
-        let allocation = &replay.trace.allocations[live.id.index()];
+        let allocation = &replay.trace.allocation(live.id);
         let (module, what) = replay.place(allocation);
         let (before, number, after) = split(module);
         let (numbers, tensors) = modules.entry((before, after)).or_default();

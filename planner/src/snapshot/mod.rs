@@ -176,7 +176,7 @@ struct What {
 fn kept(what: What, replay: &Replay) -> Snapshot {
     let named = |(category, bytes): (crate::trace::Category, Bytes)| (category.name().to_owned(), bytes);
     let slack = [("allocator slack".to_owned(), replay.slack_at_peak())];
-    let counts = |event: &&Event| matches!(event, Event::Allocate(_) | Event::Free(..));
+    let counts = |event: &Event| matches!(event, Event::Allocate(_) | Event::Free(..));
     let whole = replay.whole();
     Snapshot {
         program: env!("CARGO_PKG_VERSION").to_owned(),
@@ -185,7 +185,7 @@ fn kept(what: What, replay: &Replay) -> Snapshot {
         architecture: what.architecture,
         parameters: what.parameters,
         fits: replay.fits(),
-        events: replay.trace.events.iter().filter(counts).count() as u64,
+        events: replay.trace.events().filter(counts).count() as u64,
         peaks: Peaks { allocated: whole.peak_allocated, reserved: whole.peak_reserved },
         phases: phases(replay),
         categories: replay.categories_at_peak().into_iter().map(named).chain(slack).collect(),

@@ -43,9 +43,9 @@ fn steps(events: impl Iterator<Item = Result<(u64, u32), usize>>) -> Vec<Step> {
 
 /// Compares the trace of a plan with a recorded one, given as `Ok((bytes, stream))` for an allocation and `Err(number)` for a free.
 pub fn first_difference(ours: &Trace, trace: impl Iterator<Item = Result<(u64, u32), usize>>) -> Option<Difference> {
-    let ours = steps(ours.events.iter().filter_map(|event| match event {
+    let ours = steps(ours.events().filter_map(|event| match event {
         Event::Allocate(id) => {
-            let allocation = ours.allocation(*id);
+            let allocation = ours.allocation(id);
             Some(Ok((allocation.bytes.0, allocation.cuda_stream)))
         }
         Event::Free(id, _) => Some(Err(id.index())),

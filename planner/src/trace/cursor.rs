@@ -1,6 +1,6 @@
 //! One walk over a trace: at each event, what is alive and how many bytes each category takes.
 
-use super::{AllocationId, CATEGORIES, Category, Event, Live, Trace};
+use super::{AllocationId, CATEGORIES, Category, Event, Events, Live, Trace};
 use crate::bytes::Bytes;
 
 /// Bytes of each category.
@@ -41,6 +41,7 @@ impl ByCategory {
 #[derive(Clone, Debug)]
 pub struct Cursor<'a> {
     trace: &'a Trace,
+    events: Events<'a>,
     next: usize,
     alive: Vec<Option<Category>>,
     bytes: ByCategory,
@@ -61,13 +62,14 @@ pub struct Moved {
 impl<'a> Cursor<'a> {
     /// Before the first event.
     pub fn new(trace: &'a Trace) -> Cursor<'a> {
-        Cursor { trace, next: 0, alive: vec![None; trace.allocations.len()], bytes: ByCategory::default(), moved: None }
+        let alive = vec![None; trace.allocation_count()];
+        Cursor { trace, events: trace.events(), next: 0, alive, bytes: ByCategory::default(), moved: None }
     }
 
     /// Takes one event and gives it with its number; None after the last.
     pub fn step(&mut self) -> Option<(usize, Event)> {
         let number = self.next;
-        let event = *self.trace.events.get(number)?;
+        let event = self.events.next()?;
         self.next += 1;
         self.moved = match event {
             Event::Allocate(id) => Some(self.turn(id, Some(self.trace.allocation(id).category))),

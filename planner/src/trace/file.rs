@@ -190,9 +190,9 @@ pub fn write(recorded: (&Head, &Trace), to: &mut impl Write) -> io::Result<()> {
     let (head, tables) = (&head[1..head.len() - 1], &tables[1..tables.len() - 1]);
     write!(to, "{{{head},\n{tables},\n\"events\": [")?;
     let mut separator = "\n";
-    for event in &trace.events {
+    for event in trace.events() {
         to.write_all(separator.as_bytes())?;
-        serde_json::to_writer(&mut *to, &line(trace, *event))?;
+        serde_json::to_writer(&mut *to, &line(trace, event))?;
         separator = ",\n";
     }
     to.write_all(b"\n]}\n")
@@ -200,7 +200,7 @@ pub fn write(recorded: (&Head, &Trace), to: &mut impl Write) -> io::Result<()> {
 
 fn line(trace: &Trace, event: Event) -> Line<'_> {
     match event {
-        Event::Allocate(id) => Line::Allocate(asked(trace, trace.allocation(id))),
+        Event::Allocate(id) => Line::Allocate(asked(trace, &trace.allocation(id))),
         Event::Free(id, cause) => Line::Free { free: id.0, cause: written(trace, cause) },
         Event::Becomes(id, category) => Line::Becomes { becomes: id.0, category },
         Event::Phase(number) => {
@@ -210,7 +210,7 @@ fn line(trace: &Trace, event: Event) -> Line<'_> {
     }
 }
 
-fn asked<'a>(trace: &'a Trace, allocation: &'a Allocation) -> Asked<'a> {
+fn asked<'a>(trace: &'a Trace, allocation: &Allocation) -> Asked<'a> {
     Asked {
         alloc: allocation.bytes,
         stream: allocation.cuda_stream,
@@ -339,7 +339,7 @@ impl Reader {
             Line::Older(number) => self.free(u64::try_from(-1 - number).unwrap_or(u64::MAX), None)?,
             Line::Becomes { becomes, category } => {
                 let id = self.living(u64::from(*becomes))?;
-                self.trace.events.push(Event::Becomes(id, *category));
+                self.trace.push(Event::Becomes(id, *category));
             }
             Line::Phase { phase, step } => self.trace.end_phase(Phase { step: *step, name: (&**phase).into() }),
         }
@@ -356,7 +356,7 @@ impl Reader {
         let id = self.living(number)?;
         let cause = cause.map_or(Ok(Cause::Unknown), |cause| self.cause(cause))?;
         self.alive[id.index()] = false;
-        self.trace.events.push(Event::Free(id, cause));
+        self.trace.push(Event::Free(id, cause));
         Ok(())
     }
 
@@ -434,15 +434,15 @@ mod tests {
             {"step": 0, "phase": "end", "allocations": 2, "frees": 1}],
             "events": [{"alloc": 512, "op": "mm", "by": "x"}, {"alloc": 8, "stream": 3}, -1]}"#;
         let trace = parsed(text).expect("events").trace;
-        let asked: Vec<_> = trace.allocations.iter().map(|a| (a.bytes.0, a.cuda_stream, trace.operator(a))).collect();
+        let asked: Vec<_> = trace.allocations().map(|a| (a.bytes.0, a.cuda_stream, trace.operator(&a))).collect();
         assert_eq!(asked, [(512, 0, "mm"), (8, 3, "")]);
-        let kind = |event: &Event| match event {
+        let kind = |event: Event| match event {
             Event::Allocate(_) => 'a',
             Event::Free(..) => 'f',
             Event::Phase(_) => '|',
             Event::Becomes(..) => 'b',
         };
-        assert_eq!(trace.events.iter().map(kind).collect::<String>(), "a|af|");
+        assert_eq!(trace.events().map(kind).collect::<String>(), "a|af|");
     }
 
     #[test]

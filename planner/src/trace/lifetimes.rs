@@ -30,19 +30,19 @@ pub fn whole_run(trace: &Trace) -> Vec<Lifetime> {
 
 /// What is alive from an event on, and how many events there are from it.
 fn from(trace: &Trace, begin: usize) -> (Vec<Lifetime>, u64) {
-    let length = (trace.events.len() - begin) as u64;
-    let mut lives: Vec<Option<Lifetime>> = vec![None; trace.allocations.len()];
-    for (number, event) in trace.events.iter().enumerate() {
+    let length = (trace.event_count() - begin) as u64;
+    let mut lives: Vec<Option<Lifetime>> = vec![None; trace.allocation_count()];
+    for (number, event) in trace.events().enumerate() {
         let at = number.saturating_sub(begin) as u64;
         match event {
             Event::Allocate(id) => {
-                let category = trace.allocations[id.index()].category;
+                let category = trace.allocation(id).category;
                 let from = if number < begin { 0 } else { at };
-                lives[id.index()] = Some(Lifetime { id: *id, category, from, until: length, stays: false });
+                lives[id.index()] = Some(Lifetime { id, category, from, until: length, stays: false });
             }
             Event::Free(id, _) if number < begin => lives[id.index()] = None,
             Event::Free(id, _) => lives[id.index()].iter_mut().for_each(|life| life.until = at),
-            Event::Becomes(id, category) => lives[id.index()].iter_mut().for_each(|life| life.category = *category),
+            Event::Becomes(id, category) => lives[id.index()].iter_mut().for_each(|life| life.category = category),
             Event::Phase(_) => {}
         }
     }
@@ -54,9 +54,9 @@ fn from(trace: &Trace, begin: usize) -> (Vec<Lifetime>, u64) {
 
 fn begin(trace: &Trace) -> usize {
     let mut begin = 0;
-    for (place, event) in trace.events.iter().enumerate() {
+    for (place, event) in trace.events().enumerate() {
         match event {
-            Event::Phase(number) if trace.is_of_last_step(*number) => break,
+            Event::Phase(number) if trace.is_of_last_step(number) => break,
             Event::Phase(_) => begin = place + 1,
             _ => {}
         }
@@ -98,15 +98,15 @@ mod tests {
         let weight = allocate(&mut trace, Category::Parameters);
         phase(&mut trace, 0, "load");
         let gone = allocate(&mut trace, Category::Temporaries);
-        trace.events.push(Event::Free(gone, Cause::Unknown));
+        trace.push(Event::Free(gone, Cause::Unknown));
         let across = allocate(&mut trace, Category::Temporaries);
         phase(&mut trace, 0, "end");
         let state = allocate(&mut trace, Category::Temporaries);
-        trace.events.push(Event::Becomes(state, Category::OptimizerStates));
-        trace.events.push(Event::Free(across, Cause::Unknown));
+        trace.push(Event::Becomes(state, Category::OptimizerStates));
+        trace.push(Event::Free(across, Cause::Unknown));
         phase(&mut trace, 1, "forward");
         let output = allocate(&mut trace, Category::Temporaries);
-        trace.events.push(Event::Free(output, Cause::Unknown));
+        trace.push(Event::Free(output, Cause::Unknown));
         phase(&mut trace, 1, "end");
         let (lives, length) = last_step(&trace);
         assert_eq!(length, 7);

@@ -16,6 +16,7 @@ mod kept;
 mod lifetimes;
 mod live;
 mod names;
+mod stretch;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,9 +30,11 @@ pub use cursor::{ByCategory, Cursor, Moved};
 pub use lifetimes::{Lifetime, last_step, whole_run};
 pub use live::{Live, live_after};
 pub use names::{Name, Names};
+pub use stretch::Events;
 
 use crate::bytes::Bytes;
 use crate::ids::ModuleId;
+use stretch::Stretch;
 
 /// An allocation's number, in the order of asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -97,12 +100,10 @@ pub enum Event {
 }
 
 /// The events of a run, and the tables that their names are in.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Trace {
-    /// All allocations, by [`AllocationId`].
-    pub allocations: Vec<Allocation>,
-    /// All events, in order.
-    pub events: Vec<Event>,
+    /// Events and allocations, in stretches.
+    stretches: Vec<Stretch>,
     /// All phases, by the number in [`Event::Phase`].
     pub phases: Vec<Phase>,
     /// The names of operators and of autograd's nodes.
@@ -121,11 +122,6 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// The allocation of that number.
-    pub fn allocation(&self, id: AllocationId) -> &Allocation {
-        &self.allocations[id.index()]
-    }
-
     /// The operator that asked: `addmm`.
     pub fn operator(&self, allocation: &Allocation) -> &str {
         self.names.text(allocation.operator)
@@ -176,10 +172,10 @@ impl Trace {
     /// The most that is alive at once, where an allocation of so many bytes counts as `size` says.
     pub(crate) fn most_alive(&self, size: impl Fn(Bytes) -> u64) -> u64 {
         let (mut live, mut most) = (0, 0);
-        for event in &self.events {
+        for event in self.events() {
             match event {
-                Event::Allocate(id) => live += size(self.allocation(*id).bytes),
-                Event::Free(id, _) => live -= size(self.allocation(*id).bytes),
+                Event::Allocate(id) => live += size(self.allocation(id).bytes),
+                Event::Free(id, _) => live -= size(self.allocation(id).bytes),
                 Event::Becomes(..) | Event::Phase(_) => {}
             }
             most = most.max(live);
@@ -187,17 +183,20 @@ impl Trace {
         most
     }
 
-    /// Writes an allocation.
-    pub(crate) fn allocate(&mut self, allocation: Allocation) -> AllocationId {
-        let id = AllocationId(self.allocations.len() as u32);
-        self.allocations.push(allocation);
-        self.events.push(Event::Allocate(id));
-        id
-    }
-
     /// Writes a phase's end.
     pub(crate) fn end_phase(&mut self, phase: Phase) {
-        self.events.push(Event::Phase(self.phases.len() as u32));
+        self.push(Event::Phase(self.phases.len() as u32));
         self.phases.push(phase);
+    }
+}
+
+/// Traces are the same that have the same events and tables, however they keep them.
+impl PartialEq for Trace {
+    fn eq(&self, other: &Trace) -> bool {
+        let Trace { stretches: _, phases, names, modules, parameters, places, cached, host } = self;
+        (phases, names, modules, parameters) == (&other.phases, &other.names, &other.modules, &other.parameters)
+            && (places, cached, host) == (&other.places, &other.cached, &other.host)
+            && self.events().eq(other.events())
+            && self.allocations().eq(other.allocations())
     }
 }

@@ -14,6 +14,6 @@ fn a_smaller_capacity_runs_out_and_says_where() {
     assert!(simulate(&plan.trace, &options, Some(enough)).out_of_memory.is_none());
     let short = simulate(&plan.trace, &options, Some(Bytes(plan.outcome.peak_allocated.0 - 1)));
     let (event, error) = short.out_of_memory.expect("less than the live bytes cannot do");
-    assert!(matches!(plan.trace.events[event], planner::trace::Event::Allocate(_)));
+    assert!(matches!(plan.trace.event(event), Some(planner::trace::Event::Allocate(_))));
     assert!(error.reserved < enough);
 }

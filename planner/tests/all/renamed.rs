@@ -10,12 +10,12 @@ use planner::RunOptions;
 fn events(options: &RunOptions) -> Vec<(bool, u64)> {
     let plan = options.plan().expect("a plan");
     let trace = &plan.trace;
-    let event = |event: &planner::trace::Event| match event {
-        planner::trace::Event::Allocate(id) => Some((true, trace.allocation(*id).bytes.0)),
-        planner::trace::Event::Free(id, _) => Some((false, trace.allocation(*id).bytes.0)),
+    let event = |event: planner::trace::Event| match event {
+        planner::trace::Event::Allocate(id) => Some((true, trace.allocation(id).bytes.0)),
+        planner::trace::Event::Free(id, _) => Some((false, trace.allocation(id).bytes.0)),
         _ => None,
     };
-    trace.events.iter().filter_map(event).collect()
+    trace.events().filter_map(event).collect()
 }
 
 #[test]

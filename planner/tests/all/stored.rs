@@ -158,12 +158,12 @@ fn packed_weights_take_what_the_headers_say() {
         assert_eq!(plan.agreement, Default::default());
         let tensors = header.as_object().expect("a header").values();
         let stored: u64 = tensors.map(|tensor| span(&tensor["data_offsets"])).sum();
-        let loaded = plan.trace.allocations.iter().filter(|allocation| plan.trace.operator(allocation) == "load");
+        let loaded = plan.trace.allocations().filter(|allocation| plan.trace.operator(allocation) == "load");
         // Beside what is stored there are the frequencies of rotary embeddings, twice 16 numbers.
         assert_eq!(loaded.map(|allocation| allocation.bytes.0).sum::<u64>(), stored + 2 * 64);
         // 108 multiprocessors times 16 rows of 256 float32.
         const MARLIN: u64 = 108 * 16 * 256 * 4;
-        let kernels = plan.trace.allocations.iter().filter(|allocation| plan.trace.operator(allocation) == "kernel");
+        let kernels = plan.trace.allocations().filter(|allocation| plan.trace.operator(allocation) == "kernel");
         assert_eq!(
             kernels.map(|allocation| allocation.bytes.0).max(),
             Some(MARLIN + 16 * 96 * 2),
@@ -246,7 +246,7 @@ fn fp8_layers_leave_room_for_either_kernel_on_hopper() {
     let catalogue = GpuCatalogue::load(None).expect("the shipped GPUs are sound");
     let kernels = |gpu: &str| {
         let plan = plan(&model, &run_of(&record), catalogue.find(gpu).expect("a GPU")).expect("a plan");
-        plan.trace.allocations.iter().filter(|allocation| plan.trace.operator(allocation) == "kernel").count()
+        plan.trace.allocations().filter(|allocation| plan.trace.operator(allocation) == "kernel").count()
     };
     // Four shapes are tuned for; DeepGEMM quantises the input of each of two times seven layers in two steps.
     assert_eq!((kernels("rtx4090"), kernels("h200")), (4, 28));

@@ -113,7 +113,7 @@ impl Verdict {
         let unsound = unsound.or_else(|| (record.torch.starts_with("2.15")).then(|| lost_in_a_file(plan))?);
         Verdict {
             peaks: [(ours.0, theirs.0), (ours.1, theirs.1)],
-            events: plan.trace.events.iter().filter(|e| matches!(e, Event::Allocate(_) | Event::Free(..))).count(),
+            events: plan.trace.events().filter(|e| matches!(e, Event::Allocate(_) | Event::Free(..))).count(),
             stream,
             figures: phase_difference(plan, record).or_else(|| (ours != theirs).then(differ)),
             unsound,
@@ -138,29 +138,29 @@ impl Verdict {
 /// bytes alive at each phase's end are those that PyTorch counts as requested.
 fn unbalanced(plan: &Plan, record: &TruthCase) -> Option<String> {
     let stream = &plan.trace;
-    let mut alive = vec![false; stream.allocations.len()];
+    let mut alive = vec![false; stream.allocation_count()];
     let (mut bytes, mut made, mut freed) = (Bytes(0), 0, 0);
-    for event in &stream.events {
+    for event in stream.events() {
         match event {
             Event::Allocate(id) => {
                 if id.index() != made {
                     return Some(format!("allocation {} is number {made}", id.index()));
                 }
                 alive[id.index()] = true;
-                bytes += stream.allocations[id.index()].bytes;
+                bytes += stream.allocation(id).bytes;
                 made += 1;
             }
             Event::Free(id, _) => {
                 if !std::mem::replace(&mut alive[id.index()], false) {
                     return Some(format!("{} is freed twice", id.index()));
                 }
-                bytes -= stream.allocations[id.index()].bytes;
+                bytes -= stream.allocation(id).bytes;
                 freed += 1;
             }
             Event::Becomes(id, _) if !alive[id.index()] => return Some(format!("{} is dead and changes", id.index())),
             Event::Becomes(..) => {}
             Event::Phase(number) => {
-                let phase = &record.phases[*number as usize];
+                let phase = &record.phases[number as usize];
                 let counted = (phase.requested, phase.allocations, phase.frees);
                 if (bytes, made, freed) != counted {
                     let at = format!("step {} {}", phase.step, phase.phase);
@@ -174,8 +174,8 @@ fn unbalanced(plan: &Plan, record: &TruthCase) -> Option<String> {
 
 /// A trace that is written and read again is the same, and says of every free what let go.
 fn lost_in_a_file(plan: &Plan) -> Option<String> {
-    let nobody = |event: &&Event| matches!(event, Event::Free(_, Cause::Unknown));
-    if plan.trace.events.iter().any(|event| nobody(&event)) {
+    let nobody = |event: Event| matches!(event, Event::Free(_, Cause::Unknown));
+    if plan.trace.events().any(nobody) {
         return Some("nobody let go of some memory".to_owned());
     }
     let written = |head: &Head, trace: &Trace| {
@@ -193,7 +193,7 @@ fn lost_in_a_file(plan: &Plan) -> Option<String> {
 
 /// What is alive at the peak, block rounding and unsplit rests aside, is what the allocator counts there.
 fn unexplained(plan: &Plan) -> Option<String> {
-    let alive: Bytes = plan.at_peak.iter().map(|live| plan.trace.allocations[live.id.index()].bytes).sum();
+    let alive: Bytes = plan.at_peak.iter().map(|live| plan.trace.allocation(live.id).bytes).sum();
     let slack = plan.outcome.peak_allocated.0 - alive.0;
     let rounding = 512 * plan.at_peak.len() as u64;
     let rests = (1 << 20) * plan.at_peak.len() as u64;

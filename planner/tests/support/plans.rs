@@ -10,7 +10,7 @@ use planner::plan::{Emulation, Plan, plan_with};
 use planner::read::gpus::{Gpu, GpuCatalogue};
 use planner::read::spec::Shelf;
 use planner::run::{Run, RunOptions};
-use planner::trace::first_difference;
+use planner::trace::{AllocationId, first_difference};
 use serde_json::Value;
 
 pub use super::models::model_of;
@@ -78,10 +78,12 @@ pub fn difference(plan: &Plan, trace: &Trace) -> Option<String> {
         Event::Segment(_) | Event::SegmentFree(_) => None,
     });
     let found = first_difference(&plan.trace, events)?;
-    let name = |number: usize| match plan.trace.allocations.get(number) {
+    let name = |number: usize| match (number < plan.trace.allocation_count())
+        .then(|| plan.trace.allocation(AllocationId(number as u32)))
+    {
         None => "nothing".to_owned(),
         Some(allocation) => {
-            let (by, module) = (plan.trace.asked_by(allocation), plan.trace.module(allocation));
+            let (by, module) = (plan.trace.asked_by(&allocation), plan.trace.module(&allocation));
             format!("#{number} {} B by {by} in `{module}`", allocation.bytes.0)
         }
     };

@@ -65,9 +65,14 @@ fn events(context: &mut Context, run: impl FnOnce(&mut Context) -> Result<(), St
     context.memory.log.phase(crate::trace::Phase { step: 0, name: "start".into() });
     run(context).expect("it runs");
     let stream = context.memory.log.take();
-    let start = stream.events.iter().rposition(|event| matches!(event, Event::Phase(_))).expect("a phase");
-    let bytes = |id: &crate::trace::AllocationId| stream.allocations[id.index()].bytes.0;
-    let words = stream.events[start..].iter().filter_map(|event| match event {
+    let start = stream
+        .events()
+        .collect::<Vec<_>>()
+        .iter()
+        .rposition(|event| matches!(event, Event::Phase(_)))
+        .expect("a phase");
+    let bytes = |id: crate::trace::AllocationId| stream.allocation(id).bytes.0;
+    let words = stream.events_from(start).filter_map(|event| match event {
         Event::Allocate(id) => Some(format!("+{}", bytes(id))),
         Event::Free(id, _) => Some(format!("-{}", bytes(id))),
         _ => None,
