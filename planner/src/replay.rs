@@ -153,18 +153,15 @@ impl Replay {
     /// Keys and values when the most bytes of them are alive.
     pub fn most_cached(&self) -> CacheBytes {
         let trace = &self.trace;
-        let mut kind = vec![0_u8; trace.allocation_count()];
-        for (id, cached) in &trace.cached {
-            kind[id.index()] = 1 + *cached as u8;
-        }
         let (mut now, mut most) = ([0_u64; 3], [0_u64; 3]);
         let mut cursor = Cursor::new(trace);
         while cursor.step().is_some() {
             let Some(Moved { id, from, to }) = cursor.moved() else { continue };
-            let sum = &mut now[usize::from(kind[id.index()])];
+            let allocation = trace.allocation(id);
+            let sum = &mut now[allocation.cached.map_or(0, |cached| 1 + cached as usize)];
             match (from == Some(Category::KvCache), to == Some(Category::KvCache)) {
-                (false, true) => *sum += trace.allocation(id).bytes.0,
-                (true, false) => *sum -= trace.allocation(id).bytes.0,
+                (false, true) => *sum += allocation.bytes.0,
+                (true, false) => *sum -= allocation.bytes.0,
                 _ => continue,
             }
             if now.iter().sum::<u64>() > most.iter().sum() {

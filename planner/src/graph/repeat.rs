@@ -47,8 +47,11 @@ pub struct Repeat {
 }
 
 impl Repeat {
-    /// Lets the integers of a call grow by one iteration.
-    pub fn grow(op: &mut Op, by: &[i64]) {
+    /// Lets the integers of a call grow by so many iterations.
+    pub fn grow(op: &mut Op, by: &[i64], iterations: i64) {
+        if by.is_empty() {
+            return;
+        }
         fn integers<'a>(argument: &'a mut Argument, found: &mut Vec<&'a mut i64>) {
             match argument {
                 Argument::Int(number) => found.push(number),
@@ -58,7 +61,7 @@ impl Repeat {
         }
         let mut found = Vec::new();
         op.arguments.iter_mut().for_each(|argument| integers(argument, &mut found));
-        found.into_iter().zip(by).for_each(|(number, by)| *number += by);
+        found.into_iter().zip(by).for_each(|(number, by)| *number += by * iterations);
     }
 }
 
@@ -334,7 +337,7 @@ impl Three<'_> {
             };
             most = (1..=most)
                 .find(|iterations| {
-                    by.into_iter().for_each(|by| Repeat::grow(&mut call, by));
+                    by.into_iter().for_each(|by| Repeat::grow(&mut call, by, 1));
                     let Some(shapes) = at(*iterations) else { return true };
                     let given = (op.operator.shapes)(&ops::Call::new(&shapes[..inputs], &call.arguments));
                     !given.is_ok_and(|given| given[..] == shapes[inputs..] && shapes[inputs..].iter().all(is_possible))

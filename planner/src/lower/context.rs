@@ -103,6 +103,8 @@ pub struct Context {
     pub autocast: autocast::Regions,
     /// Where calls and nodes lie and what they cost, if that is asked for.
     pub(super) timeline: Option<Timeline>,
+    /// For how many calls the one that runs stands, itself among them.
+    pub(super) weight: u64,
     /// What went wrong where nothing could be returned.
     pub(super) failure: Option<LowerError>,
 }
@@ -186,6 +188,7 @@ impl Context {
             parallel: Vec::new(),
             autocast: autocast::Regions::default(),
             timeline: None,
+            weight: 1,
             failure: None,
         }
     }

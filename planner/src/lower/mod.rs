@@ -6,6 +6,7 @@
 //! backward    -> the nodes that the forward recorded, in the engine's order                   (autograd.rs)
 //! ```
 
+mod alike;
 pub mod autocast;
 pub mod autograd;
 pub mod checkpoint;

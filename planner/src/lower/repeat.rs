@@ -1,37 +1,90 @@
 //! Iterations that happen again: the same steps, over what the iteration before has left, with sizes and integers that grow.
+//!
+//! ```text
+//! all blocks        until an iteration is like the one before it but for bytes
+//! one of each kind  from then on: what the others ask for follows from it (alike.rs)
+//! ```
 
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
+
+use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
+
+use super::alike::Alike;
+use super::autograd::Edge;
 use super::context::Context;
-use super::{LowerError, take};
-use crate::graph::{Graph, Op, OpId, Repeat, RepeatId, Step, TensorId, grown};
+use super::tensor::{Tensor, TensorData};
+use super::{LowerError, run, take};
+use crate::graph::{Graph, Growth, Op, OpId, Repeat, RepeatId, Step, TensorId, grown, tensors_of};
+use crate::trace::AllocationId;
 
 /// Takes the steps of an iteration as often as it happens again.
 pub(super) fn repeat(context: &mut Context, graph: &Graph, id: RepeatId) -> Result<(), LowerError> {
     let repeat = &graph.repeats[id.index()];
+    let alike = if context.parallel.is_empty() { Alike::of(graph, repeat) } else { None };
+    let sizes: Vec<&(TensorId, Growth)> = repeat.sizes.iter().collect();
     let mut calls = Calls::of(&graph.ops, repeat);
-    for iteration in 1..=repeat.times {
+    let mut iteration = 0;
+    while iteration < repeat.times {
+        iteration += 1;
         context.rename(&repeat.carried);
-        context.grow(repeat, iteration);
-        calls.grow();
-        context.memory.log.begin_iteration();
-        let marks = context.timeline.as_ref().map_or(0, |timeline| timeline.marks.len());
-        for step in &graph.steps[repeat.steps.clone()] {
-            match step {
-                Step::Op(id) => take(context, graph, step, calls.get(*id))?,
-                _ => take(context, graph, step, None)?,
-            }
-        }
-        // of iterations that are kept once, the marks of the first are
-        if context.memory.log.end_iteration()
-            && let Some(timeline) = &mut context.timeline
+        context.grow(graph, &sizes, iteration);
+        calls.grow(1);
+        let (seen, is_like_before) = iterate(context, graph, repeat, &calls)?;
+        if is_like_before
+            && let Some(alike) = &alike
+            && let Some(kinds) = Kinds::of(context, graph, repeat, (alike, &calls, &seen))
         {
-            timeline.marks.truncate(marks);
+            let done = kinds.run(context, graph, repeat, iteration);
+            calls.grow(done as i64);
+            iteration += done;
         }
     }
     context.rename(&repeat.left);
     Ok(())
 }
 
-/// The calls of an iteration among whose arguments integers grow.
+/// What was seen of an iteration's steps: how many allocations each made, and over what it ran.
+#[derive(Default)]
+struct Seen {
+    made: Vec<usize>,
+    over: Vec<u64>,
+}
+
+/// Takes all steps of an iteration. Whether the trace has it as one with the iteration before.
+fn iterate(
+    context: &mut Context,
+    graph: &Graph,
+    repeat: &Repeat,
+    calls: &Calls<'_>,
+) -> Result<(Seen, bool), LowerError> {
+    let mut seen = Seen::default();
+    let marks = context.timeline.as_ref().map_or(0, |timeline| timeline.marks.len());
+    context.memory.log.begin_iteration();
+    for step in &graph.steps[repeat.steps.clone()] {
+        let before = context.memory.log.allocations();
+        match step {
+            Step::Op(id) => {
+                let op = calls.get(graph, *id);
+                seen.over.push(context.operands_of(op));
+                take(context, graph, step, Some(op))?;
+            }
+            _ => {
+                seen.over.push(0);
+                take(context, graph, step, None)?;
+            }
+        }
+        seen.made.push(context.memory.log.allocations() - before);
+    }
+    let is_like_before = context.memory.log.end_iteration();
+    // of iterations that are kept once, the marks of the first are
+    if let Some(timeline) = context.timeline.as_mut().filter(|_| is_like_before) {
+        timeline.marks.truncate(marks);
+    }
+    Ok((seen, is_like_before))
+}
+
+/// The calls of an iteration, with integers that have grown.
 struct Calls<'a> {
     first: usize,
     grown: Vec<Option<(Op, &'a [i64])>>,
@@ -46,13 +99,193 @@ impl<'a> Calls<'a> {
         Calls { first: repeat.ops.start, grown }
     }
 
-    fn grow(&mut self) {
-        self.grown.iter_mut().flatten().for_each(|(op, by)| Repeat::grow(op, by));
+    fn grow(&mut self, iterations: i64) {
+        self.grown.iter_mut().flatten().for_each(|(op, by)| Repeat::grow(op, by, iterations));
     }
 
-    fn get(&self, id: OpId) -> Option<&Op> {
-        self.grown[id.index() - self.first].as_ref().map(|(op, _)| op)
+    fn get<'b>(&'b self, graph: &'b Graph, id: OpId) -> &'b Op {
+        self.grown[id.index() - self.first].as_ref().map_or(&graph.ops[id.index()], |(op, _)| op)
     }
+
+    fn growth(&self, id: OpId) -> &'a [i64] {
+        self.grown[id.index() - self.first].as_ref().map_or(&[], |(_, by)| by)
+    }
+}
+
+/// A call that stands for others.
+struct Turn<'a> {
+    op: Op,
+    by: &'a [i64],
+    /// For how many calls it stands, itself among them.
+    weight: u64,
+    /// How many allocations it makes.
+    made: usize,
+}
+
+/// An iteration in which each kind of block runs once.
+struct Kinds<'a> {
+    turns: Vec<Turn<'a>>,
+    /// By allocation of the whole iteration: the one of the turns that tells its bytes.
+    tells: Vec<usize>,
+    /// What the turns make and nothing after the iteration needs.
+    made: Vec<TensorId>,
+    /// What an iteration hands to the next, of blocks that run.
+    carried: Vec<(TensorId, TensorId)>,
+    /// Sizes of what the turns make and find.
+    sizes: Vec<&'a (TensorId, Growth)>,
+    /// What each tensor that is handed over is like: the one of a block that runs.
+    names: Vec<(TensorId, TensorId)>,
+}
+
+impl<'a> Kinds<'a> {
+    /// None where the last iteration shows that blocks do not do alike.
+    fn of(
+        context: &Context,
+        graph: &Graph,
+        repeat: &'a Repeat,
+        (alike, calls, seen): (&Alike, &Calls<'a>, &Seen),
+    ) -> Option<Kinds<'a>> {
+        let stands = &alike.stands;
+        let all: usize = seen.made.iter().sum();
+        let first = context.memory.log.allocations() - all;
+        let allocation = |number: usize| context.memory.log.allocation(AllocationId((first + number) as u32));
+        let begins: Vec<usize> =
+            seen.made.iter().scan(0, |sum, made| Some(std::mem::replace(sum, *sum + made))).collect();
+        let mut weights = vec![0_u64; stands.len()];
+        for (step, stand) in stands.iter().enumerate() {
+            weights[*stand] += 1;
+            let same = |at: usize| {
+                let (own, other) = (allocation(begins[step] + at), allocation(begins[*stand] + at));
+                (own.bytes, own.operator, own.category) == (other.bytes, other.operator, other.category)
+            };
+            if step != *stand
+                && (seen.over[step] != seen.over[*stand]
+                    || seen.made[step] != seen.made[*stand]
+                    || !(0..seen.made[step]).all(same))
+            {
+                return None;
+            }
+        }
+        let mut kinds = Kinds {
+            turns: Vec::new(),
+            tells: vec![0; all],
+            made: Vec::new(),
+            carried: Vec::new(),
+            sizes: Vec::new(),
+            names: repeat.carried.iter().map(|(from, _)| (*from, *alike.names.get(from).unwrap_or(from))).collect(),
+        };
+        let (mut turn_begins, mut asked) = (vec![0; stands.len()], 0);
+        for (step, what) in graph.steps[repeat.steps.clone()].iter().enumerate() {
+            let Step::Op(id) = what else {
+                // nothing but calls asks for memory here
+                if seen.made[step] > 0 {
+                    return None;
+                }
+                continue;
+            };
+            if stands[step] != step {
+                continue;
+            }
+            turn_begins[step] = asked;
+            asked += seen.made[step];
+            let op = alike.renamed(calls.get(graph, *id));
+            kinds.turns.push(Turn { op, by: calls.growth(*id), weight: weights[step], made: seen.made[step] });
+        }
+        for (step, stand) in stands.iter().enumerate() {
+            (0..seen.made[step]).for_each(|at| kinds.tells[begins[step] + at] = turn_begins[*stand] + at);
+        }
+        let handed: FxHashSet<TensorId> = repeat.carried.iter().map(|(from, _)| *from).collect();
+        let made = kinds.turns.iter().flat_map(|turn| turn.op.outputs.iter().copied());
+        kinds.made = made.filter(|tensor| !handed.contains(tensor)).collect();
+        kinds.carried = repeat.carried.iter().filter(|(from, _)| !alike.names.contains_key(from)).copied().collect();
+        let met: FxHashSet<TensorId> = kinds.turns.iter().flat_map(|turn| tensors_met(&turn.op)).collect();
+        kinds.sizes = repeat.sizes.iter().filter(|(tensor, _)| met.contains(tensor)).collect();
+        Some(kinds)
+    }
+
+    /// Runs iterations behind one, as far as they go on like it; gives how many. What they leave is as if all blocks had run.
+    fn run(mut self, context: &mut Context, graph: &Graph, repeat: &Repeat, behind: u64) -> u64 {
+        let Some(handed) = self.handed(context) else { return 0 };
+        let log = context.memory.log.clone();
+        log.divert();
+        let mut done = 0;
+        while behind + done < repeat.times {
+            let computed = context.timeline.as_ref().map(|timeline| timeline.computed);
+            context.rename(&self.carried);
+            context.grow(graph, &self.sizes, behind + done + 1);
+            let goes_on = self.iterate(context);
+            self.made.iter().for_each(|tensor| context.program.values[tensor.index()] = None);
+            let bytes = log.diverted();
+            if !goes_on {
+                context.failure = None;
+                if let (Some(timeline), Some(computed)) = (&mut context.timeline, computed) {
+                    timeline.computed = computed;
+                }
+                let back: Vec<_> = self.carried.iter().map(|(from, to)| (*to, *from)).collect();
+                context.rename(&back);
+                log.diverted();
+                break;
+            }
+            log.again(self.tells.iter().map(|at| bytes[*at]));
+            done += 1;
+        }
+        log.restore();
+        self.hand_over(context, &handed, done);
+        done
+    }
+
+    /// One iteration; whether each call asked for as many allocations as it did.
+    fn iterate(&mut self, context: &mut Context) -> bool {
+        for turn in &mut self.turns {
+            Repeat::grow(&mut turn.op, turn.by, 1);
+            let before = context.memory.log.allocations();
+            context.weight = turn.weight;
+            run(context, &turn.op);
+            context.weight = 1;
+            if context.failure.is_some() || context.memory.log.allocations() - before != turn.made {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The tensors that an iteration hands to the next, with their allocations; None where one is more than a tensor with
+    /// memory of its own.
+    fn handed(&self, context: &Context) -> Option<FxHashMap<TensorId, AllocationId>> {
+        let own = |(from, _): &(TensorId, TensorId)| {
+            let tensor = context.program.values[from.index()].as_ref()?;
+            let is_plain = tensor.base.is_none()
+                && matches!(*tensor.gradient.borrow(), Edge::None)
+                && Rc::strong_count(tensor) == 1
+                && Rc::strong_count(&tensor.storage) == 1;
+            Some((*from, tensor.storage.allocation().filter(|_| is_plain)?))
+        };
+        self.names.iter().map(own).collect()
+    }
+
+    /// Gives every tensor that is handed over the sizes and the allocation that it has after so many iterations.
+    fn hand_over(&self, context: &mut Context, handed: &FxHashMap<TensorId, AllocationId>, iterations: u64) {
+        let by = iterations as u32 * self.tells.len() as u32;
+        for (tensor, like) in &self.names {
+            let Some(model) = context.program.values[like.index()].clone() else { continue };
+            let Some(own) = &mut context.program.values[tensor.index()] else { continue };
+            own.storage.renumber(AllocationId(handed[tensor].0 + by));
+            if tensor != like {
+                *own = resized(own, &model);
+            }
+        }
+    }
+}
+
+/// A tensor with the sizes of another, over its own memory.
+fn resized(tensor: &Tensor, like: &Tensor) -> Tensor {
+    TensorData::new(tensor.storage.clone(), like.dtype, like.sizes.clone(), like.strides.clone())
+}
+
+fn tensors_met(op: &Op) -> Vec<TensorId> {
+    let mut tensors: Vec<TensorId> = op.arguments.iter().flat_map(tensors_of).collect();
+    tensors.extend(&op.outputs);
+    tensors
 }
 
 impl Context {
@@ -68,17 +301,27 @@ impl Context {
         }
     }
 
-    /// Lets the known shapes grow to those of an iteration; where nothing asks for them, they stay.
-    fn grow(&mut self, repeat: &Repeat, iteration: u64) {
+    /// Lets known shapes grow to those of an iteration; where nothing asks for them, they stay.
+    fn grow(&mut self, graph: &Graph, sizes: &[&(TensorId, Growth)], iteration: u64) {
         if self.timeline.is_none() {
             return;
         }
-        let graph = &self.graph;
         let shapes = self.program.shapes.get_or_insert_with(|| graph.shapes.clone());
-        for (tensor, by) in &repeat.sizes {
+        for (tensor, by) in sizes {
             if let Some(sizes) = grown(&graph.shapes[tensor.index()], by, iteration) {
                 shapes[tensor.index()] = sizes;
             }
         }
+    }
+
+    /// A number for what a call runs over: types, sizes and strides of the tensors among its arguments.
+    fn operands_of(&self, op: &Op) -> u64 {
+        let mut hasher = FxHasher::default();
+        for tensor in op.arguments.iter().flat_map(tensors_of) {
+            if let Some(tensor) = &self.program.values[tensor.index()] {
+                (tensor.dtype, &tensor.sizes, &tensor.strides).hash(&mut hasher);
+            }
+        }
+        hasher.finish()
     }
 }

@@ -20,6 +20,8 @@ use crate::trace::{
 #[derive(Debug, Default)]
 pub struct Log {
     trace: RefCell<Trace>,
+    /// The trace, while something else is written.
+    kept: RefCell<Trace>,
     places: Rc<RefCell<Places>>,
     /// What lets go of memory now.
     cause: Cell<Cause>,
@@ -69,6 +71,44 @@ impl Log {
     /// What lets go of memory now.
     pub(super) fn cause(&self) -> Cause {
         self.cause.get()
+    }
+
+    /// How many allocations have been written.
+    pub(super) fn allocations(&self) -> usize {
+        self.trace.borrow().allocation_count()
+    }
+
+    /// An allocation that has been written.
+    pub(super) fn allocation(&self, id: AllocationId) -> Allocation {
+        self.trace.borrow().allocation(id)
+    }
+
+    /// What is written from now on is looked at by [`Log::diverted`], and is no part of the trace.
+    pub(super) fn divert(&self) {
+        let mut trace = self.trace.borrow_mut();
+        let names = std::mem::take(&mut trace.names);
+        let mut diverted = Trace::default();
+        diverted.names = names;
+        self.kept.replace(std::mem::replace(&mut *trace, diverted));
+    }
+
+    /// The bytes of all allocations since it was last asked, or since the log was diverted.
+    pub(super) fn diverted(&self) -> Vec<Bytes> {
+        let mut trace = self.trace.borrow_mut();
+        let bytes = trace.allocations().map(|allocation| allocation.bytes).collect();
+        trace.forget();
+        bytes
+    }
+
+    /// The trace's last iteration happens once more, with allocations of these bytes.
+    pub(super) fn again(&self, bytes: impl Iterator<Item = Bytes>) {
+        self.kept.borrow_mut().again(bytes);
+    }
+
+    /// What is written belongs to the trace again.
+    pub(super) fn restore(&self) {
+        let diverted = self.trace.replace(self.kept.take());
+        self.trace.borrow_mut().names = diverted.names;
     }
 
     /// How many events have been written.
@@ -131,8 +171,18 @@ impl Storage {
     /// Notes which layers' keys or values it holds, where they do not see all tokens of their own.
     pub fn note_cached(&self, cached: Cached) {
         if let Some(id) = self.allocation.get() {
-            self.log.trace.borrow_mut().cached.push((id, cached));
+            self.log.trace.borrow_mut().note_cached(id, cached);
         }
+    }
+
+    /// Its allocation; None without memory.
+    pub(super) fn allocation(&self) -> Option<AllocationId> {
+        self.allocation.get()
+    }
+
+    /// Its allocation has another number.
+    pub(super) fn renumber(&self, id: AllocationId) {
+        self.allocation.set(Some(id));
     }
 
     /// Whether it has no memory.

@@ -182,7 +182,7 @@ pub fn write(recorded: (&Head, &Trace), to: &mut impl Write) -> io::Result<()> {
         modules: trace.modules.clone(),
         parameters: trace.parameters.clone(),
         places: trace.places.clone(),
-        cached: trace.cached.clone(),
+        cached: cached(trace),
         host: trace.host.clone(),
     };
     // a list a line: what people look for stands before the events
@@ -196,6 +196,12 @@ pub fn write(recorded: (&Head, &Trace), to: &mut impl Write) -> io::Result<()> {
         separator = ",\n";
     }
     to.write_all(b"\n]}\n")
+}
+
+/// The caches of layers that do not see all tokens of their own.
+fn cached(trace: &Trace) -> Vec<(AllocationId, Cached)> {
+    let each = trace.allocations().enumerate();
+    each.filter_map(|(number, allocation)| Some((AllocationId(number as u32), allocation.cached?))).collect()
 }
 
 fn line(trace: &Trace, event: Event) -> Line<'_> {
@@ -283,6 +289,8 @@ pub fn parse(text: &[u8]) -> Result<Recorded, String> {
         return Err(format!("its format is `{}`, and `{FORMAT}` is what is read", tables.format));
     }
     let ends = if is_older { ends(&head)? } else { Vec::new() };
+    let mut tables = tables;
+    let cached = std::mem::take(&mut tables.cached);
     let mut reader = Reader::new(tables);
     let mut ends = ends.iter().peekable();
     for (number, event) in events.iter().enumerate() {
@@ -292,6 +300,12 @@ pub fn parse(text: &[u8]) -> Result<Recorded, String> {
         reader.take(event).map_err(|message| format!("event {number}: {message}"))?;
     }
     ends.for_each(|end| reader.end_phase(end));
+    for (id, cached) in cached {
+        if id.index() >= reader.alive.len() {
+            return Err(format!("there is no allocation {}, which is said to be cached", id.0));
+        }
+        reader.trace.note_cached(id, cached);
+    }
     Ok(Recorded { head, trace: reader.trace })
 }
 
@@ -310,7 +324,7 @@ struct Reader {
 
 impl Reader {
     fn new(tables: Tables) -> Reader {
-        let Tables { names, modules, parameters, places, cached, host, .. } = tables;
+        let Tables { names, modules, parameters, places, host, .. } = tables;
         let mut table = Names::default();
         names.into_iter().for_each(|name| {
             table.number(name);
@@ -320,7 +334,7 @@ impl Reader {
         };
         let by_path = numbered(&modules).into_iter().map(|(path, number)| (path, ModuleId(number))).collect();
         let by_name = numbered(&parameters).into_iter().collect();
-        let trace = Trace { names: table, modules, parameters, places, cached, host, ..Trace::default() };
+        let trace = Trace { names: table, modules, parameters, places, host, ..Trace::default() };
         Reader { trace, modules: by_path, parameters: by_name, alive: Vec::new() }
     }
 
@@ -382,6 +396,7 @@ impl Reader {
             category: asked.category.unwrap_or(Category::Temporaries),
             parameter: asked.parameter.as_ref().map(|name| self.parameter(name)),
             place: asked.place.map(|place| self.place(place)).transpose()?,
+            cached: None,
         })
     }
 

@@ -85,6 +85,7 @@ mod tests {
             category,
             parameter,
             place,
+            cached: None,
         })
     }
 

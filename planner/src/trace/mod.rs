@@ -68,6 +68,8 @@ pub struct Allocation {
     pub parameter: Option<u32>,
     /// The line of Python that ran, or whose operator made the node that ran.
     pub place: Option<PlaceId>,
+    /// Which layers' keys or values it holds, where those do not see all tokens of their own.
+    pub cached: Option<Cached>,
 }
 
 /// A phase's end: where the records look at the allocator's counters.
@@ -114,8 +116,6 @@ pub struct Trace {
     pub parameters: Vec<Arc<str>>,
     /// The lines of Python, by [`PlaceId`].
     pub places: Vec<Place>,
-    /// The caches of layers that do not see all tokens of their own.
-    pub cached: Vec<(AllocationId, Cached)>,
     /// What the run keeps on the host when that is most: the states of paged optimizers; shards, gradients and states of
     /// FSDP's offload.
     pub host: Vec<(Category, Bytes)>,
@@ -193,9 +193,9 @@ impl Trace {
 /// Traces are the same that have the same events and tables, however they keep them.
 impl PartialEq for Trace {
     fn eq(&self, other: &Trace) -> bool {
-        let Trace { stretches: _, phases, names, modules, parameters, places, cached, host } = self;
+        let Trace { stretches: _, phases, names, modules, parameters, places, host } = self;
         (phases, names, modules, parameters) == (&other.phases, &other.names, &other.modules, &other.parameters)
-            && (places, cached, host) == (&other.places, &other.cached, &other.host)
+            && (places, host) == (&other.places, &other.host)
             && self.events().eq(other.events())
             && self.allocations().eq(other.allocations())
     }

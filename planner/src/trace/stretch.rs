@@ -6,7 +6,7 @@
 //!
 //! Seen from outside, events and allocations are numbered through, as if each were kept.
 
-use super::{Allocation, AllocationId, Event, Trace};
+use super::{Allocation, AllocationId, Cached, Event, Trace};
 use crate::bytes::Bytes;
 
 /// Events in a row, and the allocations among them; or an iteration, so many times in a row.
@@ -97,15 +97,21 @@ impl Stretch {
         if is_first {
             (self.moves, self.places) = (moves, vec![None; self.allocations.len()]);
         }
-        for number in 0..self.allocations.len() {
-            if self.places[number].is_none() && self.allocations[number].bytes != next.allocations[number].bytes {
+        let bytes: Vec<Bytes> = next.allocations.iter().map(|allocation| allocation.bytes).collect();
+        self.again(&bytes);
+        true
+    }
+
+    /// The iteration happens once more, with allocations of these bytes.
+    fn again(&mut self, bytes: &[Bytes]) {
+        for (number, bytes) in bytes.iter().enumerate() {
+            if self.places[number].is_none() && self.allocations[number].bytes != *bytes {
                 self.vary(number);
             }
         }
-        let varying = next.allocations.iter().zip(&self.places).filter(|(_, place)| place.is_some());
-        self.bytes.extend(varying.map(|(allocation, _)| allocation.bytes));
+        let varying = bytes.iter().zip(&self.places).filter(|(_, place)| place.is_some());
+        self.bytes.extend(varying.map(|(bytes, _)| *bytes));
         self.again += 1;
-        true
     }
 
     /// Has the bytes of an allocation in each row; the rows stay in the order of allocations.
@@ -196,6 +202,14 @@ impl Trace {
         }
     }
 
+    /// Notes which layers' keys or values an allocation holds, where those do not see all tokens of their own.
+    pub(crate) fn note_cached(&mut self, id: AllocationId, cached: Cached) {
+        let at = self.stretches.partition_point(|stretch| stretch.first_allocation <= id.0) - 1;
+        let stretch = &mut self.stretches[at];
+        let number = (id.0 - stretch.first_allocation) as usize % stretch.allocations.len();
+        stretch.allocations[number].cached = Some(cached);
+    }
+
     /// Writes an event about what has been allocated.
     pub(crate) fn push(&mut self, event: Event) {
         self.tail().events.push(event);
@@ -225,6 +239,18 @@ impl Trace {
         last.ended = true;
         self.stretches.push(last);
         false
+    }
+
+    /// The last iteration happens once more, with allocations of these bytes.
+    pub(crate) fn again(&mut self, bytes: impl Iterator<Item = Bytes>) {
+        let Some(last) = self.stretches.last_mut() else { return };
+        let bytes: Vec<Bytes> = bytes.collect();
+        last.again(&bytes);
+    }
+
+    /// Forgets all events; numbers begin anew.
+    pub(crate) fn forget(&mut self) {
+        self.stretches.clear();
     }
 
     /// The stretch that is written.
@@ -289,6 +315,7 @@ mod tests {
             category: Category::Temporaries,
             parameter: None,
             place: None,
+            cached: None,
         }
     }
 

@@ -21,7 +21,7 @@ impl Context {
             self.spend(forward);
         }
         if let Some(timeline) = self.timeline.as_mut().filter(|_| first_time && self.autograd.enabled) {
-            timeline.computed = timeline.computed.and(backward);
+            timeline.computed = timeline.computed.and(backward.times(self.weight));
         }
     }
 
@@ -38,7 +38,7 @@ impl Context {
             Some(id) => &mut timeline.recomputed[id.index()],
             None => &mut timeline.computed,
         };
-        *spent = spent.and(cost);
+        *spent = spent.and(cost.times(self.weight));
     }
 
     fn known(&self, id: TensorId) -> Option<Known> {

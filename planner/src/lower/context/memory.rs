@@ -149,6 +149,7 @@ impl Context {
             category: self.memory.category,
             parameter,
             place: self.memory.place,
+            cached: None,
         }
     }
 
