@@ -7,9 +7,11 @@ mod siblings;
 pub use siblings::Siblings;
 pub(crate) use siblings::{ranges, split};
 
+use rustc_hash::FxHashSet;
+
 use crate::allocate::{AllocatorOptions, OutOfMemory, Outcome, simulate};
 use crate::bytes::Bytes;
-use crate::trace::{Allocation, Category, Cursor, Event, Live, Moved, Phase, Trace, live_after};
+use crate::trace::{Allocation, AllocationId, Category, Event, Live, Phase, Trace, live_after};
 
 /// More than any machine has, and less than what sums in 64 bits could not hold.
 pub const UNLIMITED: Bytes = Bytes(1 << 60);
@@ -118,10 +120,8 @@ impl Replay {
 
     /// The phase that an event falls into; None behind the last one.
     pub fn phase_at(&self, event: usize) -> Option<&Phase> {
-        self.trace.events_from(event).find_map(|event| match event {
-            Event::Phase(phase) => self.trace.phases.get(phase as usize),
-            _ => None,
-        })
+        let (_, phase) = self.trace.phase_ends(event).next()?;
+        self.trace.phases.get(phase as usize)
     }
 
     /// The phase of the peak of allocated memory.
@@ -154,16 +154,21 @@ impl Replay {
     pub fn most_cached(&self) -> CacheBytes {
         let trace = &self.trace;
         let (mut now, mut most) = ([0_u64; 3], [0_u64; 3]);
-        let mut cursor = Cursor::new(trace);
-        while cursor.step().is_some() {
-            let Some(Moved { id, from, to }) = cursor.moved() else { continue };
+        let mut held: FxHashSet<AllocationId> = FxHashSet::default();
+        for (_, event) in trace.events_about(Category::KvCache) {
+            let (id, is_held) = match event {
+                Event::Allocate(id) => (id, trace.allocation(id).category == Category::KvCache),
+                Event::Becomes(id, category) => (id, category == Category::KvCache),
+                Event::Free(id, _) => (id, false),
+                Event::Phase(_) => continue,
+            };
+            let changes = if is_held { held.insert(id) } else { held.remove(&id) };
+            if !changes {
+                continue;
+            }
             let allocation = trace.allocation(id);
             let sum = &mut now[allocation.cached.map_or(0, |cached| 1 + cached as usize)];
-            match (from == Some(Category::KvCache), to == Some(Category::KvCache)) {
-                (false, true) => *sum += allocation.bytes.0,
-                (true, false) => *sum -= allocation.bytes.0,
-                _ => continue,
-            }
+            *sum = if is_held { *sum + allocation.bytes.0 } else { *sum - allocation.bytes.0 };
             if now.iter().sum::<u64>() > most.iter().sum() {
                 most = now;
             }

@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use super::block::{Block, BlockId, Blocks, State};
 use super::device::Device;
+use super::free_list::Entry;
 use super::options::AllocatorOptions;
 use super::pool::{PoolId, PoolKind, Pools, PrivatePool, StreamId};
 use super::release::Retry;
@@ -157,14 +158,7 @@ impl CachingAllocator {
         if self.events == Events::DoneAtNextAllocation && private_pool.is_none() {
             self.synchronize();
         }
-        let kind = if size <= SMALL { PoolKind::Small } else { PoolKind::Large };
-        let request = Search {
-            pool: self.pools.of(private_pool, stream, kind),
-            kind,
-            private: private_pool.is_some(),
-            size,
-            segment: segment_size(size, &self.options),
-        };
+        let request = self.search(private_pool, size, stream);
         let found = self.take_cached(request).or_else(|| self.take_new(request));
         let Some(id) = found else {
             self.stats.num_ooms += 1;
@@ -216,11 +210,33 @@ impl CachingAllocator {
         self.stats.reset_peaks();
     }
 
+    /// Whether a request would be served without the device.
+    pub(super) fn has_cached(&mut self, bytes: Bytes, stream: StreamId) -> bool {
+        block_size(bytes.0, &self.options).is_some_and(|size| {
+            let request = self.search(None, size, stream);
+            self.find_cached(request).is_some()
+        })
+    }
+
+    /// What is looked for, for a request that was rounded to that size.
+    fn search(&mut self, private_pool: Option<PrivatePool>, size: u64, stream: StreamId) -> Search {
+        let kind = if size <= SMALL { PoolKind::Small } else { PoolKind::Large };
+        let (pool, segment) = (self.pools.of(private_pool, stream, kind), segment_size(size, &self.options));
+        Search { pool, kind, private: private_pool.is_some(), size, segment }
+    }
+
     /// The best cached block for a request, out of its pool.
     fn take_cached(&mut self, request: Search) -> Option<BlockId> {
         if request.kind == PoolKind::Large && self.collects_garbage() {
             self.searches += 1;
         }
+        let best = self.find_cached(request)?;
+        self.pools[request.pool].free.remove(best.size, best.rank);
+        Some(best.block)
+    }
+
+    /// The best cached block for a request.
+    fn find_cached(&self, request: Search) -> Option<Entry> {
         let mut best = self.pools[request.pool].free.first_from(request.size, 0)?;
         if self.options.expandable_segments {
             best = self.least_expandable(request.pool, best);
@@ -231,11 +247,7 @@ impl CachingAllocator {
             true => best.size < limit,
             false => best.size < request.size.saturating_add(self.options.max_non_split_rounding.0),
         };
-        if !fits {
-            return None;
-        }
-        self.pools[request.pool].free.remove(best.size, best.rank);
-        Some(best.block)
+        fits.then_some(best)
     }
 
     /// A block from the device, after releasing what is cached if need be.

@@ -51,6 +51,7 @@ mod serve;
 mod simulate;
 mod snapshot;
 mod stats;
+mod steady;
 mod streams;
 mod ties;
 
@@ -61,8 +62,10 @@ pub use options::{AllocatorOptions, OptionsError};
 pub use pool::{PoolKind, PrivatePool, StreamId};
 pub use release::Retry;
 pub use serve::{Allocator, Request};
+pub(crate) use simulate::look_at;
 pub use simulate::{GivenBack, Outcome, PhaseFigures, drive, observe, simulate};
 pub use snapshot::{BlockState, BlockView, SegmentView};
 pub use stats::Stats;
+pub(crate) use steady::Look;
 pub use streams::Events;
 pub use ties::{Addresses, Spread, Ties};

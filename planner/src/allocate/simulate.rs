@@ -1,12 +1,13 @@
 //! Drives an event stream through the allocator: what PyTorch's counters read at the end of each phase.
 
+use super::steady::{Look, play};
 use super::ties::larger;
 use super::{
     Addresses, Allocator, AllocatorOptions, BlockId, CachingAllocator, OutOfMemory, PrivatePool, Request, SegmentView,
     Spread, Stats, StreamId, Ties,
 };
 use crate::bytes::Bytes;
-use crate::trace::{AllocationId, Event, Trace};
+use crate::trace::{Allocation, AllocationId, Event, Trace};
 
 /// The counters at a phase's end; peaks are those since the end of the phase before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,12 +59,23 @@ pub struct Outcome {
 /// Runs a trace through PyTorch's allocator with these options that may take so many bytes. Where it rests on addresses that nobody
 /// knows, both ways, and the larger outcome is given.
 pub fn simulate(trace: &Trace, options: &AllocatorOptions, capacity: Option<Bytes>) -> Outcome {
-    let outcome = |options: &AllocatorOptions| observe(trace, options, capacity, |_, _, _| {});
+    let outcome = |options: &AllocatorOptions| look_at(trace, options, capacity, &mut ());
     if options.ties() != Ties::LowestAddress(Addresses::Unknown) {
         return outcome(options);
     }
     let with = |addresses| outcome(&options.clone().with_ties(Ties::LowestAddress(addresses)));
     larger(with(Addresses::Rising), with(Addresses::Falling))
+}
+
+/// One way alone, with a look at what is allocated after each event.
+pub(crate) fn look_at(
+    trace: &Trace,
+    options: &AllocatorOptions,
+    capacity: Option<Bytes>,
+    look: &mut impl Look,
+) -> Outcome {
+    let mut allocator = CachingAllocator::new(options.clone(), capacity);
+    Outcome { ties: options.ties(), ..play(trace, &mut allocator, look) }
 }
 
 /// One way alone, with a look at the allocator after each event that was served: its number, the allocator, and the block of each
@@ -86,7 +98,7 @@ pub fn drive<A: Allocator>(trace: &Trace, allocator: &mut A, mut look: impl FnMu
         match event {
             Event::Allocate(id) => {
                 let before = allocator.given_back();
-                match allocator.serve(request(trace, id)) {
+                match allocator.serve(request(id, &trace.allocation(id))) {
                     Ok(block) => blocks[id.index()] = block,
                     Err(error) => {
                         outcome.out_of_memory = Some((number, error));
@@ -109,14 +121,14 @@ pub fn drive<A: Allocator>(trace: &Trace, allocator: &mut A, mut look: impl FnMu
     outcome
 }
 
-fn request(trace: &Trace, id: AllocationId) -> Request {
-    let allocation = trace.allocation(id);
+/// What is asked for an allocation.
+pub(super) fn request(id: AllocationId, allocation: &Allocation) -> Request {
     let private_pool = allocation.private_pool.map(PrivatePool);
     Request { allocation: id, bytes: allocation.bytes, stream: StreamId(allocation.cuda_stream), private_pool }
 }
 
 impl Outcome {
-    fn nothing(phases: usize) -> Outcome {
+    pub(super) fn nothing(phases: usize) -> Outcome {
         Outcome {
             phases: Vec::with_capacity(phases),
             peak_allocated: Bytes(0),
@@ -131,7 +143,7 @@ impl Outcome {
     }
 
     /// A request was served.
-    fn note(&mut self, event: usize, allocated: Bytes, released: Bytes) {
+    pub(super) fn note(&mut self, event: usize, allocated: Bytes, released: Bytes) {
         if released.0 > 0 {
             self.given_back.push(GivenBack { event, released });
         }
@@ -141,7 +153,7 @@ impl Outcome {
         }
     }
 
-    fn end_phase(&mut self, phase: u32, stats: Stats) {
+    pub(super) fn end_phase(&mut self, phase: u32, stats: Stats) {
         let Stats { allocated, peak_allocated, reserved, peak_reserved, .. } = stats;
         self.phases.push(PhaseFigures { phase, allocated, peak_allocated, reserved, peak_reserved });
         self.peak_reserved = self.peak_reserved.max(peak_reserved);

@@ -1,9 +1,9 @@
 //! The timeline in a few lines of a terminal: what is allocated over the events, in blocks.
 
 use crate::bytes::Bytes;
-use crate::history::{History, history};
+use crate::history::{Height, heights};
 use crate::replay::Replay;
-use crate::trace::{Event, Trace};
+use crate::trace::Trace;
 
 /// The columns of the picture: with the figures beside it a line has 80.
 const COLUMNS: usize = 67;
@@ -14,12 +14,11 @@ const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇',
 
 /// The timeline, with its scale and where steps begin.
 pub(super) fn timeline(replay: &Replay) -> String {
-    let history = history(replay, COLUMNS, 0);
-    let peak = replay.whole().peak_allocated;
-    if history.events < COLUMNS || peak.0 == 0 {
+    let (events, peak) = (replay.trace.event_count(), replay.whole().peak_allocated);
+    if events < COLUMNS || peak.0 == 0 {
         return String::new();
     }
-    let columns = columns(&history, peak);
+    let columns = columns(&heights(replay, COLUMNS), events, peak);
     let mut text = "allocated over the events of the run\n".to_owned();
     for line in (0..LINES).rev() {
         let figure = match line {
@@ -32,22 +31,22 @@ pub(super) fn timeline(replay: &Replay) -> String {
         text.push_str(format!("{figure:>10} |{blocks}").trim_end());
         text.push('\n');
     }
-    text.push_str(format!("{:>10}  {}", "", steps(&replay.trace, history.events)).trim_end());
+    text.push_str(format!("{:>10}  {}", "", steps(&replay.trace, events)).trim_end());
     text.push('\n');
     text
 }
 
 /// The heights of the columns in eighths of a line; what is there at all shows.
-fn columns(history: &History, peak: Bytes) -> Vec<u64> {
+fn columns(heights: &[Height], events: usize, peak: Bytes) -> Vec<u64> {
     let all = u128::from(8 * LINES);
     let height = |bytes: u64| (u128::from(bytes) * all).div_ceil(u128::from(peak.0)) as u64;
-    let step = history.events as f64 / COLUMNS as f64;
+    let step = events as f64 / COLUMNS as f64;
     let column = |number: usize| {
         let (from, to) = (step * number as f64, step * (number + 1) as f64);
-        let within =
-            history.samples.iter().filter(|sample| (sample.event as f64) >= from && (sample.event as f64) < to);
-        let highest = within.map(|sample| sample.allocated.0).max();
-        height(highest.or_else(|| Some(history.at(from as usize)?.allocated.0)).unwrap_or(0))
+        let within = heights.iter().filter(|height| (height.event as f64) >= from && (height.event as f64) < to);
+        let highest = within.map(|height| height.allocated.0).max();
+        let there = || heights.iter().find(|height| height.to > from as usize).map(|height| height.allocated.0);
+        height(highest.or_else(there).unwrap_or(0))
     };
     (0..COLUMNS).map(column).collect()
 }
@@ -56,8 +55,7 @@ fn columns(history: &History, peak: Bytes) -> Vec<u64> {
 fn steps(trace: &Trace, events: usize) -> String {
     let mut starts: Vec<(usize, u64)> = Vec::new();
     let mut start = 0;
-    for (number, event) in trace.events().enumerate() {
-        let Event::Phase(phase) = event else { continue };
+    for (number, phase) in trace.phase_ends(0) {
         let Some(phase) = trace.phases.get(phase as usize) else { continue };
         if starts.last().is_none_or(|(_, step)| *step != phase.step) {
             starts.push((start * COLUMNS / events.max(1), phase.step));

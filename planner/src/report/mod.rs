@@ -139,8 +139,8 @@ impl Planned<'_> {
 impl Planned<'_> {
     /// Where cuDNN computes attention: what is known of its workspaces.
     fn cudnn_attention_note(&self) -> Option<String> {
-        let mut allocations = self.plan.trace.allocations();
-        allocations.find(|allocation| self.plan.trace.operator(allocation).starts_with(CUDNN_ATTENTION))?;
+        let trace = &self.plan.trace;
+        trace.most_bytes(|allocation| trace.operator(allocation).starts_with(CUDNN_ATTENTION))?;
         let profile = self.gpu.profile.as_ref();
         let measured =
             |profile: &&Arc<Profile>| self.plan.cudnn.attention.iter().all(|key| profile.attention(key).is_some());
@@ -283,8 +283,8 @@ impl Planned<'_> {
 
     /// The most that a kernel of that name takes beside its output.
     fn largest_by(&self, kernel: &str) -> Bytes {
-        let kernels = self.plan.trace.allocations().filter(|allocation| self.plan.trace.operator(allocation) == kernel);
-        kernels.map(|allocation| allocation.bytes).max().unwrap_or_default()
+        let trace = &self.plan.trace;
+        trace.most_bytes(|allocation| trace.operator(allocation) == kernel).unwrap_or_default()
     }
 }
 

@@ -16,8 +16,8 @@ use crate::bytes::Bytes;
 use crate::history::{Group, History, Sample, alive, history, modules_at_peak};
 use crate::replay::Replay;
 use crate::snapshot::Comparison;
+use crate::trace::ByCategory;
 use crate::trace::file::Head;
-use crate::trace::{ByCategory, Event};
 
 /// How many stretches a timeline is shown in: more than a screen has columns.
 const STRETCHES: usize = 2400;
@@ -182,14 +182,11 @@ fn sample(sample: &Sample) -> Vec<u64> {
 
 fn phases(replay: &Replay) -> Vec<Value> {
     let trace = &replay.trace;
-    let end = |(event, what): (usize, Event)| match what {
-        Event::Phase(number) => {
-            let phase = trace.phases.get(number as usize)?;
-            Some(json!([event, phase.step, phase.name.as_ref()]))
-        }
-        _ => None,
+    let end = |(event, number): (usize, u32)| {
+        let phase = trace.phases.get(number as usize)?;
+        Some(json!([event, phase.step, phase.name.as_ref()]))
     };
-    trace.events().enumerate().filter_map(end).collect()
+    trace.phase_ends(0).filter_map(end).collect()
 }
 
 fn modules(replay: &Replay) -> Vec<Value> {

@@ -13,7 +13,7 @@ use crate::history::history;
 use crate::ids::ModuleId;
 use crate::lower::timeline::Mark;
 use crate::replay::Replay;
-use crate::trace::{Event, Trace};
+use crate::trace::Trace;
 
 /// The rows of slices.
 const PHASES: u32 = 1;
@@ -53,8 +53,7 @@ fn slice(row: u32, name: &str, from: usize, to: usize) -> Value {
 fn phases(trace: &Trace) -> Vec<Value> {
     let mut start = 0;
     let mut slices = Vec::new();
-    for (number, event) in trace.events().enumerate() {
-        let Event::Phase(phase) = event else { continue };
+    for (number, phase) in trace.phase_ends(0) {
         let name = trace.phases.get(phase as usize).map(ToString::to_string).unwrap_or_default();
         slices.push(slice(PHASES, &name, start, number + 1));
         start = number + 1;

@@ -9,7 +9,6 @@ use super::{Planned, page};
 use crate::bytes::Bytes;
 use crate::history::{History, Sample, history};
 use crate::replay::Replay;
-use crate::trace::Event;
 use crate::words::quote;
 
 const WIDTH: f64 = 1000.0;
@@ -140,8 +139,7 @@ fn phases(frame: &Frame, replay: &Replay) -> String {
     let trace = &replay.trace;
     let mut svg = String::new();
     let mut start = 0;
-    for (number, event) in trace.events().enumerate() {
-        let Event::Phase(phase) = event else { continue };
+    for (number, phase) in trace.phase_ends(0) {
         let (from, to) = (frame.x(start), frame.x(number + 1));
         start = number + 1;
         let label = trace.phases.get(phase as usize).map(|phase| phase.name.to_string()).unwrap_or_default();

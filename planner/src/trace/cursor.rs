@@ -87,8 +87,33 @@ impl<'a> Cursor<'a> {
 
     /// Takes all events up to that number, it among them.
     pub fn until(mut self, event: usize) -> Cursor<'a> {
-        while self.next <= event && self.step().is_some() {}
+        while self.next <= event {
+            self.pass_over(event);
+            if self.step().is_none() {
+                break;
+            }
+        }
         self
+    }
+
+    /// Passes over iterations that leave what the ones before left, and that end before an event.
+    fn pass_over(&mut self, event: usize) {
+        let Some((2, stretch)) = self.trace.iteration_at(self.next) else { return };
+        if stretch.reach().is_none_or(|reach| reach > 1) {
+            return;
+        }
+        // what one left that has gone by and the last did, each one allocation of an iteration
+        let length = stretch.pattern().len();
+        let passed = ((event - self.next) / length).min(stretch.times() - 3);
+        for number in 0..stretch.width() {
+            let of = |iteration: usize| stretch.id(iteration, number);
+            if let Some(category) = self.alive[of(1).index()].filter(|_| passed > 0) {
+                self.turn(of(1), None);
+                self.turn(of(1 + passed), Some(category));
+            }
+        }
+        self.next += passed * length;
+        self.events = self.trace.events_from(self.next);
     }
 
     /// What the allocation is for now; None where it is not alive.

@@ -23,6 +23,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use crate::bytes::Bytes;
+use crate::ids::ModuleId;
 pub use category::{CATEGORIES, Cached, Category};
 pub use cause::{Cause, Code, LettingGo, Place, PlaceId, Places, Standing};
 pub use compare::{Difference, first_difference};
@@ -31,10 +33,7 @@ pub use lifetimes::{Lifetime, last_step, whole_run};
 pub use live::{Live, live_after};
 pub use names::{Name, Names};
 pub use stretch::Events;
-
-use crate::bytes::Bytes;
-use crate::ids::ModuleId;
-use stretch::Stretch;
+pub(crate) use stretch::Stretch;
 
 /// An allocation's number, in the order of asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

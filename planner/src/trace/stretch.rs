@@ -6,12 +6,12 @@
 //!
 //! Seen from outside, events and allocations are numbered through, as if each were kept.
 
-use super::{Allocation, AllocationId, Cached, Event, Trace};
+use super::{Allocation, AllocationId, Cached, Category, Event, Trace};
 use crate::bytes::Bytes;
 
 /// Events in a row, and the allocations among them; or an iteration, so many times in a row.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stretch {
+pub(crate) struct Stretch {
     /// The number of its first event.
     first_event: usize,
     /// The number of its first allocation.
@@ -29,14 +29,75 @@ pub(super) struct Stretch {
     /// Allocations whose bytes are not those of the first iteration each time: by allocation, the place in a row of `bytes`.
     places: Vec<Option<u32>>,
     /// How many such allocations there are.
-    width: usize,
+    columns: usize,
     /// Their bytes, a row an iteration.
     bytes: Vec<Bytes>,
 }
 
 impl Stretch {
-    fn times(&self) -> usize {
+    /// How often the iteration happens; 1 for events that are no iteration.
+    pub fn times(&self) -> usize {
         self.again + 1
+    }
+
+    /// The events of the first iteration.
+    pub fn pattern(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// The allocations of the first iteration.
+    pub fn allocations(&self) -> &[Allocation] {
+        &self.allocations
+    }
+
+    /// How many allocations an iteration makes.
+    pub fn width(&self) -> usize {
+        self.allocations.len()
+    }
+
+    /// Whether the bytes of an allocation are not those of the first iteration each time.
+    pub fn varies(&self, number: usize) -> bool {
+        self.places.get(number).is_some_and(Option::is_some)
+    }
+
+    /// The number through all of the allocation of that number of an iteration.
+    pub fn id(&self, iteration: usize, number: usize) -> AllocationId {
+        AllocationId(self.first_allocation + (iteration * self.width() + number) as u32)
+    }
+
+    /// Which allocation of its iteration it is.
+    pub fn number(&self, id: AllocationId) -> usize {
+        let from_first = i64::from(id.0) - i64::from(self.first_allocation);
+        match usize::try_from(from_first) {
+            Ok(number) if number < self.width() => number,
+            _ => from_first.rem_euclid(self.width().max(1) as i64) as usize,
+        }
+    }
+
+    /// Whether an allocation was made before the first iteration.
+    pub fn is_older(&self, id: AllocationId) -> bool {
+        id.0 < self.first_allocation
+    }
+
+    /// Whether one of its iterations made an allocation.
+    fn has(&self, id: AllocationId) -> bool {
+        id.0.checked_sub(self.first_allocation).is_some_and(|number| (number as usize) < self.allocation_count())
+    }
+
+    /// How many iterations back an iteration frees; None where it leaves memory that no later one frees.
+    pub fn reach(&self) -> Option<usize> {
+        if self.again == 0 {
+            return None;
+        }
+        let (mut reach, mut freed) = (0, vec![false; self.width()]);
+        for (event, moves) in self.events.iter().zip(&self.moves) {
+            if let (Event::Free(id, _), true) = (event, moves) {
+                freed[self.number(*id)] = true;
+                let back = self.first_allocation.saturating_sub(id.0) as usize;
+                reach = reach.max(back.div_ceil(self.width()));
+            }
+        }
+        freed.iter().all(|freed| *freed).then_some(reach)
     }
 
     fn event_count(&self) -> usize {
@@ -48,7 +109,7 @@ impl Stretch {
     }
 
     /// The event of that number of an iteration.
-    fn event(&self, iteration: usize, number: usize) -> Event {
+    pub fn event(&self, iteration: usize, number: usize) -> Event {
         let event = self.events[number];
         if iteration == 0 || !self.moves[number] {
             return event;
@@ -63,14 +124,36 @@ impl Stretch {
     }
 
     /// The allocation of that number of an iteration.
-    fn allocation(&self, iteration: usize, number: usize) -> Allocation {
-        let allocation = self.allocations[number];
+    pub fn allocation(&self, iteration: usize, number: usize) -> Allocation {
+        Allocation { bytes: self.bytes(iteration, number), ..self.allocations[number] }
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self, iteration: usize, number: usize) -> Bytes {
         match self.places.get(number) {
-            Some(Some(place)) => {
-                Allocation { bytes: self.bytes[iteration * self.width + *place as usize], ..allocation }
-            }
-            _ => allocation,
+            Some(Some(place)) => self.bytes[iteration * self.columns + *place as usize],
+            _ => self.allocations[number].bytes,
         }
+    }
+
+    /// The events about allocations of its own that are for that at some time, and about all older ones.
+    fn events_about(&self, category: Category) -> Vec<usize> {
+        let mut is_for: Vec<bool> = self.allocations.iter().map(|allocation| allocation.category == category).collect();
+        for event in &self.events {
+            if let Event::Becomes(id, becomes) = event
+                && *becomes == category
+                && !is_for.is_empty()
+            {
+                is_for[self.number(*id)] = true;
+            }
+        }
+        let is_about = |event: &Event| match event {
+            Event::Allocate(id) | Event::Free(id, _) | Event::Becomes(id, _) => {
+                self.is_older(*id) || is_for[self.number(*id)]
+            }
+            Event::Phase(_) => false,
+        };
+        (0..self.events.len()).filter(|at| is_about(&self.events[*at])).collect()
     }
 
     /// Takes an iteration in that follows it, where that is like its own but for the bytes of allocations.
@@ -119,10 +202,10 @@ impl Stretch {
         let at = self.places[..number].iter().flatten().count();
         let (old, bytes) = (std::mem::take(&mut self.bytes), self.allocations[number].bytes);
         for iteration in 0..self.times() {
-            let row = &old[iteration * self.width..(iteration + 1) * self.width];
+            let row = &old[iteration * self.columns..(iteration + 1) * self.columns];
             self.bytes.extend(row[..at].iter().chain([&bytes]).chain(&row[at..]));
         }
-        self.width += 1;
+        self.columns += 1;
         self.places[number] = Some(at as u32);
         self.places[number + 1..].iter_mut().flatten().for_each(|place| *place += 1);
     }
@@ -151,9 +234,38 @@ impl Trace {
         self.stretches.last().map_or(0, |last| last.first_allocation as usize + last.allocation_count())
     }
 
+    /// The stretches.
+    pub(crate) fn stretches(&self) -> &[Stretch] {
+        &self.stretches
+    }
+
+    /// Where an allocation is that an event of a stretch is about: the stretch, the iteration, the number.
+    pub(crate) fn place(&self, near: usize, id: AllocationId) -> (usize, usize, usize) {
+        let at = match self.stretches.get(near) {
+            Some(stretch) if stretch.has(id) => near,
+            _ => self.stretches.partition_point(|stretch| stretch.first_allocation <= id.0) - 1,
+        };
+        let stretch = &self.stretches[at];
+        let number = (id.0 - stretch.first_allocation) as usize;
+        if number < stretch.width() {
+            (at, 0, number)
+        } else {
+            (at, number / stretch.width(), number % stretch.width())
+        }
+    }
+
     /// All events, in order.
     pub fn events(&self) -> Events<'_> {
         Events { stretches: &self.stretches, iteration: 0, number: 0 }
+    }
+
+    /// Of the iterations that happen again, those that begin behind an event: the iteration's number, and the stretch.
+    pub(crate) fn iteration_at(&self, event: usize) -> Option<(usize, &Stretch)> {
+        let at = self.stretches.partition_point(|stretch| stretch.first_event <= event).checked_sub(1)?;
+        let stretch = &self.stretches[at];
+        let begun = event - stretch.first_event;
+        let begins = !stretch.events.is_empty() && begun.is_multiple_of(stretch.events.len());
+        (begins && stretch.again > 0).then(|| (begun / stretch.events.len(), stretch))
     }
 
     /// All events from one on.
@@ -168,6 +280,45 @@ impl Trace {
             }
             _ => Events { stretches, iteration: 0, number: 0 },
         }
+    }
+
+    /// Where phases end, from an event on: the events, with the phases' numbers.
+    pub fn phase_ends(&self, from: usize) -> impl Iterator<Item = (usize, u32)> {
+        // an iteration that happens again ends no phase
+        let stretches = self
+            .stretches
+            .iter()
+            .filter(move |stretch| stretch.again == 0 && stretch.first_event + stretch.event_count() > from);
+        stretches.flat_map(move |stretch| {
+            let skipped = from.saturating_sub(stretch.first_event);
+            let events = stretch.events.iter().enumerate().skip(skipped);
+            events.filter_map(|(at, event)| match event {
+                Event::Phase(phase) => Some((stretch.first_event + at, *phase)),
+                _ => None,
+            })
+        })
+    }
+
+    /// The most bytes of the allocations that are meant, by what is the same in all iterations; None where there are none.
+    pub fn most_bytes(&self, is_meant: impl Fn(&Allocation) -> bool) -> Option<Bytes> {
+        let most = |stretch: &Stretch| {
+            let meant = (0..stretch.width()).filter(|number| is_meant(&stretch.allocations[*number]));
+            meant
+                .filter_map(|number| (0..stretch.times()).map(|iteration| stretch.bytes(iteration, number)).max())
+                .max()
+        };
+        self.stretches.iter().filter_map(most).max()
+    }
+
+    /// The events about allocations that at some time are for that, in order: their numbers, and they.
+    pub(crate) fn events_about(&self, category: Category) -> impl Iterator<Item = (usize, Event)> {
+        self.stretches.iter().flat_map(move |stretch| {
+            let about = stretch.events_about(category);
+            (0..stretch.times()).flat_map(move |iteration| {
+                let first = stretch.first_event + iteration * stretch.events.len();
+                about.clone().into_iter().map(move |at| (first + at, stretch.event(iteration, at)))
+            })
+        })
     }
 
     /// The event of that number; None behind the last.
@@ -186,20 +337,8 @@ impl Trace {
 
     /// The allocation of that number.
     pub fn allocation(&self, id: AllocationId) -> Allocation {
-        if let [only] = &self.stretches[..]
-            && only.again == 0
-        {
-            return only.allocations[id.index()];
-        }
-        let at = self.stretches.partition_point(|stretch| stretch.first_allocation <= id.0) - 1;
-        let stretch = &self.stretches[at];
-        let number = (id.0 - stretch.first_allocation) as usize;
-        let count = stretch.allocations.len();
-        if stretch.again == 0 {
-            stretch.allocations[number]
-        } else {
-            stretch.allocation(number / count, number % count)
-        }
+        let (stretch, iteration, number) = self.place(0, id);
+        self.stretches[stretch].allocation(iteration, number)
     }
 
     /// Notes which layers' keys or values an allocation holds, where those do not see all tokens of their own.
@@ -302,7 +441,7 @@ impl Iterator for Events<'_> {
 mod tests {
     use super::*;
     use crate::ids::ModuleId;
-    use crate::trace::{Category, Cause, Name};
+    use crate::trace::{Cause, Name};
 
     fn allocation(bytes: u64) -> Allocation {
         Allocation {

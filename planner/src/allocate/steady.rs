@@ -1,0 +1,344 @@
+//! Runs a trace through PyTorch's allocator, quickly where iterations happen again and again.
+//!
+//! A pool's free blocks follow from the blocks in use and the segments: splits are undone when the parts are free again. So where
+//! an iteration asks the small pool for the same as the one before, finds the same of its blocks in use as that one did, and no
+//! segment has come or gone meanwhile, all its requests get the blocks that they got before. Such requests are not played
+//! again: only what they add to the allocated memory counts. The other pool is played event by event. When it needs the
+//! device, what was passed over is made up for first, since asking the device may release segments of all pools.
+
+use super::block::BlockId;
+use super::caching::CachingAllocator;
+use super::pool::StreamId;
+use super::rounding::{SMALL, block_size};
+use super::serve::Allocator;
+use super::simulate::{Outcome, request};
+use super::ties::Ties;
+use crate::bytes::Bytes;
+use crate::trace::{Event, Stretch, Trace};
+
+/// What looks at allocated memory after each event.
+pub(crate) trait Look {
+    /// After the event of that number.
+    fn after(&mut self, event: usize, allocated: Bytes);
+
+    /// After some events in a row: what is allocated is `base` and what the events have added.
+    fn after_all(&mut self, first: usize, base: Bytes, added: &[i64]) {
+        for (at, added) in added.iter().enumerate() {
+            self.after(first + at, base_and(base, *added));
+        }
+    }
+}
+
+/// Nobody looks.
+impl Look for () {
+    fn after(&mut self, _: usize, _: Bytes) {}
+    fn after_all(&mut self, _: usize, _: Bytes, _: &[i64]) {}
+}
+
+fn base_and(base: Bytes, added: i64) -> Bytes {
+    Bytes(base.0.wrapping_add_signed(added))
+}
+
+/// Runs a trace through an allocator to its end, or to where memory is out.
+pub(super) fn play(trace: &Trace, allocator: &mut CachingAllocator, look: &mut impl Look) -> Outcome {
+    let held = trace.stretches().iter().map(Held::of).collect();
+    let outcome = Outcome::nothing(trace.phases.len());
+    let mut player = Player { trace, allocator, held, outcome, event: 0 };
+    'all: for (number, stretch) in trace.stretches().iter().enumerate() {
+        let mut round = Round::of(stretch, player.allocator);
+        for iteration in 0..stretch.times() {
+            let at = At { number, stretch, iteration };
+            let goes_on = match &mut round {
+                Some(round) if round.is_steady => player.go_round(at, round, look),
+                Some(round) => player.watch(at, round, look),
+                None => player.play(at, 0, look, |_, _| {}),
+            };
+            if !goes_on {
+                break 'all;
+            }
+        }
+    }
+    let Player { mut outcome, .. } = player;
+    outcome.peak_reserved = outcome.peak_reserved.max(allocator.figures().peak_reserved);
+    outcome.segments = allocator.segments();
+    outcome
+}
+
+/// The blocks of a stretch's allocations: of as many of its iterations as others may still ask for.
+struct Held {
+    depth: usize,
+    width: usize,
+    blocks: Vec<BlockId>,
+}
+
+impl Held {
+    fn of(stretch: &Stretch) -> Held {
+        let depth = stretch.reach().map_or(stretch.times(), |reach| (reach + 1).min(stretch.times()));
+        let width = stretch.width();
+        Held { depth, width, blocks: vec![BlockId::EMPTY; depth * width] }
+    }
+
+    fn at(&mut self, iteration: usize, number: usize) -> &mut BlockId {
+        &mut self.blocks[iteration % self.depth * self.width + number]
+    }
+}
+
+/// An iteration of a stretch.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    number: usize,
+    stretch: &'a Stretch,
+    iteration: usize,
+}
+
+struct Player<'a> {
+    trace: &'a Trace,
+    allocator: &'a mut CachingAllocator,
+    /// By stretch.
+    held: Vec<Held>,
+    outcome: Outcome,
+    /// The next event.
+    event: usize,
+}
+
+/// What is known of a stretch whose iterations may go round in the small pool.
+struct Round {
+    /// By event: whether it asks the small pool, each time for the same, or gives that back, or does nothing.
+    is_constant: Vec<bool>,
+    /// The other events, in order.
+    others: Vec<usize>,
+    /// By event: what constant requests have added since the iteration began, as it was the last time.
+    added: Vec<i64>,
+    /// The most of `added` behind each of `others` and before the next, and before the first.
+    most: Vec<i64>,
+    /// How many constant requests an iteration makes.
+    requests: u64,
+    /// Constant allocations that outlive their iteration.
+    survivors: Vec<usize>,
+    /// Where these lay at the end of the last iteration.
+    homes: Vec<Option<(u64, Bytes)>>,
+    /// Whether all else was asked of the large pool in the last iteration.
+    kept_apart: bool,
+    is_steady: bool,
+}
+
+impl Round {
+    /// None where each iteration has to be played: by what the stretch asks for, or by how the allocator is set.
+    fn of(stretch: &Stretch, allocator: &CachingAllocator) -> Option<Round> {
+        let options = &allocator.options;
+        let depends_on_more = options.expandable_segments
+            || options.ties == Ties::OldestBlock
+            || allocator.collects_garbage()
+            || !allocator.waiting.is_empty();
+        if stretch.times() < 4 || depends_on_more || stretch.reach().is_none_or(|reach| reach > 1) {
+            return None;
+        }
+        let first = stretch.allocations().first()?.cuda_stream;
+        if stretch.allocations().iter().any(|asked| asked.private_pool.is_some() || asked.cuda_stream != first) {
+            return None;
+        }
+        let constant: Vec<bool> = (0..stretch.width())
+            .map(|number| !stretch.varies(number) && is_small(stretch.bytes(0, number), allocator))
+            .collect();
+        let is_constant: Vec<bool> = stretch
+            .pattern()
+            .iter()
+            .map(|event| match event {
+                Event::Allocate(id) | Event::Free(id, _) => constant[stretch.number(*id)],
+                Event::Becomes(..) | Event::Phase(_) => true,
+            })
+            .collect();
+        let outlives = |event: &Event| match event {
+            Event::Free(id, _) if stretch.is_older(*id) && constant[stretch.number(*id)] => Some(stretch.number(*id)),
+            _ => None,
+        };
+        let survivors: Vec<usize> = stretch.pattern().iter().filter_map(outlives).collect();
+        let others: Vec<usize> = (0..is_constant.len()).filter(|at| !is_constant[*at]).collect();
+        Some(Round {
+            added: vec![0; is_constant.len()],
+            most: Vec::new(),
+            requests: constant.iter().filter(|constant| **constant).count() as u64,
+            homes: vec![None; survivors.len()],
+            survivors,
+            others,
+            is_constant,
+            kept_apart: false,
+            is_steady: false,
+        })
+    }
+
+    /// The events behind the other of that number, counted from 1, and before the next; with 0, those before the first.
+    fn between(&self, number: usize) -> std::ops::Range<usize> {
+        let begin = if number == 0 { 0 } else { self.others[number - 1] + 1 };
+        begin..self.others.get(number).copied().unwrap_or(self.is_constant.len())
+    }
+}
+
+fn is_small(bytes: Bytes, allocator: &CachingAllocator) -> bool {
+    block_size(bytes.0, &allocator.options).is_some_and(|size| size <= SMALL)
+}
+
+impl Player<'_> {
+    /// Plays the events of an iteration from one on; false where memory is out.
+    fn play(&mut self, at: At<'_>, from: usize, look: &mut impl Look, mut played: impl FnMut(usize, i64)) -> bool {
+        for event in from..at.stretch.pattern().len() {
+            let Some(added) = self.take(at, event) else { return false };
+            played(event, added);
+            look.after(self.event, self.allocated());
+            self.event += 1;
+        }
+        true
+    }
+
+    /// Plays one event; gives by how much more its block adds to allocated memory, None where memory is out.
+    fn take(&mut self, at: At<'_>, event: usize) -> Option<i64> {
+        let allocated = self.allocated().0;
+        match at.stretch.event(at.iteration, event) {
+            Event::Allocate(id) => {
+                let number = at.stretch.number(id);
+                let asked = at.stretch.allocation(at.iteration, number);
+                let before = self.allocator.given_back();
+                match self.allocator.serve(request(id, &asked)) {
+                    Ok(block) => *self.held[at.number].at(at.iteration, number) = block,
+                    Err(error) => {
+                        self.outcome.out_of_memory = Some((self.event, error));
+                        return None;
+                    }
+                }
+                let given_back = self.allocator.given_back() - before;
+                self.outcome.note(self.event, self.allocated(), given_back);
+            }
+            Event::Free(id, _) => {
+                let (stretch, iteration, number) = self.trace.place(at.number, id);
+                let block = *self.held[stretch].at(iteration, number);
+                self.allocator.take_back(block);
+            }
+            Event::Becomes(..) => {}
+            Event::Phase(phase) => {
+                self.outcome.end_phase(phase, self.allocator.figures());
+                self.allocator.begin_phase();
+            }
+        }
+        Some(self.allocated().0 as i64 - allocated as i64)
+    }
+
+    /// Plays an iteration, and looks whether the next goes round.
+    fn watch(&mut self, at: At<'_>, round: &mut Round, look: &mut impl Look) -> bool {
+        let calls = |allocator: &CachingAllocator| (allocator.stats.num_device_alloc, allocator.stats.num_device_free);
+        let before = calls(self.allocator);
+        let mut sum = 0;
+        let Round { added, is_constant, .. } = round;
+        let goes_on = self.play(at, 0, look, |event, by| {
+            sum += if is_constant[event] { by } else { 0 };
+            added[event] = sum;
+        });
+        let (homes, kept_apart) = (self.homes(at, round), self.keeps_apart(at, round));
+        let is_same = at.iteration > 0 && homes == round.homes && sum == 0;
+        round.is_steady = is_same && before == calls(self.allocator) && kept_apart && round.kept_apart;
+        (round.homes, round.kept_apart) = (homes, kept_apart);
+        if round.is_steady {
+            let most = |number| round.added[round.between(number)].iter().copied().max().unwrap_or(i64::MIN);
+            round.most = (0..=round.others.len()).map(most).collect();
+        }
+        goes_on
+    }
+
+    /// Plays only what does not go round of an iteration.
+    fn go_round(&mut self, at: At<'_>, round: &mut Round, look: &mut impl Look) -> bool {
+        let begin = self.event;
+        self.hold_on(at);
+        for number in 0..=round.others.len() {
+            let quiet = round.between(number);
+            let base = self.allocated();
+            self.event = begin + quiet.start;
+            self.note(base, &round.added[quiet.clone()], round.most[number]);
+            look.after_all(self.event, base, &round.added[quiet]);
+            let Some(other) = round.others.get(number).copied() else { break };
+            self.event = begin + other;
+            if !self.is_cached(at, other) {
+                self.make_up(at, round, other);
+                let goes_on = self.play(at, other, look, |_, _| {});
+                (round.homes, round.is_steady) = (self.homes(at, round), false);
+                return goes_on;
+            }
+            self.without_peaks(|player| player.take(at, other));
+            let allocated = base_and(self.allocated(), round.added[other]);
+            self.outcome.note(self.event, allocated, Bytes(0));
+            self.allocator.stats.peak_allocated = self.allocator.stats.peak_allocated.max(allocated);
+            look.after(self.event, allocated);
+        }
+        self.allocator.allocations += round.requests;
+        self.event = begin + round.is_constant.len();
+        true
+    }
+
+    /// The blocks of the iteration before are those of this one.
+    fn hold_on(&mut self, at: At<'_>) {
+        let Held { depth, width, blocks } = &mut self.held[at.number];
+        let (from, to) = ((at.iteration - 1) % *depth * *width, at.iteration % *depth * *width);
+        blocks.copy_within(from..from + *width, to);
+    }
+
+    /// Notes the most of what was allocated over some events.
+    fn note(&mut self, base: Bytes, added: &[i64], most: i64) {
+        if added.is_empty()
+            || base_and(base, most) <= self.outcome.peak_allocated.min(self.allocator.stats.peak_allocated)
+        {
+            return;
+        }
+        for (at, added) in added.iter().enumerate() {
+            self.outcome.note(self.event + at, base_and(base, *added), Bytes(0));
+        }
+        self.allocator.stats.peak_allocated = self.allocator.stats.peak_allocated.max(base_and(base, most));
+    }
+
+    /// Whether an event that does not go round is served without the device, and by the other pool.
+    fn is_cached(&mut self, at: At<'_>, event: usize) -> bool {
+        match at.stretch.event(at.iteration, event) {
+            Event::Allocate(id) => {
+                let asked = at.stretch.allocation(at.iteration, at.stretch.number(id));
+                !is_small(asked.bytes, self.allocator)
+                    && self.allocator.has_cached(asked.bytes, StreamId(asked.cuda_stream))
+            }
+            _ => true,
+        }
+    }
+
+    /// Plays what was passed over of an iteration before an event; peaks have been noted.
+    fn make_up(&mut self, at: At<'_>, round: &Round, before: usize) {
+        self.without_peaks(|player| {
+            for passed in (0..before).filter(|event| round.is_constant[*event]) {
+                player.take(at, passed);
+            }
+        });
+    }
+
+    /// Plays something while not all that is allocated counts, or while some counts that is not: peaks stay as they are.
+    fn without_peaks<T>(&mut self, play: impl FnOnce(&mut Self) -> T) -> T {
+        let peak = self.allocator.stats.peak_allocated;
+        let noted = (self.outcome.peak_allocated, self.outcome.peak_event);
+        let result = play(self);
+        self.allocator.stats.peak_allocated = peak;
+        (self.outcome.peak_allocated, self.outcome.peak_event) = noted;
+        result
+    }
+
+    fn allocated(&self) -> Bytes {
+        self.allocator.stats.allocated
+    }
+
+    /// Where constant allocations lie that outlive an iteration.
+    fn homes(&mut self, at: At<'_>, round: &Round) -> Vec<Option<(u64, Bytes)>> {
+        let held = &mut self.held[at.number];
+        round.survivors.iter().map(|number| self.allocator.place(*held.at(at.iteration, *number))).collect()
+    }
+
+    /// Whether all that is not constant is asked of the large pool.
+    fn keeps_apart(&self, at: At<'_>, round: &Round) -> bool {
+        let mut asked = round.others.iter().filter_map(|event| match at.stretch.pattern()[*event] {
+            Event::Allocate(id) => Some(at.stretch.bytes(at.iteration, at.stretch.number(id))),
+            _ => None,
+        });
+        asked.all(|bytes| !is_small(bytes, self.allocator))
+    }
+}
