@@ -1,10 +1,11 @@
 //! Runs a trace through PyTorch's allocator, quickly where iterations happen again and again.
 //!
 //! A pool's free blocks follow from the blocks in use and the segments: splits are undone when the parts are free again. So where
-//! an iteration asks the small pool for the same as the one before, finds the same of its blocks in use as that one did, and no
-//! segment has come or gone meanwhile, all its requests get the blocks that they got before. Such requests are not played
-//! again: only what they add to the allocated memory counts. The other pool is played event by event. When it needs the
-//! device, what was passed over is made up for first, since asking the device may release segments of all pools.
+//! iterations ask the small pool for the same, no segment comes or goes, and one leaves the blocks in use that another left some
+//! iterations before, the iterations between them come round: each request gets the block that it got a round before. (Where an
+//! iteration hands a tensor to the next, the two take turns in two places, and a round has two iterations.) Such requests
+//! are not played again: only what they add to the allocated memory counts. The other pool is played event by event. When that
+//! needs the device, what was passed over is made up for first, since asking the device may release segments of all pools.
 
 use super::block::BlockId;
 use super::caching::CachingAllocator;
@@ -49,7 +50,7 @@ pub(super) fn play(trace: &Trace, allocator: &mut CachingAllocator, look: &mut i
         for iteration in 0..stretch.times() {
             let at = At { number, stretch, iteration };
             let goes_on = match &mut round {
-                Some(round) if round.is_steady => player.go_round(at, round, look),
+                Some(round) if round.period > 0 => player.go_round(at, round, look),
                 Some(round) => player.watch(at, round, look),
                 None => player.play(at, 0, look, |_, _| {}),
             };
@@ -115,12 +116,24 @@ struct Round {
     requests: u64,
     /// Constant allocations that outlive their iteration.
     survivors: Vec<usize>,
-    /// Where these lay at the end of the last iteration.
-    homes: Vec<Option<(u64, Bytes)>>,
-    /// Whether all else was asked of the large pool in the last iteration.
-    kept_apart: bool,
-    is_steady: bool,
+    /// The last iterations that were played, the last one last.
+    played: Vec<Played>,
+    /// How many iterations come round; 0 where none are known to.
+    period: usize,
+    /// How many iterations have been passed over.
+    passed: usize,
 }
+
+/// How an iteration left the small pool.
+struct Played {
+    /// Where the survivors lay at its end.
+    homes: Vec<Option<(u64, Bytes)>>,
+    /// Whether no segment came or went, and all else was asked of the large pool.
+    was_quiet: bool,
+}
+
+/// The longest round that is looked for.
+const LONGEST: usize = 16;
 
 impl Round {
     /// None where each iteration has to be played: by what the stretch asks for, or by how the allocator is set.
@@ -158,13 +171,23 @@ impl Round {
             added: vec![0; is_constant.len()],
             most: Vec::new(),
             requests: constant.iter().filter(|constant| **constant).count() as u64,
-            homes: vec![None; survivors.len()],
+            played: Vec::new(),
             survivors,
             others,
             is_constant,
-            kept_apart: false,
-            is_steady: false,
+            period: 0,
+            passed: 0,
         })
+    }
+
+    /// How many iterations come round, by those that were played; 0 where they do not.
+    fn length(&self) -> usize {
+        let Some((last, before)) = self.played.split_last() else { return 0 };
+        let comes_round = |length: &usize| {
+            let since = &before[before.len() - length..];
+            since[0].homes == last.homes && last.was_quiet && since.iter().all(|played| played.was_quiet)
+        };
+        (1..=LONGEST.min(before.len())).find(comes_round).unwrap_or(0)
     }
 
     /// The events behind the other of that number, counted from 1, and before the next; with 0, those before the first.
@@ -232,13 +255,15 @@ impl Player<'_> {
             sum += if is_constant[event] { by } else { 0 };
             added[event] = sum;
         });
-        let (homes, kept_apart) = (self.homes(at, round), self.keeps_apart(at, round));
-        let is_same = at.iteration > 0 && homes == round.homes && sum == 0;
-        round.is_steady = is_same && before == calls(self.allocator) && kept_apart && round.kept_apart;
-        (round.homes, round.kept_apart) = (homes, kept_apart);
-        if round.is_steady {
+        let was_quiet = sum == 0 && before == calls(self.allocator) && self.keeps_apart(at, round);
+        round.played.push(Played { homes: self.homes(at, round), was_quiet });
+        if round.played.len() > LONGEST + 1 {
+            round.played.remove(0);
+        }
+        round.period = round.length();
+        if round.period > 0 {
             let most = |number| round.added[round.between(number)].iter().copied().max().unwrap_or(i64::MIN);
-            round.most = (0..=round.others.len()).map(most).collect();
+            (round.most, round.passed) = ((0..=round.others.len()).map(most).collect(), 0);
         }
         goes_on
     }
@@ -258,7 +283,7 @@ impl Player<'_> {
             if !self.is_cached(at, other) {
                 self.make_up(at, round, other);
                 let goes_on = self.play(at, other, look, |_, _| {});
-                (round.homes, round.is_steady) = (self.homes(at, round), false);
+                (round.played, round.period) = (Vec::new(), 0);
                 return goes_on;
             }
             self.without_peaks(|player| player.take(at, other));
@@ -267,6 +292,7 @@ impl Player<'_> {
             self.allocator.stats.peak_allocated = self.allocator.stats.peak_allocated.max(allocated);
             look.after(self.event, allocated);
         }
+        round.passed += 1;
         self.allocator.allocations += round.requests;
         self.event = begin + round.is_constant.len();
         true
@@ -304,11 +330,17 @@ impl Player<'_> {
         }
     }
 
-    /// Plays what was passed over of an iteration before an event; peaks have been noted.
+    /// Plays what was passed over of the iterations that the small pool is behind, and of this one before an event. Peaks have been
+    /// noted.
     fn make_up(&mut self, at: At<'_>, round: &Round, before: usize) {
         self.without_peaks(|player| {
-            for passed in (0..before).filter(|event| round.is_constant[*event]) {
-                player.take(at, passed);
+            let behind = round.passed % round.period;
+            for back in (0..=behind).rev() {
+                let end = if back == 0 { before } else { round.is_constant.len() };
+                let iteration = At { iteration: at.iteration - back, ..at };
+                for event in (0..end).filter(|event| round.is_constant[*event]) {
+                    player.take(iteration, event);
+                }
             }
         });
     }
