@@ -4,6 +4,8 @@ mod checks;
 pub mod compare;
 pub mod effort;
 mod figures;
+#[cfg(test)]
+mod folded;
 pub mod footprint;
 pub mod host;
 pub mod recorded;
@@ -358,24 +360,10 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
     program_with(model, run, emulation, &[])
 }
 
-/// The same, in which these runs of calls are entered and left as calls of modules are.
-///
-/// # Errors
-/// As `program`; a run of calls that the program does not have.
-pub(crate) fn program_with(
-    model: &Model,
-    run: &Run,
-    emulation: Emulation,
-    spans: &[String],
-) -> Result<Graph, PlanError> {
-    let architecture = model.architecture(run.mode.records())?;
-    if run.mode == Mode::Generate && !architecture.generates {
-        return Err(PlanError::CannotGenerate { architecture: architecture.name.clone() });
-    }
-    if run.cache.is_some() && !architecture.generates {
-        return Err(PlanError::NoCache { architecture: architecture.name.clone() });
-    }
-    let wanted = Loop {
+/// What the loop of a run is told.
+fn wanted(model: &Model, run: &Run, emulation: Emulation) -> Result<Loop, PlanError> {
+    Ok(Loop {
+        folds: true,
         mode: run.mode.function(),
         training: run.mode == Mode::Train,
         integers: vec![
@@ -411,7 +399,27 @@ pub(crate) fn program_with(
             dtype: run.cache_dtype.map(|dtype| dtype.0),
         },
         rules: Rules::of(run.versions()),
-    };
+    })
+}
+
+/// The forward program of a run, in which these runs of calls are entered and left as calls of modules are.
+///
+/// # Errors
+/// As `program`; a run of calls that the program does not have.
+pub(crate) fn program_with(
+    model: &Model,
+    run: &Run,
+    emulation: Emulation,
+    spans: &[String],
+) -> Result<Graph, PlanError> {
+    let architecture = model.architecture(run.mode.records())?;
+    if run.mode == Mode::Generate && !architecture.generates {
+        return Err(PlanError::CannotGenerate { architecture: architecture.name.clone() });
+    }
+    if run.cache.is_some() && !architecture.generates {
+        return Err(PlanError::NoCache { architecture: architecture.name.clone() });
+    }
+    let wanted = wanted(model, run, emulation)?;
     let mut config = Cow::Borrowed(&model.config);
     if let Some(cache) = run.use_cache {
         config.to_mut().insert("use_cache".to_owned(), cache.into());

@@ -9,12 +9,15 @@ pub(crate) use siblings::{ranges, split};
 
 use rustc_hash::FxHashSet;
 
-use crate::allocate::{AllocatorOptions, OutOfMemory, Outcome, simulate};
+use crate::allocate::{AllocatorOptions, OutOfMemory, Outcome, simulate_with};
 use crate::bytes::Bytes;
 use crate::trace::{Allocation, AllocationId, Category, Event, Live, Phase, Trace, live_after};
 
 /// More than any machine has, and less than what sums in 64 bits could not hold.
 pub const UNLIMITED: Bytes = Bytes(1 << 60);
+
+/// In how many stretches a replay knows what was allocated over the run: a terminal's line has room for as many.
+pub const HEIGHTS: usize = 67;
 
 /// A trace, replayed.
 #[derive(Clone, Debug)]
@@ -65,8 +68,9 @@ impl CacheBytes {
 impl Replay {
     /// Replays a trace through an allocator with these options that may take so many bytes.
     pub fn of(trace: Trace, options: AllocatorOptions, capacity: Bytes) -> Replay {
-        let outcome = simulate(&trace, &options, Some(capacity));
-        let unlimited = outcome.out_of_memory.as_ref().map(|_| simulate(&trace, &options, Some(UNLIMITED)));
+        let outcome = simulate_with(&trace, &options, Some(capacity), HEIGHTS);
+        let unlimited =
+            outcome.out_of_memory.as_ref().map(|_| simulate_with(&trace, &options, Some(UNLIMITED), HEIGHTS));
         let whole = unlimited.as_ref().unwrap_or(&outcome);
         let options = options.with_ties(whole.ties);
         let mut at_peak = live_after(&trace, whole.peak_event);

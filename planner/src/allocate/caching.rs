@@ -164,14 +164,30 @@ impl CachingAllocator {
             self.stats.num_ooms += 1;
             return Err(self.out_of_memory(bytes, request.segment));
         };
+        self.hand_out(id, request, bytes);
+        Ok(id)
+    }
+
+    /// Splits off what is not needed of a block that nobody has, and hands it out.
+    fn hand_out(&mut self, id: BlockId, request: Search, bytes: Bytes) {
         if self.is_worth_splitting(id, request) {
-            let rest = self.blocks.cut_front(id, size);
+            let rest = self.blocks.cut_front(id, request.size);
             self.put_free(rest);
         }
         let block = &mut self.blocks[id];
         (block.state, block.requested) = (State::Used, bytes.0);
         self.stats.allocate(block.size, bytes.0);
-        Ok(id)
+    }
+
+    /// Allocates outside private pools what the large pool has cached; None, and nothing happens, where the device or the small
+    /// pool would have to serve.
+    pub(super) fn allocate_cached_large(&mut self, bytes: Bytes, stream: StreamId) -> Option<BlockId> {
+        let size = block_size(bytes.0, &self.options).filter(|size| *size > SMALL)?;
+        let request = self.search(None, size, stream);
+        let id = self.take_cached(request)?;
+        self.allocations += 1;
+        self.hand_out(id, request, bytes);
+        Some(id)
     }
 
     /// Frees a block. Its bytes stop counting as allocated at once; it can be used again at once too, unless another
@@ -208,14 +224,6 @@ impl CachingAllocator {
     /// `torch.cuda.reset_peak_memory_stats`: peaks begin anew at the present figures.
     pub fn reset_peaks(&mut self) {
         self.stats.reset_peaks();
-    }
-
-    /// Whether a request would be served without the device.
-    pub(super) fn has_cached(&mut self, bytes: Bytes, stream: StreamId) -> bool {
-        block_size(bytes.0, &self.options).is_some_and(|size| {
-            let request = self.search(None, size, stream);
-            self.find_cached(request).is_some()
-        })
     }
 
     /// What is looked for, for a request that was rounded to that size.

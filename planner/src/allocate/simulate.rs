@@ -1,6 +1,7 @@
 //! Drives an event stream through the allocator: what PyTorch's counters read at the end of each phase.
 
-use super::steady::{Look, play};
+use super::heights::{Height, Heights};
+use super::steady::play;
 use super::ties::larger;
 use super::{
     Addresses, Allocator, AllocatorOptions, BlockId, CachingAllocator, OutOfMemory, PrivatePool, Request, SegmentView,
@@ -48,6 +49,8 @@ pub struct Outcome {
     pub given_back: Vec<GivenBack>,
     /// The allocation that could not be served, with its event; the stream ends there.
     pub out_of_memory: Option<(usize, OutOfMemory)>,
+    /// What was allocated over the run, where that was asked for.
+    pub heights: Vec<Height>,
     /// The segments when the stream ended.
     pub segments: Vec<SegmentView>,
     /// The ties by which this came about: of addresses that nobody knows, those that lead to the larger figures.
@@ -59,23 +62,26 @@ pub struct Outcome {
 /// Runs a trace through PyTorch's allocator with these options that may take so many bytes. Where it rests on addresses that nobody
 /// knows, both ways, and the larger outcome is given.
 pub fn simulate(trace: &Trace, options: &AllocatorOptions, capacity: Option<Bytes>) -> Outcome {
-    let outcome = |options: &AllocatorOptions| look_at(trace, options, capacity, &mut ());
+    simulate_with(trace, options, capacity, 0)
+}
+
+/// The same, with what was allocated over the run in about so many stretches of equal length.
+pub fn simulate_with(trace: &Trace, options: &AllocatorOptions, capacity: Option<Bytes>, heights: usize) -> Outcome {
+    let outcome = |options: &AllocatorOptions| {
+        let mut allocator = CachingAllocator::new(options.clone(), capacity);
+        let mut looking = (heights > 0).then(|| Heights::over(trace.event_count(), heights));
+        let outcome = match &mut looking {
+            Some(looking) => play(trace, &mut allocator, looking),
+            None => play(trace, &mut allocator, &mut ()),
+        };
+        let heights = looking.map_or_else(Vec::new, Heights::seen);
+        Outcome { ties: options.ties(), heights, ..outcome }
+    };
     if options.ties() != Ties::LowestAddress(Addresses::Unknown) {
         return outcome(options);
     }
     let with = |addresses| outcome(&options.clone().with_ties(Ties::LowestAddress(addresses)));
     larger(with(Addresses::Rising), with(Addresses::Falling))
-}
-
-/// One way alone, with a look at what is allocated after each event.
-pub(crate) fn look_at(
-    trace: &Trace,
-    options: &AllocatorOptions,
-    capacity: Option<Bytes>,
-    look: &mut impl Look,
-) -> Outcome {
-    let mut allocator = CachingAllocator::new(options.clone(), capacity);
-    Outcome { ties: options.ties(), ..play(trace, &mut allocator, look) }
 }
 
 /// One way alone, with a look at the allocator after each event that was served: its number, the allocator, and the block of each
@@ -136,6 +142,7 @@ impl Outcome {
             peak_event: 0,
             given_back: Vec::new(),
             out_of_memory: None,
+            heights: Vec::new(),
             segments: Vec::new(),
             ties: Ties::default(),
             spread: None,

@@ -18,7 +18,7 @@ use crate::bytes::Bytes;
 use crate::trace::{Event, Stretch, Trace};
 
 /// What looks at allocated memory after each event.
-pub(crate) trait Look {
+pub(super) trait Look {
     /// After the event of that number.
     fn after(&mut self, event: usize, allocated: Bytes);
 
@@ -280,13 +280,12 @@ impl Player<'_> {
             look.after_all(self.event, base, &round.added[quiet]);
             let Some(other) = round.others.get(number).copied() else { break };
             self.event = begin + other;
-            if !self.is_cached(at, other) {
+            if !self.take_cached(at, other) {
                 self.make_up(at, round, other);
                 let goes_on = self.play(at, other, look, |_, _| {});
                 (round.played, round.period) = (Vec::new(), 0);
                 return goes_on;
             }
-            self.without_peaks(|player| player.take(at, other));
             let allocated = base_and(self.allocated(), round.added[other]);
             self.outcome.note(self.event, allocated, Bytes(0));
             self.allocator.stats.peak_allocated = self.allocator.stats.peak_allocated.max(allocated);
@@ -318,16 +317,27 @@ impl Player<'_> {
         self.allocator.stats.peak_allocated = self.allocator.stats.peak_allocated.max(base_and(base, most));
     }
 
-    /// Whether an event that does not go round is served without the device, and by the other pool.
-    fn is_cached(&mut self, at: At<'_>, event: usize) -> bool {
+    /// Plays an event that does not come round; false, and nothing happens, where the device or the small pool would have to serve.
+    fn take_cached(&mut self, at: At<'_>, event: usize) -> bool {
+        let peak = self.allocator.stats.peak_allocated;
         match at.stretch.event(at.iteration, event) {
             Event::Allocate(id) => {
-                let asked = at.stretch.allocation(at.iteration, at.stretch.number(id));
-                !is_small(asked.bytes, self.allocator)
-                    && self.allocator.has_cached(asked.bytes, StreamId(asked.cuda_stream))
+                let number = at.stretch.number(id);
+                let stream = StreamId(at.stretch.allocations()[number].cuda_stream);
+                let bytes = at.stretch.bytes(at.iteration, number);
+                let Some(block) = self.allocator.allocate_cached_large(bytes, stream) else { return false };
+                *self.held[at.number].at(at.iteration, number) = block;
+                // not all that is allocated counts here, and some counts that is not
+                self.allocator.stats.peak_allocated = peak;
             }
-            _ => true,
+            Event::Free(id, _) => {
+                let (stretch, iteration, number) = self.trace.place(at.number, id);
+                let block = *self.held[stretch].at(iteration, number);
+                self.allocator.take_back(block);
+            }
+            Event::Becomes(..) | Event::Phase(_) => {}
         }
+        true
     }
 
     /// Plays what was passed over of the iterations that the small pool is behind, and of this one before an event. Peaks have been
@@ -345,7 +355,7 @@ impl Player<'_> {
         });
     }
 
-    /// Plays something while not all that is allocated counts, or while some counts that is not: peaks stay as they are.
+    /// Plays something of which peaks have been noted.
     fn without_peaks<T>(&mut self, play: impl FnOnce(&mut Self) -> T) -> T {
         let peak = self.allocator.stats.peak_allocated;
         let noted = (self.outcome.peak_allocated, self.outcome.peak_event);

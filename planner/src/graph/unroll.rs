@@ -22,6 +22,8 @@ pub struct Loop {
     pub mode: &'static str,
     /// Whether the model is in training mode (`model.train()`).
     pub training: bool,
+    /// Whether iterations of the loop that are alike are written once, where autograd does not record.
+    pub folds: bool,
     /// Integers such as batch and seq.
     pub integers: Vec<(&'static str, u64)>,
     /// Switches such as hold_outputs.
@@ -136,7 +138,7 @@ impl Machine {
         }
         self.number(model);
         self.tape.take();
-        self.watches_loops = !wanted.flags.contains(&(RECORDS, true));
+        self.watches_loops = wanted.folds && !wanted.flags.contains(&(RECORDS, true));
 
         let mut run = Attributes::default();
         run.extend(wanted.integers.iter().map(|(name, value)| (Arc::from(*name), Value::Int(*value as i64))));

@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 pub use alive::{Alive, Group, ModuleBytes, alive, modules_at_peak};
 pub(crate) use alive::{Groups, groups};
 
-use crate::allocate::{BlockId, Look, SegmentView, look_at, observe};
+use crate::allocate::{BlockId, SegmentView, observe};
 use crate::bytes::Bytes;
 use crate::replay::{Replay, UNLIMITED};
 use crate::trace::{AllocationId, ByCategory, Cursor};
@@ -92,46 +92,6 @@ pub fn history(replay: &Replay, stretches: usize, near: usize) -> History {
         }
     });
     History { samples, events, segments, owners }
-}
-
-/// What is allocated over a stretch of events, at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Height {
-    /// The first event of the stretch.
-    pub from: usize,
-    /// The first event behind it.
-    pub to: usize,
-    /// The event of the stretch at which the most is allocated.
-    pub event: usize,
-    /// `memory_allocated` after it.
-    pub allocated: Bytes,
-}
-
-/// What is allocated over a run, in so many stretches: what [`history`] shows, and nothing else.
-pub fn heights(replay: &Replay, stretches: usize) -> Vec<Height> {
-    struct Heights {
-        heights: Vec<Height>,
-        place: usize,
-    }
-    impl Look for Heights {
-        fn after(&mut self, event: usize, allocated: Bytes) {
-            while self.heights.get(self.place).is_some_and(|height| height.to <= event) {
-                self.place += 1;
-            }
-            if let Some(height) = self.heights.get_mut(self.place)
-                && (allocated > height.allocated || event == height.from)
-            {
-                (height.event, height.allocated) = (event, allocated);
-            }
-        }
-    }
-    let capacity = if replay.unlimited.is_some() { UNLIMITED } else { replay.capacity };
-    let samples = cut(replay.trace.event_count(), stretches, (0, 0)).into_iter();
-    let heights =
-        samples.map(|Sample { from, to, event, .. }| Height { from, to, event, allocated: Bytes(0) }).collect();
-    let mut heights = Heights { heights, place: 0 };
-    look_at(&replay.trace, &replay.options, Some(capacity), &mut heights);
-    heights.heights
 }
 
 /// Cuts events into about as many stretches of equal length, and those of the window one by one.

@@ -1,12 +1,12 @@
 //! The timeline in a few lines of a terminal: what is allocated over the events, in blocks.
 
+use crate::allocate::Height;
 use crate::bytes::Bytes;
-use crate::history::{Height, heights};
-use crate::replay::Replay;
+use crate::replay::{HEIGHTS, Replay};
 use crate::trace::Trace;
 
 /// The columns of the picture: with the figures beside it a line has 80.
-const COLUMNS: usize = 67;
+const COLUMNS: usize = HEIGHTS;
 /// Its lines.
 const LINES: u64 = 3;
 /// A column's parts in a line, from nothing to all of it.
@@ -18,7 +18,7 @@ pub(super) fn timeline(replay: &Replay) -> String {
     if events < COLUMNS || peak.0 == 0 {
         return String::new();
     }
-    let columns = columns(&heights(replay, COLUMNS), events, peak);
+    let columns = columns(&replay.whole().heights, events, peak);
     let mut text = "allocated over the events of the run\n".to_owned();
     for line in (0..LINES).rev() {
         let figure = match line {
