@@ -1,7 +1,6 @@
 //! `memplan snapshot`, `check` and `diff`: plans to keep, and what became of them.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

@@ -20,6 +20,7 @@ mod host;
 mod images;
 mod lists;
 mod models;
+mod output;
 mod pack;
 mod plans;
 mod reports;
