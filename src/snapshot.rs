@@ -104,8 +104,7 @@ fn kept(word: &str) -> Result<Option<String>, Failure> {
     if !is_yaml(Path::new(word)) {
         return Ok(None);
     }
-    let text =
-        fs::read_to_string(word).map_err(|error| Failure::new(format!("{word}: cannot be read: {error}"), None))?;
+    let text = run_file::text(Path::new(word)).map_err(|error| Failure::new(error, None))?;
     Ok(Some(text).filter(|text| snapshot::is_snapshot(text)))
 }
 
@@ -182,7 +181,7 @@ fn below(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         if path.is_dir() && !hidden && !path.is_symlink() {
             below(&path, files)?;
-        } else if is_yaml(&path) && fs::read_to_string(&path).is_ok_and(|text| snapshot::is_snapshot(&text)) {
+        } else if is_yaml(&path) && run_file::text(&path).is_ok_and(|text| snapshot::is_snapshot(&text)) {
             files.push(path);
         }
     }

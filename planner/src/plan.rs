@@ -33,6 +33,7 @@ use crate::read::gpus::Gpu;
 use crate::read::optimizers::{self, Optimizer, OptimizerError};
 use crate::read::spec::SpecError;
 use crate::read::specs;
+use crate::read::yaml;
 use crate::replay::{Replay, UNLIMITED};
 use crate::run::{Attention, Mode, Precision, Run, RunError, ZeroGrad};
 use crate::time::{Cost, Link, Speeds};
@@ -503,6 +504,6 @@ fn bound_outside() -> Result<OutsideAllocator, SpecError> {
     let file = "context.yaml";
     let error = |message: &str| SpecError::new(&format!("specs/{file}").into(), Default::default(), message);
     let text = specs::embedded(file).ok_or_else(|| error("the spec is missing"))?;
-    let bound: OutsideAllocator = serde_yaml::from_str(text).map_err(|problem| error(&problem.to_string()))?;
+    let bound: OutsideAllocator = yaml::parse(text, "").map_err(|fault| error(&fault.message))?;
     Ok(READ.get_or_init(|| bound).clone())
 }

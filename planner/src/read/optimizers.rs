@@ -5,7 +5,7 @@
 //! --optimizer adamw,fused=true  -- choose -->  Optimizer: options with their values, functions to run at each step
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use indexmap::IndexMap;
@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::spec::changes::SpecChange;
 use super::spec::syntax::{Function, Position};
+use super::spec::read_text;
 use super::spec::{self, SpecError};
 use super::specs;
 use crate::choices::UnknownChoice;
@@ -288,11 +289,7 @@ fn own_files(folder: Option<&Path>) -> Result<Vec<(Arc<str>, String)>, SpecError
         .map_err(fail)?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     paths.sort_unstable();
-    let read = |path: PathBuf| {
-        let text = std::fs::read_to_string(&path).map_err(fail)?;
-        Ok((path.display().to_string().into(), text))
-    };
-    paths.into_iter().map(read).collect()
+    paths.iter().map(|path| Ok((path.display().to_string().into(), read_text(path)?))).collect()
 }
 
 fn settings(

@@ -49,9 +49,3 @@ fn escaped(characters: impl Iterator<Item = char>) -> String {
     }
     shown
 }
-
-/// Where YAML is wrong, line and column from 1 and 0 where that is unknown, and what is wrong there.
-pub(crate) fn yaml_fault(error: &serde_yaml::Error) -> (usize, usize, String) {
-    let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
-    (line, column, error.to_string().replace(&format!(" at line {line} column {column}"), ""))
-}

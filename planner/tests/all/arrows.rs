@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// and specs; the walk of specs' code, and time; PyTorch: programs, operators, lowering; models; a plan; the verbs; reports; the front
 /// door.
 const FLOORS: [&[&str]; 17] = [
-    &["bytes", "choices", "dtype", "ids", "words"],
+    &["bytes", "choices", "dtype", "files", "ids", "words"],
     &["versions"],
     &["trace"],
     &["allocate"],
