@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind, Write};
 
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
+use planner::words::quote;
 
 pub use file::write_whole;
 
@@ -20,8 +21,13 @@ pub const ALARM: Style = AnsiColor::Red.on_default().bold();
 /// What to look at.
 pub const CARE: Style = AnsiColor::Yellow.on_default().bold();
 
-/// Prints text. A reader that has gone away (`| head`) has seen enough: that is no failure.
+/// Prints text for people, in which nothing hides.
 pub fn print(text: &str) -> Result<(), Failure> {
+    print_data(&quote::visible(text))
+}
+
+/// Prints text for programs as it is. A reader that has gone away (`| head`) has seen enough: that is no failure.
+pub fn print_data(text: &str) -> Result<(), Failure> {
     match write(text) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::new(format!("cannot write the result: {error}"), None))
@@ -59,13 +65,14 @@ fn write(text: &str) -> io::Result<()> {
 
 /// Prints a value as indented JSON.
 pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    print(&json(value)?)
+    print_data(&json(value)?)
 }
 
-/// A value as indented JSON.
+/// A value as indented JSON. What would hide on a terminal is escaped.
 pub fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::new(error, None))?;
-    Ok(format!("{text}\n"))
+    let shown = text.chars().map(|c| if quote::is_invisible(c) { format!("\\u{:04x}", c as u32) } else { c.into() });
+    Ok(if text.contains(quote::is_invisible) { shown.collect() } else { text } + "\n")
 }
 
 /// Tells what is wrong, on stderr; where even that fails, nothing is left to say.
@@ -79,7 +86,7 @@ pub fn complain(line: &str, hint: Option<&str>) {
 
 /// Tells what to look at, on stderr.
 pub fn warn(line: &str) {
-    let mut out = anstream::stderr().lock();
+    let (mut out, line) = (anstream::stderr().lock(), quote::visible(line));
     let _ = writeln!(out, "memplan: {CARE}warning:{CARE:#} {line}");
 }
 

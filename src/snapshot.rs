@@ -23,7 +23,7 @@ pub fn keep(arguments: &SnapshotArguments) -> Result<ExitCode, Failure> {
     let taken = snapshot::take(local(run_options(&arguments.run)?))?;
     match &arguments.output {
         Some(path) => write(path, &taken)?,
-        None => output::print(&taken.to_string())?,
+        None => output::print_data(&taken.to_string())?,
     }
     Ok(ExitCode::from(FITS))
 }
@@ -42,7 +42,7 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
     match arguments.format {
         CheckForm::Text => output::print(&coloured(&checked)),
         CheckForm::Json => output::print_json(&report::json(&checked)),
-        CheckForm::Junit => output::print(&report::junit(&checked)),
+        CheckForm::Junit => output::print_data(&report::junit(&checked)),
         CheckForm::Github => output::print(&report::github(&checked)),
     }?;
     if arguments.update {

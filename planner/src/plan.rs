@@ -1,5 +1,6 @@
 //! A plan: the whole pipeline, from a model and a run to figures.
 
+mod blame;
 mod checks;
 pub mod compare;
 pub mod effort;
@@ -11,6 +12,7 @@ pub mod recorded;
 use crate::run::Lora;
 use std::borrow::Cow;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
@@ -152,6 +154,16 @@ pub enum PlanError {
     /// The program cannot be unrolled.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// The program of a model's config.json cannot be unrolled.
+    #[error("{}: {keys}{error}", crate::words::quote::path(.path))]
+    Config {
+        /// The config.
+        path: PathBuf,
+        /// The entries that the error names the values of, each with what it is; empty where there is none.
+        keys: String,
+        /// The reason.
+        error: GraphError,
+    },
     /// An operator cannot run.
     #[error("{error}, in {module}")]
     Lower {
@@ -424,7 +436,8 @@ pub(crate) fn program_with(
         }
         None => {}
     }
-    let mut graph = unroll(&model.family, architecture, &config, &wanted)?;
+    let mut graph = unroll(&model.family, architecture, &config, &wanted)
+        .map_err(|error| blame::config(model, run, emulation, error))?;
     let regions = if wanted.training { run.checkpoint.regions() } else { &[] };
     lay(&mut graph, spans, regions, run.checkpoint_save.as_ref(), run.reentrant)?;
     Ok(graph)

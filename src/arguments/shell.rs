@@ -48,7 +48,7 @@ pub struct ManArguments {
 pub fn completions(arguments: &CompletionsArguments) -> Result<ExitCode, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut CommandLine::command(), "memplan", &mut script);
-    output::print(&String::from_utf8_lossy(&script))?;
+    output::print_data(&String::from_utf8_lossy(&script))?;
     Ok(ExitCode::from(FITS))
 }
 
@@ -76,7 +76,7 @@ pub fn man(arguments: &ManArguments) -> Result<ExitCode, Failure> {
     };
     let mut text = Vec::new();
     Man::new(page).render(&mut text).map_err(|error| Failure::new(error, None))?;
-    output::print(&String::from_utf8_lossy(&text))?;
+    output::print_data(&String::from_utf8_lossy(&text))?;
     Ok(ExitCode::from(FITS))
 }
 

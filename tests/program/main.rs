@@ -17,6 +17,7 @@ mod experts;
 mod exports;
 mod fit;
 mod host;
+mod hostile;
 mod images;
 mod lists;
 mod models;

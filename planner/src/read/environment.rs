@@ -138,8 +138,7 @@ fn installed(packages: &Path) -> Result<Found, EnvironmentError> {
 }
 
 fn lock(path: &Path) -> Result<Found, EnvironmentError> {
-    let text =
-        files::text(path, LARGEST).map_err(|source| EnvironmentError::Io { path: path.to_owned(), source })?;
+    let text = files::text(path, LARGEST).map_err(|source| EnvironmentError::Io { path: path.to_owned(), source })?;
     if path.extension().is_some_and(|extension| extension == "txt" || extension == "in") {
         return Ok(requirements(&text));
     }

@@ -68,7 +68,10 @@ impl HeaderTensor {
 
 /// Reads and checks the header of the file at `path`; symbolic links are followed.
 pub fn read(path: &Path) -> Result<Header, HeaderError> {
-    files::open(path).map_err(HeaderFault::from).and_then(|(file, length)| from_reader(file, length)).map_err(|fault| at(path, fault))
+    files::open(path)
+        .map_err(HeaderFault::from)
+        .and_then(|(file, length)| from_reader(file, length))
+        .map_err(|fault| at(path, fault))
 }
 
 /// Reads and checks the header of a file of `length` bytes, of which `reader` gives the first.

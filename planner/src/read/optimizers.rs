@@ -13,8 +13,8 @@ use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
 use super::spec::changes::SpecChange;
-use super::spec::syntax::{Function, Position};
 use super::spec::read_text;
+use super::spec::syntax::{Function, Position};
 use super::spec::{self, SpecError};
 use super::specs;
 use crate::choices::UnknownChoice;

@@ -287,7 +287,8 @@ impl Profile {
     /// # Errors
     /// A file that cannot be read, or as `parse`.
     pub fn read(path: &Path) -> Result<Profile, ProfileError> {
-        let text = files::text(path, LARGEST_PROFILE).map_err(|source| ProfileError::Read { path: path.into(), source })?;
+        let text =
+            files::text(path, LARGEST_PROFILE).map_err(|source| ProfileError::Read { path: path.into(), source })?;
         Profile::parse(&path.display().to_string(), &text)
     }
 

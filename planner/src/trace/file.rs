@@ -273,7 +273,8 @@ struct End {
 /// # Errors
 /// A file that cannot be read, that is no trace, or that frees what was not allocated.
 pub fn read(path: &Path) -> Result<Recorded, TraceError> {
-    let text = files::bytes(path, LARGEST_TRACE).map_err(|source| TraceError::Read { path: path.to_owned(), source })?;
+    let text =
+        files::bytes(path, LARGEST_TRACE).map_err(|source| TraceError::Read { path: path.to_owned(), source })?;
     parse(&text).map_err(|message| TraceError::Wrong { path: path.to_owned(), message })
 }
 

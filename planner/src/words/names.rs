@@ -15,8 +15,9 @@ pub fn nearest_of_many(message: &str, lists: &str) -> String {
 }
 
 /// The names nearest to a misspelled one, and where all are listed.
-pub fn nearest_few(wanted: &str, names: &[&str], lists: &str) -> String {
-    let near: Vec<String> = nearest(wanted, names.iter().copied()).iter().map(|name| format!("`{name}`")).collect();
+pub fn nearest_few(wanted: &str, names: &[impl AsRef<str>], lists: &str) -> String {
+    let near: Vec<String> =
+        nearest(wanted, names.iter().map(AsRef::as_ref)).iter().map(|name| format!("`{name}`")).collect();
     format!("the nearest are {}; {lists}", near.join(", "))
 }
 

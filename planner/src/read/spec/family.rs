@@ -245,7 +245,7 @@ impl Shelf {
     fn library(&self, name: &str, user: &Arc<str>) -> Result<(Arc<str>, String), SpecError> {
         if let Some(folder) = &self.folder {
             let path = folder.join("library").join(format!("{name}.yaml"));
-            if path.is_file() {
+            if path.exists() {
                 return Ok((path.display().to_string().into(), read_text(&path)?));
             }
         }

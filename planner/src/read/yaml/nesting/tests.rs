@@ -28,9 +28,9 @@ fn levels(value: &Value) -> usize {
 /// Texts of what matters to the scanner, in pieces.
 fn texts() -> impl Strategy<Value = String> {
     const PIECES: [&str; 42] = [
-        "[", "]", "{", "}", "[", "]", "{", "}", ",", ", ", ": ", ":", "\n", "\n ", "\n  ", "\n   ", "- ", "- ", "? ", "a", "b: ",
-        "a: ", "\"", "'", "\"]\"", "']'", "\\", "#", " #", "|", "|\n ", ">-\n   ", "|2\n", "&a ", "*a", "!t ", "!<x> ", "\t",
-        "\r\n", "\u{2028}", "---\n", "\u{feff}",
+        "[", "]", "{", "}", "[", "]", "{", "}", ",", ", ", ": ", ":", "\n", "\n ", "\n  ", "\n   ", "- ", "- ", "? ",
+        "a", "b: ", "a: ", "\"", "'", "\"]\"", "']'", "\\", "#", " #", "|", "|\n ", ">-\n   ", "|2\n", "&a ", "*a",
+        "!t ", "!<x> ", "\t", "\r\n", "\u{2028}", "---\n", "\u{feff}",
     ];
     prop::collection::vec(prop::sample::select(&PIECES[..]), 0..24).prop_map(|pieces| pieces.concat())
 }
@@ -63,8 +63,16 @@ proptest! {
 #[test]
 fn brackets_within_texts_are_none() {
     for text in [
-        "a: \"[[[[\"", "a: '[''[['", "a: b[[[[", "a: b\n  [[[[\n  \"[[", "# [[[\na: 1", "a: |\n  [[[\n\n  {{{\nb: 1", "a: >2-\n   [[[",
-        "a: \"\\\"[[[[\"", "a: b #[[[", "!x[[[ a: 1",
+        "a: \"[[[[\"",
+        "a: '[''[['",
+        "a: b[[[[",
+        "a: b\n  [[[[\n  \"[[",
+        "# [[[\na: 1",
+        "a: |\n  [[[\n\n  {{{\nb: 1",
+        "a: >2-\n   [[[",
+        "a: \"\\\"[[[[\"",
+        "a: b #[[[",
+        "!x[[[ a: 1",
     ] {
         assert_eq!(depth(text), 1, "{text:?}");
     }
@@ -73,8 +81,14 @@ fn brackets_within_texts_are_none() {
 #[test]
 fn what_looks_like_a_text_may_be_none() {
     for text in [
-        "- - |\n [[[[\n", "[ \"]\", [ \"]\", [ \"]\", [", "[ ']', [ ']', [[", "[ #]\n [ #]\n [ #]\n [", "# \u{2028}[[[[", "a: |\n[[[[",
-        "a: b\n[[[[", "- |1\n[[[[",
+        "- - |\n [[[[\n",
+        "[ \"]\", [ \"]\", [ \"]\", [",
+        "[ ']', [ ']', [[",
+        "[ #]\n [ #]\n [ #]\n [",
+        "# \u{2028}[[[[",
+        "a: |\n[[[[",
+        "a: b\n[[[[",
+        "- |1\n[[[[",
     ] {
         assert!(depth(text) >= 4, "{text:?}: {}", depth(text));
     }
