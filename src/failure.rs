@@ -192,9 +192,12 @@ fn model(error: &ModelError) -> Failure {
     let hint = match error {
         ModelError::UnknownName { .. } => Some("`memplan models` lists the built-in ones".to_owned()),
         ModelError::UnknownArchitecture { .. } => {
-            Some("--architecture plans it as one of those, where it is alike".to_owned())
+            Some("--architecture plans it as one that is alike; `memplan models` lists all".to_owned())
         }
         ModelError::FileNotFolder { .. } => Some("`memplan inspect` sizes a single file".to_owned()),
+        ModelError::Mismatch { .. } => {
+            Some("--allow-mismatch plans it, with what is missing newly initialised".to_owned())
+        }
         ModelError::Shape { .. } => Some("the config.json and the weights may belong to different models".to_owned()),
         _ => None,
     };

@@ -129,6 +129,7 @@ pub fn coloured(text: &str) -> String {
     let styles = [
         ("fits:", GOOD),
         ("does not fit:", ALARM),
+        ("weights of another model:", ALARM),
         ("packed:", GOOD),
         ("valid:", GOOD),
         ("not valid:", ALARM),

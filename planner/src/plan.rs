@@ -291,6 +291,9 @@ pub(crate) fn prepare(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation)
     let architecture = model.architecture(run.mode.records())?;
     let plain = stored_parameters(model, run, &graph)?;
     let agreement = agree(model, architecture, &plain)?;
+    if !run.allow_mismatch {
+        agreement.check(model, architecture)?;
+    }
     let total = run.capacity.unwrap_or(gpu.memory.total);
     let loaded = match &quantization {
         Some(quantization) => loading(model, architecture, &plain, quantization, precision.dtype(), total)?,

@@ -34,8 +34,8 @@ pub enum ModelError {
     },
     /// No family has the architecture.
     #[error(
-        "the architecture {} is not known: {}; `memplan inspect` sizes its parameters",
-        quote::quoted(.found), names::nearest_few(found, known, "`memplan models` lists all")
+        "the architecture {} is not known: {}",
+        quote::quoted(.found), names::nearest_few(found, known, "`memplan inspect` sizes its parameters")
     )]
     UnknownArchitecture {
         /// What the config names.
@@ -109,6 +109,16 @@ pub enum ModelError {
         first: String,
         /// The first tensor of the weights.
         stored: String,
+    },
+    /// Weights of which too little is the architecture's.
+    #[error("{}: weights of another model than this {architecture}: {what}", quote::path(.file))]
+    Mismatch {
+        /// The first file of the weights.
+        file: PathBuf,
+        /// The architecture.
+        architecture: String,
+        /// What is missing or without use, in words.
+        what: String,
     },
     /// A stored tensor that is not what the `quantization_config` makes of its parameter.
     #[error("{}: {} {what}, which does not fit quantization_config ({method})", quote::path(.file), quote::quoted(.name))]

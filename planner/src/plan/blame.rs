@@ -18,7 +18,9 @@ pub(super) fn config(model: &Model, run: &Run, emulation: Emulation, error: Grap
         return error.into();
     }
     let keys = named(&error.message, &model.config);
-    let keys = keys.iter().map(|(key, value)| format!("{} is {}: ", quote::cut(key), quote::cut(value))).collect();
+    let words = keys.iter().map(|(key, value)| format!("{} is {}", quote::cut(key), quote::cut(value)));
+    let words = words.collect::<Vec<_>>().join(", ");
+    let keys = if words.is_empty() { words } else { words + ": " };
     PlanError::Config { path: path.clone(), keys, error }
 }
 

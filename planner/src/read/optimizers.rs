@@ -17,8 +17,8 @@ use super::spec::read_text;
 use super::spec::syntax::{Function, Position};
 use super::spec::{self, SpecError};
 use super::specs;
-use crate::choices::UnknownChoice;
 use crate::run::OptimizerChoice;
+use crate::words::{names, quote};
 
 /// The value of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -88,8 +88,13 @@ impl Optimizer {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OptimizerError {
     /// No optimizer has this name.
-    #[error(transparent)]
-    Unknown(#[from] UnknownChoice),
+    #[error("{} is no optimizer: {}", quote::quoted(.name), names::nearest_few(name, known, "specs/optimizers/ has all"))]
+    Unknown {
+        /// The word that was given.
+        name: String,
+        /// The names of all.
+        known: Vec<String>,
+    },
     /// The optimizer has no such option.
     #[error("{optimizer} has no option `{key}`: it has {known}")]
     Option {
@@ -258,7 +263,7 @@ pub fn choose(choice: &OptimizerChoice, folder: Option<&Path>) -> Result<Optimiz
             return file.ready(choice, name, entry);
         }
     }
-    Err(UnknownChoice { what: "optimizer", word: choice.name.clone(), choices: names(folder)?.join(", ") }.into())
+    Err(OptimizerError::Unknown { name: choice.name.clone(), known: names(folder)? })
 }
 
 /// Every optimizer's name.
