@@ -162,7 +162,7 @@ pub enum PlanError {
         /// The entries that the error names the values of, each with what it is; empty where there is none.
         keys: String,
         /// The reason.
-        error: GraphError,
+        error: Box<GraphError>,
     },
     /// An operator cannot run.
     #[error("{error}, in {module}")]

@@ -21,7 +21,7 @@ pub(super) fn config(model: &Model, run: &Run, emulation: Emulation, error: Grap
     let words = keys.iter().map(|(key, value)| format!("{} is {}", quote::cut(key), quote::cut(value)));
     let words = words.collect::<Vec<_>>().join(", ");
     let keys = if words.is_empty() { words } else { words + ": " };
-    PlanError::Config { path: path.clone(), keys, error }
+    PlanError::Config { path: path.clone(), keys, error: error.into() }
 }
 
 /// Whether the smallest run of the mode fails with the same words, whatever its sizes.
@@ -31,12 +31,12 @@ fn fails_alike(model: &Model, run: &Run, emulation: Emulation, error: &GraphErro
     if *run == smallest {
         return true;
     }
-    match program(model, &smallest, emulation) {
-        Err(PlanError::Config { error: other, .. } | PlanError::Graph(other)) => {
-            without_numbers(&other.message) == without_numbers(&error.message)
-        }
-        _ => false,
-    }
+    let other = match program(model, &smallest, emulation) {
+        Err(PlanError::Config { error, .. }) => error.message,
+        Err(PlanError::Graph(error)) => error.message,
+        _ => return false,
+    };
+    without_numbers(&other) == without_numbers(&error.message)
 }
 
 fn without_numbers(message: &str) -> String {

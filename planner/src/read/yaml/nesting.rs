@@ -202,7 +202,7 @@ impl<'a> Scanner<'a> {
             self.advance_while(|c| c != '>' && !is_blank_or_end(c));
         }
         let in_flow = self.flow > 0;
-        self.advance_while(|c| !is_blank_or_end(c) && !(in_flow && c == ','));
+        self.advance_while(|c| !(is_blank_or_end(c) || in_flow && c == ','));
     }
 
     fn quoted(&mut self, quote: char) {
