@@ -487,8 +487,8 @@ pub fn read() -> Result<Command, Failure> {
             Err(Failure::Said(BAD))
         }
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            let code = if error.print().is_ok() { FITS } else { BAD };
-            Err(Failure::Said(code))
+            output::print(&error.render().ansi().to_string())?;
+            Err(Failure::Said(FITS))
         }
         Err(error) => Err(usage(&error)),
     }

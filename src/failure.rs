@@ -15,8 +15,13 @@ use planner::read::profiles::ProfileError;
 use planner::run::RunError;
 use planner::trace::file::TraceError;
 use planner::versions::VersionError;
+use planner::words::quote;
 
 use crate::{BAD, NO_GPU, output};
+
+/// The most lines that an error takes with its hint, of so many columns.
+const MOST_LINES: usize = 3;
+const COLUMNS: usize = 100;
 
 /// Why the program ends without a result.
 #[derive(Debug)]
@@ -45,15 +50,35 @@ impl Failure {
         match self {
             Failure::Said(code) => ExitCode::from(code),
             Failure::Absent(line) => {
-                output::complain(&one_line(&line), None);
+                output::complain(&shortened(&one_line(&line), MOST_LINES * COLUMNS - "memplan: error: ".len()), None);
                 ExitCode::from(NO_GPU)
             }
             Failure::Message { line, hint } => {
-                output::complain(&one_line(&line), hint.as_deref());
+                let hint = hint.map(|hint| one_line(&hint));
+                let taken = hint.as_ref().map_or(0, |hint| lines(hint.chars().count() + "hint: ".len()));
+                let room = MOST_LINES.saturating_sub(taken).max(1) * COLUMNS - "memplan: error: ".len();
+                output::complain(&shortened(&one_line(&line), room), hint.as_deref());
                 ExitCode::from(BAD)
             }
         }
     }
+}
+
+/// The lines of so many characters.
+fn lines(characters: usize) -> usize {
+    characters.div_ceil(COLUMNS)
+}
+
+/// A line of at most so many characters. Its begin names the file, its end the reason: what is between gives way.
+fn shortened(line: &str, most: usize) -> String {
+    const BETWEEN: &str = " ... ";
+    let length = line.chars().count();
+    if length <= most {
+        return line.to_owned();
+    }
+    let kept = most - BETWEEN.len();
+    let (begin, end) = (kept / 2, kept - kept / 2);
+    line.chars().take(begin).chain(BETWEEN.chars()).chain(line.chars().skip(length - end)).collect()
 }
 
 /// Messages of libraries may hold line breaks, and names out of files anything at all.
@@ -63,7 +88,9 @@ fn one_line(text: &str) -> String {
         line.push_str(if number > 0 { " " } else { "" });
         for character in part.chars() {
             match character {
-                character if character.is_control() => line.extend(character.escape_default()),
+                character if character.is_control() || quote::is_invisible(character) => {
+                    line.extend(character.escape_default());
+                }
                 character => line.push(character),
             }
         }
@@ -165,9 +192,12 @@ fn model(error: &ModelError) -> Failure {
     let hint = match error {
         ModelError::UnknownName { .. } => Some("`memplan models` lists the built-in ones".to_owned()),
         ModelError::UnknownArchitecture { .. } => {
-            Some("--architecture plans it as one of those, where it is alike".to_owned())
+            Some("--architecture plans it as one that is alike; `memplan models` lists all".to_owned())
         }
         ModelError::FileNotFolder { .. } => Some("`memplan inspect` sizes a single file".to_owned()),
+        ModelError::Mismatch { .. } => {
+            Some("--allow-mismatch plans it, with what is missing newly initialised".to_owned())
+        }
         ModelError::Shape { .. } => Some("the config.json and the weights may belong to different models".to_owned()),
         _ => None,
     };

@@ -21,7 +21,7 @@ pub fn run(arguments: &GraphArguments) -> Result<ExitCode, Failure> {
         return Err(Failure::new(format!("no operator runs in the module `{module}`"), Some(hint.to_owned())));
     }
     match (arguments.dot, arguments.json || arguments.run.format == Format::Json) {
-        (true, _) => output::print(&graph::dot(&part)),
+        (true, _) => output::print_data(&graph::dot(&part)),
         (_, true) => output::print_json(&graph::json(&part)),
         _ => output::print(&graph::text(&part)),
     }?;

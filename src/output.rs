@@ -1,11 +1,16 @@
-//! Where text goes: stdout and stderr, coloured on a terminal only (NO_COLOR is respected), and files written whole.
+//! Where text goes: stdout and stderr, coloured on a terminal only (NO_COLOR is respected), and files written whole (`file.rs`).
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+mod file;
+
+#[cfg(unix)]
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
 
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
+use planner::words::quote;
+
+pub use file::write_whole;
 
 use crate::failure::Failure;
 
@@ -16,10 +21,14 @@ pub const ALARM: Style = AnsiColor::Red.on_default().bold();
 /// What to look at.
 pub const CARE: Style = AnsiColor::Yellow.on_default().bold();
 
-/// Prints text. A reader that has gone away (`| head`) has seen enough: that is no failure.
+/// Prints text for people, in which nothing hides.
 pub fn print(text: &str) -> Result<(), Failure> {
-    let mut out = anstream::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    print_data(&quote::visible(text))
+}
+
+/// Prints text for programs as it is. A reader that has gone away (`| head`) has seen enough: that is no failure.
+pub fn print_data(text: &str) -> Result<(), Failure> {
+    match write(text) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::new(format!("cannot write the result: {error}"), None))
         }
@@ -27,15 +36,43 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Prints a value as indented JSON.
-pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    print(&json(value)?)
+/// Writes to standard output past the standard library's handle, which takes a closed one for written.
+#[cfg(unix)]
+fn write(text: &str) -> io::Result<()> {
+    let mut out = standard_output()?;
+    match anstream::AutoStream::choice(&io::stdout()) {
+        anstream::ColorChoice::Never => out.write_all(anstream::adapter::strip_str(text).to_string().as_bytes()),
+        _ => out.write_all(text.as_bytes()),
+    }
 }
 
-/// A value as indented JSON.
+/// Standard output as a file that says every error.
+#[cfg(unix)]
+fn standard_output() -> io::Result<File> {
+    use std::os::fd::AsFd;
+
+    if start::stdout_was_closed() {
+        return Err(io::Error::other("standard output is closed"));
+    }
+    io::stdout().as_fd().try_clone_to_owned().map(File::from)
+}
+
+#[cfg(not(unix))]
+fn write(text: &str) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
+}
+
+/// Prints a value as indented JSON.
+pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    print_data(&json(value)?)
+}
+
+/// A value as indented JSON. What would hide on a terminal is escaped.
 pub fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::new(error, None))?;
-    Ok(format!("{text}\n"))
+    let shown = text.chars().map(|c| if quote::is_invisible(c) { format!("\\u{:04x}", c as u32) } else { c.into() });
+    Ok(if text.contains(quote::is_invisible) { shown.collect() } else { text } + "\n")
 }
 
 /// Tells what is wrong, on stderr; where even that fails, nothing is left to say.
@@ -49,7 +86,7 @@ pub fn complain(line: &str, hint: Option<&str>) {
 
 /// Tells what to look at, on stderr.
 pub fn warn(line: &str) {
-    let mut out = anstream::stderr().lock();
+    let (mut out, line) = (anstream::stderr().lock(), quote::visible(line));
     let _ = writeln!(out, "memplan: {CARE}warning:{CARE:#} {line}");
 }
 
@@ -58,27 +95,4 @@ pub fn progress(parts: usize) -> ProgressBar {
     let bar = ProgressBar::new(parts as u64);
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {elapsed}");
     style.map_or_else(|_| ProgressBar::hidden(), |style| bar.with_style(style))
-}
-
-/// Writes a file through a temporary one beside it: at the end it is there in full, or as it was.
-pub fn write_whole(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<(), Failure> {
-    let temporary = beside(path);
-    let written = File::create_new(&temporary).and_then(|file| {
-        let mut file = BufWriter::new(file);
-        write(&mut file)?;
-        file.flush()?;
-        fs::rename(&temporary, path)
-    });
-    written.map_err(|error| {
-        if error.kind() != ErrorKind::AlreadyExists {
-            let _ = fs::remove_file(&temporary);
-        }
-        Failure::new(format!("{}: cannot be written: {error}", path.display()), None)
-    })
-}
-
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    path.with_file_name(name)
 }

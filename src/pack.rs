@@ -2,13 +2,12 @@
 
 mod model;
 
-use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
 use packing::{Buffer, Goal, Options, Packing, Status, csv, pack};
 use planner::bytes::Bytes;
+use planner::files;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
@@ -16,6 +15,9 @@ use crate::arguments::{Format, PackArguments};
 use crate::failure::Failure;
 use crate::plan::coloured;
 use crate::{DOES_NOT_FIT, FITS, output};
+
+/// The longest file of buffers that is read, in bytes: some ten million buffers.
+const LARGEST_CSV: u64 = 1 << 30;
 
 /// Packs or checks, reports, and gives the verdict's exit code.
 pub fn run(arguments: &PackArguments) -> Result<ExitCode, Failure> {
@@ -41,7 +43,7 @@ fn is_csv(path: &Path) -> bool {
 }
 
 fn read(path: &Path) -> Result<Vec<Buffer>, Failure> {
-    let text = fs::read(path).map_err(|error| about(path, error))?;
+    let text = files::bytes(path, LARGEST_CSV).map_err(|error| about(path, error))?;
     csv::read(&text).map_err(|error| about(path, error))
 }
 

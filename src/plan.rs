@@ -28,7 +28,7 @@ pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
     let plan = planner::plan::plan(&model, &run, &gpu)?;
     let planned = Planned { model: &model, run: &run, gpu: &gpu, plan: &plan };
     if let Some(path) = &arguments.events {
-        output::write_whole(path, |to| file::write((&events::head(&planned), &plan.trace), to))?;
+        output::write_whole(path, |mut to| file::write((&events::head(&planned), &plan.trace), &mut to))?;
     }
     let host = plan.host_memory(&run).is_none_or(|host| host.fits());
     let code = if plan.fits() && host { FITS } else { DOES_NOT_FIT };
@@ -129,6 +129,7 @@ pub fn coloured(text: &str) -> String {
     let styles = [
         ("fits:", GOOD),
         ("does not fit:", ALARM),
+        ("weights of another model:", ALARM),
         ("packed:", GOOD),
         ("valid:", GOOD),
         ("not valid:", ALARM),

@@ -1,14 +1,17 @@
 //! The user's own folder of profiles, and warnings of profiles that may no longer hold.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Zoned;
-use planner::Gpu;
+use planner::{Gpu, files};
 
 use crate::output;
 
 /// Where the kernel's module tells the driver's version.
 const DRIVER: &str = "/proc/driver/nvidia/version";
+
+/// The longest text that is taken for one of the driver's version, in bytes.
+const LARGEST_VERSION: u64 = 1 << 16;
 
 /// Where a user's profiles lie, each named after its GPU: `memplan/profiles` in the folder for configurations.
 pub fn folder() -> Option<PathBuf> {
@@ -23,7 +26,7 @@ pub fn doubt(gpu: &Gpu) {
 
 /// The version of this machine's driver, if it has one.
 pub fn driver() -> Option<String> {
-    version(&std::fs::read_to_string(DRIVER).ok()?).map(str::to_owned)
+    version(&files::text(Path::new(DRIVER), LARGEST_VERSION).ok()?).map(str::to_owned)
 }
 
 /// The driver's version out of what its module tells: `NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  ...`.

@@ -1,7 +1,6 @@
 //! `memplan report`: a plan as a page, a picture or a trace; the file's name says which.
 
 use std::ffi::OsStr;
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -168,7 +167,7 @@ fn svg(shown: &Shown, arguments: &ReportArguments) -> Result<(), Failure> {
 
 fn perfetto(shown: &Shown, arguments: &ReportArguments) -> Result<(), Failure> {
     let marks = if let Shown::Plan(made) = shown { &made.plan.marks[..] } else { &[] };
-    write_whole(&arguments.output, |file| perfetto::write(shown.replay(), marks, file))
+    write_whole(&arguments.output, |mut file| perfetto::write(shown.replay(), marks, &mut file))
 }
 
 fn png(shown: &Shown, arguments: &ReportArguments) -> Result<(), Failure> {

@@ -1,7 +1,6 @@
 //! `memplan snapshot`, `check` and `diff`: plans to keep, and what became of them.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -24,7 +23,7 @@ pub fn keep(arguments: &SnapshotArguments) -> Result<ExitCode, Failure> {
     let taken = snapshot::take(local(run_options(&arguments.run)?))?;
     match &arguments.output {
         Some(path) => write(path, &taken)?,
-        None => output::print(&taken.to_string())?,
+        None => output::print_data(&taken.to_string())?,
     }
     Ok(ExitCode::from(FITS))
 }
@@ -43,7 +42,7 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
     match arguments.format {
         CheckForm::Text => output::print(&coloured(&checked)),
         CheckForm::Json => output::print_json(&report::json(&checked)),
-        CheckForm::Junit => output::print(&report::junit(&checked)),
+        CheckForm::Junit => output::print_data(&report::junit(&checked)),
         CheckForm::Github => output::print(&report::github(&checked)),
     }?;
     if arguments.update {
@@ -105,8 +104,7 @@ fn kept(word: &str) -> Result<Option<String>, Failure> {
     if !is_yaml(Path::new(word)) {
         return Ok(None);
     }
-    let text =
-        fs::read_to_string(word).map_err(|error| Failure::new(format!("{word}: cannot be read: {error}"), None))?;
+    let text = run_file::text(Path::new(word)).map_err(|error| Failure::new(error, None))?;
     Ok(Some(text).filter(|text| snapshot::is_snapshot(text)))
 }
 
@@ -183,7 +181,7 @@ fn below(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         if path.is_dir() && !hidden && !path.is_symlink() {
             below(&path, files)?;
-        } else if is_yaml(&path) && fs::read_to_string(&path).is_ok_and(|text| snapshot::is_snapshot(&text)) {
+        } else if is_yaml(&path) && run_file::text(&path).is_ok_and(|text| snapshot::is_snapshot(&text)) {
             files.push(path);
         }
     }

@@ -37,7 +37,7 @@ pub fn run(arguments: SweepArguments) -> Result<ExitCode, Failure> {
     let swept = report::Swept { model: &model, runs: &runs, gpus: &gpus, rows: &rows? };
     match form {
         Rows::Table => output::print(&report::text(&swept)),
-        Rows::Csv => output::print(&report::csv(&swept)),
+        Rows::Csv => output::print_data(&report::csv(&swept)),
         Rows::Json => output::print_json(&report::json(&swept)),
     }?;
     let fits = swept.rows.iter().any(|row| row.fits());

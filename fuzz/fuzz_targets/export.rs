@@ -18,7 +18,8 @@ fuzz_target!(|text: &[u8]| {
             let (name, dtype) = ("fuzz.pt2".to_owned(), Some(exported.dtype));
             let (config, weights) = Default::default();
             let architecture = exported.architecture;
-            let model = Model { name, family: exported.family, architecture, config, dtype, weights };
+            let (family, exported) = (exported.family, Some(exported.exported));
+            let model = Model { name, family, exported, architecture, config, config_file: None, dtype, weights };
             let _ = program(&model, &Run { mode: Mode::Infer, steps: 1, ..Run::default() }, Emulation::default());
         }
     }

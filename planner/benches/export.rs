@@ -34,6 +34,7 @@ fn export(criterion: &mut Criterion) {
         exported: Some(exported.exported),
         architecture: exported.architecture,
         config,
+        config_file: None,
         dtype,
         weights,
     };

@@ -14,6 +14,7 @@ pub mod bytes;
 pub mod checkpoint;
 pub mod choices;
 pub mod dtype;
+pub mod files;
 pub mod fit;
 mod front;
 pub mod graph;

@@ -1,5 +1,6 @@
 //! A plan: the whole pipeline, from a model and a run to figures.
 
+mod blame;
 mod checks;
 pub mod compare;
 pub mod effort;
@@ -13,6 +14,7 @@ pub mod recorded;
 use crate::run::Lora;
 use std::borrow::Cow;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
@@ -35,6 +37,7 @@ use crate::read::gpus::Gpu;
 use crate::read::optimizers::{self, Optimizer, OptimizerError};
 use crate::read::spec::SpecError;
 use crate::read::specs;
+use crate::read::yaml;
 use crate::replay::{Replay, UNLIMITED};
 use crate::run::{Attention, Mode, Precision, Run, RunError, ZeroGrad};
 use crate::time::{Cost, Link, Speeds};
@@ -153,6 +156,16 @@ pub enum PlanError {
     /// The program cannot be unrolled.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// The program of a model's config.json cannot be unrolled.
+    #[error("{}: {keys}{error}", crate::words::quote::path(.path))]
+    Config {
+        /// The config.
+        path: PathBuf,
+        /// The entries that the error names the values of, each with what it is; empty where there is none.
+        keys: String,
+        /// The reason.
+        error: Box<GraphError>,
+    },
     /// An operator cannot run.
     #[error("{error}, in {module}")]
     Lower {
@@ -280,6 +293,9 @@ pub(crate) fn prepare(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation)
     let architecture = model.architecture(run.mode.records())?;
     let plain = stored_parameters(model, run, &graph)?;
     let agreement = agree(model, architecture, &plain)?;
+    if !run.allow_mismatch {
+        agreement.check(model, architecture)?;
+    }
     let total = run.capacity.unwrap_or(gpu.memory.total);
     let loaded = match &quantization {
         Some(quantization) => loading(model, architecture, &plain, quantization, precision.dtype(), total)?,
@@ -431,7 +447,8 @@ pub(crate) fn program_with(
         }
         None => {}
     }
-    let mut graph = unroll(&model.family, architecture, &config, &wanted)?;
+    let mut graph = unroll(&model.family, architecture, &config, &wanted)
+        .map_err(|error| blame::config(model, run, emulation, error))?;
     let regions = if wanted.training { run.checkpoint.regions() } else { &[] };
     lay(&mut graph, spans, regions, run.checkpoint_save.as_ref(), run.reentrant)?;
     Ok(graph)
@@ -511,6 +528,6 @@ fn bound_outside() -> Result<OutsideAllocator, SpecError> {
     let file = "context.yaml";
     let error = |message: &str| SpecError::new(&format!("specs/{file}").into(), Default::default(), message);
     let text = specs::embedded(file).ok_or_else(|| error("the spec is missing"))?;
-    let bound: OutsideAllocator = serde_yaml::from_str(text).map_err(|problem| error(&problem.to_string()))?;
+    let bound: OutsideAllocator = yaml::parse(text, "").map_err(|fault| error(&fault.message))?;
     Ok(READ.get_or_init(|| bound).clone())
 }

@@ -1,10 +1,11 @@
 //! What can be written behind `completions` and `man`, and what they write: both are read off the command line itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
+use clap_mangen::Man;
 
 use super::CommandLine;
 use crate::failure::Failure;
@@ -47,7 +48,7 @@ pub struct ManArguments {
 pub fn completions(arguments: &CompletionsArguments) -> Result<ExitCode, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut CommandLine::command(), "memplan", &mut script);
-    output::print(&String::from_utf8_lossy(&script))?;
+    output::print_data(&String::from_utf8_lossy(&script))?;
     Ok(ExitCode::from(FITS))
 }
 
@@ -58,7 +59,7 @@ pub fn man(arguments: &ManArguments) -> Result<ExitCode, Failure> {
     if let Some(folder) = &arguments.output {
         let failed = |error| Failure::new(format!("{}: cannot be written: {error}", folder.display()), None);
         std::fs::create_dir_all(folder).map_err(failed)?;
-        clap_mangen::generate_to(program, folder).map_err(failed)?;
+        write_pages(program.disable_help_subcommand(true), folder)?;
         return Ok(ExitCode::from(FITS));
     }
     let page = match &arguments.command {
@@ -74,7 +75,16 @@ pub fn man(arguments: &ManArguments) -> Result<ExitCode, Failure> {
         }
     };
     let mut text = Vec::new();
-    clap_mangen::Man::new(page).render(&mut text).map_err(|error| Failure::new(error, None))?;
-    output::print(&String::from_utf8_lossy(&text))?;
+    Man::new(page).render(&mut text).map_err(|error| Failure::new(error, None))?;
+    output::print_data(&String::from_utf8_lossy(&text))?;
     Ok(ExitCode::from(FITS))
+}
+
+/// Writes a command's page, and those of the commands below it.
+fn write_pages(command: Command, folder: &Path) -> Result<(), Failure> {
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+        write_pages(below.clone(), folder)?;
+    }
+    let page = Man::new(command);
+    output::write_whole(&folder.join(page.get_filename()), |mut file| page.render(&mut file))
 }

@@ -68,5 +68,5 @@ fn write(path: &Path, arena: &Arena<'_>) -> Result<(), Failure> {
             return Err(Failure::new(format!("{}: no form of a layout", path.display()), Some(hint)));
         }
     };
-    output::write_whole(path, |file| std::io::Write::write_all(file, text.as_bytes()))
+    output::write_whole(path, |file| file.write_all(text.as_bytes()))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::support::{Folder, assert_snapshot, json_of, recorded};
+use crate::support::{Folder, assert_snapshot, call, json_of, recorded};
 
 /// An F32 tensor of two elements at an offset.
 fn pair(start: u64, end: u64) -> Value {
@@ -141,4 +141,70 @@ fn untidy_checkpoints_load_as_transformers_loads_them() {
     let mut twice = header.clone();
     twice.insert("lm_head.weight".to_owned(), header["transformer.wte.weight"].clone());
     assert_eq!(plan(&twice), tidy, "with the tied head stored twice");
+}
+
+/// A config with more layers than the weights have, or fewer.
+fn layered(folder: &Folder, layers: u64) -> String {
+    let (mut config, header) = recorded("gpt2");
+    config.insert("n_layer".to_owned(), layers.into());
+    folder.model("model", &config, &header)
+}
+
+#[test]
+fn weights_of_another_model_are_refused_by_every_command() {
+    for (layers, what) in [(100, "of its parameters are missing"), (1, "stored without use")] {
+        let folder = Folder::new();
+        let model = layered(&folder, layers);
+        let kept = folder.argument("kept.yaml");
+        let page = folder.argument("page.html");
+        for arguments in [
+            &["plan", &model][..],
+            &["plan", &model, "--compare"],
+            &["fit", &model],
+            &["advise", &model],
+            &["buy", &model],
+            &["sweep", &model, "--batch", "1"],
+            &["checkpoint", &model, "--budget", "20GiB"],
+            &["snapshot", &model, "-o", &kept],
+            &["report", &model, "-o", &page],
+            &["pack", &model],
+            &["diff", &model, "gpt2"],
+            &["plan", "gpt2", "--weights", &format!("{model}/model.safetensors"), "--architecture", "GPT2LMHeadModel"],
+        ] {
+            if arguments.contains(&"--weights") {
+                assert_eq!(call(arguments).status.code(), Some(0), "the weights are those of gpt2");
+                continue;
+            }
+            let error = folder.error("", arguments);
+            assert!(error.contains("DIR/model/model.safetensors: ") && error.contains(what), "{arguments:?}: {error}");
+            assert!(error.contains("--allow-mismatch"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn weights_of_another_model_are_planned_where_that_is_asked_for() {
+    let folder = Folder::new();
+    let model = layered(&folder, 100);
+    let text = folder.report(&["plan", &model, "--allow-mismatch", "--mode", "infer"]);
+    let mut lines = text.lines().skip(1);
+    assert!(lines.next().unwrap().starts_with("weights of another model: 8"), "{text}");
+    assert!(lines.next().unwrap().starts_with("fits: "), "{text}");
+    let json = json_of(&["plan", &model, "--allow-mismatch", "--mode", "infer", "--format", "json"]);
+    assert!(json["mismatch"].as_str().unwrap().contains("parameters are missing"), "{json}");
+    assert!(json["missing"].as_array().unwrap().len() > 1000);
+    // a kept plan keeps what was allowed
+    let kept = folder.argument("kept.yaml");
+    call(&["snapshot", &model, "--allow-mismatch", "-o", &kept]);
+    assert_eq!(call(&["check", &kept]).status.code(), Some(0));
+}
+
+#[test]
+fn a_new_head_is_no_mismatch() {
+    let folder = Folder::new();
+    let (mut config, header) = recorded("bert-base-classify");
+    config.insert("num_labels".to_owned(), 5.into());
+    let bare: Map<String, Value> = header.into_iter().filter(|(name, _)| !name.contains("classifier")).collect();
+    let plan = json_of(&["plan", &folder.model("model", &config, &bare), "--mode", "infer", "--format", "json"]);
+    assert_eq!((plan["missing"].as_array().unwrap().len(), plan.get("mismatch")), (2, None));
 }

@@ -7,6 +7,7 @@
 
 use super::options::{AllocatorOptions, INTERVALS, OptionsError};
 use crate::bytes::{Bytes, MIB};
+use crate::words::nearest::nearest;
 
 /// Reads one value into the options.
 type Reader = fn(&mut AllocatorOptions, Item<'_>) -> Result<(), OptionsError>;
@@ -85,8 +86,9 @@ fn items(text: &str) -> Result<Vec<Item<'_>>, OptionsError> {
 fn item(text: &str) -> Result<Item<'_>, OptionsError> {
     let (key, value) = text.split_once(':').unwrap_or((text, ""));
     if !KEYS.iter().any(|(known, _)| *known == key) {
-        let names: Vec<&str> = KEYS.iter().map(|(key, _)| *key).collect();
-        return Err(OptionsError::UnknownKey { key: key.into(), valid: names.join(", ") });
+        let names = KEYS.iter().map(|(key, _)| *key);
+        let nearest = nearest(key, names).into_iter().map(str::to_owned).collect();
+        return Err(OptionsError::UnknownKey { key: key.into(), nearest });
     }
     if value.is_empty() {
         return Err(OptionsError::NoValue { key: key.into() });

@@ -14,6 +14,7 @@ use thiserror::Error;
 use super::config;
 use super::ties::Ties;
 use crate::bytes::{Bytes, MIB};
+use crate::words::quote;
 
 /// Intervals of `roundup_power2_divisions`: below 2 MiB, then one for each power of two, from 32 GiB on the last.
 pub(super) const INTERVALS: usize = 16;
@@ -111,12 +112,12 @@ impl FromStr for AllocatorOptions {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum OptionsError {
     /// PyTorch knows no such key.
-    #[error("unknown key '{key}': valid keys are {valid}")]
+    #[error("unknown key '{}': the nearest are {}", quote::cut(.key), nearest.join(", "))]
     UnknownKey {
         /// What was written.
         key: String,
-        /// All keys.
-        valid: String,
+        /// The nearest keys.
+        nearest: Vec<String>,
     },
     /// A key without its value.
     #[error("'{key}' has no value: write {key}:VALUE")]

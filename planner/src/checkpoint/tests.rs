@@ -27,6 +27,7 @@ fn model_of(family: Family, architecture: &str, config: Value) -> Model {
         exported: None,
         architecture: architecture.to_owned(),
         config: config.as_object().cloned().unwrap_or_default(),
+        config_file: None,
         dtype: None,
         weights: None,
     }
@@ -43,7 +44,7 @@ fn exported(graph: &str) -> Model {
     let model = crate::model::export::parse(std::path::Path::new(&name), text.as_bytes(), None, &Shelf::default());
     let crate::model::export::ExportedModel { family, exported, architecture, dtype } = model.expect("a model");
     let (exported, dtype) = (Some(exported), Some(dtype));
-    Model { name, family, exported, architecture, config: Default::default(), dtype, weights: None }
+    Model { name, family, exported, architecture, config: Default::default(), config_file: None, dtype, weights: None }
 }
 
 fn gpu() -> Gpu {

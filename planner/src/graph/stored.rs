@@ -133,11 +133,7 @@ impl Machine {
             }
             Ok(made)
         })?;
-        if count == 0 {
-            self.error("config.json: quantization_config: the model has no layer that it quantises")
-        } else {
-            Ok(())
-        }
+        if count == 0 { self.error("quantization_config: the model has no layer that it quantises") } else { Ok(()) }
     }
 
     /// What `should_convert_module` of transformers 5.17.0 matches (quantizers/quantizers_utils.py): a pattern that the path
@@ -148,8 +144,7 @@ impl Machine {
             match Regex::new(&format!("^(?:{name})|{}$", regex::escape(name))) {
                 Ok(pattern) => patterns.push(pattern),
                 Err(_) => {
-                    let message =
-                        "config.json: quantization_config: a module to skip is no regular expression that can be used";
+                    let message = "quantization_config: a module to skip is no regular expression that can be used";
                     return self.error(format!("{message}: {}", crate::words::quote::quoted(name)));
                 }
             }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::read::checkpoint::CheckpointError;
 use crate::read::config::ConfigError;
 use crate::read::spec::SpecError;
-use crate::words::quote;
+use crate::words::{names, quote};
 
 /// Why a model cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +24,19 @@ pub enum ModelError {
         /// The file.
         path: PathBuf,
     },
+    /// A pipe or a device where a folder is needed.
+    #[error("{}: cannot be read: {source}", quote::path(.path))]
+    NoFile {
+        /// Its path.
+        path: PathBuf,
+        /// The reason.
+        source: std::io::Error,
+    },
     /// No family has the architecture.
-    #[error("the architecture {} is not known (known are {}); its parameters can still be sized with `memplan inspect`", quote::quoted(.found), known.join(", "))]
+    #[error(
+        "the architecture {} is not known: {}",
+        quote::quoted(.found), names::nearest_few(found, known, "`memplan inspect` sizes its parameters")
+    )]
     UnknownArchitecture {
         /// What the config names.
         found: String,
@@ -98,6 +109,16 @@ pub enum ModelError {
         first: String,
         /// The first tensor of the weights.
         stored: String,
+    },
+    /// Weights of which too little is the architecture's.
+    #[error("{}: weights of another model than this {architecture}: {what}", quote::path(.file))]
+    Mismatch {
+        /// The first file of the weights.
+        file: PathBuf,
+        /// The architecture.
+        architecture: String,
+        /// What is missing or without use, in words.
+        what: String,
     },
     /// A stored tensor that is not what the `quantization_config` makes of its parameter.
     #[error("{}: {} {what}, which does not fit quantization_config ({method})", quote::path(.file), quote::quoted(.name))]

@@ -8,7 +8,7 @@ pub mod quantization;
 mod stored;
 mod weights;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -19,6 +19,7 @@ pub use weights::{Agreement, agree};
 use self::export::{Exported, ExportedModel};
 use self::quantization::{Method, Quantization, QuantizationError};
 use crate::dtype::Dtype;
+use crate::files;
 use crate::graph::StoredLayers;
 use crate::read::checkpoint::{self, Checkpoint};
 use crate::read::config::{self, Config};
@@ -39,6 +40,8 @@ pub struct Model {
     pub architecture: String,
     /// The entries of its config.json.
     pub config: Map<String, Value>,
+    /// Where they were read; None where they come from a spec or an export.
+    pub config_file: Option<PathBuf>,
     /// The type of its published weights.
     pub dtype: Option<Dtype>,
     /// What the headers of its weights list; None for a built-in name.
@@ -58,7 +61,8 @@ impl Model {
     /// # Errors
     /// A method or an entry that cannot be planned.
     pub fn quantization(&self) -> Result<Option<Quantization>, QuantizationError> {
-        let mut quantization = Quantization::of(&self.config)?;
+        let mut quantization =
+            Quantization::of(&self.config).map_err(|error| error.in_file(self.config_file.as_deref()))?;
         if let (Some(stored), None) = (&quantization, &self.weights)
             && let Method::Packed(_) = stored.method
         {
@@ -175,6 +179,11 @@ fn describe(name: &str, architecture: Option<&str>, shelf: &Shelf) -> Result<Mod
     if path.is_file() {
         return Err(ModelError::FileNotFolder { path: path.to_owned() });
     }
+    if path.exists()
+        && let Err(source) = files::open(path)
+    {
+        return Err(ModelError::NoFile { path: path.to_owned(), source });
+    }
     let key = name.to_ascii_lowercase();
     match shelf.family_of_configuration(&key)? {
         Some(family) => built_in(&key, architecture, family, shelf),
@@ -202,14 +211,14 @@ fn open_spec(path: &Path, architecture: Option<&str>, shelf: &Shelf) -> Result<M
     let config = first.map(|(_, configuration)| configuration.config.clone().into_iter().collect()).unwrap_or_default();
     let dtype = first.and_then(|(_, configuration)| configuration.dtype.as_deref()).and_then(Dtype::named);
     let (name, architecture) = (path.display().to_string(), architecture.to_owned());
-    Ok(Model { name, architecture, config, dtype, weights: None, family, exported: None })
+    Ok(Model { name, architecture, config, config_file: None, dtype, weights: None, family, exported: None })
 }
 
 fn open_export(path: &Path, shelf: &Shelf) -> Result<Model, ModelError> {
     let ExportedModel { family, exported, architecture, dtype } = export::read(path, shelf)?;
     let (name, dtype) = (path.display().to_string(), Some(dtype));
     let exported = Some(exported);
-    Ok(Model { name, family, exported, architecture, config: Map::new(), dtype, weights: None })
+    Ok(Model { name, family, exported, architecture, config: Map::new(), config_file: None, dtype, weights: None })
 }
 
 fn unknown_name(name: &str, shelf: &Shelf) -> Result<ModelError, ModelError> {
@@ -232,6 +241,7 @@ fn built_in(name: &str, architecture: Option<&str>, family: Family, shelf: &Shel
         name: name.to_owned(),
         architecture,
         config: configuration.config.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        config_file: None,
         dtype: configuration.dtype.as_deref().and_then(Dtype::named),
         weights: None,
         family,
@@ -255,6 +265,7 @@ fn describe_folder(path: &Path, architecture: Option<&str>, shelf: &Shelf) -> Re
         name: path.display().to_string(),
         architecture: architecture.to_owned(),
         config: config.values().clone(),
+        config_file: Some(config.path().to_owned()),
         dtype: named_dtype(&config)?,
         weights: None,
         family,

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Model, ModelError};
+use crate::files;
 use crate::read::environment::{self, EnvironmentError, Found};
 use crate::read::gpus::{Gpu, GpuCatalogue, GpuError};
 use crate::read::profiles::{Profile, ProfileError};
@@ -16,6 +17,9 @@ use crate::versions::{Library, VersionError};
 
 /// The GPU where none is named.
 pub const DEFAULT_GPU: &str = "h200";
+
+/// The longest list of modules that is read, in bytes.
+const LARGEST_LIST: u64 = 1 << 20;
 
 /// What a plan is made of.
 #[derive(Debug)]
@@ -105,8 +109,8 @@ impl RunOptions {
         let Some(Checkpointing::Modules(regions)) = &self.checkpoint else { return Ok(self) };
         let [Region { path, save: None }] = &regions[..] else { return Ok(self) };
         let Some(path) = path.strip_prefix('@').map(str::to_owned) else { return Ok(self) };
-        let text =
-            std::fs::read_to_string(&path).map_err(|source| OpenError::Regions { path: path.clone(), source })?;
+        let text = files::text(Path::new(&path), LARGEST_LIST)
+            .map_err(|source| OpenError::Regions { path: path.clone(), source })?;
         let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
         let listed = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|region| !region.is_empty());
         let regions = listed.map(str::parse).collect::<Result<_, _>>();

@@ -4,6 +4,8 @@
 
 mod entries;
 
+use std::path::{Path, PathBuf};
+
 use entries::Entries;
 use serde_json::{Map, Value};
 
@@ -72,8 +74,10 @@ pub enum QuantizationError {
         method: String,
     },
     /// An entry that is wrong, or that is not planned.
-    #[error("config.json: quantization_config: \"{key}\" is {}: {what}", quote::cut(.found))]
+    #[error("{}: quantization_config: \"{key}\" is {}: {what}", quote::path(.file), quote::cut(.found))]
     Entry {
+        /// The config.
+        file: PathBuf,
         /// Its key.
         key: &'static str,
         /// Its value, as JSON.
@@ -97,6 +101,18 @@ pub enum QuantizationError {
     },
 }
 
+impl QuantizationError {
+    /// The same, of the file that was read.
+    pub(super) fn in_file(self, path: Option<&Path>) -> QuantizationError {
+        match (self, path) {
+            (QuantizationError::Entry { key, found, what, .. }, Some(path)) => {
+                QuantizationError::Entry { file: path.to_owned(), key, found, what }
+            }
+            (error, _) => error,
+        }
+    }
+}
+
 impl Quantization {
     /// What a config says of it; None where weights are not quantised.
     ///
@@ -108,7 +124,8 @@ impl Quantization {
             Some(Value::Object(stored)) => Entries(stored),
             Some(other) => {
                 let (key, what) = ("quantization_config", "it must be an object");
-                return Err(QuantizationError::Entry { key, found: other.to_string(), what });
+                let file = PathBuf::from("config.json");
+                return Err(QuantizationError::Entry { file, key, found: other.to_string(), what });
             }
         };
         let loads = stored.flag("load_in_4bit", false)? || stored.flag("load_in_8bit", false)?;

@@ -16,6 +16,7 @@ use crate::graph::Parameter;
 use crate::read::checkpoint::{Checkpoint, StoredTensor};
 use crate::read::header;
 use crate::read::spec::Architecture;
+use crate::words::quote;
 
 /// How far a checkpoint and an architecture agree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +25,45 @@ pub struct Agreement {
     pub missing: Vec<String>,
     /// Stored tensors that the architecture has no use for.
     pub unexpected: Vec<String>,
+    /// Elements of the missing parameters.
+    pub missing_elements: u64,
+    /// Elements of the unexpected tensors.
+    pub unexpected_elements: u64,
+    /// Elements of all parameters that checkpoints of the architecture hold.
+    pub elements: u64,
+}
+
+impl Agreement {
+    /// What is wrong, where the checkpoint and the architecture differ by more than a tenth of the parameters: more than a new head.
+    pub fn mismatch(&self) -> Option<String> {
+        let beyond = |part: u64| u128::from(part) * 10 > u128::from(self.elements);
+        let share = |part: u64| 100.0 * part as f64 / self.elements.max(1) as f64;
+        let missing = (self.missing_elements, &self.missing, "parameters are missing: ");
+        let unexpected = (self.unexpected_elements, &self.unexpected, "parameters' size is stored without use: ");
+        let said = [missing, unexpected].into_iter().filter(|(part, ..)| beyond(*part)).map(|(part, names, what)| {
+            let first = names.first().map_or("", String::as_str);
+            format!("{:.1} % of its {what}{}, ...", share(part), quote::quoted(first))
+        });
+        Some(said.collect::<Vec<_>>().join(", and ")).filter(|said| !said.is_empty())
+    }
+
+    /// Refuses a checkpoint that is no model of the architecture.
+    ///
+    /// # Errors
+    /// A mismatch.
+    pub fn check(&self, model: &Model, architecture: &Architecture) -> Result<(), ModelError> {
+        let file = model.weights.as_ref().and_then(|weights| weights.files.first());
+        match (self.mismatch(), file) {
+            (Some(what), Some(file)) => {
+                Err(ModelError::Mismatch { file: file.path.clone(), architecture: architecture.name.clone(), what })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn elements(shape: &[u64]) -> u64 {
+    shape.iter().fold(1, |product: u64, &size| product.saturating_mul(size))
 }
 
 /// The type of the first stored weights that are floating-point numbers.
@@ -50,7 +90,7 @@ pub fn agree(model: &Model, architecture: &Architecture, parameters: &[Parameter
     let Some(weights) = &model.weights else { return Ok(Agreement::default()) };
     let expected = expected(parameters);
     let mut found: FxHashSet<&str> = FxHashSet::default();
-    let mut unexpected = Vec::new();
+    let (mut unexpected, mut unexpected_elements) = (Vec::new(), 0u64);
     let mut parts = Parts::default();
     for (stored, tensor) in &weights.tensors {
         match meant(stored, architecture, &expected) {
@@ -65,7 +105,10 @@ pub fn agree(model: &Model, architecture: &Architecture, parameters: &[Parameter
             .is_some() => {}
             None if parts.add(stored, tensor, architecture, &expected) => {}
             None if architecture.ignored.iter().any(|pattern| pattern.is_match(stored)) => {}
-            None => unexpected.push(stored.clone()),
+            None => {
+                unexpected.push(stored.clone());
+                unexpected_elements = unexpected_elements.saturating_add(tensor.elements());
+            }
         }
     }
     for (&parameter, part) in &parts.0 {
@@ -73,8 +116,9 @@ pub fn agree(model: &Model, architecture: &Architecture, parameters: &[Parameter
         found.insert(&parameter.name);
         part.check(model, architecture, parameter)?;
     }
-    let stored = parameters.iter().filter(|parameter| parameter.stored);
-    let missing: Vec<String> = stored.filter(|p| !found.contains(p.name.as_str())).map(|p| p.name.clone()).collect();
+    let stored = || parameters.iter().filter(|parameter| parameter.stored);
+    let missing = || stored().filter(|parameter| !found.contains(parameter.name.as_str()));
+    let sum = |sizes: u64, parameter: &Parameter| sizes.saturating_add(elements(&parameter.shape));
     match (parameters.first(), weights.tensors.first()) {
         (Some(first), Some((stored, _))) if found.is_empty() => Err(ModelError::NothingFits {
             architecture: architecture.name.clone(),
@@ -82,7 +126,13 @@ pub fn agree(model: &Model, architecture: &Architecture, parameters: &[Parameter
             first: first.name.clone(),
             stored: stored.clone(),
         }),
-        _ => Ok(Agreement { missing, unexpected }),
+        _ => Ok(Agreement {
+            missing: missing().map(|parameter| parameter.name.clone()).collect(),
+            unexpected,
+            missing_elements: missing().fold(0, sum),
+            unexpected_elements,
+            elements: stored().fold(0, sum),
+        }),
     }
 }
 

@@ -4,9 +4,9 @@
 mod error;
 mod nonfinite;
 
+use crate::files;
 use crate::words::quote;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -30,19 +30,10 @@ pub struct Config {
 /// Reads the configuration at `path`: the file, or the folder that holds `config.json`.
 pub fn read(path: &Path) -> Result<Config, ConfigError> {
     let path = if path.is_dir() { path.join(FILE) } else { path.to_path_buf() };
-    let unreadable = |source| ConfigError::Io { path: path.clone(), source };
-    let found = fs::metadata(&path).map_err(|source| match source.kind() {
+    let text = files::bytes(&path, LARGEST_CONFIG).map_err(|source| match source.kind() {
         ErrorKind::NotFound => ConfigError::NotFound { path: path.clone() },
-        _ => unreadable(source),
+        _ => ConfigError::Io { path: path.clone(), source },
     })?;
-    if !found.is_file() {
-        return Err(unreadable(io::Error::other("not a file")));
-    }
-    if found.len() > LARGEST_CONFIG {
-        return Err(ConfigError::TooLarge { path, length: found.len() });
-    }
-    let mut text = Vec::new();
-    File::open(&path).and_then(|file| file.take(LARGEST_CONFIG).read_to_end(&mut text)).map_err(unreadable)?;
     parse(&path, &text)
 }
 

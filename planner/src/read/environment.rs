@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::files;
 use crate::versions::{Library, Release};
 
 /// The longest lock file that is read, in bytes.
@@ -58,14 +59,6 @@ pub enum EnvironmentError {
         path: PathBuf,
         /// The error of the operating system.
         source: std::io::Error,
-    },
-    /// No lock file is so long.
-    #[error("{}: {length} bytes, above the limit of {LARGEST} for a lock file", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its length.
-        length: u64,
     },
     /// A lock file that is no TOML of packages.
     #[error("{}: no lock file: {message}", path.display())]
@@ -145,12 +138,7 @@ fn installed(packages: &Path) -> Result<Found, EnvironmentError> {
 }
 
 fn lock(path: &Path) -> Result<Found, EnvironmentError> {
-    let unreadable = |source| EnvironmentError::Io { path: path.to_owned(), source };
-    let length = fs::metadata(path).map_err(unreadable)?.len();
-    if length > LARGEST {
-        return Err(EnvironmentError::TooLarge { path: path.to_owned(), length });
-    }
-    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let text = files::text(path, LARGEST).map_err(|source| EnvironmentError::Io { path: path.to_owned(), source })?;
     if path.extension().is_some_and(|extension| extension == "txt" || extension == "in") {
         return Ok(requirements(&text));
     }

@@ -28,8 +28,15 @@ use wire::CatalogueFile;
 
 use super::profiles::{Profile, ProfileError};
 use super::specs;
+use super::yaml::{self, YamlFault};
 use crate::bytes::Bytes;
-use crate::words::quote::yaml_fault;
+use crate::files;
+
+/// The longest file of GPUs that is read, in bytes.
+const LARGEST_CATALOGUE: u64 = 16 << 20;
+
+/// Where all keys of a GPU can be seen.
+const LISTS: &str = "the files of specs/gpus/ have all";
 
 /// One GPU of the catalogue.
 #[derive(Clone, Debug, PartialEq)]
@@ -229,8 +236,8 @@ impl GpuCatalogue {
         }
         if let Some(folder) = user_specs {
             for path in user_files(&folder.join("gpus"))? {
-                let text =
-                    std::fs::read_to_string(&path).map_err(|source| GpuError::Read { path: path.clone(), source })?;
+                let text = files::text(&path, LARGEST_CATALOGUE)
+                    .map_err(|source| GpuError::Read { path: path.clone(), source })?;
                 catalogue.add(&path.display().to_string(), &text)?;
             }
         }
@@ -239,7 +246,7 @@ impl GpuCatalogue {
 
     /// Reads one file's text; its entries replace those of the same key.
     pub fn add(&mut self, file: &str, text: &str) -> Result<(), GpuError> {
-        let CatalogueFile(gpus) = serde_yaml::from_str(text).map_err(|error| parse_error(file, &error))?;
+        let CatalogueFile(gpus) = yaml::parse(text, LISTS).map_err(|fault| parse_error(file, fault))?;
         self.gpus.extend(gpus.into_iter().map(|gpu| (fold(&gpu.key), gpu)));
         Ok(())
     }
@@ -384,7 +391,7 @@ fn user_files(folder: &Path) -> Result<Vec<PathBuf>, GpuError> {
     Ok(files)
 }
 
-fn parse_error(file: &str, error: &serde_yaml::Error) -> GpuError {
-    let (line, column, message) = yaml_fault(error);
+fn parse_error(file: &str, fault: YamlFault) -> GpuError {
+    let YamlFault { line, column, message } = fault;
     GpuError::Parse { file: file.to_owned(), line, column, message }
 }

@@ -15,7 +15,6 @@ mod error;
 mod parse;
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
@@ -24,6 +23,7 @@ pub use error::{HeaderError, HeaderFault};
 pub use safetensors::Dtype;
 
 use crate::bytes::Bytes;
+use crate::files;
 use parse::{Entries, Entry};
 
 /// The longest header that is read, in bytes: the format's own limit.
@@ -68,7 +68,10 @@ impl HeaderTensor {
 
 /// Reads and checks the header of the file at `path`; symbolic links are followed.
 pub fn read(path: &Path) -> Result<Header, HeaderError> {
-    open(path).and_then(|(file, length)| from_reader(file, length)).map_err(|fault| at(path, fault))
+    files::open(path)
+        .map_err(HeaderFault::from)
+        .and_then(|(file, length)| from_reader(file, length))
+        .map_err(|fault| at(path, fault))
 }
 
 /// Reads and checks the header of a file of `length` bytes, of which `reader` gives the first.
@@ -87,15 +90,6 @@ pub fn from_reader(mut reader: impl Read, length: u64) -> Result<Header, HeaderF
     let checked = check(parse::entries(&text)?)?;
     ends(checked.data.0, data, length)?;
     Ok(checked)
-}
-
-/// Opens a regular file (a pipe would block, a folder has no length) and asks for its length in bytes.
-fn open(path: &Path) -> Result<(File, u64), HeaderFault> {
-    let found = std::fs::metadata(path)?;
-    if !found.is_file() {
-        return Err(HeaderFault::NotAFile);
-    }
-    Ok((File::open(path)?, found.len()))
 }
 
 fn at(path: &Path, fault: HeaderFault) -> HeaderError {

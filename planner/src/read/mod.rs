@@ -11,3 +11,4 @@ pub mod profiles;
 pub mod run_file;
 pub mod spec;
 pub mod specs;
+pub mod yaml;

@@ -5,7 +5,7 @@
 //! --optimizer adamw,fused=true  -- choose -->  Optimizer: options with their values, functions to run at each step
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use indexmap::IndexMap;
@@ -13,11 +13,12 @@ use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
 use super::spec::changes::SpecChange;
+use super::spec::read_text;
 use super::spec::syntax::{Function, Position};
 use super::spec::{self, SpecError};
 use super::specs;
-use crate::choices::UnknownChoice;
 use crate::run::OptimizerChoice;
+use crate::words::{names, quote};
 
 /// The value of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -87,8 +88,13 @@ impl Optimizer {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OptimizerError {
     /// No optimizer has this name.
-    #[error(transparent)]
-    Unknown(#[from] UnknownChoice),
+    #[error("{} is no optimizer: {}", quote::quoted(.name), names::nearest_few(name, known, "specs/optimizers/ has all"))]
+    Unknown {
+        /// The word that was given.
+        name: String,
+        /// The names of all.
+        known: Vec<String>,
+    },
     /// The optimizer has no such option.
     #[error("{optimizer} has no option `{key}`: it has {known}")]
     Option {
@@ -257,7 +263,7 @@ pub fn choose(choice: &OptimizerChoice, folder: Option<&Path>) -> Result<Optimiz
             return file.ready(choice, name, entry);
         }
     }
-    Err(UnknownChoice { what: "optimizer", word: choice.name.clone(), choices: names(folder)?.join(", ") }.into())
+    Err(OptimizerError::Unknown { name: choice.name.clone(), known: names(folder)? })
 }
 
 /// Every optimizer's name.
@@ -288,11 +294,7 @@ fn own_files(folder: Option<&Path>) -> Result<Vec<(Arc<str>, String)>, SpecError
         .map_err(fail)?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     paths.sort_unstable();
-    let read = |path: PathBuf| {
-        let text = std::fs::read_to_string(&path).map_err(fail)?;
-        Ok((path.display().to_string().into(), text))
-    };
-    paths.into_iter().map(read).collect()
+    paths.iter().map(|path| Ok((path.display().to_string().into(), read_text(path)?))).collect()
 }
 
 fn settings(

@@ -22,10 +22,18 @@ use serde::{Deserialize, Serialize};
 pub use error::ProfileError;
 
 use super::gpus::Rates;
+use super::yaml;
 use crate::bytes::Bytes;
+use crate::files;
 
 /// The version of the format that is read and written.
 pub const VERSION: u32 = 1;
+
+/// The longest profile that is read, in bytes.
+const LARGEST_PROFILE: u64 = 16 << 20;
+
+/// Where all keys of a profile can be seen.
+const LISTS: &str = "what `memplan calibrate` writes has all";
 
 /// What was measured on a GPU.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -279,7 +287,8 @@ impl Profile {
     /// # Errors
     /// A file that cannot be read, or as `parse`.
     pub fn read(path: &Path) -> Result<Profile, ProfileError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ProfileError::Read { path: path.into(), source })?;
+        let text =
+            files::text(path, LARGEST_PROFILE).map_err(|source| ProfileError::Read { path: path.into(), source })?;
         Profile::parse(&path.display().to_string(), &text)
     }
 
@@ -289,7 +298,7 @@ impl Profile {
     /// Another version, unknown keys, or figures that cannot be.
     pub fn parse(file: &str, text: &str) -> Result<Profile, ProfileError> {
         version(file, text)?;
-        let mut profile: Profile = serde_yaml::from_str(text).map_err(|error| ProfileError::parse(file, &error))?;
+        let mut profile: Profile = yaml::parse(text, LISTS).map_err(|fault| ProfileError::parse(file, fault))?;
         profile.check().map_err(|message| ProfileError::Figure { file: file.to_owned(), message })?;
         let stem = Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned());
         profile.name = stem.unwrap_or_default();
@@ -301,7 +310,7 @@ impl Profile {
     /// # Errors
     /// Figures that cannot be written.
     pub fn write(&self) -> Result<String, ProfileError> {
-        serde_yaml::to_string(self).map_err(|error| ProfileError::parse(&self.name, &error))
+        yaml::write(self).map_err(|message| ProfileError::Figure { file: self.name.clone(), message })
     }
 
     /// What a process holds outside PyTorch's allocator: PyTorch's own once it has used all its libraries, where that was
@@ -366,7 +375,7 @@ fn version(file: &str, text: &str) -> Result<(), ProfileError> {
     struct Version {
         memplan_profile: Option<u32>,
     }
-    let read: Version = serde_yaml::from_str(text).map_err(|error| ProfileError::parse(file, &error))?;
+    let read: Version = yaml::parse(text, LISTS).map_err(|fault| ProfileError::parse(file, fault))?;
     match read.memplan_profile {
         Some(VERSION) => Ok(()),
         found => Err(ProfileError::Version { file: file.to_owned(), found }),

@@ -1,10 +1,11 @@
 //! A run as people write it: the keys of `--run FILE.yaml`, which are those of the command line (`run/options.rs`).
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
+use crate::files;
+use crate::read::yaml;
 use crate::run::RunOptions;
 
 /// The longest run file that is read, in bytes.
@@ -21,20 +22,12 @@ pub enum RunFileError {
         /// The error of the operating system.
         source: std::io::Error,
     },
-    /// No run needs so much text.
-    #[error("{}: {length} bytes, above the limit of {LARGEST_RUN_FILE} for a run", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its length.
-        length: u64,
-    },
     /// Not YAML, an unknown key, or a value that a key cannot have.
     #[error("{}:{line}:{column}: {message}", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
-        /// Line, from 1; 0 where the place is unknown.
+        /// Line, from 1.
         line: usize,
         /// Column, from 1.
         column: usize,
@@ -51,14 +44,12 @@ pub fn read(path: &Path) -> Result<RunOptions, RunFileError> {
     parse(path, &text(path)?)
 }
 
-/// The text of a file that is no longer than a run needs.
-pub(crate) fn text(path: &Path) -> Result<String, RunFileError> {
-    let unreadable = |source| RunFileError::Io { path: path.to_owned(), source };
-    let length = fs::metadata(path).map_err(unreadable)?.len();
-    if length > LARGEST_RUN_FILE {
-        return Err(RunFileError::TooLarge { path: path.to_owned(), length });
-    }
-    fs::read_to_string(path).map_err(unreadable)
+/// The text of a run file or a kept plan, no longer than a run needs.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn text(path: &Path) -> Result<String, RunFileError> {
+    files::text(path, LARGEST_RUN_FILE).map_err(|source| RunFileError::Io { path: path.to_owned(), source })
 }
 
 /// Reads the text of a run file; `path` is for errors.
@@ -66,19 +57,19 @@ pub(crate) fn text(path: &Path) -> Result<String, RunFileError> {
 /// # Errors
 /// As `read`.
 pub fn parse(path: &Path, text: &str) -> Result<RunOptions, RunFileError> {
-    let options: Option<RunOptions> = yaml(path, text)?;
+    let options: Option<RunOptions> = yaml(path, text, "`memplan plan --help` lists all")?;
     let options = options.unwrap_or_default();
     options.check_ways(path)?;
     Ok(options)
 }
 
-/// YAML of any form; `path` is for errors.
-pub(crate) fn yaml<T: for<'de> Deserialize<'de>>(path: &Path, text: &str) -> Result<T, RunFileError> {
-    serde_yaml::from_str(text).map_err(|error| {
-        let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-        let message = error.to_string();
-        let message = message.split(" at line ").next().unwrap_or(&message).replace('\n', " ");
-        RunFileError::Parse { path: path.to_owned(), line, column, message }
+/// YAML of any form; `path` is for errors, and `lists` says where all keys can be seen.
+pub(crate) fn yaml<T: DeserializeOwned>(path: &Path, text: &str, lists: &str) -> Result<T, RunFileError> {
+    yaml::parse(text, lists).map_err(|yaml::YamlFault { line, column, message }| RunFileError::Parse {
+        path: path.to_owned(),
+        line,
+        column,
+        message,
     })
 }
 

@@ -54,6 +54,9 @@ pub struct Report {
     /// Parameters that the weights lack, and tensors of the weights that the architecture has no use for.
     pub missing: Vec<String>,
     pub unexpected: Vec<String>,
+    /// What is wrong, where more than a tenth of the parameters is missing or without use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mismatch: Option<String>,
     /// The operators of an export that are not known, with the bytes in doubt.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unknown_operators: Vec<UnknownReport>,
@@ -342,6 +345,7 @@ pub fn report(planned: &Planned<'_>) -> Report {
         notes: planned.notes(),
         missing: plan.agreement.missing.clone(),
         unexpected: plan.agreement.unexpected.clone(),
+        mismatch: plan.agreement.mismatch(),
         unknown_operators: plan.unknown_operators(planned.run).into_iter().map(UnknownReport::from).collect(),
     }
 }

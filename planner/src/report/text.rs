@@ -58,7 +58,11 @@ pub fn replayed(head: &Head, replay: &Replay) -> String {
 
 /// Whether a plan fits, and how.
 pub fn verdict(planned: &Planned<'_>) -> String {
-    verdict_of(planned.plan, &planned.run.torch.to_string())
+    let verdict = verdict_of(planned.plan, &planned.run.torch.to_string());
+    match planned.plan.agreement.mismatch() {
+        Some(what) => format!("weights of another model: {what}\n{verdict}"),
+        None => verdict,
+    }
 }
 
 /// Whether a replay fits, and how; `torch` is the release whose allocator it is.

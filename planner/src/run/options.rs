@@ -42,6 +42,8 @@ options! {
     @architecture: String, Run "--architecture <NAME>", "The architecture, in place of the one that the config names";
     @weights: PathBuf, Run "--weights <FILE>",
         "Check these weights against the model, in place of its own: a .safetensors file, an index or a folder";
+    allow_mismatch: bool = false, Run "--allow-mismatch",
+        "Plan also where more than a tenth of the model's parameters is missing from the weights, or of no use in them";
     mode: Mode = Mode::Train, Run "--mode <MODE>", "What the loop does: train, infer, generate or eval-with-grad";
     batch: u64 = 1, Run "--batch <N>", "Sequences at once";
     seq: u64 = 128, Run "--seq <N>", "Tokens of each sequence";

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{HeldTensor, Holder, Most, Peaks, Snapshot, SnapshotError, SpecVersion};
 use crate::bytes::Bytes;
 use crate::read::run_file::{self, RunFileError};
+use crate::read::yaml;
 use crate::run::RunOptions;
 use crate::versions::{Release, Versions};
 
@@ -70,7 +71,7 @@ fn is_zero(bytes: &Bytes) -> bool {
 impl fmt::Display for Snapshot {
     /// The text that is kept: the ten largest holders, the three largest tensors of each.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = serde_yaml::to_string(&document(self)).map_err(|_| fmt::Error)?;
+        let text = yaml::write(&document(self)).map_err(|_| fmt::Error)?;
         f.write_str(HEAD)?;
         let mut sizes = false; // from the peaks on all numbers are bytes
         for line in text.lines() {
@@ -116,6 +117,9 @@ fn listed(holder: &Holder) -> IndexMap<String, Bytes> {
     [(ALL.to_owned(), holder.bytes)].into_iter().chain(tensors).collect()
 }
 
+/// Where all keys of a kept plan can be seen.
+const LISTS: &str = "what `memplan snapshot` writes has all";
+
 /// Whether a text says that it is a snapshot.
 pub fn is_snapshot(text: &str) -> bool {
     text.lines().any(|line| line.starts_with("snapshot:"))
@@ -138,11 +142,11 @@ pub fn parse(path: &Path, text: &str) -> Result<Snapshot, SnapshotError> {
     struct Head {
         snapshot: u64,
     }
-    let head: Head = run_file::yaml(path, text)?;
+    let head: Head = run_file::yaml(path, text, LISTS)?;
     if head.snapshot != FORMAT {
         return Err(SnapshotError::Format { path: path.display().to_string(), found: head.snapshot });
     }
-    let document: Document = run_file::yaml(path, text)?;
+    let document: Document = run_file::yaml(path, text, LISTS)?;
     document.run.check_ways(path)?;
     let run = RunOptions {
         torch: document.run.torch.or(Some(BEFORE_RELEASES.torch)),

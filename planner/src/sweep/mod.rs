@@ -137,7 +137,7 @@ pub fn sweep(
         done(class.len());
         found
     };
-    let planned: Vec<_> = tasks.par_iter().with_max_len(1).map(plan).collect();
+    let planned = tasks.par_iter().with_max_len(1).map(plan).collect::<Result<Vec<_>, _>>()?;
     let mut rows = Vec::with_capacity(gpus.len() * runs.len());
     for ((class, run), found) in tasks.iter().zip(planned) {
         rows.extend(class.iter().zip(found).map(|(gpu, (found, chosen))| {
@@ -152,11 +152,12 @@ pub fn sweep(
 /// What is found on a GPU, and the checkpoints that were chosen.
 type Found = (Result<(Precision, Peaks), String>, Option<Checkpointing>);
 
-/// Plans a combination on GPUs that run the same kernels.
-fn on_each(model: &Model, made: &Combination, gpus: &[&Gpu], within: &[Bytes]) -> Vec<Found> {
+/// Plans a combination on GPUs that run the same kernels. What is wrong with the model is so in every combination.
+fn on_each(model: &Model, made: &Combination, gpus: &[&Gpu], within: &[Bytes]) -> Result<Vec<Found>, PlanError> {
     let planned = match footprint(model, &made.run, gpus[0], within) {
         Ok(planned) => planned,
-        Err(error) => return vec![(Err(error.to_string()), None); gpus.len()],
+        Err(error @ PlanError::Model(_)) => return Err(error),
+        Err(error) => return Ok(vec![(Err(error.to_string()), None); gpus.len()]),
     };
     let places = gpus.iter().zip(within).zip(&planned.within);
     let found = places.map(|((gpu, capacity), peaks)| match made.chosen {
@@ -164,7 +165,7 @@ fn on_each(model: &Model, made: &Combination, gpus: &[&Gpu], within: &[Bytes]) -
         true if peaks.fits => (Ok((planned.precision, *peaks)), Some(Checkpointing::Off)),
         true => chosen(model, &made.run, gpu, *capacity),
     });
-    found.collect()
+    Ok(found.collect())
 }
 
 /// The cheapest checkpoints that let a run fit, or those on all layers.

@@ -21,10 +21,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{Allocation, AllocationId, Cached, Category, Cause, Event, Name, Names, Phase, Place, PlaceId, Trace};
 use crate::bytes::Bytes;
+use crate::files;
 use crate::ids::ModuleId;
+use crate::words::quote;
 
 /// The format that is written.
 const FORMAT: &str = "memplan trace 1";
+
+/// The longest trace that is read, in bytes: some tens of millions of events.
+const LARGEST_TRACE: u64 = 4 << 30;
 
 /// Whether something named is a trace's file, by how its name ends.
 pub fn is_trace(name: &str) -> bool {
@@ -274,7 +279,8 @@ struct End {
 /// # Errors
 /// A file that cannot be read, that is no trace, or that frees what was not allocated.
 pub fn read(path: &Path) -> Result<Recorded, TraceError> {
-    let text = std::fs::read(path).map_err(|source| TraceError::Read { path: path.to_owned(), source })?;
+    let text =
+        files::bytes(path, LARGEST_TRACE).map_err(|source| TraceError::Read { path: path.to_owned(), source })?;
     parse(&text).map_err(|message| TraceError::Wrong { path: path.to_owned(), message })
 }
 
@@ -283,7 +289,9 @@ pub fn read(path: &Path) -> Result<Recorded, TraceError> {
 /// # Errors
 /// As `read`, in words.
 pub fn parse(text: &[u8]) -> Result<Recorded, String> {
-    let Document { head, tables, events } = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let Document { head, tables, events } = serde_json::from_slice(text).map_err(|error| {
+        format!("line {}, column {}: {}", error.line(), error.column(), quote::json_message(&error))
+    })?;
     let is_older = tables.format.is_empty();
     if !is_older && tables.format != FORMAT {
         return Err(format!("its format is `{}`, and `{FORMAT}` is what is read", tables.format));

@@ -1,6 +1,7 @@
 //! Names and paths out of files, made fit for one line of a terminal: control and invisible characters are escaped (a
 //! tensor's name may hold line breaks or escape sequences), and what is too long is cut.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -39,19 +40,48 @@ pub fn json_message(error: &serde_json::Error) -> String {
     cut(text.strip_suffix(&format!(" at line {} column {}", error.line(), error.column())).unwrap_or(&text))
 }
 
+/// A text in which nothing hides: characters that turn the direction of text, or that take no room, are escaped. Line breaks and colours
+/// stay.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_invisible) {
+        return Cow::Borrowed(text);
+    }
+    let shown = text.chars().map(|c| if is_invisible(c) { c.escape_unicode().to_string() } else { c.into() });
+    Cow::Owned(shown.collect())
+}
+
+/// Whether a character is a mark of direction, a separator that breaks lines, or has no width.
+pub fn is_invisible(character: char) -> bool {
+    matches!(character,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
 fn escaped(characters: impl Iterator<Item = char>) -> String {
     let mut shown = String::new();
     for character in characters {
         match character {
             '"' | '\'' | '\\' => shown.push(character),
+            _ if is_invisible(character) => shown.extend(character.escape_unicode()),
             _ => shown.extend(character.escape_debug()),
         }
     }
     shown
 }
 
-/// Where YAML is wrong, line and column from 1 and 0 where that is unknown, and what is wrong there.
-pub(crate) fn yaml_fault(error: &serde_yaml::Error) -> (usize, usize, String) {
-    let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
-    (line, column, error.to_string().replace(&format!(" at line {line} column {column}"), ""))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_hides() {
+        for hidden in
+            "\u{202a}\u{202e}\u{2066}\u{2069}\u{200e}\u{200f}\u{61c}\u{feff}\u{200b}\u{200d}\u{2028}\u{2029}".chars()
+        {
+            let text = format!("a{hidden}b\n\u{1b}[1m");
+            let shown = format!("a\\u{{{:x}}}b", hidden as u32);
+            assert_eq!(visible(&text), format!("{shown}\n\u{1b}[1m"));
+            assert_eq!(cut(&text), format!("{shown}\\n\\u{{1b}}[1m"));
+        }
+        assert!(matches!(visible("größe 大きさ"), Cow::Borrowed("größe 大きさ")));
+    }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// and specs; the walk of specs' code, and time; PyTorch: programs, operators, lowering; models; a plan; the verbs; reports; the front
 /// door.
 const FLOORS: [&[&str]; 17] = [
-    &["bytes", "choices", "dtype", "ids", "words"],
+    &["bytes", "choices", "dtype", "files", "ids", "words"],
     &["versions"],
     &["trace"],
     &["allocate"],
@@ -98,4 +98,26 @@ fn nothing_points_back() {
         unused.retain(|pair| *pair != (&*from, &*to));
     }
     assert!(unused.is_empty(), "gone, take them off the list: {unused:?}");
+}
+
+/// Files and YAML have one door each, behind which limits are: nobody else reads (tests and examples may).
+#[test]
+fn files_and_yaml_are_read_through_one_door() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let doors = ["planner/src/files.rs", "planner/src/read/yaml.rs"].map(|path| root.join(path));
+    let mut found = Vec::new();
+    for folder in ["src", "planner/src", "calibrate/src", "packing/src"] {
+        files(&root.join(folder), &mut found);
+    }
+    for path in found.iter().filter(|path| !doors.contains(path)) {
+        let text = fs::read_to_string(path).expect("a source file");
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let code = code.replace("AtomicWriteFile::open(", ""); // opens to write
+        for reader in ["fs::read(", "fs::read_to_string(", "File::open(", "serde_yaml::", "disable_recursion_limit"] {
+            assert!(!code.contains(reader), "{}: {reader} is for {doors:?}", path.display());
+        }
+        for writer in ["fs::write(", "File::create", "fs::rename("] {
+            assert!(!code.contains(writer), "{}: {writer} is for src/output/file.rs", path.display());
+        }
+    }
 }

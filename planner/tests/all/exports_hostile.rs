@@ -202,6 +202,7 @@ fn changed_graphs_never_panic() {
             exported: Some(model.exported),
             architecture: model.architecture,
             config,
+            config_file: None,
             dtype,
             weights,
         };

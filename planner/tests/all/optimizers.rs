@@ -48,9 +48,13 @@ fn what_no_optimizer_has_is_refused_in_one_line() {
     assert_eq!(refusal("adamw,fused"), "`fused` is no optimizer's option: write NAME,key=value,...");
     assert_eq!(refusal(""), "`` is no optimizer's option: write NAME,key=value,...");
     let unknown = refusal("sophia");
-    assert!(unknown.starts_with("`sophia` is no optimizer: it is one of ") && !unknown.contains('\n'), "{unknown}");
+    assert!(
+        unknown.starts_with("\"sophia\" is no optimizer: the nearest are ") && !unknown.contains('\n'),
+        "{unknown}"
+    );
     for name in names(None).expect("sound specs") {
-        assert!(unknown.contains(&name), "{name} is not offered");
+        let misspelled = format!("{name}x");
+        assert!(refusal(&misspelled).contains(&format!("`{name}`")), "{name} is not offered for {misspelled}");
     }
 }
 

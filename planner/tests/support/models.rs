@@ -25,6 +25,7 @@ pub fn model_of(case: &Value) -> Model {
         family,
         architecture: architecture.to_owned(),
         config: case["model"]["config"].as_object().cloned().unwrap_or_default(),
+        config_file: None,
         dtype: None,
         weights: None,
     }
@@ -51,7 +52,7 @@ pub fn model_of_graph(name: &str, text: &str, weights: Option<&[u8]>) -> Model {
     let model = model.unwrap_or_else(|error| panic!("{name}: {error}"));
     let (config, weights) = Default::default();
     let (family, architecture, dtype) = (model.family, model.architecture, Some(model.dtype));
-    Model { name: name.to_owned(), family, exported: None, architecture, config, dtype, weights }
+    Model { name: name.to_owned(), family, exported: None, architecture, config, config_file: None, dtype, weights }
 }
 
 /// A folder with a config and weights of that header; the weights' data is a hole.

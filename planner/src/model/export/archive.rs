@@ -10,7 +10,6 @@
 //! used as paths.
 
 use std::cell::Cell;
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::rc::Rc;
@@ -19,6 +18,7 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::error::ExportError;
+use crate::files;
 use crate::words::quote;
 
 /// The longest graph that is read, in bytes: 400,000 calls with their stack traces.
@@ -67,7 +67,7 @@ impl<R: Seek> Seek for Metered<R> {
 /// # Errors
 /// No such file, no archive, no program within it, or several; texts beyond the caps.
 pub fn read(path: &Path) -> Result<Texts, ExportError> {
-    let file = File::open(path).map_err(|source| ExportError::Io { path: path.to_owned(), source })?;
+    let (file, _) = files::open(path).map_err(|source| ExportError::Io { path: path.to_owned(), source })?;
     let broken = |message: String| ExportError::Archive { path: path.to_owned(), message };
     let left = Rc::new(Cell::new(LARGEST_DIRECTORY));
     let metered = Metered { inner: BufReader::new(file), left: left.clone() };

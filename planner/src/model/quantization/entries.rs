@@ -121,7 +121,7 @@ impl<'a> Entries<'a> {
 
     pub(super) fn wrong(&self, key: &'static str, what: &'static str) -> QuantizationError {
         let found = self.0.get(key).map_or("missing".to_owned(), Value::to_string);
-        QuantizationError::Entry { key, found, what }
+        QuantizationError::Entry { file: "config.json".into(), key, found, what }
     }
 
     pub(super) fn flag(&self, key: &'static str, default: bool) -> Result<bool, QuantizationError> {

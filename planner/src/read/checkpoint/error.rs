@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::LARGEST_INDEX;
 use crate::read::header::HeaderError;
 use crate::words::quote;
 
@@ -28,9 +27,6 @@ pub enum CheckpointError {
     /// Several safetensors files of which none is the model's and no index tells.
     #[error("{}: {} .safetensors files and no model.safetensors.index.json to say how they belong together ({}): name one of them", quote::path(.folder), .files.len(), few(.files))]
     Ambiguous { folder: PathBuf, files: Vec<String> },
-    /// An index that no model needs.
-    #[error("{}: {length} bytes, above the limit of {LARGEST_INDEX} for an index", quote::path(.path))]
-    IndexTooLarge { path: PathBuf, length: u64 },
     /// Text that is no JSON.
     #[error("{}: not JSON: {message} (line {line} column {column})", quote::path(.path))]
     IndexJson { path: PathBuf, message: String, line: usize, column: usize },

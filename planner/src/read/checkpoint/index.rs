@@ -7,14 +7,13 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read};
 use std::path::{Component, Path};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::{CheckpointError, FileId, LARGEST_INDEX};
+use crate::files;
 use crate::words::quote;
 
 /// An index's content.
@@ -28,19 +27,7 @@ pub(super) struct Index<'text> {
 
 /// The text of the index at `path`, at most `LARGEST_INDEX` bytes of it.
 pub(super) fn text(path: &Path) -> Result<Vec<u8>, CheckpointError> {
-    let unreadable = |source| CheckpointError::Io { path: path.to_path_buf(), source };
-    let found = fs::metadata(path).map_err(unreadable)?;
-    if !found.is_file() {
-        return Err(unreadable(io::Error::other("not a file")));
-    }
-    let length = found.len();
-    if length > LARGEST_INDEX {
-        return Err(CheckpointError::IndexTooLarge { path: path.to_path_buf(), length });
-    }
-    let file = File::open(path).map_err(unreadable)?;
-    let mut text = Vec::with_capacity(length as usize);
-    file.take(LARGEST_INDEX).read_to_end(&mut text).map_err(unreadable)?;
-    Ok(text)
+    files::bytes(path, LARGEST_INDEX).map_err(|source| CheckpointError::Io { path: path.to_path_buf(), source })
 }
 
 /// Reads an index out of its text; every shard's name is checked to stay in the folder.

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::LARGEST_CONFIG;
 use crate::words::quote;
 
 /// A configuration that cannot be read, or a key of it that cannot be used.
@@ -18,9 +17,6 @@ pub enum ConfigError {
     /// The operating system refused, or it is no file.
     #[error("{}: cannot be read: {source}", quote::path(.path))]
     Io { path: PathBuf, source: io::Error },
-    /// A file that is no configuration.
-    #[error("{}: {length} bytes, above the limit of {LARGEST_CONFIG} for a configuration", quote::path(.path))]
-    TooLarge { path: PathBuf, length: u64 },
     /// Text that is no JSON.
     #[error("{}: line {line} column {column}: not JSON: {message}", quote::path(.path))]
     Json { path: PathBuf, message: String, line: usize, column: usize },

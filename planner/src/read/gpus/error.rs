@@ -20,9 +20,9 @@ pub enum GpuError {
     Parse {
         /// The file.
         file: String,
-        /// Line, from 1; 0 where the place is unknown.
+        /// Line, from 1.
         line: usize,
-        /// Column, from 1; 0 where the place is unknown.
+        /// Column, from 1.
         column: usize,
         /// The reason, in words.
         message: String,

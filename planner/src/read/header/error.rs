@@ -26,9 +26,6 @@ pub enum HeaderFault {
     /// The operating system refused to open or read the file.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
-    /// A folder, a pipe or a device.
-    #[error("is not a file")]
-    NotAFile,
     /// Fewer than the 8 bytes that hold the header's length.
     #[error("is not a safetensors file: {length} bytes, where the header's length alone takes 8")]
     TooShort { length: u64 },

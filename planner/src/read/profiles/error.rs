@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::VERSION;
-use crate::words::quote::yaml_fault;
+use crate::read::yaml::YamlFault;
 
 /// Why a profile cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -21,9 +21,9 @@ pub enum ProfileError {
     Parse {
         /// The file.
         file: String,
-        /// Line, from 1; 0 where the place is unknown.
+        /// Line, from 1.
         line: usize,
-        /// Column, from 1; 0 where the place is unknown.
+        /// Column, from 1.
         column: usize,
         /// The reason, in words.
         message: String,
@@ -63,8 +63,8 @@ pub enum ProfileError {
 
 impl ProfileError {
     /// YAML's error, its place before its message.
-    pub(super) fn parse(file: &str, error: &serde_yaml::Error) -> ProfileError {
-        let (line, column, message) = yaml_fault(error);
+    pub(super) fn parse(file: &str, fault: YamlFault) -> ProfileError {
+        let YamlFault { line, column, message } = fault;
         ProfileError::Parse { file: file.to_owned(), line, column, message }
     }
 }

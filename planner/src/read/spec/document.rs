@@ -10,6 +10,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use super::SpecError;
 use super::changes::SpecChange;
 use super::syntax::Position;
+use crate::read::yaml::{self, YamlFault};
 
 /// A spec file as written.
 #[derive(Debug, Default, Deserialize)]
@@ -179,13 +180,8 @@ impl<'de> Deserialize<'de> for ClassText {
 
 /// Reads the YAML of `text`.
 pub(super) fn read<T: for<'de> Deserialize<'de>>(file: &Arc<str>, text: &str) -> Result<T, SpecError> {
-    serde_yaml::from_str(text).map_err(|error| {
-        let at = error
-            .location()
-            .map_or(Position::default(), |place| Position { line: place.line() as u32, column: place.column() as u32 });
-        let message = error.to_string();
-        let message = message.split(" at line ").next().unwrap_or(&message);
-        SpecError::new(file, at, message)
+    yaml::parse(text, "specs/README.md has all").map_err(|YamlFault { line, column, message }| {
+        SpecError::new(file, Position { line: line as u32, column: column as u32 }, &message)
     })
 }
 

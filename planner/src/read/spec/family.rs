@@ -11,6 +11,7 @@ use super::document::{ArchitectureText, ClassText, Document, FieldText, FullFiel
 use super::syntax::{Function, Position};
 use super::{SpecError, parse};
 use crate::dtype::Dtype;
+use crate::files;
 use crate::read::specs;
 use crate::versions::{Library, Release, Rules};
 
@@ -215,11 +216,6 @@ impl Shelf {
     /// The family in a user's own file.
     pub fn family_of_file(&self, path: &Path) -> Result<Family, SpecError> {
         let file: Arc<str> = path.display().to_string().into();
-        let length = std::fs::metadata(path).map_or(0, |found| found.len());
-        if length > LARGEST_SPEC {
-            let message = format!("{length} bytes, above the limit of {LARGEST_SPEC} for a spec");
-            return Err(SpecError::new(&file, Position::default(), &message));
-        }
         self.family(&file, &read_text(path)?)
     }
 
@@ -249,7 +245,7 @@ impl Shelf {
     fn library(&self, name: &str, user: &Arc<str>) -> Result<(Arc<str>, String), SpecError> {
         if let Some(folder) = &self.folder {
             let path = folder.join("library").join(format!("{name}.yaml"));
-            if path.is_file() {
+            if path.exists() {
                 return Ok((path.display().to_string().into(), read_text(&path)?));
             }
         }
@@ -276,8 +272,9 @@ fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, SpecError> {
     Ok(paths)
 }
 
-fn read_text(path: &Path) -> Result<String, SpecError> {
-    std::fs::read_to_string(path)
+/// The text of a spec of the user's own; errors name it.
+pub(in crate::read) fn read_text(path: &Path) -> Result<String, SpecError> {
+    files::text(path, LARGEST_SPEC)
         .map_err(|error| SpecError::new(&path.display().to_string().into(), Position::default(), &error.to_string()))
 }
 

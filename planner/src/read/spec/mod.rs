@@ -18,6 +18,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde::Deserialize;
 
+pub(in crate::read) use family::read_text;
 pub use family::{Architecture, Buffer, Class, Configuration, Definition, Family, Field, FieldType, Shelf};
 use syntax::Position;
 

@@ -10,6 +10,7 @@ const ALL: &str = "
 model: gpt2
 architecture: GPT2LMHeadModel
 weights: a/b.safetensors
+allow-mismatch: true
 mode: eval-with-grad
 batch: 2
 seq: 3

@@ -217,10 +217,10 @@ fn a_broken_index() {
     assert_eq!(index(r#"{"weight_map":{}}"#), "its weight_map is empty");
     let folder = Folder::new();
     fs::File::create(folder.join(INDEX)).unwrap().set_len(checkpoint::LARGEST_INDEX + 1).unwrap();
-    assert_eq!(refused(&folder), format!("DIR/{INDEX}: 100000001 bytes, above the limit of 100000000 for an index"));
+    assert_eq!(refused(&folder), format!("DIR/{INDEX}: cannot be read: 100000001 bytes, above the limit of 100000000"));
     let folder = Folder::new();
     fs::create_dir(folder.join(INDEX)).unwrap();
-    assert_eq!(refused(&folder), format!("DIR/{INDEX}: cannot be read: not a file"));
+    assert_eq!(refused(&folder), format!("DIR/{INDEX}: cannot be read: it is a folder, and only files are read"));
 }
 
 #[test]

@@ -70,9 +70,9 @@ fn broken_files() {
     assert_eq!(read(""), "DIR/config.json: not a JSON object but a list");
     let large = std::fs::File::create(folder.join("config.json")).unwrap();
     large.set_len(config::LARGEST_CONFIG + 1).unwrap();
-    assert_eq!(read(""), "DIR/config.json: 16777217 bytes, above the limit of 16777216 for a configuration");
+    assert_eq!(read(""), "DIR/config.json: cannot be read: 16777217 bytes, above the limit of 16777216");
     std::fs::create_dir_all(folder.join("odd/config.json")).unwrap();
-    assert_eq!(read("odd"), "DIR/odd/config.json: cannot be read: not a file");
+    assert_eq!(read("odd"), "DIR/odd/config.json: cannot be read: it is a folder, and only files are read");
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn no_file() {
     let folder = Folder::new();
     let read = |name: &str| folder.text(header::read(&folder.join(name)).unwrap_err());
     assert_eq!(read("none"), "DIR/none: cannot be read: No such file or directory (os error 2)");
-    assert_eq!(read("."), "DIR/.: is not a file");
+    assert_eq!(read("."), "DIR/.: cannot be read: it is a folder, and only files are read");
 }
 
 #[test]
