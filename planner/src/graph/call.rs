@@ -6,15 +6,13 @@
 use std::rc::Rc;
 
 use super::decisions::Kind;
+use super::foresee::OPERATORS;
 use super::machine::{Machine, Outcome};
 use super::value::{Object, ShapeQuestion, Value};
 use super::{ModuleId, Op, OpId, Step, TensorId};
 use crate::interpret::{self, Frame, Interpreter, Semantics};
 use crate::ops::{self, Operator};
 use crate::read::spec::syntax::Function;
-
-/// The most operators that a program may have: a bound on hostile specs and sizes.
-const OPERATORS: usize = 20_000_000;
 
 /// The arguments of a call.
 pub type Given = interpret::Given<Value>;
@@ -164,7 +162,7 @@ impl Machine {
             Err(message) => return self.error(format!("{}: {message}", operator.name)),
         };
         if self.ops.len() >= OPERATORS {
-            return self.error(format!("the program has more than {OPERATORS} operators"));
+            return self.too_many(self.ops.len() as u64 + 1);
         }
         let mut outputs = Vec::with_capacity(shapes.len());
         let mut ids = smallvec::SmallVec::new();

@@ -1,5 +1,6 @@
 //! What running code of a spec is over tensors that have only a shape: names, attributes, and what is true of values.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::call::Given;
 use super::decisions::{Decisions, Kind};
+use super::foresee::Foreseen;
 use super::repeat::{Repeat, Watched};
 use super::tape::Tape;
 use super::value::{Object, Reference, ShapeQuestion, Value};
@@ -58,6 +60,8 @@ pub struct Machine {
     pub(super) watches_loops: bool,
     /// What is decided by integers, while a loop is watched.
     pub(super) decisions: Rc<Decisions>,
+    /// How often what runs now runs in all, by the loops around it.
+    pub(super) around: Rc<Cell<u64>>,
     /// The calls of the model and of its blocks.
     pub(super) calls: Vec<super::Call>,
     /// The modules whose code runs, outermost first.
@@ -89,6 +93,7 @@ impl Machine {
             repeats: Vec::new(),
             watches_loops: false,
             decisions: Rc::default(),
+            around: Rc::new(Cell::new(1)),
             calls: Vec::new(),
             running: Vec::new(),
             depth: 0,
@@ -130,7 +135,7 @@ impl Semantics for Machine {
     type Callee = Value;
     type Error = Box<GraphError>;
     type Place = Standing;
-    type Loop = Watched;
+    type Loop = (Watched, Foreseen);
 
     fn depth(&mut self) -> &mut usize {
         &mut self.depth
@@ -138,7 +143,7 @@ impl Semantics for Machine {
 
     fn error<T>(&self, message: impl Into<String>) -> Outcome<T> {
         let module = self.running.last().map_or(String::new(), |module| self.modules[module.index()].path.clone());
-        Err(Box::new(GraphError { at: Vec::new(), module, message: message.into() }))
+        Err(Box::new(GraphError { at: Vec::new(), module, message: message.into(), is_of_run: false }))
     }
 
     fn placed(&mut self, mut error: Box<GraphError>, file: &str, at: Position) -> Box<GraphError> {
@@ -319,12 +324,24 @@ impl Semantics for Machine {
         self.binary(operator, old, new)
     }
 
-    fn iterate(&mut self, frame: &mut Frame<'_, Value>, watched: &mut Watched, elements: &[Value], at: usize) -> usize {
+    fn iterate(
+        &mut self,
+        frame: &mut Frame<'_, Value>,
+        (watched, foreseen): &mut (Watched, Foreseen),
+        elements: &[Value],
+        at: usize,
+    ) -> Outcome<usize> {
         let is_step = |pair: &[Value]| matches!(pair, [Value::Int(a), Value::Int(b)] if *b == a + 1);
-        // the loops of a model's own code go through its layers, each of which is another
-        let is_of_run = self.watches_loops && self.running.is_empty();
-        let is_range = || elements.len() > 1 && elements.windows(2).all(is_step);
-        if !is_of_run || (at == 0 && !is_range()) { 0 } else { self.watch(frame, watched, elements.len() - at) }
+        if at == 0 {
+            // the loops of a model's own code go through its layers, each of which is another
+            let is_of_run = self.watches_loops && self.running.is_empty();
+            let folds = is_of_run && elements.len() > 1 && elements.windows(2).all(is_step);
+            *foreseen = self.begin_loop(elements.len(), folds);
+        }
+        if foreseen.folds {
+            return Ok(self.watch(frame, watched, elements.len() - at));
+        }
+        if at == 1 { self.foresee(foreseen).map(|()| 0) } else { Ok(0) }
     }
 
     fn callee(&mut self, frame: &mut Frame<'_, Value>, callee: &Expression) -> Outcome<Value> {

@@ -18,6 +18,7 @@ mod checkpoint;
 mod cuts;
 mod decisions;
 mod exchange;
+mod foresee;
 mod hooked;
 mod index;
 mod lives;
@@ -313,11 +314,16 @@ pub struct GraphError {
     pub module: String,
     /// The reason, in words.
     pub message: String,
+    /// Whether the run is to blame as a whole, and no line or module.
+    pub is_of_run: bool,
 }
 
 impl fmt::Display for GraphError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
+        if self.is_of_run {
+            return Ok(());
+        }
         if !self.module.is_empty() {
             write!(f, ", in {}", self.module)?;
         }

@@ -213,7 +213,7 @@ pub fn lay(
 
 fn refuse<T>(span: &str, message: &str) -> Result<T, GraphError> {
     let message = format!("checkpoint: `{span}`: {message}");
-    Err(GraphError { at: Vec::new(), module: String::new(), message })
+    Err(GraphError { at: Vec::new(), module: String::new(), message, is_of_run: false })
 }
 
 /// Where spans lie, those that are marked first; each is entered among the modules.

@@ -183,11 +183,11 @@ impl Replacer<'_> {
                 *number = new;
                 self.integer += 1;
             }
-            Value::Tensor(reference) | Value::TensorMethod(reference, _) => {
-                if self.seen.insert(Rc::as_ptr(reference) as usize) {
-                    reference.tensor.set(self.with.tensors[self.tensor]);
-                    self.tensor += 1;
-                }
+            Value::Tensor(reference) | Value::TensorMethod(reference, _)
+                if self.seen.insert(Rc::as_ptr(reference) as usize) =>
+            {
+                reference.tensor.set(self.with.tensors[self.tensor]);
+                self.tensor += 1;
             }
             Value::Sequence(values) => {
                 let before = self.replaced;
@@ -205,10 +205,8 @@ impl Replacer<'_> {
                     *entries = Rc::new(copy);
                 }
             }
-            Value::Object(object) | Value::Method(object, _) => {
-                if self.seen.insert(Rc::as_ptr(object) as usize) {
-                    object.attributes.borrow_mut().values_mut().for_each(|value| self.value(value));
-                }
+            Value::Object(object) | Value::Method(object, _) if self.seen.insert(Rc::as_ptr(object) as usize) => {
+                object.attributes.borrow_mut().values_mut().for_each(|value| self.value(value));
             }
             _ => {}
         }

@@ -122,8 +122,14 @@ pub trait Semantics: Sized {
 
     /// Comes before each iteration of a loop over these elements, whose next is `at`: how many iterations the machine has done
     /// by itself, so that the loop goes on behind them.
-    fn iterate(&mut self, _: &mut Locals<'_, Self>, _: &mut Self::Loop, _: &[Self::Value], _at: usize) -> usize {
-        0
+    fn iterate(
+        &mut self,
+        _: &mut Locals<'_, Self>,
+        _: &mut Self::Loop,
+        _: &[Self::Value],
+        _at: usize,
+    ) -> Outcome<Self, usize> {
+        Ok(0)
     }
 
     /// A dictionary of keys and their values.

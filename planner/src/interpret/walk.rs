@@ -151,7 +151,7 @@ pub trait Interpreter: Semantics {
                 let elements = self.elements(&source)?;
                 let (mut progress, mut at) = (Self::Loop::default(), 0);
                 while at < elements.len() {
-                    at += self.iterate(frame, &mut progress, &elements, at);
+                    at += self.iterate(frame, &mut progress, &elements, at)?;
                     let Some(element) = elements.get(at) else { break };
                     self.assign(frame, target, element.clone())?;
                     let returned = self.block(frame, body)?;

@@ -60,6 +60,7 @@ fn model(architecture: &str, config: Value) -> Model {
         exported: None,
         architecture: architecture.to_owned(),
         config: config.as_object().cloned().unwrap_or_default(),
+        config_file: None,
         dtype: None,
         weights: None,
     }
