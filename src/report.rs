@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use epaint_default_fonts::UBUNTU_LIGHT;
-use planner::arena::{Arena, ArenaOptions};
+use planner::arena::Arena;
 use planner::model::opened::Opened;
 use planner::plan::{Plan, plan};
 use planner::replay::Replay;
@@ -143,11 +143,11 @@ fn made(mut options: RunOptions) -> Result<Made, Failure> {
 
 /// A page, beside another plan or trace where one is asked for.
 fn html(shown: &Shown, arguments: &ReportArguments) -> Result<(), Failure> {
-    let arena = Arena::of(shown.replay(), &ArenaOptions::quick()).map_err(|error| Failure::new(error, None))?;
+    let arena = Arena::to_draw(shown.replay()).map_err(|error| Failure::new(error, None))?;
     let beside = arguments.against.as_deref().map(|word| beside(word, shown.options())).transpose()?;
     let comparison = beside.as_ref().map(|beside| compare(&beside.kept(), &shown.kept()));
     let other = beside.as_ref().map(Shown::subject).transpose()?;
-    let page = page::page(&shown.subject()?, Some(&arena), other.as_ref().zip(comparison.as_ref()));
+    let page = page::page(&shown.subject()?, arena.as_ref(), other.as_ref().zip(comparison.as_ref()));
     let page = page.map_err(|error| Failure::new(error, None))?;
     write_whole(&arguments.output, |file| file.write_all(page.as_bytes()))
 }

@@ -13,6 +13,8 @@ use crate::trace::{Lifetime, Trace, last_step, whole_run};
 const ALIGNMENT: Bytes = Bytes(512);
 /// How long a page's arena is looked for.
 const QUICKLY: Duration = Duration::from_millis(500);
+/// The most allocations of a run whose last step a page draws: each buffer is a line of it.
+const MOST_DRAWN: usize = 500_000;
 
 /// What is asked of an arena.
 #[derive(Clone, Copy, Debug)]
@@ -28,13 +30,6 @@ pub struct ArenaOptions {
 impl Default for ArenaOptions {
     fn default() -> ArenaOptions {
         ArenaOptions { alignment: ALIGNMENT, capacity: None, time_limit: Options::default().time_limit }
-    }
-}
-
-impl ArenaOptions {
-    /// The smallest that is found while somebody waits for a page.
-    pub fn quick() -> ArenaOptions {
-        ArenaOptions { time_limit: QUICKLY, ..ArenaOptions::default() }
     }
 }
 
@@ -75,6 +70,16 @@ pub struct Arena<'a> {
 }
 
 impl<'a> Arena<'a> {
+    /// The last step of a replay for a page, as small as it is found while somebody waits; None where a page could not show it.
+    ///
+    /// # Errors
+    /// As `of`.
+    pub fn to_draw(replay: &'a Replay) -> Result<Option<Arena<'a>>, BufferError> {
+        let options = ArenaOptions { time_limit: QUICKLY, ..ArenaOptions::default() };
+        let can_be_drawn = replay.trace.allocation_count() <= MOST_DRAWN;
+        can_be_drawn.then(|| Arena::of(replay, &options)).transpose()
+    }
+
     /// Packs the last step of a replay.
     ///
     /// # Errors

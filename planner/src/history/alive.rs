@@ -34,7 +34,7 @@ pub(crate) struct Groups {
     /// The groups, with their modules by number.
     pub groups: Vec<(usize, String)>,
     /// The group of each allocation.
-    pub of: Vec<usize>,
+    pub of: Vec<u32>,
 }
 
 /// Sorts a plan's allocations by module and by what they are there.
@@ -53,7 +53,7 @@ pub(crate) fn groups(replay: &Replay) -> Groups {
             numbers.push(number);
         }
         let group = groups.entry((module, what));
-        of.push(group.index());
+        of.push(group.index() as u32);
         group.or_default();
     }
     let name = |((before, after), numbers): ((&str, &str), Vec<u64>)| format!("{before}{}{after}", ranges(numbers));
@@ -73,12 +73,12 @@ pub fn alive(replay: &Replay, history: &History, most: usize) -> (Vec<Group>, Ve
     for (number, event) in replay.trace.events().enumerate() {
         match event {
             Event::Allocate(id) => {
-                let (count, bytes) = &mut now[of[id.index()]];
+                let (count, bytes) = &mut now[of[id.index()] as usize];
                 *count += 1;
                 *bytes += replay.trace.allocation(id).bytes;
             }
             Event::Free(id, _) => {
-                let (count, bytes) = &mut now[of[id.index()]];
+                let (count, bytes) = &mut now[of[id.index()] as usize];
                 *count -= 1;
                 *bytes -= replay.trace.allocation(id).bytes;
             }

@@ -1,5 +1,7 @@
 //! What a run takes on GPUs that run the same kernels: one event stream, and what allocators of several capacities make of it.
 
+use std::cell::OnceCell;
+
 use super::{Emulation, PlanError, UNLIMITED, device, named, prepare};
 use crate::allocate::{AllocatorOptions, Outcome, simulate};
 use crate::bytes::{Bytes, MIB};
@@ -74,14 +76,14 @@ pub fn peaks_within(trace: &Trace, options: &AllocatorOptions, capacities: &[Byt
 
 fn whole_and_within(stream: &Trace, options: &AllocatorOptions, capacities: &[Bytes]) -> (Outcome, Vec<Peaks>) {
     let whole = simulate(stream, options, Some(UNLIMITED));
-    let least = Bytes(stream.most_alive(|bytes| bytes.0));
+    let least = OnceCell::new();
     let within = |capacity: &Bytes| {
-        // No allocator serves more than there is, and none is refused anything before all is taken.
-        if least > *capacity {
-            return peaks(&whole, false);
-        }
+        // No allocator is refused anything before all is taken, and none serves more than there is.
         if only_fills(options) && whole.peak_reserved <= *capacity {
             return peaks(&whole, true);
+        }
+        if *least.get_or_init(|| Bytes(stream.most_alive(|bytes| bytes.0))) > *capacity {
+            return peaks(&whole, false);
         }
         let outcome = simulate(stream, options, Some(*capacity));
         if outcome.out_of_memory.is_none() { peaks(&outcome, true) } else { peaks(&whole, false) }

@@ -32,7 +32,7 @@ impl Sum {
 /// Reads it off a replay.
 pub(super) fn most(replay: &Replay) -> Most {
     let Groups { modules: names, groups, of } = groups(replay);
-    let module_of = |id: &AllocationId| groups[of[id.index()]].0;
+    let module_of = |id: &AllocationId| groups[of[id.index()] as usize].0;
     let mut modules = vec![Sum::default(); names.len()];
     let mut categories = [Bytes(0); Category::ALL.len()];
     let mut cursor = Cursor::new(&replay.trace);

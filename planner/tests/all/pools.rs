@@ -87,7 +87,7 @@ fn private_pools_are_pytorchs_to_the_byte() {
 #[test]
 fn one_arena_serves_a_run() {
     let plan = planner::RunOptions::of("distilgpt2").with("steps", "2").expect("an option").plan().expect("a plan");
-    let mut arena = planner::arena::one_arena(&plan.trace, &planner::arena::ArenaOptions::quick()).expect("an arena");
+    let mut arena = planner::arena::one_arena(&plan.trace, &planner::arena::ArenaOptions::default()).expect("an arena");
     let outcome = planner::allocate::drive(&plan.trace, &mut arena, |_, _, _| {});
     assert!(outcome.out_of_memory.is_none());
     assert_eq!(outcome.phases.len(), plan.outcome.phases.len());
