@@ -5,7 +5,9 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::graph::{Argument, Dims, DtypeArgument, Graph, Growth, ModuleId, Op, Parameter, Repeat, Step, TensorId};
+use crate::graph::{
+    Argument, Dims, DtypeArgument, Graph, Growth, ModuleId, Op, OpId, Parameter, Repeat, Step, TensorId,
+};
 
 /// Which steps of an iteration stand for which.
 pub(super) struct Alike {
@@ -31,6 +33,7 @@ impl Alike {
             graph,
             steps,
             growth: repeat.sizes.iter().map(|(tensor, by)| (*tensor, by)).collect(),
+            integers: repeat.integers.iter().map(|(call, by)| (*call, &by[..])).collect(),
             parameters: graph.parameters.iter().map(|parameter| (parameter.tensor, parameter)).collect(),
         };
         let mut alike = Alike { stands: (0..steps.len()).collect(), names: FxHashMap::default() };
@@ -105,6 +108,8 @@ struct Comparing<'a> {
     graph: &'a Graph,
     steps: &'a [Step],
     growth: FxHashMap<TensorId, &'a Growth>,
+    /// By how much integers among a call's arguments grow.
+    integers: FxHashMap<OpId, &'a [i64]>,
     parameters: FxHashMap<TensorId, &'a Parameter>,
 }
 
@@ -130,7 +135,7 @@ impl Comparing<'_> {
         };
         for (a, b) in steps(kind)?.iter().zip(steps(other)?) {
             let same = match (*a, *b) {
-                (Step::Op(a), Step::Op(b)) => {
+                (Step::Op(a), Step::Op(b)) if self.integers.get(&a) == self.integers.get(&b) => {
                     let (a, b) = (&self.graph.ops[a.index()], &self.graph.ops[b.index()]);
                     same_module(a.module, b.module) && self.same_call(a, b, &mut pairs)
                 }

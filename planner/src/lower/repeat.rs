@@ -44,11 +44,12 @@ pub(super) fn repeat(context: &mut Context, graph: &Graph, id: RepeatId) -> Resu
     Ok(())
 }
 
-/// What was seen of an iteration's steps: how many allocations each made, and over what it ran.
+/// What was seen of an iteration's steps: how many allocations each made, over what it ran, and what it wrote into the trace.
 #[derive(Default)]
 struct Seen {
     made: Vec<usize>,
     over: Vec<u64>,
+    wrote: Vec<u64>,
 }
 
 /// Takes all steps of an iteration. Whether the trace has it as one with the iteration before.
@@ -62,7 +63,7 @@ fn iterate(
     let marks = context.timeline.as_ref().map_or(0, |timeline| timeline.marks.len());
     context.memory.log.begin_iteration();
     for step in &graph.steps[repeat.steps.clone()] {
-        let before = context.memory.log.allocations();
+        let before = context.memory.log.written();
         match step {
             Step::Op(id) => {
                 let op = calls.get(graph, *id);
@@ -74,7 +75,8 @@ fn iterate(
                 take(context, graph, step, None)?;
             }
         }
-        seen.made.push(context.memory.log.allocations() - before);
+        seen.made.push(context.memory.log.allocations() - before.1);
+        seen.wrote.push(context.memory.log.signature(before));
     }
     let is_like_before = context.memory.log.end_iteration();
     // of iterations that are kept once, the marks of the first are
@@ -118,8 +120,8 @@ struct Turn<'a> {
     by: &'a [i64],
     /// For how many calls it stands, itself among them.
     weight: u64,
-    /// How many allocations it makes.
-    made: usize,
+    /// What it writes into the trace.
+    wrote: u64,
 }
 
 /// An iteration in which each kind of block runs once.
@@ -152,15 +154,17 @@ impl<'a> Kinds<'a> {
         let begins: Vec<usize> =
             seen.made.iter().scan(0, |sum, made| Some(std::mem::replace(sum, *sum + made))).collect();
         let mut weights = vec![0_u64; stands.len()];
+        let is_call = |step: usize| matches!(graph.steps[repeat.steps.start + step], Step::Op(_));
         for (step, stand) in stands.iter().enumerate() {
             weights[*stand] += 1;
             let same = |at: usize| {
                 let (own, other) = (allocation(begins[step] + at), allocation(begins[*stand] + at));
-                (own.bytes, own.operator, own.category) == (other.bytes, other.operator, other.category)
+                own.bytes == other.bytes
             };
             if step != *stand
                 && (seen.over[step] != seen.over[*stand]
                     || seen.made[step] != seen.made[*stand]
+                    || (is_call(step) && seen.wrote[step] != seen.wrote[*stand])
                     || !(0..seen.made[step]).all(same))
             {
                 return None;
@@ -189,7 +193,7 @@ impl<'a> Kinds<'a> {
             turn_begins[step] = asked;
             asked += seen.made[step];
             let op = alike.renamed(calls.get(graph, *id));
-            kinds.turns.push(Turn { op, by: calls.growth(*id), weight: weights[step], made: seen.made[step] });
+            kinds.turns.push(Turn { op, by: calls.growth(*id), weight: weights[step], wrote: seen.wrote[step] });
         }
         for (step, stand) in stands.iter().enumerate() {
             (0..seen.made[step]).for_each(|at| kinds.tells[begins[step] + at] = turn_begins[*stand] + at);
@@ -234,15 +238,15 @@ impl<'a> Kinds<'a> {
         done
     }
 
-    /// One iteration; whether each call asked for as many allocations as it did.
+    /// One iteration; whether each call wrote what it had written, but for bytes.
     fn iterate(&mut self, context: &mut Context) -> bool {
         for turn in &mut self.turns {
             Repeat::grow(&mut turn.op, turn.by, 1);
-            let before = context.memory.log.allocations();
+            let before = context.memory.log.written();
             context.weight = turn.weight;
             run(context, &turn.op);
             context.weight = 1;
-            if context.failure.is_some() || context.memory.log.allocations() - before != turn.made {
+            if context.failure.is_some() || context.memory.log.signature(before) != turn.wrote {
                 return false;
             }
         }

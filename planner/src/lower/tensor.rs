@@ -4,7 +4,10 @@
 //! goes, the free is written into the [`Log`]: Rust's ownership does what C++'s intrusive pointers do.
 
 use std::cell::{Cell, RefCell};
+use std::hash::{Hash, Hasher};
 use std::rc::Rc;
+
+use rustc_hash::FxHasher;
 
 use super::autograd::Edge;
 use crate::bytes::Bytes;
@@ -81,6 +84,34 @@ impl Log {
     /// An allocation that has been written.
     pub(super) fn allocation(&self, id: AllocationId) -> Allocation {
         self.trace.borrow().allocation(id)
+    }
+
+    /// A number for what has been written from an event and an allocation on, whatever the bytes: who asked for what, in which
+    /// order it went, and why.
+    pub(super) fn signature(&self, from: (usize, usize)) -> u64 {
+        let (event, allocation) = from;
+        let trace = self.trace.borrow();
+        let mut hasher = FxHasher::default();
+        // what was there before has no number here
+        let number = |id: AllocationId| id.index().checked_sub(allocation);
+        for event in trace.events_from(event) {
+            match event {
+                Event::Allocate(id) => {
+                    let Allocation { cuda_stream, operator, node, category, .. } = trace.allocation(id);
+                    (0, cuda_stream, operator, node, category).hash(&mut hasher);
+                }
+                Event::Free(id, cause) => (1, number(id), cause).hash(&mut hasher),
+                Event::Becomes(id, category) => (2, number(id), category).hash(&mut hasher),
+                Event::Phase(phase) => (3, phase).hash(&mut hasher),
+            }
+        }
+        hasher.finish()
+    }
+
+    /// How many events and allocations have been written.
+    pub(super) fn written(&self) -> (usize, usize) {
+        let trace = self.trace.borrow();
+        (trace.event_count(), trace.allocation_count())
     }
 
     /// What is written from now on is looked at by [`Log::diverted`], and is no part of the trace.
