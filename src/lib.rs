@@ -15,7 +15,7 @@
 //! let run = RunOptions::of("gpt2").with("batch", "8")?.with("precision", "amp-bf16")?.with("gpu", "rtx4090")?;
 //! let plan = run.plan()?;
 //! for live in plan.at_peak.iter().take(3) {
-//!     println!("{}", plan.trace.tensor(plan.trace.allocation(live.id)));
+//!     println!("{}", plan.trace.tensor(&plan.trace.allocation(live.id)));
 //! }
 //! # assert!(!plan.at_peak.is_empty());
 //! # Ok::<(), memplan::Error>(())
