@@ -102,17 +102,10 @@ pub fn drive<A: Allocator>(trace: &Trace, allocator: &mut A, mut look: impl FnMu
     let mut outcome = Outcome::nothing(trace.phases.len());
     for (number, event) in trace.events().enumerate() {
         match event {
-            Event::Allocate(id) => {
-                let before = allocator.given_back();
-                match allocator.serve(request(id, &trace.allocation(id))) {
-                    Ok(block) => blocks[id.index()] = block,
-                    Err(error) => {
-                        outcome.out_of_memory = Some((number, error));
-                        break;
-                    }
-                }
-                outcome.note(number, allocator.figures().allocated, allocator.given_back() - before);
-            }
+            Event::Allocate(id) => match outcome.serve(allocator, number, (id, &trace.allocation(id))) {
+                Some(block) => blocks[id.index()] = block,
+                None => break,
+            },
             Event::Free(id, _) => allocator.take_back(blocks[id.index()]),
             Event::Becomes(..) => {}
             Event::Phase(phase) => {
@@ -122,15 +115,7 @@ pub fn drive<A: Allocator>(trace: &Trace, allocator: &mut A, mut look: impl FnMu
         }
         look(number, allocator, &blocks);
     }
-    outcome.peak_reserved = outcome.peak_reserved.max(allocator.figures().peak_reserved);
-    outcome.segments = allocator.segments();
-    outcome
-}
-
-/// What is asked for an allocation.
-pub(super) fn request(id: AllocationId, allocation: &Allocation) -> Request {
-    let private_pool = allocation.private_pool.map(PrivatePool);
-    Request { allocation: id, bytes: allocation.bytes, stream: StreamId(allocation.cuda_stream), private_pool }
+    outcome.end(allocator)
 }
 
 impl Outcome {
@@ -147,6 +132,33 @@ impl Outcome {
             ties: Ties::default(),
             spread: None,
         }
+    }
+
+    /// Serves an event's request; None where memory is out.
+    pub(super) fn serve<A: Allocator>(
+        &mut self,
+        allocator: &mut A,
+        event: usize,
+        (id, asked): (AllocationId, &Allocation),
+    ) -> Option<BlockId> {
+        let (stream, private_pool) = (StreamId(asked.cuda_stream), asked.private_pool.map(PrivatePool));
+        let before = allocator.given_back();
+        match allocator.serve(Request { allocation: id, bytes: asked.bytes, stream, private_pool }) {
+            Ok(block) => {
+                self.note(event, allocator.figures().allocated, allocator.given_back() - before);
+                Some(block)
+            }
+            Err(error) => {
+                self.out_of_memory = Some((event, error));
+                None
+            }
+        }
+    }
+
+    /// The stream has ended.
+    pub(super) fn end(self, allocator: &impl Allocator) -> Outcome {
+        let peak_reserved = self.peak_reserved.max(allocator.figures().peak_reserved);
+        Outcome { peak_reserved, segments: allocator.segments(), ..self }
     }
 
     /// A request was served.

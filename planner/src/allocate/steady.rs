@@ -12,10 +12,10 @@ use super::caching::CachingAllocator;
 use super::pool::StreamId;
 use super::rounding::{SMALL, block_size};
 use super::serve::Allocator;
-use super::simulate::{Outcome, request};
+use super::simulate::Outcome;
 use super::ties::Ties;
 use crate::bytes::Bytes;
-use crate::trace::{Event, Stretch, Trace};
+use crate::trace::{AllocationId, Event, Stretch, Trace};
 
 /// What looks at allocated memory after each event.
 pub(super) trait Look {
@@ -59,10 +59,7 @@ pub(super) fn play(trace: &Trace, allocator: &mut CachingAllocator, look: &mut i
             }
         }
     }
-    let Player { mut outcome, .. } = player;
-    outcome.peak_reserved = outcome.peak_reserved.max(allocator.figures().peak_reserved);
-    outcome.segments = allocator.segments();
-    outcome
+    player.outcome.end(allocator)
 }
 
 /// The blocks of a stretch's allocations: of as many of its iterations as others may still ask for.
@@ -220,22 +217,10 @@ impl Player<'_> {
             Event::Allocate(id) => {
                 let number = at.stretch.number(id);
                 let asked = at.stretch.allocation(at.iteration, number);
-                let before = self.allocator.given_back();
-                match self.allocator.serve(request(id, &asked)) {
-                    Ok(block) => *self.held[at.number].at(at.iteration, number) = block,
-                    Err(error) => {
-                        self.outcome.out_of_memory = Some((self.event, error));
-                        return None;
-                    }
-                }
-                let given_back = self.allocator.given_back() - before;
-                self.outcome.note(self.event, self.allocated(), given_back);
+                let block = self.outcome.serve(self.allocator, self.event, (id, &asked))?;
+                *self.held[at.number].at(at.iteration, number) = block;
             }
-            Event::Free(id, _) => {
-                let (stretch, iteration, number) = self.trace.place(at.number, id);
-                let block = *self.held[stretch].at(iteration, number);
-                self.allocator.take_back(block);
-            }
+            Event::Free(id, _) => self.take_back(at, id),
             Event::Becomes(..) => {}
             Event::Phase(phase) => {
                 self.outcome.end_phase(phase, self.allocator.figures());
@@ -243,6 +228,12 @@ impl Player<'_> {
             }
         }
         Some(self.allocated().0 as i64 - allocated as i64)
+    }
+
+    fn take_back(&mut self, at: At<'_>, id: AllocationId) {
+        let (stretch, iteration, number) = self.trace.place(at.number, id);
+        let block = *self.held[stretch].at(iteration, number);
+        self.allocator.take_back(block);
     }
 
     /// Plays an iteration, and looks whether the next goes round.
@@ -330,11 +321,7 @@ impl Player<'_> {
                 // not all that is allocated counts here, and some counts that is not
                 self.allocator.stats.peak_allocated = peak;
             }
-            Event::Free(id, _) => {
-                let (stretch, iteration, number) = self.trace.place(at.number, id);
-                let block = *self.held[stretch].at(iteration, number);
-                self.allocator.take_back(block);
-            }
+            Event::Free(id, _) => self.take_back(at, id),
             Event::Becomes(..) | Event::Phase(_) => {}
         }
         true

@@ -12,26 +12,8 @@ use crate::bytes::Bytes;
 use crate::model::Model;
 use crate::plan::Emulation;
 use crate::read::gpus::{Gpu, GpuCatalogue};
-use crate::read::spec::{Family, Shelf};
+use crate::read::spec::Shelf;
 use crate::run::{Precision, Run};
-
-fn model(architecture: &str, config: Value) -> Model {
-    let family = Shelf::default().family_of_architecture(architecture);
-    model_of(family.expect("sound specs").expect("a known family"), architecture, config)
-}
-
-fn model_of(family: Family, architecture: &str, config: Value) -> Model {
-    Model {
-        name: "a small one".to_owned(),
-        family,
-        exported: None,
-        architecture: architecture.to_owned(),
-        config: config.as_object().cloned().unwrap_or_default(),
-        config_file: None,
-        dtype: None,
-        weights: None,
-    }
-}
 
 /// A model of `tests/truth/cutpoints/graphs`.
 fn exported(graph: &str) -> Model {
@@ -110,7 +92,7 @@ fn check(case: &Case) {
 
 fn case(architecture: &str, config: Value, run: Run, granularity: Granularity, only: Option<&'static str>) -> Case {
     let currency = Currency::Flops;
-    Case { model: model(architecture, config), run, granularity, currency, only, parts: 8 }
+    Case { model: Model::small(architecture, config), run, granularity, currency, only, parts: 8 }
 }
 
 /// The same, time being what is to be least.
@@ -244,7 +226,7 @@ proptest! {
 
 fn chain(widths: &[u64], hidden: &[u64]) -> Model {
     let family = Shelf::default().family(&"chain.yaml".into(), CHAIN).expect("a sound spec");
-    model_of(family, "Chain", json!({"widths": widths, "hidden": hidden}))
+    Model::small_of(family, "Chain", json!({"widths": widths, "hidden": hidden}))
 }
 
 #[test]
@@ -287,7 +269,7 @@ fn operators_of_two_bert_blocks() {
 fn a_larger_budget_never_costs_more() {
     let config = json!({"n_layer": 6, "n_embd": 192, "n_head": 6, "vocab_size": 503});
     let run = Run { batch: 4, seq: 128, precision: Some(Precision::AmpBf16), ..Run::default() };
-    let (model, gpu) = (model("GPT2LMHeadModel", config), gpu());
+    let (model, gpu) = (Model::small("GPT2LMHeadModel", config), gpu());
     let wanted = Wanted { granularity: Granularity::Block, ..Wanted::within(Bytes(0)) };
     let chooser = Chooser::emulated(&model, &run, &gpu, &wanted, Emulation::RECORDS).expect("candidates");
     let most = chooser.choose(Bytes(u64::MAX)).expect("an answer").without.reserved.0;

@@ -34,6 +34,7 @@ mod value;
 use std::fmt;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::dtype::Dtype;
@@ -219,6 +220,36 @@ pub enum Argument {
     List(Vec<Argument>),
 }
 
+impl Argument {
+    /// Gives tensors within it other names.
+    fn rename(&mut self, names: &FxHashMap<TensorId, TensorId>) {
+        match self {
+            Argument::Tensor(tensor) | Argument::Dtype(DtypeArgument::Of(tensor)) => {
+                *tensor = *names.get(tensor).unwrap_or(tensor);
+            }
+            Argument::List(items) => items.iter_mut().for_each(|item| item.rename(names)),
+            _ => {}
+        }
+    }
+
+    fn is_like(
+        &self,
+        other: &Argument,
+        tensors: &mut impl FnMut(TensorId, TensorId) -> bool,
+        integers: &mut impl FnMut(i64, i64) -> bool,
+    ) -> bool {
+        match (self, other) {
+            (Argument::Tensor(a), Argument::Tensor(b)) => tensors(*a, *b),
+            (Argument::Dtype(DtypeArgument::Of(a)), Argument::Dtype(DtypeArgument::Of(b))) => tensors(*a, *b),
+            (Argument::Int(a), Argument::Int(b)) => integers(*a, *b),
+            (Argument::List(a), Argument::List(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_like(b, tensors, integers))
+            }
+            (a, b) => a == b,
+        }
+    }
+}
+
 /// An operator's call.
 #[derive(Clone, Debug)]
 pub struct Op {
@@ -232,6 +263,27 @@ pub struct Op {
     pub module: ModuleId,
     /// The line that called it.
     pub place: PlaceId,
+}
+
+impl Op {
+    /// Gives tensors among the arguments other names.
+    pub fn rename(&mut self, names: &FxHashMap<TensorId, TensorId>) {
+        self.arguments.iter_mut().for_each(|argument| argument.rename(names));
+    }
+
+    /// Whether another call, from the same line, is the same where tensors and integers of the one stand for those of the other.
+    pub fn is_like(
+        &self,
+        other: &Op,
+        mut tensors: impl FnMut(TensorId, TensorId) -> bool,
+        mut integers: impl FnMut(i64, i64) -> bool,
+    ) -> bool {
+        std::ptr::eq(self.operator, other.operator)
+            && self.place == other.place
+            && self.arguments.len() == other.arguments.len()
+            && self.outputs.len() == other.outputs.len()
+            && self.arguments.iter().zip(&other.arguments).all(|(a, b)| a.is_like(b, &mut tensors, &mut integers))
+    }
 }
 
 /// One step of the program.

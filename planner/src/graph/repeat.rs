@@ -20,7 +20,7 @@ use super::decisions::Decisions;
 use super::machine::Machine;
 use super::state::{Replacements, State};
 use super::value::Value;
-use super::{Argument, CallId, Dims, DtypeArgument, Op, OpId, RepeatId, Step, TensorId};
+use super::{Argument, CallId, Dims, Op, OpId, RepeatId, Step, TensorId};
 use crate::interpret::Frame;
 use crate::ops;
 
@@ -125,8 +125,9 @@ impl Machine {
             && let Some(found) = (Three { machine: self, first, second, third: &head }).alike(left as u64)
         {
             let times = found.times;
-            self.repeat(frame, head.state, second_state(watched), found);
-            (watched.heads, watched.failures, watched.watching) = (Vec::new(), 0, None);
+            let before = watched.heads.swap_remove(1);
+            self.repeat(frame, head.state, before.state, found);
+            *watched = Watched::default();
             return times as usize;
         }
         if watched.heads.len() == 2 {
@@ -167,10 +168,6 @@ impl Machine {
         self.tape.record(Step::Repeat(RepeatId(self.repeats.len() as u32)));
         self.repeats.push(found);
     }
-}
-
-fn second_state(watched: &mut Watched) -> State {
-    watched.heads.pop().map_or_else(State::default, |head| head.state)
 }
 
 /// Three beginnings in a row, and so two iterations.
@@ -234,13 +231,9 @@ impl Three<'_> {
         match (earlier, later) {
             (Step::Op(earlier), Step::Op(id)) => {
                 let (earlier, later) = (&self.machine.ops[earlier.index()], &self.machine.ops[id.index()]);
-                let same_call = std::ptr::eq(earlier.operator, later.operator)
-                    && (earlier.module, earlier.place) == (later.module, later.place)
-                    && earlier.arguments.len() == later.arguments.len()
-                    && earlier.outputs.len() == later.outputs.len();
                 let mut growth = Vec::new();
-                let same_arguments = earlier.arguments.iter().zip(&later.arguments);
-                if !same_call || !same_arguments.into_iter().all(|(a, b)| same_argument(a, b, names, &mut growth)) {
+                let grow = |a: i64, b: i64| b.checked_sub(a).map(|by| growth.push(by)).is_some();
+                if earlier.module != later.module || !earlier.is_like(later, |a, b| names.agree(a, b), grow) {
                     return None;
                 }
                 if growth.iter().any(|by| *by != 0) {
@@ -325,9 +318,9 @@ impl Three<'_> {
             }
             let shapes: Vec<&Dims> = tensors.iter().map(|tensor| self.machine.shape(*tensor)).collect();
             let growth: Vec<Option<&Growth>> = tensors.iter().map(|tensor| sizes.get(tensor)).collect();
-            let mut call = Op { operator: op.operator, outputs: SmallVec::new(), ..op.clone() };
-            let mut next = 0;
-            call.arguments.iter_mut().for_each(|argument| number_anew(argument, &mut next));
+            let mut call = op.clone();
+            let numbered = tensors[..inputs].iter().enumerate();
+            call.rename(&numbered.map(|(number, tensor)| (*tensor, TensorId(number as u32))).collect());
             if !seen.insert(format!("{} {:?} {shapes:?} {growth:?} {by:?}", op.operator.name, call.arguments)) {
                 continue;
             }
@@ -358,31 +351,6 @@ fn growth(earlier: &Dims, later: &Dims) -> Option<Growth> {
         return None;
     }
     Some(earlier.iter().zip(later).map(|(earlier, later)| *later as i64 - *earlier as i64).collect())
-}
-
-/// Gives the tensors among arguments the numbers from `next` on, in order.
-fn number_anew(argument: &mut Argument, next: &mut u32) {
-    match argument {
-        Argument::Tensor(tensor) => {
-            *tensor = TensorId(*next);
-            *next += 1;
-        }
-        Argument::List(items) => items.iter_mut().for_each(|item| number_anew(item, next)),
-        _ => {}
-    }
-}
-
-/// Whether two iterations hand a call the same; integers may differ, and by how much is noted.
-fn same_argument(earlier: &Argument, later: &Argument, names: &Names, growth: &mut Vec<i64>) -> bool {
-    match (earlier, later) {
-        (Argument::Tensor(a), Argument::Tensor(b)) => names.agree(*a, *b),
-        (Argument::Dtype(DtypeArgument::Of(a)), Argument::Dtype(DtypeArgument::Of(b))) => names.agree(*a, *b),
-        (Argument::Int(a), Argument::Int(b)) => b.checked_sub(*a).map(|by| growth.push(by)).is_some(),
-        (Argument::List(a), Argument::List(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_argument(a, b, names, growth))
-        }
-        (a, b) => a == b,
-    }
 }
 
 /// Which tensor of an iteration is which of the next: one to one. What has no other name is the same in both.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::lives::Lives;
-use super::{Argument, Checkpoint, CheckpointId, DtypeArgument, Graph, GraphError, Module, ModuleId, OpId};
+use super::{Checkpoint, CheckpointId, Graph, GraphError, Module, ModuleId, OpId};
 use super::{Step, TensorId};
 use crate::ops;
 use crate::run::{Region, SavedOperators};
@@ -371,7 +371,7 @@ impl Layer<'_> {
 
     fn again(&mut self, id: OpId, known: &mut FxHashMap<TensorId, TensorId>) -> OpId {
         let mut op = self.graph.ops[id.index()].clone();
-        op.arguments.iter_mut().for_each(|argument| renamed(argument, known));
+        op.rename(known);
         for output in &mut op.outputs {
             let new = TensorId(self.graph.shapes.len() as u32);
             self.graph.shapes.push(self.graph.shapes[output.index()].clone());
@@ -380,16 +380,6 @@ impl Layer<'_> {
         }
         self.graph.ops.push(op);
         OpId(self.graph.ops.len() as u32 - 1)
-    }
-}
-
-fn renamed(argument: &mut Argument, known: &FxHashMap<TensorId, TensorId>) {
-    match argument {
-        Argument::Tensor(tensor) | Argument::Dtype(DtypeArgument::Of(tensor)) => {
-            *tensor = known.get(tensor).copied().unwrap_or(*tensor);
-        }
-        Argument::List(items) => items.iter_mut().for_each(|item| renamed(item, known)),
-        _ => {}
     }
 }
 

@@ -107,14 +107,11 @@ impl Collector<'_> {
                 Fixed::Integer
             }
             Value::Tensor(reference) | Value::TensorMethod(reference, _) => {
-                self.is_new(Rc::as_ptr(reference) as usize, || ()).map_or_else(
-                    |again| again,
-                    |()| {
-                        let tensor = reference.tensor.get();
-                        self.state.tensors.push((tensor, self.machine.shape(tensor).clone()));
-                        Fixed::Tensor
-                    },
-                )
+                self.again(Rc::as_ptr(reference) as usize).unwrap_or_else(|| {
+                    let tensor = reference.tensor.get();
+                    self.state.tensors.push((tensor, self.machine.shape(tensor).clone()));
+                    Fixed::Tensor
+                })
             }
             Value::Sequence(values) => {
                 self.state.fixed.push(Fixed::Open(values.len()));
@@ -132,14 +129,12 @@ impl Collector<'_> {
     }
 
     fn object(&mut self, object: &Rc<Object>) {
-        match self.is_new(Rc::as_ptr(object) as usize, || ()) {
-            Err(again) => self.state.fixed.push(again),
-            Ok(()) => {
-                let class = object.class.as_ref().map_or(0, |class| Arc::as_ptr(class) as usize);
-                self.state.fixed.push(Fixed::Code(class));
-                self.attributes(&object.attributes.borrow());
-            }
+        if let Some(again) = self.again(Rc::as_ptr(object) as usize) {
+            return self.state.fixed.push(again);
         }
+        let class = object.class.as_ref().map_or(0, |class| Arc::as_ptr(class) as usize);
+        self.state.fixed.push(Fixed::Code(class));
+        self.attributes(&object.attributes.borrow());
     }
 
     fn attributes(&mut self, attributes: &Attributes) {
@@ -150,10 +145,10 @@ impl Collector<'_> {
         }
     }
 
-    /// Ok where an address is come to for the first time.
-    fn is_new<T>(&mut self, address: usize, then: impl FnOnce() -> T) -> Result<T, Fixed> {
+    /// The note of an address that was come to before.
+    fn again(&mut self, address: usize) -> Option<Fixed> {
         let (number, is_new) = self.seen.insert_full(address);
-        if is_new { Ok(then()) } else { Err(Fixed::Again(number)) }
+        (!is_new).then_some(Fixed::Again(number))
     }
 }
 

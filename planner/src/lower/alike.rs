@@ -5,9 +5,7 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::graph::{
-    Argument, Dims, DtypeArgument, Graph, Growth, ModuleId, Op, OpId, Parameter, Repeat, Step, TensorId,
-};
+use crate::graph::{Dims, Graph, Growth, ModuleId, Op, OpId, Parameter, Repeat, Step, TensorId};
 
 /// Which steps of an iteration stand for which.
 pub(super) struct Alike {
@@ -66,22 +64,6 @@ impl Alike {
             alike.names.insert(*to, of_kind);
         }
         (!alike.names.is_empty()).then_some(alike)
-    }
-
-    /// A call in the words of those that stand for others.
-    pub fn renamed(&self, op: &Op) -> Op {
-        fn rename(argument: &mut Argument, names: &FxHashMap<TensorId, TensorId>) {
-            match argument {
-                Argument::Tensor(tensor) | Argument::Dtype(DtypeArgument::Of(tensor)) => {
-                    *tensor = *names.get(tensor).unwrap_or(tensor);
-                }
-                Argument::List(items) => items.iter_mut().for_each(|item| rename(item, names)),
-                _ => {}
-            }
-        }
-        let mut op = op.clone();
-        op.arguments.iter_mut().for_each(|argument| rename(argument, &self.names));
-        op
     }
 }
 
@@ -152,27 +134,12 @@ impl Comparing<'_> {
     }
 
     fn same_call(&self, a: &Op, b: &Op, pairs: &mut Pairs) -> bool {
-        let same = std::ptr::eq(a.operator, b.operator)
-            && a.place == b.place
-            && a.arguments.len() == b.arguments.len()
-            && a.outputs.len() == b.outputs.len()
-            && a.arguments.iter().zip(&b.arguments).all(|(a, b)| self.same_argument(a, b, pairs));
+        let same = a.is_like(b, |a, b| self.pair(a, b, pairs), |a, b| a == b);
         let mut made = a.outputs.iter().zip(&b.outputs);
         same && made.all(|(a, b)| {
             pairs.made.push((*a, *b));
             self.pair(*a, *b, pairs)
         })
-    }
-
-    fn same_argument(&self, a: &Argument, b: &Argument, pairs: &mut Pairs) -> bool {
-        match (a, b) {
-            (Argument::Tensor(a), Argument::Tensor(b)) => self.pair(*a, *b, pairs),
-            (Argument::Dtype(DtypeArgument::Of(a)), Argument::Dtype(DtypeArgument::Of(b))) => self.pair(*a, *b, pairs),
-            (Argument::List(a), Argument::List(b)) => {
-                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| self.same_argument(a, b, pairs))
-            }
-            (a, b) => a == b,
-        }
     }
 
     /// Whether a tensor can stand in the place of another, and does so wherever it is met.

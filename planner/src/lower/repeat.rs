@@ -44,39 +44,35 @@ pub(super) fn repeat(context: &mut Context, graph: &Graph, id: RepeatId) -> Resu
     Ok(())
 }
 
-/// What was seen of an iteration's steps: how many allocations each made, over what it ran, and what it wrote into the trace.
-#[derive(Default)]
-struct Seen {
-    made: Vec<usize>,
-    over: Vec<u64>,
-    wrote: Vec<u64>,
+/// What was seen of a step.
+#[derive(Clone, Copy, PartialEq)]
+struct Taken {
+    /// How many allocations it made.
+    made: usize,
+    /// Over what a call ran; 0 for all else.
+    over: u64,
+    /// What a call wrote into the trace; 0 for all else.
+    wrote: u64,
 }
 
-/// Takes all steps of an iteration. Whether the trace has it as one with the iteration before.
+/// Takes all steps of an iteration: what was seen of each, and whether the trace has it as one with the iteration before.
 fn iterate(
     context: &mut Context,
     graph: &Graph,
     repeat: &Repeat,
     calls: &Calls<'_>,
-) -> Result<(Seen, bool), LowerError> {
-    let mut seen = Seen::default();
+) -> Result<(Vec<Taken>, bool), LowerError> {
+    let mut seen = Vec::with_capacity(repeat.steps.len());
     let marks = context.timeline.as_ref().map_or(0, |timeline| timeline.marks.len());
     context.memory.log.begin_iteration();
     for step in &graph.steps[repeat.steps.clone()] {
-        let before = context.memory.log.written();
-        match step {
-            Step::Op(id) => {
-                let op = calls.get(graph, *id);
-                seen.over.push(context.operands_of(op));
-                take(context, graph, step, Some(op))?;
-            }
-            _ => {
-                seen.over.push(0);
-                take(context, graph, step, None)?;
-            }
-        }
-        seen.made.push(context.memory.log.allocations() - before.1);
-        seen.wrote.push(context.memory.log.signature(before));
+        let (events, allocations) = context.memory.log.written();
+        let op = if let Step::Op(id) = step { Some(calls.get(graph, *id)) } else { None };
+        let over = op.map_or(0, |op| context.operands_of(op));
+        take(context, graph, step, op)?;
+        let wrote = op.map_or(0, |_| context.memory.log.signature((events, allocations)));
+        let made = context.memory.log.written().1 - allocations;
+        seen.push(Taken { made, over, wrote });
     }
     let is_like_before = context.memory.log.end_iteration();
     // of iterations that are kept once, the marks of the first are
@@ -145,28 +141,19 @@ impl<'a> Kinds<'a> {
         context: &Context,
         graph: &Graph,
         repeat: &'a Repeat,
-        (alike, calls, seen): (&Alike, &Calls<'a>, &Seen),
+        (alike, calls, seen): (&Alike, &Calls<'a>, &[Taken]),
     ) -> Option<Kinds<'a>> {
         let stands = &alike.stands;
-        let all: usize = seen.made.iter().sum();
-        let first = context.memory.log.allocations() - all;
+        let all: usize = seen.iter().map(|taken| taken.made).sum();
+        let first = context.memory.log.written().1 - all;
         let allocation = |number: usize| context.memory.log.allocation(AllocationId((first + number) as u32));
         let begins: Vec<usize> =
-            seen.made.iter().scan(0, |sum, made| Some(std::mem::replace(sum, *sum + made))).collect();
+            seen.iter().scan(0, |sum, taken| Some(std::mem::replace(sum, *sum + taken.made))).collect();
         let mut weights = vec![0_u64; stands.len()];
-        let is_call = |step: usize| matches!(graph.steps[repeat.steps.start + step], Step::Op(_));
         for (step, stand) in stands.iter().enumerate() {
             weights[*stand] += 1;
-            let same = |at: usize| {
-                let (own, other) = (allocation(begins[step] + at), allocation(begins[*stand] + at));
-                own.bytes == other.bytes
-            };
-            if step != *stand
-                && (seen.over[step] != seen.over[*stand]
-                    || seen.made[step] != seen.made[*stand]
-                    || (is_call(step) && seen.wrote[step] != seen.wrote[*stand])
-                    || !(0..seen.made[step]).all(same))
-            {
+            let same = |at: usize| allocation(begins[step] + at).bytes == allocation(begins[*stand] + at).bytes;
+            if seen[step] != seen[*stand] || !(0..seen[step].made).all(same) {
                 return None;
             }
         }
@@ -182,7 +169,7 @@ impl<'a> Kinds<'a> {
         for (step, what) in graph.steps[repeat.steps.clone()].iter().enumerate() {
             let Step::Op(id) = what else {
                 // nothing but calls asks for memory here
-                if seen.made[step] > 0 {
+                if seen[step].made > 0 {
                     return None;
                 }
                 continue;
@@ -191,12 +178,13 @@ impl<'a> Kinds<'a> {
                 continue;
             }
             turn_begins[step] = asked;
-            asked += seen.made[step];
-            let op = alike.renamed(calls.get(graph, *id));
-            kinds.turns.push(Turn { op, by: calls.growth(*id), weight: weights[step], wrote: seen.wrote[step] });
+            asked += seen[step].made;
+            let mut op = calls.get(graph, *id).clone();
+            op.rename(&alike.names);
+            kinds.turns.push(Turn { op, by: calls.growth(*id), weight: weights[step], wrote: seen[step].wrote });
         }
         for (step, stand) in stands.iter().enumerate() {
-            (0..seen.made[step]).for_each(|at| kinds.tells[begins[step] + at] = turn_begins[*stand] + at);
+            (0..seen[step].made).for_each(|at| kinds.tells[begins[step] + at] = turn_begins[*stand] + at);
         }
         let handed: FxHashSet<TensorId> = repeat.carried.iter().map(|(from, _)| *from).collect();
         let made = kinds.turns.iter().flat_map(|turn| turn.op.outputs.iter().copied());

@@ -76,11 +76,6 @@ impl Log {
         self.cause.get()
     }
 
-    /// How many allocations have been written.
-    pub(super) fn allocations(&self) -> usize {
-        self.trace.borrow().allocation_count()
-    }
-
     /// An allocation that has been written.
     pub(super) fn allocation(&self, id: AllocationId) -> Allocation {
         self.trace.borrow().allocation(id)
@@ -94,15 +89,14 @@ impl Log {
         let mut hasher = FxHasher::default();
         // what was there before has no number here
         let number = |id: AllocationId| id.index().checked_sub(allocation);
-        for event in trace.events_from(event) {
-            match event {
-                Event::Allocate(id) => {
-                    let Allocation { cuda_stream, operator, node, category, .. } = trace.allocation(id);
-                    (0, cuda_stream, operator, node, category).hash(&mut hasher);
+        for (event, asked) in trace.written_since(event) {
+            match (event, asked) {
+                (Event::Allocate(_), asked) => {
+                    asked.map(|a| (a.cuda_stream, a.operator, a.node, a.category)).hash(&mut hasher);
                 }
-                Event::Free(id, cause) => (1, number(id), cause).hash(&mut hasher),
-                Event::Becomes(id, category) => (2, number(id), category).hash(&mut hasher),
-                Event::Phase(phase) => (3, phase).hash(&mut hasher),
+                (Event::Free(id, cause), _) => (1, number(id), cause).hash(&mut hasher),
+                (Event::Becomes(id, category), _) => (2, number(id), category).hash(&mut hasher),
+                (Event::Phase(phase), _) => (3, phase).hash(&mut hasher),
             }
         }
         hasher.finish()

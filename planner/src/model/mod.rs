@@ -5,6 +5,8 @@ mod error;
 pub mod export;
 pub mod opened;
 pub mod quantization;
+#[cfg(test)]
+mod small;
 mod stored;
 mod weights;
 

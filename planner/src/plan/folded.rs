@@ -12,7 +12,6 @@ use crate::lower::lower_with_timeline;
 use crate::lower::timeline::Timeline;
 use crate::model::Model;
 use crate::read::gpus::GpuCatalogue;
-use crate::read::spec::Shelf;
 use crate::run::RunOptions;
 use crate::time::Speeds;
 use crate::trace::{Cursor, Trace, live_after};
@@ -50,20 +49,6 @@ fn models() -> Vec<(&'static str, Value)> {
             })),
         ),
     ]
-}
-
-fn model(architecture: &str, config: Value) -> Model {
-    let family = Shelf::default().family_of_architecture(architecture);
-    Model {
-        name: "a small one".to_owned(),
-        family: family.expect("sound specs").expect("a known family"),
-        exported: None,
-        architecture: architecture.to_owned(),
-        config: config.as_object().cloned().unwrap_or_default(),
-        config_file: None,
-        dtype: None,
-        weights: None,
-    }
 }
 
 /// A lowered run, folded and not; None where the model has no such cache.
@@ -105,7 +90,7 @@ fn is_same(architecture: &str, flags: &[(&str, &str)], both: &Both) {
 fn folded_generation_is_the_same_trace() {
     let mut folded = 0;
     for (architecture, config) in models() {
-        let model = model(architecture, config);
+        let model = Model::small(architecture, config);
         for cache in ["dynamic", "static", "paged"] {
             for more in
                 [&[][..], &[("torch", "2.11")], &[("attention", "eager")], &[("batch", "3"), ("precision", "fp32")]]
@@ -125,7 +110,7 @@ fn folded_generation_is_the_same_trace() {
 fn five_hundred_tokens_are_the_same() {
     let (architecture, config) = models().swap_remove(0);
     let flags = [("mode", "generate"), ("seq", "100"), ("new-tokens", "512"), ("steps", "1"), ("batch", "2")];
-    let both = both(&model(architecture, config), &flags).expect("a run");
+    let both = both(&Model::small(architecture, config), &flags).expect("a run");
     is_same(architecture, &flags, &both);
 }
 
@@ -153,7 +138,7 @@ fn rounds_change_no_figure() {
         "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 3, "num_attention_heads": 4,
         "num_key_value_heads": 4, "vocab_size": 512
     });
-    let model = model("LlamaForCausalLM", small);
+    let model = Model::small("LlamaForCausalLM", small);
     // keys of a layer pass 1 MiB, and so into the large pool, after about ten tokens
     let flags = [("mode", "generate"), ("seq", "22"), ("new-tokens", "90"), ("steps", "2"), ("batch", "64")];
     let both = both(&model, &flags).expect("a run");
@@ -188,7 +173,7 @@ fn rounds_change_no_figure() {
 fn what_is_alive_is_known_without_each_event() {
     let (architecture, config) = models().swap_remove(3);
     let flags = [("mode", "generate"), ("seq", "20"), ("new-tokens", "60"), ("steps", "2")];
-    let both = both(&model(architecture, config), &flags).expect("a run");
+    let both = both(&Model::small(architecture, config), &flags).expect("a run");
     let (folded, plain) = (&both.folded.0, &both.plain.0);
     for event in (0..plain.event_count()).step_by(97) {
         assert_eq!(live_after(folded, event), live_after(plain, event), "after event {event}");

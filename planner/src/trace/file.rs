@@ -289,7 +289,7 @@ pub fn read(path: &Path) -> Result<Recorded, TraceError> {
 /// # Errors
 /// As `read`, in words.
 pub fn parse(text: &[u8]) -> Result<Recorded, String> {
-    let Document { head, tables, events } = serde_json::from_slice(text).map_err(|error| {
+    let Document { head, mut tables, events } = serde_json::from_slice(text).map_err(|error| {
         format!("line {}, column {}: {}", error.line(), error.column(), quote::json_message(&error))
     })?;
     let is_older = tables.format.is_empty();
@@ -297,7 +297,6 @@ pub fn parse(text: &[u8]) -> Result<Recorded, String> {
         return Err(format!("its format is `{}`, and `{FORMAT}` is what is read", tables.format));
     }
     let ends = if is_older { ends(&head)? } else { Vec::new() };
-    let mut tables = tables;
     let cached = std::mem::take(&mut tables.cached);
     let mut reader = Reader::new(tables);
     let mut ends = ends.iter().peekable();

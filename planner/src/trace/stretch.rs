@@ -390,6 +390,16 @@ impl Trace {
         last.again(&bytes);
     }
 
+    /// What has been written from an event on into the stretch that is written: events, with what is asked for in each.
+    pub(crate) fn written_since(&self, event: usize) -> impl Iterator<Item = (Event, Option<&Allocation>)> {
+        let last = self.stretches.last();
+        let events = last.map_or(&[][..], |last| &last.events[event.saturating_sub(last.first_event)..]);
+        events.iter().map(move |event| match (event, last) {
+            (Event::Allocate(id), Some(last)) => (*event, last.allocations.get(last.number(*id))),
+            _ => (*event, None),
+        })
+    }
+
     /// Forgets all events; numbers begin anew.
     pub(crate) fn forget(&mut self) {
         self.stretches.clear();
