@@ -3,14 +3,16 @@
 //!
 //! ```text
 //! measure    candidates, and what each costs, saves and needs     from one lowering for each depth of nesting
-//! model      the cheapest set within a bound on what is alive     a dynamic program; its cost is a lower bound
+//! cheapest   the cheapest set within a bound on what is alive     a dynamic program; its cost is a lower bound
 //! search     sets whose full plan is within the budget            each verified by the allocator's simulation
 //! ```
 
+mod cheapest;
 mod evaluate;
 mod measure;
 mod model;
 mod profile;
+mod reach;
 mod search;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,9 @@
 //! The search: the model's cheapest set first, then sets that its full plan confirms.
 
+use super::cheapest::{Among, Prefer};
 use super::evaluate::{Evaluator, Peaks};
 use super::measure::{Measured, measure};
-use super::model::{Among, Candidate, Model, Pick, Prefer};
+use super::model::{Candidate, Model, Pick};
 use super::{Answer, Choice, ChooseError, Chosen, Currency, Measure, Wanted};
 use crate::bytes::Bytes;
 use crate::model::Model as Described;

@@ -4,9 +4,10 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 
+use super::cheapest::{Among, Prefer};
 use super::evaluate::Evaluator;
 use super::measure::measure;
-use super::model::Pick;
+use super::model::{Candidate, Kind, Model as Chain, Needs, Pick, Savings};
 use super::{Chooser, Currency, Granularity, Measure, Wanted};
 use crate::bytes::Bytes;
 use crate::model::Model;
@@ -14,6 +15,7 @@ use crate::plan::Emulation;
 use crate::read::gpus::{Gpu, GpuCatalogue};
 use crate::read::spec::Shelf;
 use crate::run::{Precision, Run};
+use crate::time::Cost;
 
 /// A model of `tests/truth/cutpoints/graphs`.
 fn exported(graph: &str) -> Model {
@@ -286,4 +288,96 @@ fn a_larger_budget_never_costs_more() {
         last = choice.recompute.flops;
     }
     assert!(found >= 3, "only {found} budgets have a choice");
+}
+
+/// A candidate's cost, what it saves, what it needs beyond nothing, and kinds of operators with what they spare and hold.
+type Drawn = (u64, (i64, i64), (i64, i64), Vec<(u64, i64)>);
+
+fn candidate((cost, saves, needs, kinds): &Drawn, (from, to): (usize, usize)) -> Candidate {
+    let flops = |flops| Cost { flops, nanoseconds: 0 };
+    let kind = |(spares, holds): &(u64, i64)| Kind {
+        op: "relu",
+        spares: flops(*spares.min(cost) / kinds.len().max(1) as u64),
+        holds: Savings { forward: *holds, backward: *holds },
+    };
+    Candidate {
+        path: String::new(),
+        from,
+        to,
+        cost: flops(*cost),
+        saves: Savings { forward: saves.0, backward: saves.1 },
+        needs: Needs { forward: needs.0, backward: needs.1 },
+        takes_workspace: cost % 2 == 0,
+        is_block: true,
+        kinds: kinds.iter().map(kind).collect(),
+    }
+}
+
+/// Parts of a forward, each with two candidates in it and one around them.
+fn chain_of(parts: &[[Drawn; 3]], workspace: i64) -> Chain {
+    let (mut candidates, mut segments) = (Vec::new(), vec![Needs { forward: 40, backward: 40 }]);
+    for (number, [first, second, around]) in parts.iter().enumerate() {
+        let at = 1 + 2 * number;
+        candidates.push(candidate(first, (at, at + 1)));
+        candidates.push(candidate(second, (at + 1, at + 2)));
+        candidates.push(candidate(around, (at, at + 2)));
+        let most = 60 + 20 * number as i64;
+        segments
+            .extend([Needs { forward: most, backward: most + 9 }, Needs { forward: most + 10, backward: most + 4 }]);
+    }
+    let most = 80 + 20 * parts.len() as i64;
+    segments.push(Needs { forward: most, backward: most });
+    Chain { segments, candidates, outside: 30, workspace, currency: Currency::Flops }
+}
+
+fn drawn() -> impl Strategy<Value = Drawn> {
+    let kinds = prop::collection::vec((1u64..30, -2i64..6), 0..3);
+    (1u64..60, (-2i64..14, -2i64..14), (10i64..90, 10i64..90), kinds)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, rng_seed: RngSeed::Fixed(7), ..ProptestConfig::default() })]
+
+    /// The cheapest set and the least peak of chains, by all sets one by one.
+    #[test]
+    fn the_cheapest_of_all_sets(
+        parts in prop::collection::vec([drawn(), drawn(), drawn()], 1..4),
+        workspace in prop::sample::select(vec![0i64, 7]),
+    ) {
+        let chain = chain_of(&parts, workspace);
+        let Some(all) = chain.all_within(i64::MAX, u64::MAX, 50_000) else { return Ok(()) };
+        let peaks: Vec<(i64, u64)> = all.iter().map(|set| (chain.peak(set), chain.cost(set))).collect();
+        let least = peaks.iter().map(|(peak, _)| *peak).min().expect("a set");
+        prop_assert_eq!(chain.least_peak(), least);
+        prop_assert_eq!(chain.cheapest(least - 1, Among::All, Prefer::Late), None);
+        for bound in (least..=chain.peak(&[])).step_by(5) {
+            let cost = peaks.iter().filter(|(peak, _)| *peak <= bound).map(|(_, cost)| *cost).min();
+            for prefer in [Prefer::Late, Prefer::Early] {
+                let found = chain.cheapest(bound, Among::All, prefer).expect("a set");
+                prop_assert!(chain.peak(&found.picks) <= bound);
+                prop_assert_eq!(Some(chain.cost(&found.picks)), cost);
+                prop_assert_eq!(Some(found.at_least), cost);
+            }
+            let cost = cost.expect("a set");
+            let below = chain.all_within(bound, cost + 10, 50_000).expect("few sets");
+            let within = peaks.iter().filter(|(peak, above)| *peak <= bound && *above < cost + 10).count();
+            prop_assert_eq!(below.len(), within);
+        }
+    }
+}
+
+/// Thousands of parts: what is found is within the bound, and near what any set costs at least.
+#[test]
+fn a_chain_of_thousands_of_parts() {
+    let part = |number: u64| {
+        let drawn = |cost: u64, saves: i64| (cost, (saves, saves), (60, 60), vec![]);
+        [drawn(5, 3 + (number % 3) as i64), drawn(40, 9), drawn(70 + number % 7, 17)]
+    };
+    let parts: Vec<[Drawn; 3]> = (0..3000).map(part).collect();
+    let chain = chain_of(&parts, 0);
+    let bound = (chain.peak(&[]) + chain.least_peak()) / 2;
+    let found = chain.cheapest(bound, Among::All, Prefer::Late).expect("a set");
+    let cost = chain.cost(&found.picks);
+    assert!(chain.peak(&found.picks) <= bound);
+    assert!(found.at_least <= cost && cost <= found.at_least + found.at_least / 100, "{} {cost}", found.at_least);
 }
