@@ -373,7 +373,7 @@ fn stored_parameters<'a>(model: &Model, run: &Run, graph: &'a Graph) -> Result<C
 /// # Errors
 /// As `plan`.
 pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, PlanError> {
-    program_with(model, run, emulation, &[])
+    program_with(model, run, emulation, (&[], true))
 }
 
 /// What the loop of a run is told.
@@ -426,7 +426,7 @@ pub(crate) fn program_with(
     model: &Model,
     run: &Run,
     emulation: Emulation,
-    spans: &[String],
+    (spans, folds): (&[String], bool),
 ) -> Result<Graph, PlanError> {
     let architecture = model.architecture(run.mode.records())?;
     if run.mode == Mode::Generate && !architecture.generates {
@@ -435,7 +435,10 @@ pub(crate) fn program_with(
     if run.cache.is_some() && !architecture.generates {
         return Err(PlanError::NoCache { architecture: architecture.name.clone() });
     }
-    let wanted = wanted(model, run, emulation)?;
+    let mut wanted = wanted(model, run, emulation)?;
+    let regions = if wanted.training { run.checkpoint.regions() } else { &[] };
+    // runs of calls are laid into steps that are written out
+    wanted.folds = folds && spans.is_empty() && regions.iter().all(|region| region.span().is_none());
     let mut config = Cow::Borrowed(&model.config);
     if let Some(cache) = run.use_cache {
         config.to_mut().insert("use_cache".to_owned(), cache.into());
@@ -449,7 +452,6 @@ pub(crate) fn program_with(
     }
     let mut graph = unroll(&model.family, architecture, &config, &wanted)
         .map_err(|error| blame::config(model, run, emulation, error))?;
-    let regions = if wanted.training { run.checkpoint.regions() } else { &[] };
     lay(&mut graph, spans, regions, run.checkpoint_save.as_ref(), run.reentrant)?;
     Ok(graph)
 }

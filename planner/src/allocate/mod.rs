@@ -49,6 +49,7 @@ mod pool;
 mod release;
 mod rounding;
 mod serve;
+mod settling;
 mod simulate;
 mod snapshot;
 mod stats;

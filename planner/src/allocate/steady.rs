@@ -12,6 +12,7 @@ use super::caching::CachingAllocator;
 use super::pool::StreamId;
 use super::rounding::{SMALL, block_size};
 use super::serve::Allocator;
+use super::settling::Settling;
 use super::simulate::Outcome;
 use super::ties::Ties;
 use crate::bytes::Bytes;
@@ -46,16 +47,20 @@ pub(super) fn play(trace: &Trace, allocator: &mut CachingAllocator, look: &mut i
     let outcome = Outcome::nothing(trace.phases.len());
     let mut player = Player { trace, allocator, held, outcome, event: 0 };
     'all: for (number, stretch) in trace.stretches().iter().enumerate() {
-        let mut round = Round::of(stretch, player.allocator);
-        for iteration in 0..stretch.times() {
+        let mut settling = Settling::of(stretch, player.allocator);
+        let mut round = Round::of(stretch, player.allocator).filter(|_| settling.is_none());
+        let mut iteration = 0;
+        while iteration < stretch.times() {
             let at = At { number, stretch, iteration };
-            let goes_on = match &mut round {
-                Some(round) if round.period > 0 => player.go_round(at, round, look),
-                Some(round) => player.watch(at, round, look),
-                None => player.play(at, 0, look, |_, _| {}),
+            let done = match (&mut settling, &mut round) {
+                (Some(settling), _) => settling.play(&mut player, at, look),
+                (None, Some(round)) if round.period > 0 => player.go_round(at, round, look).then_some(1),
+                (None, Some(round)) => player.watch(at, round, look).then_some(1),
+                (None, None) => player.play(at, 0, look, |_, _| {}).then_some(1),
             };
-            if !goes_on {
-                break 'all;
+            match done {
+                Some(done) => iteration += done,
+                None => break 'all,
             }
         }
     }
@@ -83,20 +88,21 @@ impl Held {
 
 /// An iteration of a stretch.
 #[derive(Clone, Copy)]
-struct At<'a> {
+pub(super) struct At<'a> {
     number: usize,
-    stretch: &'a Stretch,
-    iteration: usize,
+    pub stretch: &'a Stretch,
+    pub iteration: usize,
 }
 
-struct Player<'a> {
+/// A trace on its way through an allocator.
+pub(super) struct Player<'a> {
     trace: &'a Trace,
-    allocator: &'a mut CachingAllocator,
+    pub allocator: &'a mut CachingAllocator,
     /// By stretch.
     held: Vec<Held>,
-    outcome: Outcome,
+    pub outcome: Outcome,
     /// The next event.
-    event: usize,
+    pub event: usize,
 }
 
 /// What is known of a stretch whose iterations may go round in the small pool.
@@ -140,7 +146,9 @@ impl Round {
             || options.ties == Ties::OldestBlock
             || allocator.collects_garbage()
             || !allocator.waiting.is_empty();
-        if stretch.times() < 4 || depends_on_more || stretch.reach().is_none_or(|reach| reach > 1) {
+        // a phase's figures are those of all pools
+        let is_whole = depends_on_more || stretch.has_phases();
+        if stretch.times() < 4 || is_whole || stretch.reach().is_none_or(|reach| reach > 1) {
             return None;
         }
         let first = stretch.allocations().first()?.cuda_stream;
@@ -200,7 +208,7 @@ fn is_small(bytes: Bytes, allocator: &CachingAllocator) -> bool {
 
 impl Player<'_> {
     /// Plays the events of an iteration from one on; false where memory is out.
-    fn play(&mut self, at: At<'_>, from: usize, look: &mut impl Look, mut played: impl FnMut(usize, i64)) -> bool {
+    pub fn play(&mut self, at: At<'_>, from: usize, look: &mut impl Look, mut played: impl FnMut(usize, i64)) -> bool {
         for event in from..at.stretch.pattern().len() {
             let Some(added) = self.take(at, event) else { return false };
             played(event, added);
@@ -352,14 +360,26 @@ impl Player<'_> {
         result
     }
 
-    fn allocated(&self) -> Bytes {
+    /// What is allocated now.
+    pub fn allocated(&self) -> Bytes {
         self.allocator.stats.allocated
+    }
+
+    /// Where the allocation of that number of an iteration lies.
+    pub fn home(&mut self, at: At<'_>, number: usize) -> Option<(u64, Bytes)> {
+        self.allocator.place(*self.held[at.number].at(at.iteration, number))
+    }
+
+    /// The blocks of an iteration, and of the one before, are those of as many iterations later.
+    pub fn hold_later(&mut self, at: At<'_>, iterations: usize) {
+        let held = &mut self.held[at.number];
+        let Held { depth, width, blocks } = held;
+        blocks.rotate_right(iterations % *depth * *width);
     }
 
     /// Where constant allocations lie that outlive an iteration.
     fn homes(&mut self, at: At<'_>, round: &Round) -> Vec<Option<(u64, Bytes)>> {
-        let held = &mut self.held[at.number];
-        round.survivors.iter().map(|number| self.allocator.place(*held.at(at.iteration, *number))).collect()
+        round.survivors.iter().map(|number| self.home(at, *number)).collect()
     }
 
     /// Whether all that is not constant is asked of the large pool.

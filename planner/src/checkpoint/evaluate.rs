@@ -75,7 +75,11 @@ impl<'a> Evaluator<'a> {
         emulation: Emulation,
         effort: u64,
     ) -> Result<Evaluator<'a>, PlanError> {
-        let prepared = prepare(model, &run, gpu, emulation)?;
+        let mut prepared = prepare(model, &run, gpu, emulation)?;
+        if !prepared.graph.repeats.is_empty() {
+            let written_out = program_with(model, &run, emulation, (&[], false))?;
+            prepared.graph = Arc::new(over(written_out, &prepared.graph));
+        }
         Ok(Evaluator {
             model,
             run,
@@ -140,20 +144,20 @@ impl<'a> Evaluator<'a> {
         self.run.steps.max(1)
     }
 
-    /// The program with these checkpoints: its parameters are those of the run without any.
-    fn program(&self, checkpoint: Checkpointing, spans: &[String]) -> Result<Arc<Graph>, PlanError> {
+    /// The program with these checkpoints: its parameters are those of the run without any. What is to be measured is written
+    /// out, since of iterations that are kept once nothing tells where they lie.
+    fn program(&self, checkpoint: Checkpointing, spans: &[String], folds: bool) -> Result<Arc<Graph>, PlanError> {
         let plain = &self.prepared.graph;
         if checkpoint == Checkpointing::Off {
             return Ok(self.marked.as_ref().filter(|_| !spans.is_empty()).unwrap_or(plain).clone());
         }
         let run = Run { checkpoint, ..self.run.clone() };
-        let graph = program_with(self.model, &run, self.emulation, spans)?;
-        Ok(Arc::new(Graph { parameters: plain.parameters.clone(), loading: plain.loading.clone(), ..graph }))
+        Ok(Arc::new(over(program_with(self.model, &run, self.emulation, (spans, folds))?, plain)))
     }
 
     /// The lowered program.
     pub fn lower(&self, checkpoint: Checkpointing) -> Result<Lowered, PlanError> {
-        let graph = self.program(checkpoint, &self.spans)?;
+        let graph = self.program(checkpoint, &self.spans, false)?;
         let lowered =
             lower_with_timeline(&graph, &self.prepared.device, self.prepared.settings.clone(), Speeds::of(self.gpu));
         let (stream, timeline) = lowered.map_err(|error| named(error, &graph))?;
@@ -162,7 +166,7 @@ impl<'a> Evaluator<'a> {
 
     /// The peaks of a choice; None where PyTorch refuses to run it.
     pub fn peaks(&self, checkpoint: Checkpointing) -> Result<Option<Peaks>, PlanError> {
-        let graph = self.program(checkpoint, &[])?;
+        let graph = self.program(checkpoint, &[], true)?;
         let stream = lower(&graph, &self.prepared.device, self.prepared.settings.clone());
         Ok(stream.ok().map(|stream| self.peaks_of(&stream)))
     }
@@ -177,4 +181,9 @@ impl<'a> Evaluator<'a> {
         let live = profile::peak(stream) as i64;
         Peaks { allocated: outcome.peak_allocated, reserved: outcome.peak_reserved, fits, live }
     }
+}
+
+/// A program over the parameters of another.
+fn over(graph: Graph, plain: &Graph) -> Graph {
+    Graph { parameters: plain.parameters.clone(), loading: plain.loading.clone(), ..graph }
 }

@@ -58,6 +58,8 @@ pub struct Machine {
     pub(super) repeats: Vec<Repeat>,
     /// Whether the run's own loops are watched for such.
     pub(super) watches_loops: bool,
+    /// The calls of iterations that are written once, beside those that are written.
+    pub(super) calls_again: u64,
     /// What is decided by integers, while a loop is watched.
     pub(super) decisions: Rc<Decisions>,
     /// How often what runs now runs in all, by the loops around it.
@@ -92,6 +94,7 @@ impl Machine {
             checkpoints: Vec::new(),
             repeats: Vec::new(),
             watches_loops: false,
+            calls_again: 0,
             decisions: Rc::default(),
             around: Rc::new(Cell::new(1)),
             calls: Vec::new(),
@@ -339,7 +342,7 @@ impl Semantics for Machine {
             *foreseen = self.begin_loop(elements.len(), folds);
         }
         if foreseen.folds {
-            return Ok(self.watch(frame, watched, elements.len() - at));
+            return self.watch(frame, watched, elements.len() - at);
         }
         if at == 1 { self.foresee(foreseen).map(|()| 0) } else { Ok(0) }
     }

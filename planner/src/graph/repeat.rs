@@ -17,10 +17,10 @@ use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::decisions::Decisions;
-use super::machine::Machine;
+use super::machine::{Machine, Outcome};
 use super::state::{Replacements, State};
 use super::value::Value;
-use super::{Argument, CallId, Dims, Op, OpId, RepeatId, Step, TensorId};
+use super::{Argument, CallId, Checkpoint, CheckpointId, Dims, Op, OpId, RepeatId, Step, TensorId};
 use crate::interpret::Frame;
 use crate::ops;
 
@@ -106,9 +106,12 @@ const PATIENCE: u32 = 16;
 
 impl Machine {
     /// Comes before an iteration of a loop, of which so many are left: how many of them have been written as one step.
-    pub(super) fn watch(&mut self, frame: &mut Frame<'_, Value>, watched: &mut Watched, left: usize) -> usize {
+    ///
+    /// # Errors
+    /// A program that will have far too many calls.
+    pub(super) fn watch(&mut self, frame: &mut Frame<'_, Value>, watched: &mut Watched, left: usize) -> Outcome<usize> {
         if watched.given_up || (watched.heads.is_empty() && left < WORTH) || !self.pending.is_empty() {
-            return 0;
+            return Ok(0);
         }
         let decisions = &self.decisions;
         watched.watching.get_or_insert_with(|| {
@@ -126,9 +129,10 @@ impl Machine {
         {
             let times = found.times;
             let before = watched.heads.swap_remove(1);
+            self.call_again(found.ops.len() as u64, times)?;
             self.repeat(frame, head.state, before.state, found);
             *watched = Watched::default();
-            return times as usize;
+            return Ok(times as usize);
         }
         if watched.heads.len() == 2 {
             watched.heads.remove(0);
@@ -138,7 +142,7 @@ impl Machine {
         if watched.failures > PATIENCE {
             *watched = Watched { given_up: true, ..Watched::default() };
         }
-        0
+        Ok(0)
     }
 
     /// Writes the repetition, and goes to the state behind it.
@@ -203,6 +207,16 @@ impl Three<'_> {
         for (earlier, later) in earlier.iter().zip(&later) {
             self.same_step(*earlier, *later, &mut names, &mut integers)?;
         }
+        let grown = integers.len();
+        // regions run again in the reverse of their order
+        for (earlier, later) in earlier.iter().zip(&later).rev() {
+            if let (Step::EnterCheckpoint(earlier), Step::EnterCheckpoint(later)) = (earlier, later) {
+                self.same_region(*earlier, *later, &mut names, &mut integers)?;
+            }
+        }
+        if integers.len() > grown {
+            return None;
+        }
         for (earlier, later) in earlier.iter().zip(&later) {
             if let (Step::EnterCall(earlier), Step::EnterCall(later)) = (earlier, later) {
                 self.same_call(*earlier, *later, &names)?;
@@ -244,8 +258,41 @@ impl Three<'_> {
             (Step::Drop(a, here), Step::Drop(b, there)) => (here == there && names.agree(a, b)).then_some(()),
             (Step::EnterCall(_), Step::EnterCall(_)) | (Step::ExitCall(_), Step::ExitCall(_)) => Some(()),
             (Step::Enter(a), Step::Enter(b)) | (Step::Exit(a), Step::Exit(b)) => (a == b).then_some(()),
+            (Step::EnterCheckpoint(_), Step::EnterCheckpoint(_)) => Some(()),
+            (Step::ExitCheckpoint(_), Step::ExitCheckpoint(_)) => Some(()),
             _ => None,
         }
+    }
+
+    /// Whether a checkpointed call is the same, and so is its second run.
+    fn same_region(
+        &self,
+        earlier: CheckpointId,
+        later: CheckpointId,
+        names: &mut Names,
+        integers: &mut Vec<(OpId, Vec<i64>)>,
+    ) -> Option<()> {
+        let (a, b) = (&self.machine.checkpoints[earlier.index()], &self.machine.checkpoints[later.index()]);
+        let ahead = |of: &Checkpoint, id: CheckpointId| of.last.map(|last| last.0 - id.0);
+        if a.module != b.module || a.saves != b.saves || ahead(a, earlier) != ahead(b, later) {
+            return None;
+        }
+        for (a, b) in [(&a.recompute, &b.recompute), (&a.release, &b.release)] {
+            if a.len() != b.len() {
+                return None;
+            }
+            a.iter().zip(b).try_for_each(|(a, b)| self.same_step(*a, *b, names, integers))?;
+        }
+        let same =
+            |a: &[TensorId], b: &[TensorId]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| names.agree(*a, *b));
+        let reentrant = match (&a.reentrant, &b.reentrant) {
+            (None, None) => true,
+            (Some(a), Some(b)) => {
+                same(&a.inputs, &b.inputs) && same(&a.results, &b.results) && same(&a.recomputed, &b.recomputed)
+            }
+            _ => false,
+        };
+        (reentrant && same(&a.arguments, &b.arguments)).then_some(())
     }
 
     fn same_call(&self, earlier: CallId, later: CallId, names: &Names) -> Option<()> {

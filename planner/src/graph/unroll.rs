@@ -138,7 +138,7 @@ impl Machine {
         }
         self.number(model);
         self.tape.take();
-        self.watches_loops = wanted.folds && !wanted.flags.contains(&(RECORDS, true));
+        self.watches_loops = wanted.folds;
 
         let mut run = Attributes::default();
         run.extend(wanted.integers.iter().map(|(name, value)| (Arc::from(*name), Value::Int(*value as i64))));

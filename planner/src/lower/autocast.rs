@@ -42,6 +42,11 @@ impl Regions {
         }
     }
 
+    /// Whether no region is open, and so no cast kept.
+    pub(super) fn is_closed(&self) -> bool {
+        self.open.is_empty() && self.kept.is_empty()
+    }
+
     /// Whether the innermost region is one that casts.
     pub fn is_on(&self) -> bool {
         self.open.last() == Some(&true)

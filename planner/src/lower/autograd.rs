@@ -47,6 +47,9 @@ pub enum Edge {
     Leaf(Rc<Leaf>),
 }
 
+/// Where the gradients of a node's inputs go.
+pub(super) type Edges = SmallVec<[Edge; 3]>;
+
 /// A parameter as autograd sees it (torch/csrc/autograd/functions/accumulate_grad.h).
 #[derive(Debug)]
 pub struct Leaf {
@@ -74,7 +77,7 @@ pub struct Node {
     /// The module whose forward made it, and the line of Python that called its operator.
     pub origin: (ModuleId, Option<PlaceId>),
     sequence: u64,
-    edges: RefCell<SmallVec<[Edge; 3]>>,
+    edges: RefCell<Edges>,
     /// The call whose hook waits for the gradient of a result that this node made (`Tensor.register_hook`).
     hook: Cell<Option<CallId>>,
     /// Sizes and type of each output of the forward.
@@ -110,6 +113,12 @@ impl Node {
         !self.name.ends_with(|last: char| last.is_ascii_digit())
     }
 
+    /// What it leads to and what Python hung on it, where it has run; None before that.
+    pub(super) fn left(&self) -> Option<(Edges, Vec<Rc<dyn Any>>)> {
+        let has_run = self.apply.borrow().is_none() && self.hook.get().is_none();
+        has_run.then(|| (self.edges.borrow().clone(), self.attributes.borrow().clone()))
+    }
+
     /// Has the hook of a call run before it.
     pub(super) fn set_hook(&self, call: CallId) {
         self.hook.set(Some(call));
@@ -119,7 +128,7 @@ impl Node {
         name: &'static str,
         origin: (ModuleId, Option<PlaceId>),
         sequence: u64,
-        edges: SmallVec<[Edge; 3]>,
+        edges: Edges,
         outputs: SmallVec<[(Dims, Dtype); 1]>,
         apply: Apply,
     ) -> Rc<Node> {
@@ -260,7 +269,7 @@ fn applied(
     (node, name): (&Node, Name),
     apply: Apply,
     mut inputs: Gradients,
-) -> (SmallVec<[Edge; 3]>, Gradients) {
+) -> (Edges, Gradients) {
     context.mark(|_| Mark::Node(node.sequence));
     if let Some(call) = node.hook.take() {
         super::parallel::before_node(context, call);

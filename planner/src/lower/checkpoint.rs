@@ -80,6 +80,18 @@ pub(super) struct GoneFrames {
 }
 
 impl GoneFrames {
+    /// Whether some wait for others.
+    pub(super) fn are_waiting(&self) -> bool {
+        self.arrived || !self.waiting.is_empty()
+    }
+
+    /// An iteration begins whose calls have the numbers of those before.
+    pub(super) fn begin_again(&mut self) {
+        if self.waiting.is_empty() {
+            self.released.clear();
+        }
+    }
+
     fn add(&mut self, id: CheckpointId, has_run_again: bool) {
         self.arrived = true;
         self.waiting.insert(id, has_run_again);

@@ -22,6 +22,7 @@ pub mod parameters;
 pub(crate) mod quantized;
 mod repeat;
 pub(crate) mod scaler;
+mod settled;
 pub mod tensor;
 pub mod timeline;
 mod workspaces;

@@ -3,6 +3,7 @@
 //! ```text
 //! all blocks        until an iteration is like the one before it but for bytes
 //! one of each kind  from then on: what the others ask for follows from it (alike.rs)
+//! nothing           where two iterations in a row have left the same (settled.rs)
 //! ```
 
 use std::hash::{Hash, Hasher};
@@ -13,15 +14,22 @@ use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use super::alike::Alike;
 use super::autograd::Edge;
 use super::context::Context;
+use super::settled::can_settle;
 use super::tensor::{Tensor, TensorData};
+use super::timeline::Mark;
 use super::{LowerError, run, take};
 use crate::graph::{Graph, Growth, Op, OpId, Repeat, RepeatId, Step, TensorId, grown, tensors_of};
+use crate::ops;
+use crate::time::Cost;
 use crate::trace::AllocationId;
 
 /// Takes the steps of an iteration as often as it happens again.
 pub(super) fn repeat(context: &mut Context, graph: &Graph, id: RepeatId) -> Result<(), LowerError> {
     let repeat = &graph.repeats[id.index()];
-    let alike = if context.parallel.is_empty() { Alike::of(graph, repeat) } else { None };
+    let has_blocks_alone = context.parallel.is_empty() && !context.settings.training && !ends_phases(graph, repeat);
+    let alike = if has_blocks_alone { Alike::of(graph, repeat) } else { None };
+    let can_settle = !has_blocks_alone && can_settle(graph, repeat);
+    let mut settling = None;
     let sizes: Vec<&(TensorId, Growth)> = repeat.sizes.iter().collect();
     let mut calls = Calls::of(&graph.ops, repeat);
     let mut iteration = 0;
@@ -30,18 +38,111 @@ pub(super) fn repeat(context: &mut Context, graph: &Graph, id: RepeatId) -> Resu
         context.rename(&repeat.carried);
         context.grow(graph, &sizes, iteration);
         calls.grow(1);
+        let before = Before::of(context);
         let (seen, is_like_before) = iterate(context, graph, repeat, &calls)?;
+        if can_settle {
+            let is_quiet = context.memory.host.events() == before.host_events;
+            let left = context.left(before.allocations).filter(|_| is_quiet);
+            if is_like_before && left.is_some() && left == settling {
+                before.again(context, repeat.times - iteration);
+                break;
+            }
+            settling = left;
+        }
         if is_like_before
             && let Some(alike) = &alike
             && let Some(kinds) = Kinds::of(context, graph, repeat, (alike, &calls, &seen))
         {
+            let marks = before.marks(context);
             let done = kinds.run(context, graph, repeat, iteration);
+            marks.again(context, done);
             calls.grow(done as i64);
             iteration += done;
         }
     }
     context.rename(&repeat.left);
     Ok(())
+}
+
+fn ends_phases(graph: &Graph, repeat: &Repeat) -> bool {
+    graph.ops[repeat.ops.clone()].iter().any(|op| op.operator.name == ops::MARK)
+}
+
+/// The most marks of a timeline: iterations that are kept once have none beyond.
+const MARKS: usize = 1 << 20;
+
+/// Where a lowering was before an iteration.
+struct Before {
+    events: usize,
+    allocations: usize,
+    host_events: usize,
+    sequence: u64,
+    marks: usize,
+    computed: Cost,
+    recomputed: Vec<Cost>,
+}
+
+impl Before {
+    fn of(context: &Context) -> Before {
+        let (events, allocations) = context.memory.log.written();
+        let timeline = context.timeline.as_ref();
+        Before {
+            events,
+            allocations,
+            host_events: context.memory.host.events(),
+            sequence: context.autograd.sequence,
+            marks: timeline.map_or(0, |timeline| timeline.marks.len()),
+            computed: timeline.map_or_else(Cost::default, |timeline| timeline.computed),
+            recomputed: timeline.map_or_else(Vec::new, |timeline| timeline.recomputed.clone()),
+        }
+    }
+
+    /// The marks since then.
+    fn marks(&self, context: &Context) -> Marks {
+        Marks {
+            marks: context.timeline.as_ref().map_or_else(Vec::new, |timeline| timeline.marks[self.marks..].to_vec()),
+            events: context.memory.log.events() - self.events,
+            sequences: context.autograd.sequence - self.sequence,
+        }
+    }
+
+    /// The iteration that began there happens so many times more, as it was.
+    fn again(self, context: &mut Context, times: u64) {
+        let marks = self.marks(context);
+        context.memory.log.again_alike(times);
+        context.autograd.sequence += times * marks.sequences;
+        marks.again(context, times);
+        let Some(timeline) = &mut context.timeline else { return };
+        let again = |now: Cost, before: Cost| now.and(now.less(before).times(times));
+        timeline.computed = again(timeline.computed, self.computed);
+        for (now, before) in timeline.recomputed.iter_mut().zip(self.recomputed) {
+            *now = again(*now, before);
+        }
+    }
+}
+
+/// The marks of an iteration.
+struct Marks {
+    marks: Vec<(usize, Mark)>,
+    /// How many events it has, and by how much it numbers autograd's nodes on.
+    events: usize,
+    sequences: u64,
+}
+
+impl Marks {
+    /// Marks as many iterations behind it.
+    fn again(&self, context: &mut Context, times: u64) {
+        let Some(timeline) = &mut context.timeline else { return };
+        for iteration in 1..=times {
+            if timeline.marks.len() + self.marks.len() > MARKS {
+                break;
+            }
+            let later = |(event, mark): &(usize, Mark)| {
+                (event + iteration as usize * self.events, mark.later(iteration * self.sequences))
+            };
+            timeline.marks.extend(self.marks.iter().map(later));
+        }
+    }
 }
 
 /// What was seen of a step.
@@ -65,6 +166,7 @@ fn iterate(
     let mut seen = Vec::with_capacity(repeat.steps.len());
     let marks = context.timeline.as_ref().map_or(0, |timeline| timeline.marks.len());
     context.memory.log.begin_iteration();
+    context.checkpointing.gone_frames.borrow_mut().begin_again();
     for step in &graph.steps[repeat.steps.clone()] {
         let (events, allocations) = context.memory.log.written();
         let op = if let Step::Op(id) = step { Some(calls.get(graph, *id)) } else { None };
@@ -75,8 +177,8 @@ fn iterate(
         seen.push(Taken { made, over, wrote });
     }
     let is_like_before = context.memory.log.end_iteration();
-    // of iterations that are kept once, the marks of the first are
-    if let Some(timeline) = context.timeline.as_mut().filter(|_| is_like_before) {
+    if let Some(timeline) = context.timeline.as_mut().filter(|timeline| is_like_before && timeline.marks.len() > MARKS)
+    {
         timeline.marks.truncate(marks);
     }
     Ok((seen, is_like_before))

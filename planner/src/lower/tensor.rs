@@ -28,6 +28,16 @@ pub struct Log {
     places: Rc<RefCell<Places>>,
     /// What lets go of memory now.
     cause: Cell<Cause>,
+    /// Allocations that have other numbers than their storages know: in order.
+    moved: RefCell<Vec<Moved>>,
+}
+
+/// Allocations of an iteration that stands for others: of the last of them, as far as later iterations see.
+#[derive(Clone, Copy, Debug)]
+struct Moved {
+    first: u32,
+    end: u32,
+    by: u32,
 }
 
 impl Log {
@@ -130,6 +140,26 @@ impl Log {
         self.kept.borrow_mut().again(bytes);
     }
 
+    /// The trace's last iteration happens so many times more, as it was; what it has made and left is that of the last of them.
+    pub(super) fn again_alike(&self, times: u64) {
+        let mut trace = self.trace.borrow_mut();
+        let end = trace.allocation_count() as u32;
+        trace.again_alike(times as usize);
+        let width = (trace.allocation_count() as u32 - end) / times.max(1) as u32;
+        let by = width * times as u32;
+        self.moved.borrow_mut().push(Moved { first: end - width, end, by });
+    }
+
+    /// The number of an allocation that a storage knows by another.
+    fn number(&self, id: AllocationId) -> AllocationId {
+        let moved = self.moved.borrow();
+        let at = moved.partition_point(|moved| moved.first <= id.0);
+        match at.checked_sub(1).map(|at| moved[at]) {
+            Some(moved) if id.0 < moved.end => AllocationId(id.0 + moved.by),
+            _ => id,
+        }
+    }
+
     /// What is written belongs to the trace again.
     pub(super) fn restore(&self) {
         let diverted = self.trace.replace(self.kept.take());
@@ -185,7 +215,7 @@ pub struct Storage {
 impl Storage {
     /// Notes that the memory is now for something else.
     pub fn becomes(&self, category: Category) {
-        if let Some(id) = self.allocation.get()
+        if let Some(id) = self.allocation()
             && *self.category.borrow() != category
         {
             self.category.replace(category);
@@ -195,14 +225,14 @@ impl Storage {
 
     /// Notes which layers' keys or values it holds, where they do not see all tokens of their own.
     pub fn note_cached(&self, cached: Cached) {
-        if let Some(id) = self.allocation.get() {
+        if let Some(id) = self.allocation() {
             self.log.trace.borrow_mut().note_cached(id, cached);
         }
     }
 
     /// Its allocation; None without memory.
     pub(super) fn allocation(&self) -> Option<AllocationId> {
-        self.allocation.get()
+        self.allocation.get().map(|id| self.log.number(id))
     }
 
     /// Its allocation has another number.
@@ -218,7 +248,7 @@ impl Storage {
     /// Gives the memory back and stays, empty, for those that refer to it: `storage.resize_(0)`.
     pub(super) fn release(&self) {
         if let Some(id) = self.allocation.take() {
-            self.log.write(Event::Free(id, self.log.cause.get()));
+            self.log.write(Event::Free(self.log.number(id), self.log.cause.get()));
         }
     }
 

@@ -57,3 +57,15 @@ pub enum Mark {
     /// The last node has run.
     Done,
 }
+
+impl Mark {
+    /// The same, behind so many more of autograd's nodes.
+    pub(super) fn later(self, nodes: u64) -> Mark {
+        match self {
+            Mark::Enter(module, sequence) => Mark::Enter(module, sequence + nodes),
+            Mark::Exit(module, sequence) => Mark::Exit(module, sequence + nodes),
+            Mark::Node(sequence) => Mark::Node(sequence + nodes),
+            Mark::Done => Mark::Done,
+        }
+    }
+}

@@ -46,6 +46,11 @@ impl Workspaces {
         let lt = if kept { lt.min(blas) } else { lt };
         Workspaces { blas, lt, kept, shared, handles: [None, None], lt_handles: [None, None] }
     }
+
+    /// What each thread keeps for cuBLAS, then for cuBLASLt.
+    pub(super) fn kept(&self) -> impl Iterator<Item = Option<&Rc<Storage>>> {
+        self.handles.iter().chain(&self.lt_handles).map(Option::as_ref)
+    }
 }
 
 /// `parseChosenWorkspaceSize`: 32 MiB on Hopper, and from 2.12 on Blackwell; `:4096:2:16:8` on all others.

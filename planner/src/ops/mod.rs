@@ -48,7 +48,7 @@ pub use opaque::{OPAQUE, Unknown, unknown};
 pub use operands::{Operand, Operands};
 pub use pages::PAGES_KERNEL;
 pub use row::{Autocast, Lower, Lowered, Returns, Shapes};
-pub use run::{BACKWARD, LOAD, MAKE_OPTIMIZER, MARK, SET_GRAD_ENABLED};
+pub use run::{BACKWARD, LOAD, MAKE_OPTIMIZER, MARK, SET_GRAD_ENABLED, changes_optimizer};
 pub use savable::{Savable, matrix_products, savable, savable_named};
 pub use stored::{KERNEL, other_kernels};
 pub use work::{Class, Known, Multiplied, Works, works};

@@ -68,6 +68,11 @@ pub(super) const ROWS: &[Row] = &[
     }),
 ];
 
+/// Whether an operator changes what the optimizer or the loss scaler keeps.
+pub fn changes_optimizer(name: &str) -> bool {
+    [MAKE_OPTIMIZER, "optimizer_step", "clip_grad_norm_", "unscale", "scaler_step", "scaler_update"].contains(&name)
+}
+
 /// A step of a run's loop, which gives no tensor.
 const fn row(name: &'static str, signature: &'static str, lower: Lower) -> Row {
     Row {

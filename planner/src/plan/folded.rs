@@ -1,4 +1,4 @@
-//! Generation, iteration by iteration and folded: the same trace, the same cost, the same figures.
+//! Runs iteration by iteration and folded: the same trace, the same cost, the same figures.
 
 use std::sync::Arc;
 
@@ -84,6 +84,7 @@ fn is_same(architecture: &str, flags: &[(&str, &str)], both: &Both) {
     assert!(folded == plain, "{}: another trace", what());
     assert_eq!(costs.whole(), other.whole(), "{}", what());
     assert_eq!(costs.cudnn.attention, other.cudnn.attention, "{}", what());
+    assert!(costs.marks == other.marks, "{}: other marks", what());
 }
 
 #[test]
@@ -180,4 +181,64 @@ fn what_is_alive_is_known_without_each_event() {
         let bytes = |trace| *Cursor::new(trace).until(event).bytes();
         assert_eq!(bytes(folded), bytes(plain), "after event {event}");
     }
+}
+
+/// Runs whose steps or micro-batches happen again.
+fn repeated() -> Vec<Vec<(&'static str, &'static str)>> {
+    let train = |more: &[(&'static str, &'static str)]| {
+        [&[("mode", "train"), ("seq", "24"), ("batch", "2"), ("steps", "2"), ("accumulate", "9")][..], more].concat()
+    };
+    vec![
+        train(&[]),
+        train(&[("precision", "amp-bf16")]),
+        train(&[("precision", "amp-fp16"), ("clip", "1.0")]),
+        train(&[("checkpoint", "full")]),
+        train(&[("checkpoint", "full"), ("precision", "amp-bf16"), ("torch", "2.11")]),
+        train(&[("checkpoint", "full"), ("reentrant", "true")]),
+        train(&[("lora", "r=4")]),
+        train(&[("quantize", "nf4"), ("lora", "r=4"), ("precision", "bf16")]),
+        train(&[("hold-outputs", "true")]),
+        train(&[("zero-grad", "before-forward"), ("attention", "eager")]),
+        train(&[("ddp", "2")]),
+        train(&[("fsdp", "2")]),
+        train(&[("optimizer", "sgd"), ("precision", "fp32")]),
+        vec![("mode", "train"), ("seq", "24"), ("steps", "11"), ("optimizer", "adamw8bit")],
+        vec![("mode", "infer"), ("seq", "24"), ("steps", "12")],
+        vec![("mode", "infer"), ("seq", "24"), ("steps", "12"), ("cache", "static")],
+        vec![("mode", "eval-with-grad"), ("seq", "24"), ("steps", "12")],
+    ]
+}
+
+#[test]
+fn repeated_micro_batches_and_steps_are_the_same() {
+    let (mut folded, mut shorter) = (0, 0);
+    for (number, (architecture, config)) in models().into_iter().enumerate() {
+        let model = Model::small(architecture, config);
+        // each run for some models, and each model with some runs
+        for flags in repeated().into_iter().skip(number % 3).step_by(if number < 3 { 1 } else { 3 }) {
+            let Some(both) = both(&model, &flags) else { continue };
+            is_same(architecture, &flags, &both);
+            let costs =
+                |timeline: &Timeline| timeline.recomputed.iter().fold(timeline.computed, |all, cost| all.and(*cost));
+            assert_eq!(costs(&both.folded.1), costs(&both.plain.1), "{architecture}, {flags:?}");
+            folded += usize::from(both.repeats > 0);
+            shorter += usize::from(both.folded.0.stretches().iter().any(|stretch| stretch.times() > 4));
+            for options in ["", "expandable_segments:True", "max_split_size_mb:20"] {
+                let options: AllocatorOptions = options.parse().expect("options");
+                let whole = by_events(&both.folded.0, &options, Some(Bytes(1 << 40)));
+                for capacity in [Bytes(1 << 40), Bytes(whole.peak_reserved.0 - 1), Bytes(whole.peak_allocated.0 - 1)] {
+                    let expected = by_events(&both.folded.0, &options, Some(capacity));
+                    let found = simulate_with(&both.folded.0, &options, Some(capacity), 67);
+                    let by_event = simulate_with(&both.plain.0, &options, Some(capacity), 67);
+                    assert_eq!(
+                        figures(&found),
+                        figures(&expected),
+                        "{architecture}, {flags:?}: {options:?} within {capacity}"
+                    );
+                    assert_eq!(found.heights, by_event.heights);
+                }
+            }
+        }
+    }
+    assert!(folded > 70 && shorter == folded, "{folded} runs were folded, of {shorter} the trace");
 }

@@ -181,12 +181,6 @@ impl Trace {
         }
         most
     }
-
-    /// Writes a phase's end.
-    pub(crate) fn end_phase(&mut self, phase: Phase) {
-        self.push(Event::Phase(self.phases.len() as u32));
-        self.phases.push(phase);
-    }
 }
 
 /// Traces are the same that have the same events and tables, however they keep them.

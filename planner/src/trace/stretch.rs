@@ -6,7 +6,7 @@
 //!
 //! Seen from outside, events and allocations are numbered through, as if each were kept.
 
-use super::{Allocation, AllocationId, Cached, Category, Event, Trace};
+use super::{Allocation, AllocationId, Cached, Category, Event, Phase, Trace};
 use crate::bytes::Bytes;
 
 /// Events in a row, and the allocations among them; or an iteration, so many times in a row.
@@ -32,6 +32,10 @@ pub(crate) struct Stretch {
     columns: usize,
     /// Their bytes, a row an iteration.
     bytes: Vec<Bytes>,
+    /// The number of the first phase that ends in the first iteration, and how many end in each.
+    phases: (u32, u32),
+    /// By how many steps the phases of an iteration are behind those of the one before.
+    steps: u64,
 }
 
 impl Stretch {
@@ -119,8 +123,23 @@ impl Stretch {
             Event::Allocate(id) => Event::Allocate(AllocationId(id.0 + by)),
             Event::Free(id, cause) => Event::Free(AllocationId(id.0 + by), cause),
             Event::Becomes(id, category) => Event::Becomes(AllocationId(id.0 + by), category),
-            Event::Phase(phase) => Event::Phase(phase),
+            Event::Phase(phase) => Event::Phase(phase + iteration as u32 * self.phases.1),
         }
+    }
+
+    /// Whether phases end here.
+    pub fn has_phases(&self) -> bool {
+        self.phases.1 > 0
+    }
+
+    /// How many phases end in an iteration.
+    pub fn phases_each(&self) -> u32 {
+        self.phases.1
+    }
+
+    /// Whether the bytes of some allocations are not those of the first iteration each time.
+    pub fn grows(&self) -> bool {
+        self.columns > 0
     }
 
     /// The allocation of that number of an iteration.
@@ -157,20 +176,27 @@ impl Stretch {
     }
 
     /// Takes an iteration in that follows it, where that is like its own but for the bytes of allocations.
-    fn takes(&mut self, next: &Stretch) -> bool {
+    fn takes(&mut self, next: &Stretch, phases: &[Phase]) -> bool {
         if (self.events.len(), self.allocations.len()) != (next.events.len(), next.allocations.len()) {
             return false;
         }
         let by = (self.times() * self.allocations.len()) as u32;
         let is_first = self.again == 0;
+        let Some(steps) = self.steps_to(next, phases) else { return false };
         let mut moves = Vec::with_capacity(if is_first { self.events.len() } else { 0 });
         for (number, (event, next)) in self.events.iter().zip(&next.events).enumerate() {
-            let Some(moved) = moved(event, next) else { return false };
-            if moved != 0 && moved != by || !is_first && self.moves[number] != (moved != 0) {
-                return false;
-            }
+            let moves_on = match (event, next) {
+                (Event::Phase(_), Event::Phase(_)) => true,
+                _ => match moved(event, next) {
+                    Some(0) => false,
+                    Some(moved) if moved == by => true,
+                    _ => return false,
+                },
+            };
             if is_first {
-                moves.push(moved != 0);
+                moves.push(moves_on);
+            } else if self.moves[number] != moves_on {
+                return false;
             }
         }
         let same = |(own, next): (&Allocation, &Allocation)| Allocation { bytes: own.bytes, ..*next } == *own;
@@ -178,11 +204,25 @@ impl Stretch {
             return false;
         }
         if is_first {
-            (self.moves, self.places) = (moves, vec![None; self.allocations.len()]);
+            (self.moves, self.places, self.steps) = (moves, vec![None; self.allocations.len()], steps);
         }
         let bytes: Vec<Bytes> = next.allocations.iter().map(|allocation| allocation.bytes).collect();
         self.again(&bytes);
         true
+    }
+
+    /// By how many steps the phases of an iteration that follows are behind those of the last one; None where they are others.
+    fn steps_to(&self, next: &Stretch, phases: &[Phase]) -> Option<u64> {
+        let ended = |(first, count): (u32, u32)| &phases[first as usize..(first + count) as usize];
+        let (own, theirs) = (ended(self.phases), ended(next.phases));
+        let (Some(first), Some(next)) = (own.first(), theirs.first()) else {
+            return (own.len() == theirs.len()).then_some(0);
+        };
+        let by = next.step.checked_sub(first.step)?;
+        let each = if self.again == 0 { by } else { self.steps };
+        let same = |(own, next): (&Phase, &Phase)| own.name == next.name && own.step + by == next.step;
+        let same = own.len() == theirs.len() && own.iter().zip(theirs).all(same) && by == each * self.times() as u64;
+        same.then_some(each)
     }
 
     /// The iteration happens once more, with allocations of these bytes.
@@ -287,19 +327,17 @@ impl Trace {
 
     /// Where phases end, from an event on: the events, with the phases' numbers.
     pub fn phase_ends(&self, from: usize) -> impl Iterator<Item = (usize, u32)> {
-        // an iteration that happens again ends no phase
-        let stretches = self
-            .stretches
-            .iter()
-            .filter(move |stretch| stretch.again == 0 && stretch.first_event + stretch.event_count() > from);
-        stretches.flat_map(move |stretch| {
-            let skipped = from.saturating_sub(stretch.first_event);
-            let events = stretch.events.iter().enumerate().skip(skipped);
-            events.filter_map(|(at, event)| match event {
-                Event::Phase(phase) => Some((stretch.first_event + at, *phase)),
-                _ => None,
+        let stretches = self.stretches.iter().filter(|stretch| stretch.has_phases());
+        let ends = stretches.flat_map(|stretch| {
+            let is_phase = |at: &usize| matches!(stretch.events[*at], Event::Phase(_));
+            let places: Vec<usize> = (0..stretch.events.len()).filter(is_phase).collect();
+            (0..stretch.times()).flat_map(move |iteration| {
+                let first = stretch.first_event + iteration * stretch.events.len();
+                let phase = stretch.phases.0 + iteration as u32 * stretch.phases.1;
+                places.clone().into_iter().zip(phase..).map(move |(at, phase)| (first + at, phase))
             })
-        })
+        });
+        ends.filter(move |(event, _)| *event >= from)
     }
 
     /// The most bytes of the allocations that are meant, by what is the same in all iterations; None where there are none.
@@ -357,6 +395,18 @@ impl Trace {
         self.tail().events.push(event);
     }
 
+    /// Writes a phase's end.
+    pub(crate) fn end_phase(&mut self, phase: Phase) {
+        let number = self.phases.len() as u32;
+        let tail = self.tail();
+        if tail.phases.1 == 0 {
+            tail.phases.0 = number;
+        }
+        tail.phases.1 += 1;
+        tail.events.push(Event::Phase(number));
+        self.phases.push(phase);
+    }
+
     /// Writes an allocation.
     pub(crate) fn allocate(&mut self, allocation: Allocation) -> AllocationId {
         let tail = self.tail();
@@ -375,7 +425,8 @@ impl Trace {
     /// The iteration has ended. Whether it is one with the iteration before it from now on.
     pub(crate) fn end_iteration(&mut self) -> bool {
         let Some(mut last) = self.stretches.pop() else { return false };
-        if self.stretches.last_mut().is_some_and(|before| before.ended && before.takes(&last)) {
+        let phases = &self.phases;
+        if self.stretches.last_mut().is_some_and(|before| before.ended && before.takes(&last, phases)) {
             return true;
         }
         last.ended = true;
@@ -388,6 +439,19 @@ impl Trace {
         let Some(last) = self.stretches.last_mut() else { return };
         let bytes: Vec<Bytes> = bytes.collect();
         last.again(&bytes);
+    }
+
+    /// The last iteration happens so many times more, as it was.
+    pub(crate) fn again_alike(&mut self, times: usize) {
+        let Some(last) = self.stretches.last_mut() else { return };
+        let ((first, count), steps) = (last.phases, last.steps);
+        for iteration in last.times()..last.times() + times {
+            for number in first..first + count {
+                let Phase { step, name } = self.phases[number as usize].clone();
+                self.phases.push(Phase { step: step + iteration as u64 * steps, name });
+            }
+        }
+        last.again += times;
     }
 
     /// What has been written from an event on into the stretch that is written: events, with what is asked for in each.
@@ -403,6 +467,7 @@ impl Trace {
     /// Forgets all events; numbers begin anew.
     pub(crate) fn forget(&mut self) {
         self.stretches.clear();
+        self.phases.clear();
     }
 
     /// The stretch that is written.

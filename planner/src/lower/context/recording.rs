@@ -31,7 +31,7 @@ pub(in crate::lower) struct Recording {
     /// The thread that runs.
     thread: Thread,
     /// The number of the next node.
-    sequence: u64,
+    pub(in crate::lower) sequence: u64,
 }
 
 impl Recording {
