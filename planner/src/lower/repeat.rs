@@ -7,6 +7,7 @@
 //! ```
 
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 use std::rc::Rc;
 
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
@@ -18,6 +19,7 @@ use super::settled::can_settle;
 use super::tensor::{Tensor, TensorData};
 use super::timeline::Mark;
 use super::{LowerError, run, take};
+use crate::bytes::Bytes;
 use crate::graph::{Graph, Growth, Op, OpId, Repeat, RepeatId, Step, TensorId, grown, tensors_of};
 use crate::ops;
 use crate::time::Cost;
@@ -220,6 +222,11 @@ struct Turn<'a> {
     weight: u64,
     /// What it writes into the trace.
     wrote: u64,
+    /// Its allocations among those of the turns.
+    made: Range<usize>,
+    /// Whether it is the same call over the same sizes in every iteration, and nothing that it makes is handed to the next: it runs
+    /// in the first alone, and what it made stays for the others.
+    is_constant: bool,
 }
 
 /// An iteration in which each kind of block runs once.
@@ -227,8 +234,14 @@ struct Kinds<'a> {
     turns: Vec<Turn<'a>>,
     /// By allocation of the whole iteration: the one of the turns that tells its bytes.
     tells: Vec<usize>,
+    /// The bytes of the turns' allocations, as they were the last time.
+    bytes: Vec<Bytes>,
+    /// What the constant turns cost in an iteration.
+    constant: Cost,
     /// What the turns make and nothing after the iteration needs.
-    made: Vec<TensorId>,
+    passes: Vec<TensorId>,
+    /// What constant turns make.
+    stays: Vec<TensorId>,
     /// What an iteration hands to the next, of blocks that run.
     carried: Vec<(TensorId, TensorId)>,
     /// Sizes of what the turns make and find.
@@ -262,7 +275,10 @@ impl<'a> Kinds<'a> {
         let mut kinds = Kinds {
             turns: Vec::new(),
             tells: vec![0; all],
-            made: Vec::new(),
+            bytes: Vec::new(),
+            constant: Cost::default(),
+            passes: Vec::new(),
+            stays: Vec::new(),
             carried: Vec::new(),
             sizes: Vec::new(),
             names: repeat.carried.iter().map(|(from, _)| (*from, *alike.names.get(from).unwrap_or(from))).collect(),
@@ -283,17 +299,26 @@ impl<'a> Kinds<'a> {
             asked += seen[step].made;
             let mut op = calls.get(graph, *id).clone();
             op.rename(&alike.names);
-            kinds.turns.push(Turn { op, by: calls.growth(*id), weight: weights[step], wrote: seen[step].wrote });
+            let (by, weight, wrote) = (calls.growth(*id), weights[step], seen[step].wrote);
+            let made = turn_begins[step]..asked;
+            kinds.turns.push(Turn { op, by, weight, wrote, made, is_constant: false });
         }
+        kinds.bytes = vec![Bytes(0); asked];
         for (step, stand) in stands.iter().enumerate() {
             (0..seen[step].made).for_each(|at| kinds.tells[begins[step] + at] = turn_begins[*stand] + at);
         }
         let handed: FxHashSet<TensorId> = repeat.carried.iter().map(|(from, _)| *from).collect();
-        let made = kinds.turns.iter().flat_map(|turn| turn.op.outputs.iter().copied());
-        kinds.made = made.filter(|tensor| !handed.contains(tensor)).collect();
         kinds.carried = repeat.carried.iter().filter(|(from, _)| !alike.names.contains_key(from)).copied().collect();
         let met: FxHashSet<TensorId> = kinds.turns.iter().flat_map(|turn| tensors_met(&turn.op)).collect();
         kinds.sizes = repeat.sizes.iter().filter(|(tensor, _)| met.contains(tensor)).collect();
+        let growing: FxHashSet<TensorId> = kinds.sizes.iter().map(|(tensor, _)| *tensor).collect();
+        for turn in &mut kinds.turns {
+            turn.is_constant = turn.by.is_empty()
+                && !turn.op.outputs.iter().any(|output| handed.contains(output))
+                && !tensors_met(&turn.op).iter().any(|tensor| growing.contains(tensor));
+            let made = turn.op.outputs.iter().filter(|tensor| !handed.contains(tensor));
+            if turn.is_constant { &mut kinds.stays } else { &mut kinds.passes }.extend(made);
+        }
         Some(kinds)
     }
 
@@ -307,9 +332,7 @@ impl<'a> Kinds<'a> {
             let computed = context.timeline.as_ref().map(|timeline| timeline.computed);
             context.rename(&self.carried);
             context.grow(graph, &self.sizes, behind + done + 1);
-            let goes_on = self.iterate(context);
-            self.made.iter().for_each(|tensor| context.program.values[tensor.index()] = None);
-            let bytes = log.diverted();
+            let goes_on = self.iterate(context, done == 0);
             if !goes_on {
                 context.failure = None;
                 if let (Some(timeline), Some(computed)) = (&mut context.timeline, computed) {
@@ -317,27 +340,42 @@ impl<'a> Kinds<'a> {
                 }
                 let back: Vec<_> = self.carried.iter().map(|(from, to)| (*to, *from)).collect();
                 context.rename(&back);
-                log.diverted();
                 break;
             }
-            log.again(self.tells.iter().map(|at| bytes[*at]));
+            log.again(self.tells.iter().map(|at| self.bytes[*at]));
             done += 1;
         }
+        let made = self.passes.iter().chain(&self.stays);
+        made.for_each(|tensor| context.program.values[tensor.index()] = None);
         log.restore();
         self.hand_over(context, &handed, done);
         done
     }
 
     /// One iteration; whether each call wrote what it had written, but for bytes.
-    fn iterate(&mut self, context: &mut Context) -> bool {
-        for turn in &mut self.turns {
+    fn iterate(&mut self, context: &mut Context, is_first: bool) -> bool {
+        for turn in self.turns.iter_mut().filter(|turn| is_first || !turn.is_constant) {
             Repeat::grow(&mut turn.op, turn.by, 1);
             let before = context.memory.log.written();
+            let spent = context.timeline.as_ref().map(|timeline| timeline.computed);
             context.weight = turn.weight;
             run(context, &turn.op);
             context.weight = 1;
             if context.failure.is_some() || context.memory.log.signature(before) != turn.wrote {
                 return false;
+            }
+            if let (Some(timeline), Some(spent), true) = (&context.timeline, spent, turn.is_constant) {
+                self.constant = self.constant.and(timeline.computed.less(spent));
+            }
+        }
+        if let Some(timeline) = context.timeline.as_mut().filter(|_| !is_first) {
+            timeline.computed = timeline.computed.and(self.constant);
+        }
+        self.passes.iter().for_each(|tensor| context.program.values[tensor.index()] = None);
+        let mut bytes = context.memory.log.diverted().into_iter();
+        for turn in self.turns.iter().filter(|turn| is_first || !turn.is_constant) {
+            for (at, bytes) in turn.made.clone().zip(bytes.by_ref()) {
+                self.bytes[at] = bytes;
             }
         }
         true
