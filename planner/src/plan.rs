@@ -144,6 +144,19 @@ impl Step {
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
+    /// Many plans of a run that is too large for so many.
+    #[error(
+        "about {plans} runs like this one would be planned, of {calls} calls of operators each, and runs of {most} are \
+         planned so often at most: fewer layers, --steps or --accumulate, or plan each change by itself"
+    )]
+    TooLargeForMany {
+        /// How many plans it would be.
+        plans: u64,
+        /// The calls that are written out for one.
+        calls: u64,
+        /// The most.
+        most: u64,
+    },
     /// The run cannot be.
     #[error(transparent)]
     Run(#[from] RunError),

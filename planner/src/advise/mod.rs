@@ -28,7 +28,7 @@ use crate::bytes::Bytes;
 use crate::model::{Model, open};
 use crate::plan::effort::{Effort, measured};
 use crate::plan::footprint::Peaks;
-use crate::plan::{PlanError, capacity};
+use crate::plan::{Emulation, PlanError, capacity, program};
 use crate::read::gpus::Gpu;
 use crate::read::spec::Shelf;
 use crate::run::{Flags, Precision, Run};
@@ -130,12 +130,23 @@ pub struct Advice {
     pub untried: u64,
 }
 
+/// About how many runs an advice plans.
+const PLANS: u64 = 100;
+
+/// The most calls that the program of a run may have: with so many, 100 plans take about two minutes of one core and 1 GB
+/// (measured: a GPT-2 of 1,000 layers, half as many calls).
+const MOST_CALLS: u64 = 100_000;
+
 /// Says what would make a run fit. `done` hears of plans that are to be made and that have been made.
 ///
 /// # Errors
 /// What keeps the run as given from being planned.
 pub fn advise(model: &Model, run: &Run, gpu: &Gpu, done: &(dyn Fn(usize, usize) + Sync)) -> Result<Advice, PlanError> {
     let capacity = capacity(run, gpu)?;
+    let calls = program(model, run, Emulation::default())?.ops.len() as u64;
+    if calls > MOST_CALLS {
+        return Err(PlanError::TooLargeForMany { plans: PLANS, calls, most: MOST_CALLS });
+    }
     let (planned, effort) = measured(model, run, gpu, &[capacity])?;
     let (given, precision) = (planned.within[0], planned.precision);
     let adviser = Adviser { model, run, gpu, capacity, done };

@@ -207,11 +207,21 @@ struct Sizes<'a> {
 }
 
 impl Sizes<'_> {
-    fn footprint(&mut self, size: u64) -> &Result<Footprint, String> {
+    /// Plans sizes side by side, those that are not known.
+    fn plan(&mut self, sizes: &[u64]) {
         let Sizes { model, run, gpu, axis, within, planned } = self;
-        planned
-            .entry(size)
-            .or_insert_with(|| footprint(model, &axis.with(run, size), gpu, within).map_err(|error| error.to_string()))
+        let unknown: Vec<u64> = sizes.iter().copied().filter(|size| !planned.contains_key(size)).collect();
+        let plan = |size: &u64| {
+            let planned = footprint(model, &axis.with(run, *size), gpu, within).map_err(|error| error.to_string());
+            (*size, planned)
+        };
+        let found: Vec<_> = unknown.par_iter().with_max_len(1).map(plan).collect();
+        planned.extend(found);
+    }
+
+    fn footprint(&mut self, size: u64) -> &Result<Footprint, String> {
+        self.plan(&[size]);
+        &self.planned[&size]
     }
 
     /// What each of the GPUs is said.
@@ -228,9 +238,13 @@ impl Sizes<'_> {
 
     fn limit(&mut self, place: usize, given: u64) -> Limit {
         let capacity = self.within[place];
-        let answer = search::largest(given, capacity, |size| match self.footprint(size) {
-            Ok(planned) => search::Judged { fits: planned.within[place].fits, peak: Some(planned.unlimited) },
-            Err(_) => search::Judged { fits: false, peak: None },
+        let answer = search::largest(given, capacity, |sizes| {
+            self.plan(sizes);
+            let judged = |size: &u64| match &self.planned[size] {
+                Ok(planned) => search::Judged { fits: planned.within[place].fits, peak: Some(planned.unlimited) },
+                Err(_) => search::Judged { fits: false, peak: None },
+            };
+            sizes.iter().map(judged).collect()
         });
         let next = answer.map_or(1, |size| size + 1);
         let stop = match self.footprint(next) {

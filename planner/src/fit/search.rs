@@ -25,17 +25,21 @@ pub(super) struct Judged {
     pub peak: Option<Bytes>,
 }
 
-/// The answer, if any size fits: the one that is given, or one of the first.
-pub(super) fn largest(given: u64, capacity: Bytes, mut judge: impl FnMut(u64) -> Judged) -> Option<u64> {
+/// The answer, if any size fits: the one that is given, or one of the first. Several sizes are judged at once where all of them
+/// are likely to be needed.
+pub(super) fn largest(given: u64, capacity: Bytes, mut judge: impl FnMut(&[u64]) -> Vec<Judged>) -> Option<u64> {
+    let mut one = |size: u64| judge(&[size])[0];
     let (low, high) =
-        if judge(given).fits { (given, None) } else { ((1..=BEYOND).find(|size| judge(*size).fits)?, Some(given)) };
-    let mut answer = boundary(low, high.filter(|high| *high > low), capacity, &mut judge);
-    while let Some(larger) = (answer + 1..=answer + BEYOND).find(|size| judge(*size).fits) {
+        if one(given).fits { (given, None) } else { ((1..=BEYOND).find(|size| one(*size).fits)?, Some(given)) };
+    let mut answer = boundary(low, high.filter(|high| *high > low), capacity, &mut one);
+    loop {
+        let beyond: Vec<u64> = (answer + 1..=answer + BEYOND).collect();
+        let judged = judge(&beyond);
+        let Some(place) = judged.iter().position(|judged| judged.fits) else { return Some(answer) };
         // Aligned sizes may fit far beyond the others: the search goes on among those with the same remainder.
-        let size = |number: u64| larger.saturating_add((number - 1).saturating_mul(BEYOND));
-        answer = size(boundary(1, None, capacity, &mut |number| judge(size(number))));
+        let size = |number: u64| beyond[place].saturating_add((number - 1).saturating_mul(BEYOND));
+        answer = size(boundary(1, None, capacity, &mut |number| judge(&[size(number)])[0]));
     }
-    Some(answer)
 }
 
 /// A size that fits, from `low` on, where the next does not; `high` does not fit.
@@ -95,9 +99,13 @@ mod tests {
     /// The answer over peaks that a function gives, and how many sizes were looked at.
     fn over(given: u64, capacity: u64, peak: impl Fn(u64) -> Option<u64>) -> (Option<u64>, usize) {
         let mut looked = std::collections::BTreeSet::new();
-        let answer = largest(given, Bytes(capacity), |size| {
-            looked.insert(size);
-            Judged { fits: peak(size).is_some_and(|peak| peak <= capacity), peak: peak(size).map(Bytes) }
+        let answer = largest(given, Bytes(capacity), |sizes| {
+            looked.extend(sizes.iter().copied());
+            let judged = |size: &u64| {
+                let peak = peak(*size);
+                Judged { fits: peak.is_some_and(|peak| peak <= capacity), peak: peak.map(Bytes) }
+            };
+            sizes.iter().map(judged).collect()
         });
         (answer, looked.len())
     }

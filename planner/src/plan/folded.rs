@@ -82,6 +82,7 @@ fn is_same(architecture: &str, flags: &[(&str, &str)], both: &Both) {
     let Both { folded: (folded, costs), plain: (plain, other), .. } = both;
     let what = || format!("{architecture}, {flags:?}");
     assert!(folded == plain, "{}: another trace", what());
+    assert_eq!(folded.most_alive(|bytes| bytes.0), plain.most_alive(|bytes| bytes.0), "{}", what());
     assert_eq!(costs.whole(), other.whole(), "{}", what());
     assert_eq!(costs.cudnn.attention, other.cudnn.attention, "{}", what());
     assert!(costs.marks == other.marks, "{}: other marks", what());

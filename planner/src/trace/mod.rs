@@ -7,6 +7,7 @@
 //! A trace stands alone: its names are in tables of its own, so that it can be sent between threads, written to a file and
 //! read again without loss ([`file`]). A plan's is written by the lowering; a file of another program's can be read as well.
 
+mod alive;
 mod category;
 mod cause;
 mod compare;
@@ -166,20 +167,6 @@ impl Trace {
         let last = self.phases.last().map_or(0, |phase| phase.step);
         let phase = &self.phases[phase as usize];
         phase.step == last && !matches!(&*phase.name, "load" | "pages")
-    }
-
-    /// The most that is alive at once, where an allocation of so many bytes counts as `size` says.
-    pub(crate) fn most_alive(&self, size: impl Fn(Bytes) -> u64) -> u64 {
-        let (mut live, mut most) = (0, 0);
-        for event in self.events() {
-            match event {
-                Event::Allocate(id) => live += size(self.allocation(id).bytes),
-                Event::Free(id, _) => live -= size(self.allocation(id).bytes),
-                Event::Becomes(..) | Event::Phase(_) => {}
-            }
-            most = most.max(live);
-        }
-        most
     }
 }
 

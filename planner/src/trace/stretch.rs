@@ -97,8 +97,7 @@ impl Stretch {
         for (event, moves) in self.events.iter().zip(&self.moves) {
             if let (Event::Free(id, _), true) = (event, moves) {
                 freed[self.number(*id)] = true;
-                let back = self.first_allocation.saturating_sub(id.0) as usize;
-                reach = reach.max(back.div_ceil(self.width()));
+                reach = reach.max(self.back(*id));
             }
         }
         freed.iter().all(|freed| *freed).then_some(reach)
@@ -140,6 +139,16 @@ impl Stretch {
     /// Whether the bytes of some allocations are not those of the first iteration each time.
     pub fn grows(&self) -> bool {
         self.columns > 0
+    }
+
+    /// The events of an iteration.
+    pub fn iteration(&self, iteration: usize) -> impl Iterator<Item = Event> {
+        (0..self.events.len()).map(move |number| self.event(iteration, number))
+    }
+
+    /// How many iterations back the one is that makes an allocation about which an iteration's event is.
+    pub fn back(&self, id: AllocationId) -> usize {
+        (self.first_allocation.saturating_sub(id.0) as usize).div_ceil(self.width().max(1))
     }
 
     /// The allocation of that number of an iteration.
