@@ -266,6 +266,18 @@ pub fn choose(choice: &OptimizerChoice, folder: Option<&Path>) -> Result<Optimiz
     Err(OptimizerError::Unknown { name: choice.name.clone(), known: names(folder)? })
 }
 
+/// The optimizers of a file's text, each with its options as the text has them; `file` is for errors.
+///
+/// # Errors
+/// A wrong spec.
+pub fn parse(file: &str, text: &str) -> Result<Vec<Optimizer>, OptimizerError> {
+    let file = OptimizerFile::read(&file.into(), text)?;
+    let ready = |(name, entry): (&String, &OptimizerText)| {
+        file.ready(&OptimizerChoice { name: name.clone(), ..OptimizerChoice::default() }, name, entry)
+    };
+    file.text.optimizers.iter().map(ready).collect()
+}
+
 /// Every optimizer's name.
 ///
 /// # Errors

@@ -126,6 +126,18 @@ impl fmt::Display for SavedOperators {
     }
 }
 
+impl Region {
+    /// The regions that a text lists, a line each or with commas between; what stands behind a `#` says nothing.
+    ///
+    /// # Errors
+    /// An operator that is not known.
+    pub fn listed(text: &str) -> Result<Vec<Region>, UnknownOperator> {
+        let lines = text.lines().filter_map(|line| line.split('#').next());
+        let listed = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|region| !region.is_empty());
+        listed.map(str::parse).collect()
+    }
+}
+
 impl FromStr for Region {
     type Err = UnknownOperator;
 
