@@ -67,6 +67,7 @@ pub struct Machine {
     /// The modules whose code runs, outermost first.
     pub(super) running: Vec<ModuleId>,
     pub(super) depth: usize,
+    spent: usize,
     /// The rules of the run's releases.
     pub(super) rules: Rules,
 }
@@ -97,6 +98,7 @@ impl Machine {
             calls: Vec::new(),
             running: Vec::new(),
             depth: 0,
+            spent: 0,
             rules,
         }
     }
@@ -139,6 +141,10 @@ impl Semantics for Machine {
 
     fn depth(&mut self) -> &mut usize {
         &mut self.depth
+    }
+
+    fn spent(&mut self) -> &mut usize {
+        &mut self.spent
     }
 
     fn error<T>(&self, message: impl Into<String>) -> Outcome<T> {
