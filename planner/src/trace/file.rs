@@ -31,6 +31,9 @@ const FORMAT: &str = "memplan trace 1";
 /// The longest trace that is read, in bytes: some tens of millions of events.
 const LARGEST_TRACE: u64 = 4 << 30;
 
+/// The most bytes that are alive at once: 1 EiB. Below it no sum over a trace overflows.
+const LARGEST_SUM: u64 = 1 << 60;
+
 /// Whether something named is a trace's file, by how its name ends.
 pub fn is_trace(name: &str) -> bool {
     [".json", ".trace"].iter().any(|end| name.ends_with(end))
@@ -327,6 +330,8 @@ struct Reader {
     modules: rustc_hash::FxHashMap<Arc<str>, ModuleId>,
     parameters: rustc_hash::FxHashMap<Arc<str>, u32>,
     alive: Vec<bool>,
+    /// The bytes of what is alive.
+    held: u64,
 }
 
 impl Reader {
@@ -342,7 +347,7 @@ impl Reader {
         let by_path = numbered(&modules).into_iter().map(|(path, number)| (path, ModuleId(number))).collect();
         let by_name = numbered(&parameters).into_iter().collect();
         let trace = Trace { names: table, modules, parameters, places, host, ..Trace::default() };
-        Reader { trace, modules: by_path, parameters: by_name, alive: Vec::new() }
+        Reader { trace, modules: by_path, parameters: by_name, alive: Vec::new(), held: 0 }
     }
 
     fn end_phase(&mut self, end: &End) {
@@ -353,6 +358,10 @@ impl Reader {
         match event {
             Line::Allocate(asked) => {
                 let allocation = self.allocation(asked)?;
+                self.held = self.held.saturating_add(allocation.bytes.0);
+                if self.held > LARGEST_SUM {
+                    return Err("more is alive than 1 EiB, which no machine has".to_owned());
+                }
                 self.trace.allocate(allocation);
                 self.alive.push(true);
             }
@@ -377,6 +386,7 @@ impl Reader {
         let id = self.living(number)?;
         let cause = cause.map_or(Ok(Cause::Unknown), |cause| self.cause(cause))?;
         self.alive[id.index()] = false;
+        self.held -= self.trace.allocation(id).bytes.0;
         self.trace.push(Event::Free(id, cause));
         Ok(())
     }
