@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::programs::NARROW;
 
 #[path = "../../planner/tests/support/exports.rs"]
-#[allow(dead_code)] // a part is used
+#[allow(dead_code, clippy::duplicate_mod, reason = "a part is used, and the tests use it too")]
 mod written;
 
 type Seeds = Vec<Vec<u8>>;
