@@ -67,7 +67,7 @@ pub struct Machine {
     /// The modules whose code runs, outermost first.
     pub(super) running: Vec<ModuleId>,
     pub(super) depth: usize,
-    spent: usize,
+    pub(super) spent: usize,
     /// The rules of the run's releases.
     pub(super) rules: Rules,
 }

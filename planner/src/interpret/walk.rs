@@ -8,8 +8,8 @@ use crate::trace::LettingGo;
 /// the stack.
 const DEPTH: usize = 600;
 
-/// The most statements and expressions that are evaluated, a list's elements and a text's bytes counted in: many times what the
-/// largest programs need, and over within a minute.
+/// The most statements and expressions that are evaluated, a list's elements and a text's bytes counted in, and what calls of
+/// operators need left out: far more than any spec needs, and over within a minute.
 const STEPS: usize = 1 << 28;
 
 /// What an element of a list counts for: it takes memory for as long as the list is there.

@@ -96,7 +96,7 @@ pub enum OptimizerError {
         known: Vec<String>,
     },
     /// The optimizer has no such option.
-    #[error("{optimizer} has no option `{key}`: it has {known}")]
+    #[error("{optimizer} has no option `{}`: it has {known}", quote::cut(.key))]
     Option {
         /// The optimizer.
         optimizer: String,
@@ -106,7 +106,7 @@ pub enum OptimizerError {
         known: String,
     },
     /// The option cannot have this value.
-    #[error("{optimizer}: {key}={value}: it must be {wanted}")]
+    #[error("{optimizer}: {key}={}: it must be {wanted}", quote::cut(.value))]
     Value {
         /// The optimizer.
         optimizer: String,

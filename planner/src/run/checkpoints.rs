@@ -116,7 +116,7 @@ impl FromStr for SavedOperators {
     /// Names with commas between them.
     fn from_str(text: &str) -> Result<SavedOperators, UnknownOperator> {
         let found = SavedOperators::of(text.split(','))?;
-        found.ok_or_else(|| UnknownOperator { word: text.to_owned(), nearest: "mm, addmm".to_owned() })
+        found.ok_or_else(|| UnknownOperator { word: crate::words::quote::cut(text), nearest: "mm, addmm".to_owned() })
     }
 }
 

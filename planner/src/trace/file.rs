@@ -495,6 +495,15 @@ mod tests {
             assert!(parsed(&newer(events)).is_err(), "{events}");
         }
         assert!(parsed(&newer(r#"{"alloc": 8}, {"free": 0}"#)).is_ok());
+        let half = 1u64 << 59;
+        let freed = format!(r#"{{"alloc": {half}}}, {{"free": 0}}, {{"alloc": {half}}}, {{"alloc": {half}}}"#);
+        assert!(parsed(&newer(&freed)).is_ok());
+        for events in
+            [format!(r#"{freed}, {{"alloc": 1}}"#), format!(r#"{{"alloc": {}}}, {{"alloc": {}}}"#, u64::MAX, u64::MAX)]
+        {
+            let said = parsed(&newer(&events)).expect_err("too much");
+            assert!(said.ends_with("more is alive than 1 EiB, which no machine has"), "{said}");
+        }
         assert!(parsed(&text("").replacen('{', r#"{"format": "memplan trace 2","#, 1)).is_err());
         assert!(parsed("{}").is_err());
         assert!(parsed("[1, 2").is_err());

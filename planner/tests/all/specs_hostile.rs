@@ -148,20 +148,34 @@ fn complaints_show_no_control_characters() {
     }
 }
 
+/// What is said of a program whose inputs are made by these lines.
+fn said_of_inputs(lines: &[&str]) -> String {
+    let lines: String = lines.iter().map(|line| format!("    {line}\n")).collect();
+    let text = format!(
+        "name: made\nuses: [loops]\narchitectures: {{M: {{inputs: go}}}}\nmodules:\n  M(config):\n    forward(x): |\n      return x\n\
+         functions:\n  go(model, run): |\n{lines}    return {{}}\n"
+    );
+    let family = Shelf::default().family(&"made.yaml".into(), &text).unwrap();
+    let model = of_family(Path::new("made.yaml"), family, None).unwrap();
+    let run = Run { mode: Mode::Infer, ..Run::default() };
+    program(&model, &run, Emulation::default()).unwrap_err().to_string()
+}
+
 #[test]
 fn lists_and_texts_that_double_end() {
-    for start in ["[x]", "\"text\""] {
-        let text = format!(
-            "name: doubling\nuses: [loops]\narchitectures: {{M: {{inputs: go}}}}\nmodules:\n  M(config):\n    forward(x): |\n      \
-             return x\nfunctions:\n  go(model, run): |\n    x = 1\n    a = {start}\n    for i in range(60):\n      a = a + a\n    \
-             return a\n"
-        );
-        let family = Shelf::default().family(&"doubling.yaml".into(), &text).unwrap();
-        let model = of_family(Path::new("doubling.yaml"), family, None).unwrap();
-        let run = Run { mode: Mode::Infer, ..Run::default() };
-        let said = program(&model, &run, Emulation::default()).unwrap_err().to_string();
+    for start in ["a = [run]", "a = \"text\""] {
+        let said = said_of_inputs(&[start, "for i in range(60):", "  a = a + a"]);
         assert!(said.contains("it goes on for more than"), "{said}");
     }
+}
+
+#[test]
+fn sizes_that_no_sum_holds_are_refused() {
+    let split = "zeros([4], int64).split([9223372036854775807, 9223372036854775807])";
+    let said = said_of_inputs(&[&format!("a = {split}")]);
+    assert!(said.contains("4 elements cannot be split into"), "{said}");
+    let said = said_of_inputs(&["a = range(-9223372036854775807, 9223372036854775807)"]);
+    assert!(said.contains("is longer than any model's"), "{said}");
 }
 
 #[test]

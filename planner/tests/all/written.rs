@@ -4,8 +4,10 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use planner::allocate::AllocatorOptions;
 use planner::read::{run_file, yaml};
-use planner::run::OPTIONS;
+use planner::run::{OPTIONS, Region};
+use planner::words::quote;
 use planner::{RunOptions, snapshot};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -122,4 +124,38 @@ fn the_words_reach_every_option() {
         assert!(WORDS.iter().any(|word| (option.parse)(OsStr::new(word)).is_ok()), "{}", option.key);
     }
     assert!(taken().holders.len() > 10);
+}
+
+#[test]
+fn plans_that_list_more_than_is_written() {
+    let listed: String = (0..30).map(|number| format!("  h.{number}:\n    all: {}\n", u64::MAX - number)).collect();
+    let text = taken().to_string().replace("\nholders:\n", &format!("\nholders:\n{listed}"));
+    let read = snapshot::parse(Path::new("kept.yaml"), &text).unwrap();
+    assert_eq!((read.holders.len(), read.others.0), (10, u64::MAX));
+    assert_eq!(snapshot::parse(Path::new("kept.yaml"), &read.to_string()).unwrap(), read);
+}
+
+#[test]
+fn lists_of_modules_are_read_back() {
+    let listed = Region::listed("# the first\nh.0, h.1 # and more\nh.2:mm,#h.3\n,,\n").unwrap();
+    let written: Vec<String> = listed.iter().map(Region::to_string).collect();
+    assert_eq!(written, ["h.0", "h.1", "h.2:mm"]);
+    assert_eq!(Region::listed(&written.join(",")), Ok(listed));
+}
+
+#[test]
+fn complaints_about_words_hide_nothing() {
+    let word = format!("\u{1b}[1m\u{202e}=\u{202e}{}", "x".repeat(5000));
+    let options = OPTIONS.iter().filter_map(|option| (option.parse)(OsStr::new(&word)).err());
+    let keys = ["max_split_size_mb", "garbage_collection_threshold", "expandable_segments", "\u{202e}"];
+    let allocators = keys.iter().flat_map(|key| {
+        let texts = [format!("{key}:{word}"), format!("{key}:[{word}"), format!("{key}{word}")];
+        texts.into_iter().filter_map(|text| text.parse::<AllocatorOptions>().err()).map(|error| error.to_string())
+    });
+    let said: Vec<String> = options.chain(allocators).collect();
+    assert!(said.len() > 30);
+    for line in said {
+        assert!(!line.contains(|c: char| c.is_control() || quote::is_invisible(c)), "{line:?}");
+        assert!(line.chars().count() < 1000, "{line}");
+    }
 }
