@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::words::quote;
+
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -41,7 +43,10 @@ impl fmt::Display for Bytes {
 
 /// Text that is no size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no size: write bytes (21474836480) or a number with its unit (20GiB, 1.5GiB, 500MiB, 24GB)")]
+#[error(
+    "`{}` is no size: write bytes (21474836480) or a number with its unit (20GiB, 1.5GiB, 500MiB, 24GB)",
+    quote::cut(.text)
+)]
 pub struct SizeError {
     /// The word or number that was given.
     pub text: String,

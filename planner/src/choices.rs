@@ -2,7 +2,7 @@
 
 /// A word that names none of the choices.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{word}` is no {what}: it is one of {choices}")]
+#[error("`{}` is no {what}: it is one of {choices}", crate::words::quote::cut(.word))]
 pub struct UnknownChoice {
     /// What was to be chosen.
     pub what: &'static str,

@@ -180,7 +180,7 @@ pub enum PlanError {
         error: Box<GraphError>,
     },
     /// An operator cannot run.
-    #[error("{error}, in {module}")]
+    #[error("{error}, in {}", crate::words::quote::cut(.module))]
     Lower {
         /// The reason, in words.
         error: LowerError,

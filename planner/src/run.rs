@@ -17,6 +17,7 @@ use std::str::FromStr;
 use crate::choices::choices;
 use crate::dtype::Dtype;
 use crate::versions::{VersionError, Versions};
+use crate::words::quote;
 
 pub use adapters::{Lora, Pattern, QuantizedType};
 pub use backend::Backend;
@@ -102,7 +103,7 @@ impl Default for OptimizerChoice {
 
 /// A choice of an optimizer that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{word}` is no optimizer's option: write NAME,key=value,...")]
+#[error("`{}` is no optimizer's option: write NAME,key=value,...", quote::cut(.word))]
 pub struct OptimizerSyntax {
     /// What was found.
     pub word: String,
@@ -288,13 +289,13 @@ pub enum RunError {
     #[error("{0}")]
     Contradiction(&'static str),
     /// Nothing would be trained.
-    #[error("trainable: `{pattern}` matches no parameter of the model")]
+    #[error("trainable: `{}` matches no parameter of the model", quote::cut(.pattern))]
     NothingTrained {
         /// The pattern.
         pattern: String,
     },
     /// Codes have no gradient.
-    #[error("trainable: `{name}` is quantised and cannot be trained")]
+    #[error("trainable: `{}` is quantised and cannot be trained", quote::cut(.name))]
     QuantizedTrained {
         /// The parameter.
         name: String,

@@ -120,13 +120,13 @@ pub enum OptionsError {
         nearest: Vec<String>,
     },
     /// A key without its value.
-    #[error("'{key}' has no value: write {key}:VALUE")]
+    #[error("'{}' has no value: write {}:VALUE", quote::cut(.key), quote::cut(.key))]
     NoValue {
         /// The key.
         key: String,
     },
     /// A value that the key cannot have.
-    #[error("'{key}' cannot be '{value}': valid is {valid}")]
+    #[error("'{}' cannot be '{}': valid is {valid}", quote::cut(.key), quote::cut(.value))]
     BadValue {
         /// The key.
         key: String,
@@ -136,7 +136,7 @@ pub enum OptionsError {
         valid: String,
     },
     /// A list that does not end.
-    #[error("'{key}' has a '[' without its ']'")]
+    #[error("'{}' has a '[' without its ']'", quote::cut(.key))]
     OpenList {
         /// The key.
         key: String,

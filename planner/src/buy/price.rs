@@ -39,7 +39,12 @@ impl FromStr for Budget {
 
     /// `4/h` or `4/hour` for an hour, `2500` to own them; a dollar sign may stand before.
     fn from_str(text: &str) -> Result<Budget, String> {
-        let wrong = || format!("`{text}` is no budget: 4/h are dollars for an hour, 2500 dollars to own the GPUs");
+        let wrong = || {
+            format!(
+                "`{}` is no budget: 4/h are dollars for an hour, 2500 dollars to own the GPUs",
+                crate::words::quote::cut(text)
+            )
+        };
         let (number, hourly) = match text.trim().split_once('/') {
             Some((number, "h" | "hour")) => (number, true),
             Some(_) => return Err(wrong()),

@@ -6,7 +6,7 @@ use super::call::Given;
 use super::decisions::Kind;
 use super::machine::{Machine, Outcome};
 use super::value::{Builtin, Value};
-use crate::interpret::Semantics;
+use crate::interpret::{Interpreter, Semantics};
 use crate::read::spec::changes::is_since;
 use crate::read::spec::syntax::Binary;
 
@@ -97,9 +97,11 @@ fn range(machine: &mut Machine, given: Given) -> Outcome<Value> {
         [start, end] => (start, end),
         _ => return machine.error("range takes one or two integers"),
     };
-    if end.saturating_sub(start) > 1_000_000 {
-        return machine.error(format!("a range of {} elements is longer than any model's", end - start));
+    let length = end.saturating_sub(start);
+    if length > 1_000_000 {
+        return machine.error(format!("a range of {length} elements is longer than any model's"));
     }
+    machine.spend_elements(length.max(0) as usize)?;
     Ok(Value::sequence((start..end).map(Value::Int).collect()))
 }
 
@@ -114,6 +116,7 @@ fn length(machine: &mut Machine, given: Given) -> Outcome<Value> {
 fn enumerate(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [value] = given.exactly(machine)?;
     let elements = machine.elements(&value)?;
+    machine.spend_elements(3 * elements.len())?;
     let pairs = elements.iter().enumerate();
     Ok(Value::sequence(pairs.map(|(i, v)| Value::sequence(vec![Value::Int(i as i64), v.clone()])).collect()))
 }
@@ -121,6 +124,7 @@ fn enumerate(machine: &mut Machine, given: Given) -> Outcome<Value> {
 fn zip(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [left, right] = given.exactly(machine)?;
     let (left, right) = (machine.elements(&left)?, machine.elements(&right)?);
+    machine.spend_elements(3 * left.len().min(right.len()))?;
     let pairs = left.iter().zip(right.iter());
     Ok(Value::sequence(pairs.map(|(l, r)| Value::sequence(vec![l.clone(), r.clone()])).collect()))
 }
@@ -204,9 +208,13 @@ impl Machine {
         match (&left, &right) {
             (Value::Int(a), Value::Int(b)) => self.integers(operator, *a, *b),
             (Value::Sequence(a), Value::Sequence(b)) if operator == Binary::Add => {
+                self.spend_elements(a.len() + b.len())?;
                 Ok(Value::sequence(a.iter().chain(b.iter()).cloned().collect()))
             }
-            (Value::Text(a), Value::Text(b)) if operator == Binary::Add => Ok(Value::Text(format!("{a}{b}").into())),
+            (Value::Text(a), Value::Text(b)) if operator == Binary::Add => {
+                self.spend(a.len() + b.len())?;
+                Ok(Value::Text(format!("{a}{b}").into()))
+            }
             _ => match (number(&left), number(&right)) {
                 (Some(a), Some(b)) => {
                     self.exact([&left, &right]);

@@ -14,6 +14,9 @@ use crate::interpret::{self, Frame, Interpreter, Semantics};
 use crate::ops::{self, Operator};
 use crate::read::spec::syntax::Function;
 
+/// The steps that come with the call of an operator and do not count: calls have a bound of their own.
+const STEPS: usize = 256;
+
 /// The arguments of a call.
 pub type Given = interpret::Given<Value>;
 
@@ -161,6 +164,8 @@ impl Machine {
             Ok(shapes) => shapes,
             Err(message) => return self.error(format!("{}: {message}", operator.name)),
         };
+        self.spent = self.spent.saturating_sub(STEPS);
+        self.spend_elements(shapes.len())?;
         if self.ops.len() >= OPERATORS {
             return self.too_many(self.ops.len() as u64 + 1);
         }

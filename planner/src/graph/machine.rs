@@ -69,6 +69,7 @@ pub struct Machine {
     /// The modules whose code runs, outermost first.
     pub(super) running: Vec<ModuleId>,
     pub(super) depth: usize,
+    pub(super) spent: usize,
     /// The rules of the run's releases.
     pub(super) rules: Rules,
 }
@@ -100,6 +101,7 @@ impl Machine {
             calls: Vec::new(),
             running: Vec::new(),
             depth: 0,
+            spent: 0,
             rules,
         }
     }
@@ -142,6 +144,10 @@ impl Semantics for Machine {
 
     fn depth(&mut self) -> &mut usize {
         &mut self.depth
+    }
+
+    fn spent(&mut self) -> &mut usize {
+        &mut self.spent
     }
 
     fn error<T>(&self, message: impl Into<String>) -> Outcome<T> {

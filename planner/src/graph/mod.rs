@@ -41,6 +41,7 @@ use crate::dtype::Dtype;
 use crate::ops::{self, Operator};
 use crate::run::{Attention, SavedOperators};
 use crate::trace::{Place, PlaceId};
+use crate::words::quote;
 
 pub use crate::ids::{CallId, CheckpointId, ModuleId, OpId, RepeatId, TensorId};
 pub use cuts::{Segment, segments};
@@ -372,12 +373,12 @@ pub struct GraphError {
 
 impl fmt::Display for GraphError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
+        f.write_str(&quote::message(&self.message))?;
         if self.is_of_run {
             return Ok(());
         }
         if !self.module.is_empty() {
-            write!(f, ", in {}", self.module)?;
+            write!(f, ", in {}", quote::cut(&self.module))?;
         }
         match self.at.first() {
             Some(at) => write!(f, " ({at})"),

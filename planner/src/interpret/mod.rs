@@ -82,6 +82,8 @@ pub trait Semantics: Sized {
 
     /// How deep running statements and expressions nest.
     fn depth(&mut self) -> &mut usize;
+    /// How much has been evaluated.
+    fn spent(&mut self) -> &mut usize;
     fn error<T>(&self, message: impl Into<String>) -> Outcome<Self, T>;
     /// The error with the place of a statement that it left; the innermost comes first.
     fn placed(&mut self, error: Self::Error, file: &str, at: Position) -> Self::Error;

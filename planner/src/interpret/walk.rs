@@ -8,6 +8,13 @@ use crate::trace::LettingGo;
 /// the stack.
 const DEPTH: usize = 600;
 
+/// The most statements and expressions that are evaluated, a list's elements and a text's bytes counted in, and what calls of
+/// operators need left out: far more than any spec needs, and over within a minute.
+const STEPS: usize = 1 << 28;
+
+/// What an element of a list counts for: it takes memory for as long as the list is there.
+const ELEMENT: usize = 16;
+
 impl<M: Semantics> Interpreter for M {}
 
 /// Runs code by what the machine says of values.
@@ -16,6 +23,7 @@ pub trait Interpreter: Semantics {
 
     /// Calls a function; its frame takes the arguments over.
     fn call_function(&mut self, function: &Function, given: Given<Self::Value>) -> Outcome<Self> {
+        self.spend(function.names.len())?;
         let mut frame = Frame::new(function);
         self.bind(&mut frame, given)?;
         self.run(frame)
@@ -93,10 +101,23 @@ pub trait Interpreter: Semantics {
         if *self.depth() >= DEPTH {
             return self.error(format!("calls and expressions nest deeper than {DEPTH} levels"));
         }
+        self.spend(1)?;
         *self.depth() += 1;
         let result = run(self);
         *self.depth() -= 1;
         result
+    }
+
+    /// Counts what is evaluated, and stops what goes on and on.
+    fn spend(&mut self, steps: usize) -> Outcome<Self, ()> {
+        let spent = self.spent();
+        *spent = spent.saturating_add(steps);
+        if *spent > STEPS { self.error(format!("it goes on for more than {STEPS} steps")) } else { Ok(()) }
+    }
+
+    /// Counts the elements of a list that is made.
+    fn spend_elements(&mut self, count: usize) -> Outcome<Self, ()> {
+        self.spend(count.saturating_mul(ELEMENT))
     }
 
     // ---- statements ---------------------------------------------------------------------------------------------
@@ -233,7 +254,11 @@ pub trait Interpreter: Semantics {
                 let chosen = if self.holds(frame, condition)? { value } else { otherwise };
                 self.evaluate(frame, chosen)
             }
-            ExpressionKind::Sequence(elements) => Ok(Self::sequence(self.arguments(frame, elements)?.positional)),
+            ExpressionKind::Sequence(elements) => {
+                let elements = self.arguments(frame, elements)?.positional;
+                self.spend_elements(elements.len())?;
+                Ok(Self::sequence(elements))
+            }
             ExpressionKind::Comprehension(comprehension) => self.comprehension(frame, comprehension),
             ExpressionKind::Dictionary(entries) => {
                 let mut pairs = Vec::with_capacity(entries.len());
@@ -261,11 +286,13 @@ pub trait Interpreter: Semantics {
 
     fn comprehension(&mut self, frame: &mut Locals<'_, Self>, c: &Comprehension) -> Outcome<Self> {
         let source = self.evaluate(frame, &c.source)?;
+        self.spend(frame.slots.len())?;
         let outer = frame.slots.clone();
         let mut collected = Vec::new();
         for element in self.elements(&source)?.iter() {
             self.assign(frame, &c.target, element.clone())?;
             if c.condition.as_ref().map_or(Ok(true), |condition| self.holds(frame, condition))? {
+                self.spend_elements(1)?;
                 collected.push(self.evaluate(frame, &c.element)?);
             }
         }
@@ -302,7 +329,9 @@ pub trait Interpreter: Semantics {
                 Argument::Named(name, value) => given.named.push((name.clone(), self.evaluate(frame, value)?)),
                 Argument::Spread(values) => {
                     let values = self.evaluate(frame, values)?;
-                    given.positional.extend(self.elements(&values)?.iter().cloned());
+                    let elements = self.elements(&values)?;
+                    self.spend(elements.len())?;
+                    given.positional.extend(elements.iter().cloned());
                 }
                 Argument::SpreadNamed(entries) => {
                     let entries = self.evaluate(frame, entries)?;

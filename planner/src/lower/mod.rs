@@ -34,6 +34,7 @@ use crate::graph::{Argument, DtypeArgument, Graph, ModuleId, Op, Step};
 use crate::ops::{Operand, Operands};
 use crate::time::{Cost, Speeds};
 use crate::trace::{Cause, Trace};
+use crate::words::quote;
 use context::{Context, Settings};
 use device::Device;
 use timeline::{Mark, Timeline};
@@ -51,7 +52,7 @@ pub struct LowerError {
 
 impl fmt::Display for LowerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.op, self.message)
+        write!(f, "{}: {}", self.op, quote::message(&self.message))
     }
 }
 

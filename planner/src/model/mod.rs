@@ -198,9 +198,16 @@ fn is_spec(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
-/// A spec of a user's own: its first configuration, or its defaults.
+/// A spec of a user's own.
 fn open_spec(path: &Path, architecture: Option<&str>, shelf: &Shelf) -> Result<Model, ModelError> {
-    let family = shelf.family_of_file(path)?;
+    of_family(path, shelf.family_of_file(path)?, architecture)
+}
+
+/// The model of a spec: its first configuration, or its defaults; `path` is what it is called.
+///
+/// # Errors
+/// An architecture that the spec does not have, or none where none is named.
+pub fn of_family(path: &Path, family: Family, architecture: Option<&str>) -> Result<Model, ModelError> {
     let first = family.configurations.first();
     let names = || family.architectures.keys().cloned().collect();
     let own = first.map(|(_, configuration)| configuration.architecture.as_str());
@@ -217,10 +224,15 @@ fn open_spec(path: &Path, architecture: Option<&str>, shelf: &Shelf) -> Result<M
 }
 
 fn open_export(path: &Path, shelf: &Shelf) -> Result<Model, ModelError> {
-    let ExportedModel { family, exported, architecture, dtype } = export::read(path, shelf)?;
+    Ok(of_export(path, export::read(path, shelf)?))
+}
+
+/// The model that was exported; `path` is what it is called.
+pub fn of_export(path: &Path, exported: ExportedModel) -> Model {
+    let ExportedModel { family, exported, architecture, dtype } = exported;
     let (name, dtype) = (path.display().to_string(), Some(dtype));
     let exported = Some(exported);
-    Ok(Model { name, family, exported, architecture, config: Map::new(), config_file: None, dtype, weights: None })
+    Model { name, family, exported, architecture, config: Map::new(), config_file: None, dtype, weights: None }
 }
 
 fn unknown_name(name: &str, shelf: &Shelf) -> Result<ModelError, ModelError> {
@@ -252,7 +264,16 @@ fn built_in(name: &str, architecture: Option<&str>, family: Family, shelf: &Shel
 }
 
 fn describe_folder(path: &Path, architecture: Option<&str>, shelf: &Shelf) -> Result<Model, ModelError> {
-    let config = config::read(path)?;
+    Ok(Model { name: path.display().to_string(), ..of_config(&config::read(path)?, architecture, shelf)? })
+}
+
+/// The model that a config.json describes, without weights; it is called as its file is.
+///
+/// `architecture` takes the place of the one that the config names.
+///
+/// # Errors
+/// An architecture that is not known, or entries that are not what the family's spec needs.
+pub fn of_config(config: &Config, architecture: Option<&str>, shelf: &Shelf) -> Result<Model, ModelError> {
     let architecture = match architecture {
         Some(architecture) => architecture,
         None => config.architecture()?,
@@ -262,13 +283,13 @@ fn describe_folder(path: &Path, architecture: Option<&str>, shelf: &Shelf) -> Re
         let known = families.iter().flat_map(|family| family.architectures.keys().cloned()).collect();
         return Err(ModelError::UnknownArchitecture { found: architecture.to_owned(), known });
     };
-    entries::check(&config, &family)?;
+    entries::check(config, &family)?;
     Ok(Model {
-        name: path.display().to_string(),
+        name: config.path().display().to_string(),
         architecture: architecture.to_owned(),
         config: config.values().clone(),
         config_file: Some(config.path().to_owned()),
-        dtype: named_dtype(&config)?,
+        dtype: named_dtype(config)?,
         weights: None,
         family,
         exported: None,

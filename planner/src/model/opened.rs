@@ -111,10 +111,7 @@ impl RunOptions {
         let Some(path) = path.strip_prefix('@').map(str::to_owned) else { return Ok(self) };
         let text = files::text(Path::new(&path), LARGEST_LIST)
             .map_err(|source| OpenError::Regions { path: path.clone(), source })?;
-        let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-        let listed = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|region| !region.is_empty());
-        let regions = listed.map(str::parse).collect::<Result<_, _>>();
-        let regions = regions.map_err(|source| OpenError::Operator { path, source })?;
+        let regions = Region::listed(&text).map_err(|source| OpenError::Operator { path, source })?;
         self.checkpoint = Some(Checkpointing::Modules(regions));
         Ok(self)
     }

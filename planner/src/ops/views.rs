@@ -231,10 +231,12 @@ fn parts(total: u64, sizes: &[i64]) -> Result<Vec<u64>, String> {
             }
             Ok((0..total.div_ceil(size)).map(|part| size.min(total - part * size)).collect())
         }
-        sizes if sizes.iter().all(|size| *size >= 0) && sizes.iter().sum::<i64>() as u64 == total => {
-            Ok(sizes.iter().map(|size| *size as u64).collect())
+        sizes => {
+            let sizes: Vec<u64> =
+                sizes.iter().map(|size| u64::try_from(*size)).collect::<Result<_, _>>().map_err(|_| fail())?;
+            let sum = sizes.iter().try_fold(0, |sum: u64, size| sum.checked_add(*size));
+            if sum == Some(total) { Ok(sizes) } else { Err(fail()) }
         }
-        _ => Err(fail()),
     }
 }
 

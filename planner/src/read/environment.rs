@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::files;
 use crate::versions::{Library, Release};
+use crate::words::quote;
 
 /// The longest lock file that is read, in bytes.
 const LARGEST: u64 = 64 << 20;
@@ -61,7 +62,7 @@ pub enum EnvironmentError {
         source: std::io::Error,
     },
     /// A lock file that is no TOML of packages.
-    #[error("{}: no lock file: {message}", path.display())]
+    #[error("{}: no lock file: {}", path.display(), quote::cut(.message))]
     Parse {
         /// The file.
         path: PathBuf,
@@ -139,10 +140,19 @@ fn installed(packages: &Path) -> Result<Found, EnvironmentError> {
 
 fn lock(path: &Path) -> Result<Found, EnvironmentError> {
     let text = files::text(path, LARGEST).map_err(|source| EnvironmentError::Io { path: path.to_owned(), source })?;
+    parse(path, &text)
+}
+
+/// The releases that the text of a lock file pins, or of requirements where `path` ends in `.txt` or `.in`; none where it pins
+/// neither library.
+///
+/// # Errors
+/// A lock file that is no TOML of packages.
+pub fn parse(path: &Path, text: &str) -> Result<Found, EnvironmentError> {
     if path.extension().is_some_and(|extension| extension == "txt" || extension == "in") {
-        return Ok(requirements(&text));
+        return Ok(requirements(text));
     }
-    locked(&text).map_err(|message| EnvironmentError::Parse { path: path.to_owned(), message })
+    locked(text).map_err(|message| EnvironmentError::Parse { path: path.to_owned(), message })
 }
 
 /// `torch==2.15.0`, with extras, markers and comments around it; versions that are not pinned say nothing.

@@ -96,7 +96,7 @@ pub enum OptimizerError {
         known: Vec<String>,
     },
     /// The optimizer has no such option.
-    #[error("{optimizer} has no option `{key}`: it has {known}")]
+    #[error("{optimizer} has no option `{}`: it has {known}", quote::cut(.key))]
     Option {
         /// The optimizer.
         optimizer: String,
@@ -106,7 +106,7 @@ pub enum OptimizerError {
         known: String,
     },
     /// The option cannot have this value.
-    #[error("{optimizer}: {key}={value}: it must be {wanted}")]
+    #[error("{optimizer}: {key}={}: it must be {wanted}", quote::cut(.value))]
     Value {
         /// The optimizer.
         optimizer: String,
@@ -264,6 +264,18 @@ pub fn choose(choice: &OptimizerChoice, folder: Option<&Path>) -> Result<Optimiz
         }
     }
     Err(OptimizerError::Unknown { name: choice.name.clone(), known: names(folder)? })
+}
+
+/// The optimizers of a file's text, each with its options as the text has them; `file` is for errors.
+///
+/// # Errors
+/// A wrong spec.
+pub fn parse(file: &str, text: &str) -> Result<Vec<Optimizer>, OptimizerError> {
+    let file = OptimizerFile::read(&file.into(), text)?;
+    let ready = |(name, entry): (&String, &OptimizerText)| {
+        file.ready(&OptimizerChoice { name: name.clone(), ..OptimizerChoice::default() }, name, entry)
+    };
+    file.text.optimizers.iter().map(ready).collect()
 }
 
 /// Every optimizer's name.

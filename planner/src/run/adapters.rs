@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::choices::choices;
+use crate::words::quote;
 
 /// LoRA's choices (peft 0.21.2, `LoraConfig`).
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +49,9 @@ impl FromStr for Pattern {
 
     fn from_str(text: &str) -> Result<Pattern, String> {
         let pattern = regex::Regex::new(text).map(Pattern);
-        pattern.map_err(|_| format!("`{text}` is no regular expression that can be used here (no look-around)"))
+        pattern.map_err(|_| {
+            format!("`{}` is no regular expression that can be used here (no look-around)", quote::cut(text))
+        })
     }
 }
 
@@ -70,16 +73,20 @@ impl FromStr for Lora {
         let mut lora = Lora { rank: 8, alpha: 8.0, dropout: 0.0, targets: Vec::new() };
         let mut alpha = None;
         for part in text.split(',').filter(|part| !part.trim().is_empty()) {
-            let (key, value) = part.split_once('=').ok_or_else(|| format!("lora: `{part}` is not KEY=VALUE"))?;
+            let (key, value) =
+                part.split_once('=').ok_or_else(|| format!("lora: `{}` is not KEY=VALUE", quote::cut(part)))?;
             let (key, value) = (key.trim(), value.trim());
-            let wrong = |what: &str| format!("lora: {key} must be {what}, not `{value}`");
+            let wrong = |what: &str| format!("lora: {key} must be {what}, not `{}`", quote::cut(value));
             let number = || value.parse::<f64>().ok().filter(|number| number.is_finite());
             match key {
                 "r" => lora.rank = value.parse().map_err(|_| wrong("a whole number"))?,
                 "alpha" => alpha = Some(number().ok_or_else(|| wrong("a number"))?),
                 "dropout" => lora.dropout = number().ok_or_else(|| wrong("a number"))?,
                 "targets" => lora.targets = value.split('+').map(|target| target.trim().to_owned()).collect(),
-                _ => return Err(format!("lora: unknown key `{key}`: the keys are r, alpha, dropout and targets")),
+                _ => {
+                    let key = quote::cut(key);
+                    return Err(format!("lora: unknown key `{key}`: the keys are r, alpha, dropout and targets"));
+                }
             }
         }
         lora.alpha = alpha.unwrap_or(lora.alpha);

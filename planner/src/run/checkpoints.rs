@@ -116,13 +116,25 @@ impl FromStr for SavedOperators {
     /// Names with commas between them.
     fn from_str(text: &str) -> Result<SavedOperators, UnknownOperator> {
         let found = SavedOperators::of(text.split(','))?;
-        found.ok_or_else(|| UnknownOperator { word: text.to_owned(), nearest: "mm, addmm".to_owned() })
+        found.ok_or_else(|| UnknownOperator { word: crate::words::quote::cut(text), nearest: "mm, addmm".to_owned() })
     }
 }
 
 impl fmt::Display for SavedOperators {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.names().collect::<Vec<_>>().join(","))
+    }
+}
+
+impl Region {
+    /// The regions that a text lists, a line each or with commas between; what stands behind a `#` says nothing.
+    ///
+    /// # Errors
+    /// An operator that is not known.
+    pub fn listed(text: &str) -> Result<Vec<Region>, UnknownOperator> {
+        let lines = text.lines().filter_map(|line| line.split('#').next());
+        let listed = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|region| !region.is_empty());
+        listed.map(str::parse).collect()
     }
 }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::{Run, RunError};
 use crate::bytes::Bytes;
+use crate::words::quote;
 
 /// `prefetch_factor` where none is given and there are workers (torch/utils/data/dataloader.py).
 const PREFETCH: u64 = 2;
@@ -39,8 +40,12 @@ impl FromStr for Sample {
     /// Bytes, as `500kB`, or `image=1024x1024`.
     fn from_str(text: &str) -> Result<Sample, String> {
         const MOST: u64 = 1 << 20;
-        let wrong =
-            || format!("`{text}` is no sample: write its bytes (600kB), or image=HEIGHTxWIDTH, each up to {MOST}");
+        let wrong = || {
+            format!(
+                "`{}` is no sample: write its bytes (600kB), or image=HEIGHTxWIDTH, each up to {MOST}",
+                quote::cut(text)
+            )
+        };
         let Some(size) = text.trim().strip_prefix("image=") else {
             return text.parse().map(Sample::Bytes).map_err(|_| wrong());
         };

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::Precision;
 use crate::dtype::Dtype;
+use crate::words::quote;
 
 /// How a run is spread over several GPUs; what is planned is one of them, the first rank.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +57,7 @@ pub const MOST_RANKS: u64 = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParallelError {
     /// No number of GPUs.
-    #[error("{kind}: `{word}` is no number of GPUs: `{kind} 8` is one, `{kind} 8,{example}` says more")]
+    #[error("{kind}: `{}` is no number of GPUs: `{kind} 8` is one, `{kind} 8,{example}` says more", quote::cut(.word))]
     Ranks {
         /// `ddp` or `fsdp`.
         kind: &'static str,
@@ -74,7 +75,7 @@ pub enum ParallelError {
         ranks: u64,
     },
     /// A key that the kind does not have.
-    #[error("{kind}: unknown option `{key}`: its options are {known}")]
+    #[error("{kind}: unknown option `{}`: its options are {known}", quote::cut(.key))]
     Key {
         /// `ddp` or `fsdp`.
         kind: &'static str,
@@ -84,7 +85,7 @@ pub enum ParallelError {
         known: &'static str,
     },
     /// A value that the key cannot have.
-    #[error("{kind}: `{value}` is no {key}: {expected} is expected")]
+    #[error("{kind}: `{}` is no {key}: {expected} is expected", quote::cut(.value))]
     Value {
         /// `ddp` or `fsdp`.
         kind: &'static str,

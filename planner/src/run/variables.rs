@@ -6,6 +6,7 @@ use std::str::FromStr;
 use indexmap::IndexMap;
 
 use super::RunError;
+use crate::words::quote;
 
 /// Environment variables with their values, in the order in which they were given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,10 +26,10 @@ pub const VARIABLES: [(&str, &str); 6] = [
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VariableError {
     /// No name with a value.
-    #[error("`{0}` sets no variable: write NAME=VALUE")]
+    #[error("`{}` sets no variable: write NAME=VALUE", quote::cut(.0))]
     Syntax(String),
     /// A variable that changes nothing that is planned.
-    #[error("the variable {name} is not known: known are {}", VARIABLES.map(|(name, _)| name).join(", "))]
+    #[error("the variable {} is not known: known are {}", quote::cut(.name), VARIABLES.map(|(name, _)| name).join(", "))]
     Unknown {
         /// Its name.
         name: String,

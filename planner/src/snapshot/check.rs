@@ -8,6 +8,7 @@ use crate::bytes::Bytes;
 use crate::model::ModelError;
 use crate::model::opened::OpenError;
 use crate::plan::PlanError;
+use crate::words::quote;
 
 /// By how much a peak may grow.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,7 +21,7 @@ pub enum Tolerance {
 
 /// Text that is no tolerance.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no tolerance: write a share such as 1%, or a size such as 64MiB")]
+#[error("`{}` is no tolerance: write a share such as 1%, or a size such as 64MiB", quote::cut(.text))]
 pub struct ToleranceError {
     /// The word or number that was given.
     pub text: String,

@@ -87,7 +87,6 @@ impl fmt::Display for Snapshot {
 
 fn document(snapshot: &Snapshot) -> Document {
     let figures = |peaks: &Peaks| Figures { allocated: peaks.allocated, reserved: peaks.reserved };
-    let rest: Bytes = snapshot.holders.iter().skip(HOLDERS).map(|holder| holder.bytes).sum();
     Document {
         snapshot: FORMAT,
         memplan: snapshot.program.clone(),
@@ -105,10 +104,20 @@ fn document(snapshot: &Snapshot) -> Document {
         phases: snapshot.phases.iter().map(|(name, peaks)| (name.clone(), figures(peaks))).collect(),
         categories: snapshot.categories.iter().cloned().collect(),
         holders: snapshot.holders.iter().take(HOLDERS).map(|holder| (holder.module.clone(), listed(holder))).collect(),
-        other_holders: snapshot.others + rest,
+        other_holders: sum([snapshot.others, rest(&snapshot.holders)]),
         most_of_categories: snapshot.most.categories.iter().cloned().collect(),
         most_of_modules: snapshot.most.modules.iter().take(HOLDERS).cloned().collect(),
     }
+}
+
+/// What the holders have that are not listed.
+fn rest(holders: &[Holder]) -> Bytes {
+    sum(holders.iter().skip(HOLDERS).map(|holder| holder.bytes))
+}
+
+/// The sum of figures out of a file, which may be any.
+fn sum(figures: impl IntoIterator<Item = Bytes>) -> Bytes {
+    Bytes(figures.into_iter().fold(0, |sum, bytes| sum.saturating_add(bytes.0)))
 }
 
 fn listed(holder: &Holder) -> IndexMap<String, Bytes> {
@@ -133,7 +142,8 @@ pub fn read(path: &Path) -> Result<Snapshot, SnapshotError> {
     parse(path, &run_file::text(path)?)
 }
 
-/// Reads the text of a snapshot; `path` is for errors.
+/// Reads the text of a snapshot; `path` is for errors. Of lists that are longer than those that are written, the rest is left out
+/// there too.
 ///
 /// # Errors
 /// Text that is no snapshot, or of a later format.
@@ -155,6 +165,9 @@ pub fn parse(path: &Path, text: &str) -> Result<Snapshot, SnapshotError> {
     };
     let peaks = |figures: Figures| Peaks { allocated: figures.allocated, reserved: figures.reserved };
     let holders = document.holders.into_iter().map(|(module, listed)| holder(path, module, listed));
+    let mut holders = holders.collect::<Result<Vec<_>, _>>()?;
+    let unlisted = rest(&holders);
+    holders.truncate(HOLDERS);
     Ok(Snapshot {
         program: document.memplan,
         spec: SpecVersion {
@@ -170,11 +183,11 @@ pub fn parse(path: &Path, text: &str) -> Result<Snapshot, SnapshotError> {
         peaks: peaks(document.peaks),
         phases: document.phases.into_iter().map(|(name, figures)| (name, peaks(figures))).collect(),
         categories: document.categories.into_iter().collect(),
-        holders: holders.collect::<Result<_, _>>()?,
-        others: document.other_holders,
+        holders,
+        others: sum([document.other_holders, unlisted]),
         most: Most {
             categories: document.most_of_categories.into_iter().collect(),
-            modules: document.most_of_modules.into_iter().collect(),
+            modules: document.most_of_modules.into_iter().take(HOLDERS).collect(),
         },
     })
 }
@@ -189,7 +202,7 @@ fn holder(path: &Path, module: String, mut listed: IndexMap<String, Bytes>) -> R
         Some((name.to_owned(), count.parse().ok()?))
     };
     let mut tensors = Vec::with_capacity(listed.len());
-    for (name, bytes) in listed {
+    for (name, bytes) in listed.into_iter().take(TENSORS) {
         let Some((name, count)) = counted(&name) else {
             let message = format!("holders: {module}: `{name}` does not say how many, as in `parameters weight x12`");
             return Err(wrong(message));

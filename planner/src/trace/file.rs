@@ -31,6 +31,9 @@ const FORMAT: &str = "memplan trace 1";
 /// The longest trace that is read, in bytes: some tens of millions of events.
 const LARGEST_TRACE: u64 = 4 << 30;
 
+/// The most bytes that are alive at once: 1 EiB. Below it no sum over a trace overflows.
+const LARGEST_SUM: u64 = 1 << 60;
+
 /// Whether something named is a trace's file, by how its name ends.
 pub fn is_trace(name: &str) -> bool {
     [".json", ".trace"].iter().any(|end| name.ends_with(end))
@@ -327,6 +330,8 @@ struct Reader {
     modules: rustc_hash::FxHashMap<Arc<str>, ModuleId>,
     parameters: rustc_hash::FxHashMap<Arc<str>, u32>,
     alive: Vec<bool>,
+    /// The bytes of what is alive.
+    held: u64,
 }
 
 impl Reader {
@@ -342,7 +347,7 @@ impl Reader {
         let by_path = numbered(&modules).into_iter().map(|(path, number)| (path, ModuleId(number))).collect();
         let by_name = numbered(&parameters).into_iter().collect();
         let trace = Trace { names: table, modules, parameters, places, host, ..Trace::default() };
-        Reader { trace, modules: by_path, parameters: by_name, alive: Vec::new() }
+        Reader { trace, modules: by_path, parameters: by_name, alive: Vec::new(), held: 0 }
     }
 
     fn end_phase(&mut self, end: &End) {
@@ -353,6 +358,10 @@ impl Reader {
         match event {
             Line::Allocate(asked) => {
                 let allocation = self.allocation(asked)?;
+                self.held = self.held.saturating_add(allocation.bytes.0);
+                if self.held > LARGEST_SUM {
+                    return Err("more is alive than 1 EiB, which no machine has".to_owned());
+                }
                 self.trace.allocate(allocation);
                 self.alive.push(true);
             }
@@ -377,6 +386,7 @@ impl Reader {
         let id = self.living(number)?;
         let cause = cause.map_or(Ok(Cause::Unknown), |cause| self.cause(cause))?;
         self.alive[id.index()] = false;
+        self.held -= self.trace.allocation(id).bytes.0;
         self.trace.push(Event::Free(id, cause));
         Ok(())
     }
@@ -485,6 +495,15 @@ mod tests {
             assert!(parsed(&newer(events)).is_err(), "{events}");
         }
         assert!(parsed(&newer(r#"{"alloc": 8}, {"free": 0}"#)).is_ok());
+        let half = 1u64 << 59;
+        let freed = format!(r#"{{"alloc": {half}}}, {{"free": 0}}, {{"alloc": {half}}}, {{"alloc": {half}}}"#);
+        assert!(parsed(&newer(&freed)).is_ok());
+        for events in
+            [format!(r#"{freed}, {{"alloc": 1}}"#), format!(r#"{{"alloc": {}}}, {{"alloc": {}}}"#, u64::MAX, u64::MAX)]
+        {
+            let said = parsed(&newer(&events)).expect_err("too much");
+            assert!(said.ends_with("more is alive than 1 EiB, which no machine has"), "{said}");
+        }
         assert!(parsed(&text("").replacen('{', r#"{"format": "memplan trace 2","#, 1)).is_err());
         assert!(parsed("{}").is_err());
         assert!(parsed("[1, 2").is_err());

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::words::quote;
+
 /// A library whose releases differ in what they allocate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Library {
@@ -84,7 +86,7 @@ impl fmt::Display for Release {
 
 /// A text that is no version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no version: write it as 2.15 or 2.15.0")]
+#[error("`{}` is no version: write it as 2.15 or 2.15.0", quote::cut(.text))]
 pub struct ReleaseSyntax {
     /// The word or number that was given.
     pub text: String,

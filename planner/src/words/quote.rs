@@ -22,6 +22,13 @@ pub fn cut(text: &str) -> String {
     shown
 }
 
+/// A message that quotes what comes from a file: one line without quotes, at most 1000 characters of it.
+pub fn message(text: &str) -> String {
+    const LONGEST: usize = 1000;
+    let shown = escaped(text.chars().take(LONGEST));
+    if text.chars().nth(LONGEST).is_some() { format!("{shown}...") } else { shown }
+}
+
 /// A path in full.
 pub fn path(path: &Path) -> String {
     escaped(path.to_string_lossy().chars())

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 /// The floors, the lowest first: plain vocabulary; traces and what allocators make of them; the run with its options; files
 /// and specs; the walk of specs' code, and time; PyTorch: programs, operators, lowering; models; a plan; the verbs; reports; the front
 /// door.
-const FLOORS: [&[&str]; 17] = [
-    &["bytes", "choices", "dtype", "files", "ids", "words"],
+const FLOORS: [&[&str]; 18] = [
+    &["dtype", "files", "ids", "words"],
+    &["bytes", "choices"],
     &["versions"],
     &["trace"],
     &["allocate"],

@@ -4,8 +4,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use planner::read::spec::check;
+use planner::model::of_family;
+use planner::plan::{Emulation, program};
+use planner::read::spec::{Shelf, check};
+use planner::run::{Mode, Run};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -86,6 +90,92 @@ proptest! {
         let _ = check("deep.yaml", &code);
         let _ = check("deep.yaml", &open.repeat(depth));
     }
+}
+
+/// What is said of a spec whose only function has this body.
+fn said_of(body: &str) -> String {
+    let lines: String = body.lines().map(|line| format!("    {line}\n")).collect();
+    check("body.yaml", &format!("name: body\nfunctions:\n  f(x): |\n{lines}")).unwrap_err().to_string()
+}
+
+#[test]
+fn what_nests_without_brackets_is_refused_too() {
+    let many = 200_000;
+    for (before, piece, after) in [
+        ("x", " + x", ""),
+        ("x", " * x", ""),
+        ("x", " | x", ""),
+        ("x", " & x", ""),
+        ("x", " or x", ""),
+        ("x", " and x", ""),
+        ("x", " < x", ""),
+        ("x", " is not x", ""),
+        ("x", ".a", ""),
+        ("x", "(1)", ""),
+        ("x", "[0]", ""),
+        ("", "x ** ", "x"),
+        ("", "if x: ", "x"),
+        ("", "for i in x: ", "x"),
+        ("", "x if x else ", "x"),
+    ] {
+        let said = said_of(&format!("{before}{}{after}", piece.repeat(many)));
+        assert!(said.contains("this nests deeper than 100 levels"), "{piece}: {said}");
+    }
+    // a chain within brackets within a chain is as high as both together
+    let chains = (0..30).fold("x".to_owned(), |inner, _| format!("({inner} + x + x + x + x)"));
+    assert!(said_of(&chains).contains("this nests deeper than 100 levels"));
+    check("wide.yaml", &format!("name: w\nfunctions:\n  f(x): |\n    return [{}]\n", "x + 1, ".repeat(many))).unwrap();
+}
+
+#[test]
+fn names_and_keys_are_found_in_time() {
+    let began = Instant::now();
+    let names: Vec<String> = (0..400_000).map(|number| format!("n{number}")).collect();
+    let said = said_of(&format!("return [{}]", names.join(", ")));
+    assert!(said.ends_with("a function has more than 65535 names"), "{said}");
+    // keys that begin no line are looked for in all lines
+    let keys: Vec<String> = (0..40_000).map(|number| format!("\"f{number}()\": x")).collect();
+    let text = format!("name: keys\nfunctions: {{{}}}\n{}", keys.join(", "), "#\n".repeat(400_000));
+    check("keys.yaml", &text).unwrap();
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[test]
+fn complaints_show_no_control_characters() {
+    for body in ["return x \"\u{1b}[1m\u{202e}\"", "return \u{1b}", "return \u{7f}x"] {
+        let said = said_of(body);
+        assert!(!said.contains(char::is_control) && !said.contains('\u{202e}'), "{said:?}");
+    }
+}
+
+/// What is said of a program whose inputs are made by these lines.
+fn said_of_inputs(lines: &[&str]) -> String {
+    let lines: String = lines.iter().map(|line| format!("    {line}\n")).collect();
+    let text = format!(
+        "name: made\nuses: [loops]\narchitectures: {{M: {{inputs: go}}}}\nmodules:\n  M(config):\n    forward(x): |\n      return x\n\
+         functions:\n  go(model, run): |\n{lines}    return {{}}\n"
+    );
+    let family = Shelf::default().family(&"made.yaml".into(), &text).unwrap();
+    let model = of_family(Path::new("made.yaml"), family, None).unwrap();
+    let run = Run { mode: Mode::Infer, ..Run::default() };
+    program(&model, &run, Emulation::default()).unwrap_err().to_string()
+}
+
+#[test]
+fn lists_and_texts_that_double_end() {
+    for start in ["a = [run]", "a = \"text\""] {
+        let said = said_of_inputs(&[start, "for i in range(60):", "  a = a + a"]);
+        assert!(said.contains("it goes on for more than"), "{said}");
+    }
+}
+
+#[test]
+fn sizes_that_no_sum_holds_are_refused() {
+    let split = "zeros([4], int64).split([9223372036854775807, 9223372036854775807])";
+    let said = said_of_inputs(&[&format!("a = {split}")]);
+    assert!(said.contains("4 elements cannot be split into"), "{said}");
+    let said = said_of_inputs(&["a = range(-9223372036854775807, 9223372036854775807)"]);
+    assert!(said.contains("is longer than any model's"), "{said}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::machine::{Machine, Outcome};
 use super::value::{Given, Handle, Value};
 use crate::dtype::Dtype;
+use crate::interpret::Interpreter;
 use crate::lower::tensor::TensorData;
 use crate::read::spec::changes::is_since;
 
@@ -14,6 +15,7 @@ impl Machine<'_> {
             "len" => Ok(Value::Number(given.at(0)?.elements()?.len() as f64)),
             "range" => {
                 let count = given.at(0)?.number()?.clamp(0.0, 1e6) as u64;
+                self.spend_elements(count as usize)?;
                 Ok(Value::list((0..count).map(|number| Value::Number(number as f64)).collect()))
             }
             "zip" => zip(&given),

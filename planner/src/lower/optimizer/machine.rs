@@ -26,6 +26,7 @@ pub(super) struct Machine<'a> {
     pub(super) context: &'a mut Context,
     pub(super) optimizer: Arc<Optimizer>,
     pub(super) depth: usize,
+    pub(super) spent: usize,
     /// Whether the error has its place, or goes without: a refusal is for people who choose, not for those who write specs.
     pub(super) placed: bool,
 }
@@ -45,6 +46,10 @@ impl Semantics for Machine<'_> {
 
     fn depth(&mut self) -> &mut usize {
         &mut self.depth
+    }
+
+    fn spent(&mut self) -> &mut usize {
+        &mut self.spent
     }
 
     fn error<T>(&self, message: impl Into<String>) -> Outcome<T> {
@@ -173,6 +178,7 @@ impl Semantics for Machine<'_> {
         }
         match (&left, &right) {
             (Value::List(a), Value::List(b)) if operator == Binary::Add => {
+                self.spend_elements(a.len() + b.len())?;
                 Ok(Value::list(a.iter().chain(b.iter()).cloned().collect()))
             }
             (Value::Tensor(_), _) | (_, Value::Tensor(_)) => self.tensor_binary(operator, left, right),

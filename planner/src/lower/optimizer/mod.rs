@@ -108,7 +108,7 @@ fn call(
     positional: Vec<Value>,
 ) -> Result<(), String> {
     let run = |context: &mut Context| {
-        let mut machine = Machine { context, optimizer, depth: 0, placed: false };
+        let mut machine = Machine { context, optimizer, depth: 0, spent: 0, placed: false };
         machine.call_function(function, Given { positional, named: Vec::new() }).map(drop)
     };
     context.counted_as(Category::Temporaries, |context| context.with_gradients(false, run))

@@ -68,9 +68,17 @@ impl<R: Seek> Seek for Metered<R> {
 /// No such file, no archive, no program within it, or several; texts beyond the caps.
 pub fn read(path: &Path) -> Result<Texts, ExportError> {
     let (file, _) = files::open(path).map_err(|source| ExportError::Io { path: path.to_owned(), source })?;
+    from_reader(path, BufReader::new(file))
+}
+
+/// Reads the texts of an archive out of its bytes; `path` is for errors.
+///
+/// # Errors
+/// As `read`.
+pub fn from_reader(path: &Path, inner: impl Read + Seek) -> Result<Texts, ExportError> {
     let broken = |message: String| ExportError::Archive { path: path.to_owned(), message };
     let left = Rc::new(Cell::new(LARGEST_DIRECTORY));
-    let metered = Metered { inner: BufReader::new(file), left: left.clone() };
+    let metered = Metered { inner, left: left.clone() };
     let mut archive = ZipArchive::new(metered).map_err(|error| broken(error.to_string()))?;
     let names = archive.file_names().map(|name| Ok(name?.into_owned())).collect::<Result<Vec<String>, ZipError>>();
     let names = names.map_err(|error| broken(error.to_string()))?;

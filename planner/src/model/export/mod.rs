@@ -25,6 +25,7 @@ mod wire;
 mod write;
 
 use crate::words::quote;
+use std::io::{Read, Seek};
 use std::path::Path;
 
 pub use bind::Sizes;
@@ -74,6 +75,15 @@ pub fn is_export(path: &Path) -> bool {
 /// What is wrong with the file, the graph or the specs that it uses.
 pub fn read(path: &Path, shelf: &Shelf) -> Result<ExportedModel, ExportedModelError> {
     let texts = archive::read(path)?;
+    parse(path, &texts.graph, texts.weights.as_deref(), shelf)
+}
+
+/// Reads an archive out of its bytes; `path` is for messages.
+///
+/// # Errors
+/// As `read`.
+pub fn from_reader(path: &Path, bytes: impl Read + Seek, shelf: &Shelf) -> Result<ExportedModel, ExportedModelError> {
+    let texts = archive::from_reader(path, bytes)?;
     parse(path, &texts.graph, texts.weights.as_deref(), shelf)
 }
 

@@ -5,35 +5,7 @@ use crate::read::gpus::{GpuCatalogue, MemorySource};
 use crate::time::{Speeds, Unit};
 
 /// Figures made up for the tests; no GPU was measured.
-const TEXT: &str = "\
-memplan_profile: 1
-measured:
-  gpu: NVIDIA H200
-  compute_capability: '9.0'
-  driver: 570.86.15
-  cuda: '12.8'
-  date: 2026-11-21
-  command: memplan calibrate
-memory:
-  total: 149000000000
-  others: 0
-  granularity: 2097152
-  context: 500000000
-  kernel: 502097152
-  blas: 610000000
-speeds:
-  overhead: 2.0e-06
-  bandwidth: 4.0e+12
-  rates: {bf16: 6.0e+14}
-  error: {median: 0.04, most: 0.2}
-kernels:
-- kernel: product
-  rate: bf16
-  shape: [4096, 4096, 4096]
-  flops: 137438953472
-  bytes: 100663296
-  seconds: {median: 0.00023, spread: 0.01, runs: 20}
-";
+const TEXT: &str = include_str!("mine.yaml");
 
 fn profile() -> Profile {
     Profile::parse("somewhere/mine.yaml", TEXT).expect("a profile")

@@ -190,19 +190,25 @@ pub(super) struct Places<'a> {
     lines: Vec<&'a str>,
     /// The line that the next search begins with, from 0.
     next: usize,
+    /// How many lines may still be looked at: keys that stand on no line of their own would each be looked for in all.
+    left: usize,
 }
 
 impl<'a> Places<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Places { lines: text.lines().collect(), next: 0 }
+        let lines: Vec<&str> = text.lines().collect();
+        let left = 100 * lines.len();
+        Places { lines, next: 0, left }
     }
 
     /// Goes to the line that holds `key:`, and gives the position of the key.
     pub(super) fn key(&mut self, key: &str) -> Position {
-        let found = (self.next..self.lines.len()).find(|number| {
+        let searched = (self.next..self.lines.len()).take(self.left);
+        let found = searched.clone().find(|number| {
             let line = self.lines[*number].trim_start().trim_start_matches(['"', '\'']);
             line.starts_with(key) && line[key.len()..].trim_start_matches(['"', '\'']).starts_with(':')
         });
+        self.left -= found.map_or(searched.len(), |number| number - self.next);
         let Some(number) = found else { return Position { line: self.next as u32 + 1, column: 1 } };
         self.next = number;
         let line = self.lines[number];

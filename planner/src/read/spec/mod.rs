@@ -18,6 +18,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde::Deserialize;
 
+use crate::words::quote;
 pub(in crate::read) use family::read_text;
 pub use family::{Architecture, Buffer, Class, Configuration, Definition, Family, Field, FieldType, Shelf};
 use syntax::Position;
@@ -36,7 +37,7 @@ pub struct SpecError {
 impl SpecError {
     /// An error at a place in a file.
     pub fn new(file: &Arc<str>, at: Position, message: &str) -> SpecError {
-        SpecError { file: file.clone(), at, message: message.to_owned() }
+        SpecError { file: file.clone(), at, message: quote::message(message) }
     }
 }
 

@@ -2,12 +2,19 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use super::SpecError;
 use super::lexer::{Token, tokens};
 use super::syntax::*;
+use crate::words::quote;
 
-/// How deep expressions and blocks may nest: far beyond any real spec, well within the stack.
+/// How deep expressions and blocks may nest, and how high the tree of an expression may be: far beyond any real spec, well within
+/// the stack.
 const DEPTH: usize = 100;
+
+/// The most names of a function: what a [`NameId`] can number.
+const NAMES: usize = u16::MAX as usize;
 
 /// Parses a function from its signature, `forward(hidden_states, cache=None)`, and its body.
 ///
@@ -30,7 +37,7 @@ pub(super) fn function(
         body
     };
     let name = if owner.is_empty() { name } else { format!("{owner}.{name}") };
-    Ok(Function { name, file: file.clone(), names: names.0, parameters, body })
+    Ok(Function { name, file: file.clone(), names: names.all, parameters, body })
 }
 
 /// Parses a single expression as a function without parameters other than `parameters`, which returns it.
@@ -41,29 +48,35 @@ pub(super) fn expression(
     file: &Arc<str>,
 ) -> Result<Function, SpecError> {
     let mut names = Names::default();
+    let mut parser = Parser::new(text.0, text.1, file, &mut names)?;
     let parameters = parameters
         .iter()
-        .map(|parameter| Parameter { name: names.number(parameter), default: None, rest: false })
-        .collect();
-    let mut parser = Parser::new(text.0, text.1, file, &mut names)?;
+        .map(|parameter| Ok(Parameter { name: parser.number(parameter)?, default: None, rest: false }))
+        .collect::<Parsed<_>>()?;
     let value = parser.sequence_or_expression()?;
     parser.skip(&Token::Newline);
     parser.expect_end()?;
     let body = vec![Statement { at: value.at, kind: StatementKind::Return(Some(value)) }];
-    Ok(Function { name: name.to_owned(), file: file.clone(), names: names.0, parameters, body })
+    Ok(Function { name: name.to_owned(), file: file.clone(), names: names.all, parameters, body })
 }
 
 /// The names that a function uses, numbered in the order of their first use.
 #[derive(Default)]
-struct Names(Vec<Arc<str>>);
+struct Names {
+    all: Vec<Arc<str>>,
+    numbers: FxHashMap<Arc<str>, NameId>,
+}
 
 impl Names {
-    fn number(&mut self, name: &Arc<str>) -> NameId {
-        let known = self.0.iter().position(|known| known == name);
-        NameId(known.unwrap_or_else(|| {
-            self.0.push(name.clone());
-            self.0.len() - 1
-        }) as u16)
+    /// The number of a name; None where there are too many.
+    fn number(&mut self, name: &Arc<str>) -> Option<NameId> {
+        if let Some(known) = self.numbers.get(name) {
+            return Some(*known);
+        }
+        let number = NameId(u16::try_from(self.all.len()).ok().filter(|_| self.all.len() < NAMES)?);
+        self.all.push(name.clone());
+        self.numbers.insert(name.clone(), number);
+        Some(number)
     }
 }
 
@@ -72,6 +85,8 @@ struct Parser<'a> {
     tokens: Vec<(Token, Position)>,
     next: usize,
     depth: usize,
+    /// How high the tree of the expression is that was parsed last.
+    height: usize,
     names: &'a mut Names,
 }
 
@@ -79,7 +94,7 @@ type Parsed<T> = Result<T, SpecError>;
 
 impl<'a> Parser<'a> {
     fn new(text: &str, at: Position, file: &'a Arc<str>, names: &'a mut Names) -> Parsed<Self> {
-        Ok(Parser { file, tokens: tokens(text, file, at)?, next: 0, depth: 0, names })
+        Ok(Parser { file, tokens: tokens(text, file, at)?, next: 0, depth: 0, height: 0, names })
     }
 
     // ---- tokens -------------------------------------------------------------------------------------------------
@@ -126,16 +141,21 @@ impl<'a> Parser<'a> {
         }
     }
 
+    fn number(&mut self, name: &Arc<str>) -> Parsed<NameId> {
+        let number = self.names.number(name);
+        number.ok_or_else(|| self.error(self.at(), &format!("a function has more than {NAMES} names")))
+    }
+
     fn error(&self, at: Position, message: &str) -> SpecError {
         SpecError::new(self.file, at, message)
     }
 
     fn unexpected(&self, wanted: &str) -> SpecError {
         let found = match self.peek() {
-            Token::Name(name) => format!("`{name}`"),
+            Token::Name(name) => format!("`{}`", quote::cut(name)),
             Token::Int(number) => format!("`{number}`"),
             Token::Float(number) => format!("`{number}`"),
-            Token::Text(text) => format!("\"{text}\""),
+            Token::Text(text) => quote::quoted(text),
             Token::Sign(sign) => format!("`{sign}`"),
             Token::Newline | Token::Dedent => "the end of the line".to_owned(),
             Token::Indent => "an indented line".to_owned(),
@@ -147,12 +167,22 @@ impl<'a> Parser<'a> {
     /// Runs `parse` one level deeper; refuses what nests beyond reason.
     fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
         if self.depth >= DEPTH {
-            return Err(self.error(self.at(), &format!("this nests deeper than {DEPTH} levels")));
+            return Err(self.too_deep());
         }
         self.depth += 1;
         let parsed = parse(self);
         self.depth -= 1;
         parsed
+    }
+
+    /// The expression that was parsed last becomes a part of one that has another part of that height.
+    fn rise(&mut self, other: usize) -> Parsed<()> {
+        self.height = 1 + self.height.max(other);
+        if self.height > DEPTH { Err(self.too_deep()) } else { Ok(()) }
+    }
+
+    fn too_deep(&self) -> SpecError {
+        self.error(self.at(), &format!("this nests deeper than {DEPTH} levels"))
     }
 
     // ---- signatures ---------------------------------------------------------------------------------------------
@@ -164,7 +194,7 @@ impl<'a> Parser<'a> {
         while !self.sign(")") {
             let rest = self.sign("**");
             let local = self.name()?;
-            let name = self.names.number(&local);
+            let name = self.number(&local)?;
             let default = if self.sign("=") { Some(self.expression()?) } else { None };
             parameters.push(Parameter { name, default, rest });
             if !self.sign(",") {
@@ -202,7 +232,7 @@ impl<'a> Parser<'a> {
     fn block(&mut self) -> Parsed<Vec<Statement>> {
         self.expect(":")?;
         if !self.skip(&Token::Newline) {
-            return Ok(vec![self.statement()?]);
+            return Ok(vec![self.nested(Self::statement)?]);
         }
         if !self.skip(&Token::Indent) {
             return Err(self.unexpected("an indented line"));
@@ -230,7 +260,7 @@ impl<'a> Parser<'a> {
             let mut names = Vec::new();
             loop {
                 let name = self.name()?;
-                names.push(self.names.number(&name));
+                names.push(self.number(&name)?);
                 if !self.sign(",") {
                     break;
                 }
@@ -290,7 +320,7 @@ impl<'a> Parser<'a> {
         let mut targets = Vec::new();
         loop {
             let name = self.name()?;
-            targets.push(Target::Name(self.names.number(&name)));
+            targets.push(Target::Name(self.number(&name)?));
             if !self.sign(",") {
                 break;
             }
@@ -310,12 +340,15 @@ impl<'a> Parser<'a> {
             };
         }
         let mut elements = vec![first];
+        let mut highest = self.height;
         while self.sign(",") {
             if matches!(self.peek(), Token::Newline | Token::End | Token::Sign("=" | ")")) {
                 break;
             }
             elements.push(self.element()?);
+            highest = highest.max(self.height);
         }
+        self.rise(highest)?;
         Ok(Expression { kind: ExpressionKind::Sequence(elements), at })
     }
 
@@ -330,9 +363,12 @@ impl<'a> Parser<'a> {
             if !parser.sign("if") {
                 return Ok(value);
             }
+            let mut highest = parser.height;
             let condition = parser.disjunction()?;
+            highest = highest.max(parser.height);
             parser.expect("else")?;
             let otherwise = parser.expression()?;
+            parser.rise(highest)?;
             Ok(Expression { kind: ExpressionKind::Choice(Box::new([condition, value, otherwise])), at })
         })
     }
@@ -340,8 +376,9 @@ impl<'a> Parser<'a> {
     fn disjunction(&mut self) -> Parsed<Expression> {
         let mut left = self.conjunction()?;
         while self.sign("or") {
-            let at = left.at;
+            let (at, height) = (left.at, self.height);
             left = Expression { kind: ExpressionKind::Or(left.into(), self.conjunction()?.into()), at };
+            self.rise(height)?;
         }
         Ok(left)
     }
@@ -349,8 +386,9 @@ impl<'a> Parser<'a> {
     fn conjunction(&mut self) -> Parsed<Expression> {
         let mut left = self.negation()?;
         while self.sign("and") {
-            let at = left.at;
+            let (at, height) = (left.at, self.height);
             left = Expression { kind: ExpressionKind::And(left.into(), self.negation()?.into()), at };
+            self.rise(height)?;
         }
         Ok(left)
     }
@@ -359,6 +397,7 @@ impl<'a> Parser<'a> {
         let at = self.at();
         if self.sign("not") {
             let operand = self.nested(Self::negation)?;
+            self.rise(0)?;
             return Ok(Expression { kind: ExpressionKind::Unary(Unary::Not, operand.into()), at });
         }
         self.comparison()
@@ -370,8 +409,13 @@ impl<'a> Parser<'a> {
         let at = first.at;
         let mut result: Option<Expression> = None;
         let mut left = first;
+        let (mut height, mut chain) = (self.height, 0);
         while let Some(operator) = self.comparison_sign() {
             let right = self.binary(0)?;
+            let next = self.height;
+            self.rise(height)?;
+            self.rise(chain)?;
+            (height, chain) = (next, self.height);
             let kind = ExpressionKind::Binary(operator, left.into(), right.clone().into());
             let compared = Expression { kind, at };
             result = Some(match result {
@@ -424,8 +468,9 @@ impl<'a> Parser<'a> {
         let Some(signs) = LEVELS.get(level) else { return self.unary() };
         let mut left = self.binary(level + 1)?;
         while let Some((_, operator)) = signs.iter().find(|(sign, _)| self.sign(sign)) {
-            let at = left.at;
+            let (at, height) = (left.at, self.height);
             let right = self.binary(level + 1)?;
+            self.rise(height)?;
             left = Expression { kind: ExpressionKind::Binary(*operator, left.into(), right.into()), at };
         }
         Ok(left)
@@ -436,12 +481,15 @@ impl<'a> Parser<'a> {
         for (sign, operator) in [("-", Unary::Negate), ("~", Unary::Invert)] {
             if self.sign(sign) {
                 let operand = self.nested(Self::unary)?;
+                self.rise(0)?;
                 return Ok(Expression { kind: ExpressionKind::Unary(operator, operand.into()), at });
             }
         }
         let base = self.postfix()?;
         if self.sign("**") {
+            let height = self.height;
             let exponent = self.nested(Self::unary)?;
+            self.rise(height)?;
             return Ok(Expression { kind: ExpressionKind::Binary(Binary::Power, base.into(), exponent.into()), at });
         }
         Ok(base)
@@ -450,7 +498,7 @@ impl<'a> Parser<'a> {
     fn postfix(&mut self) -> Parsed<Expression> {
         let mut value = self.atom()?;
         loop {
-            let at = value.at;
+            let (at, height) = (value.at, self.height);
             let kind = if self.sign(".") {
                 ExpressionKind::Attribute(value.into(), self.name()?)
             } else if self.sign("(") {
@@ -460,12 +508,14 @@ impl<'a> Parser<'a> {
             } else {
                 return Ok(value);
             };
+            self.rise(height)?;
             value = Expression { kind, at };
         }
     }
 
+    /// Arguments, or the elements of a list; the height is that of the highest.
     fn arguments(&mut self, close: &'static str) -> Parsed<Vec<Argument>> {
-        let mut arguments = Vec::new();
+        let (mut arguments, mut highest) = (Vec::new(), 0);
         while !self.sign(close) {
             let named = match (self.peek(), self.tokens.get(self.next + 1)) {
                 (Token::Name(name), Some((Token::Sign("="), _))) => Some(name.clone()),
@@ -479,26 +529,35 @@ impl<'a> Parser<'a> {
             } else {
                 self.element()?
             });
+            highest = highest.max(self.height);
             if !self.sign(",") {
                 self.expect(close)?;
                 break;
             }
         }
+        self.height = highest;
         Ok(arguments)
     }
 
+    /// What stands between brackets behind a value; the height is that of the highest.
     fn subscripts(&mut self) -> Parsed<Vec<Subscript>> {
-        let mut items = Vec::new();
+        let (mut items, mut highest) = (Vec::new(), 0);
+        let mut expression = |parser: &mut Self| {
+            let parsed = parser.expression()?;
+            highest = highest.max(parser.height);
+            parser.height = highest;
+            Ok(parsed)
+        };
         loop {
             let ends = |token: &Token| matches!(token, Token::Sign("]" | "," | ":"));
             if self.sign("...") {
                 items.push(Subscript::Ellipsis);
             } else {
-                let start = if *self.peek() == Token::Sign(":") { None } else { Some(self.expression()?) };
+                let start = if *self.peek() == Token::Sign(":") { None } else { Some(expression(self)?) };
                 if self.sign(":") {
-                    let end = if ends(self.peek()) { None } else { Some(self.expression()?) };
+                    let end = if ends(self.peek()) { None } else { Some(expression(self)?) };
                     let has_step = self.sign(":") && !ends(self.peek());
-                    let step = if has_step { Some(self.expression()?) } else { None };
+                    let step = if has_step { Some(expression(self)?) } else { None };
                     items.push(Subscript::Range(start, end, step));
                 } else {
                     items.extend(start.map(Subscript::At));
@@ -513,8 +572,9 @@ impl<'a> Parser<'a> {
 
     fn atom(&mut self) -> Parsed<Expression> {
         let at = self.at();
+        self.height = 1;
         let kind = match self.take() {
-            Token::Name(name) => ExpressionKind::Name(self.names.number(&name)),
+            Token::Name(name) => ExpressionKind::Name(self.number(&name)?),
             Token::Int(number) => ExpressionKind::Literal(Literal::Int(number)),
             Token::Float(number) => ExpressionKind::Literal(Literal::Float(number)),
             Token::Text(text) => ExpressionKind::Literal(Literal::Text(text)),
@@ -550,33 +610,40 @@ impl<'a> Parser<'a> {
             let Argument::Plain(element) = first else {
                 return Err(self.unexpected("a plain element"));
             };
+            let mut highest = self.height;
             let target = self.loop_target()?;
             self.expect("in")?;
             let source = self.disjunction()?;
+            highest = highest.max(self.height);
             let condition = if self.sign("if") { Some(self.disjunction()?) } else { None };
             self.expect("]")?;
+            self.rise(highest)?;
             return Ok(ExpressionKind::Comprehension(Box::new(Comprehension { element, target, source, condition })));
         }
-        let mut elements = vec![first];
+        let (mut elements, height) = (vec![first], self.height);
         if self.sign(",") {
             elements.extend(self.arguments("]")?);
         } else {
             self.expect("]")?;
         }
+        self.rise(height)?;
         Ok(ExpressionKind::Sequence(elements))
     }
 
     fn dictionary(&mut self) -> Parsed<ExpressionKind> {
-        let mut entries = Vec::new();
+        let (mut entries, mut highest) = (Vec::new(), 0);
         while !self.sign("}") {
             let key = self.expression()?;
+            highest = highest.max(self.height);
             self.expect(":")?;
             entries.push((key, self.expression()?));
+            highest = highest.max(self.height);
             if !self.sign(",") {
                 self.expect("}")?;
                 break;
             }
         }
+        self.rise(highest)?;
         Ok(ExpressionKind::Dictionary(entries))
     }
 }

@@ -6,56 +6,7 @@ use super::*;
 use crate::read::run_file::parse;
 
 /// A run file that says every option but those of `ALONE`.
-const ALL: &str = "
-model: gpt2
-architecture: GPT2LMHeadModel
-weights: a/b.safetensors
-allow-mismatch: true
-mode: eval-with-grad
-batch: 2
-seq: 3
-image: 4
-new-tokens: 5
-precision: amp-bf16
-grad-scaler: false
-optimizer: {name: adamw, fused: true}
-clip: 1.5
-accumulate: 6
-checkpoint: [h.0, 'h.1:mm+addmm']
-reentrant: true
-use-cache: false
-checkpoint-save: [mm, addmm]
-zero-grad: before-forward
-keep-losses: 7
-ddp: 8,gradient_as_bucket_view=true,bucket_cap_mb=3,init_sync=true,static_graph=true
-trainable: '^h\\.1'
-lora: r=16,alpha=32,dropout=0.05,targets=q+v
-quantize: nf4
-double-quant: false
-steps: 9
-attention: eager
-sdpa: math
-cache: paged
-cache-tokens: 10
-page-tokens: 11
-cache-dtype: fp8
-gpu: rtx4090
-profile: my-profile.yaml
-capacity: 1.5GiB
-allocator: expandable_segments:True
-torch: 2.10
-transformers: 5.18
-variables: {CUBLAS_WORKSPACE_CONFIG: ':16:8'}
-hold-outputs: true
-workers: 12
-prefetch: 13
-sample: image=14x15
-pin-memory: true
-host-ram: 1.5GiB
-specs: my-specs
-dim: {s72: 8}
-loss: sum
-";
+const ALL: &str = include_str!("all.yaml");
 
 /// Options that do not go with those of `ALL`, each a run file, or are not kept: `env`.
 const ALONE: [(&str, &str); 3] = [
