@@ -1,6 +1,8 @@
 //! Reads files that may be anything: regular ones only, since a pipe would block and a device never ends, and no longer than
 //! their reader's limit. All that `planner` and the program read goes through here.
 
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
 use std::fs::{self, File, FileType};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
@@ -40,8 +42,8 @@ pub fn bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 /// As `bytes`, and a file that is not UTF-8.
 pub fn text(path: &Path, most: u64) -> io::Result<String> {
     String::from_utf8(bytes(path, most)?).map_err(|error| {
-        let text = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + text.iter().filter(|&&byte| byte == b'\n').count();
+        let text = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+        let line = 1 + text.filter(|&&byte| byte == b'\n').count();
         io::Error::new(ErrorKind::InvalidData, format!("line {line} is not UTF-8"))
     })
 }

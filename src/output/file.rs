@@ -20,7 +20,7 @@ fn fill(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io
         Err(error) if error.kind() == ErrorKind::NotFound => return replace(&end_of_links(path), write),
         found => found?,
     };
-    if let Some(stream) = own_stream(&found)? {
+    if let Some(stream) = own_stream(path, &found)? {
         return pour(stream, write);
     }
     // asks the system whether the file may be written, and leaves its text
@@ -61,10 +61,14 @@ fn end_of_links(path: &Path) -> PathBuf {
 /// Standard output or error, where that is what was found (`/dev/stdout`): a file that is opened once more would be written from
 /// its beginning.
 #[cfg(unix)]
-fn own_stream(found: &Metadata) -> io::Result<Option<File>> {
+fn own_stream(path: &Path, found: &Metadata) -> io::Result<Option<File>> {
     use std::os::fd::AsFd;
     use std::os::unix::fs::MetadataExt;
 
+    // where it is closed, what stands there is none of it
+    if is_standard_output(path) {
+        return super::standard_output().map(Some);
+    }
     for stream in [super::standard_output(), io::stderr().as_fd().try_clone_to_owned().map(File::from)] {
         let Ok(stream) = stream else { continue };
         let own = stream.metadata()?;
@@ -75,8 +79,24 @@ fn own_stream(found: &Metadata) -> io::Result<Option<File>> {
     Ok(None)
 }
 
+/// Whether a path names standard output itself, or leads to such a name.
+#[cfg(unix)]
+fn is_standard_output(path: &Path) -> bool {
+    let names = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+    let mut end = path.to_owned();
+    // as many links as Linux follows
+    for _ in 0..40 {
+        if names.iter().any(|name| end == Path::new(name)) {
+            return true;
+        }
+        let Ok(next) = fs::read_link(&end) else { return false };
+        end = end.parent().unwrap_or(Path::new("")).join(next);
+    }
+    false
+}
+
 #[cfg(not(unix))]
-fn own_stream(_: &Metadata) -> io::Result<Option<File>> {
+fn own_stream(_: &Path, _: &Metadata) -> io::Result<Option<File>> {
     Ok(None)
 }
 

@@ -183,6 +183,8 @@ fn a_standard_output_that_takes_nothing_is_an_error() {
     for stream in [">/dev/null", "1<>/dev/null"] {
         assert!(shell(&format!("gpus {stream}")).status.success(), "{stream}");
     }
+    let error = refused(&shell("snapshot gpt2 -o /dev/stdout >&-"));
+    assert!(error.contains("/dev/stdout: cannot be written: standard output is closed"), "{error}");
     let folder = Folder::new();
     let written = shell(&format!("snapshot gpt2 -o {} >&-", folder.argument("kept.yaml")));
     assert!(written.status.success(), "what prints nothing needs no output: {written:?}");

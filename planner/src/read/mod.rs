@@ -1,4 +1,7 @@
-//! Reads models: Hugging Face folders, safetensors headers, configurations; and specs.
+//! Reads models: Hugging Face folders, safetensors headers, configurations; and specs. What is read may be anything: no index
+//! and no slice is taken for granted.
+
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 pub mod checkpoint;
 pub mod config;

@@ -111,8 +111,11 @@ impl Variables {
     /// PyTorch takes its default (aten/src/ATen/cuda/CublasHandlePool.cpp, `parseChosenWorkspaceSize`).
     pub fn blas_workspace(&self) -> Option<u64> {
         let numbers: Vec<&str> = self.get("CUBLAS_WORKSPACE_CONFIG")?.strip_prefix(':')?.split(':').collect();
-        let pairs =
-            numbers.chunks_exact(2).map(|pair| Some((pair[0].parse::<u64>().ok()?, pair[1].parse::<u64>().ok()?)));
+        let pairs = numbers
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|[size, count]| Some((size.parse::<u64>().ok()?, count.parse::<u64>().ok()?)));
         let pairs: Vec<(u64, u64)> = pairs.map_while(|pair| pair).collect();
         let bytes = |(size, count): &(u64, u64)| size.saturating_mul(1024).saturating_mul(*count);
         (!pairs.is_empty()).then(|| pairs.iter().map(bytes).fold(0, u64::saturating_add))

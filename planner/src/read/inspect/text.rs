@@ -37,8 +37,13 @@ fn row(label: String, total: &Total) -> [String; 5] {
 
 /// The first column to the left, figures to the right.
 fn table(rows: &[[String; 5]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let [first, tensors, parameters, bytes, human] = [0, 1, 2, 3, 4].map(width);
+    let mut widths = [0; 5];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let [first, tensors, parameters, bytes, human] = widths;
     let mut text = String::new();
     for [a, b, c, d, e] in rows {
         let line = format!("{a:first$}  {b:>tensors$}  {c:>parameters$}  {d:>bytes$}  {e:>human$}");

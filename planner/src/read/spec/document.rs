@@ -203,22 +203,25 @@ impl<'a> Places<'a> {
 
     /// Goes to the line that holds `key:`, and gives the position of the key.
     pub(super) fn key(&mut self, key: &str) -> Position {
-        let searched = (self.next..self.lines.len()).take(self.left);
-        let found = searched.clone().find(|number| {
-            let line = self.lines[*number].trim_start().trim_start_matches(['"', '\'']);
-            line.starts_with(key) && line[key.len()..].trim_start_matches(['"', '\'']).starts_with(':')
-        });
-        self.left -= found.map_or(searched.len(), |number| number - self.next);
-        let Some(number) = found else { return Position { line: self.next as u32 + 1, column: 1 } };
-        self.next = number;
-        let line = self.lines[number];
-        Position { line: number as u32 + 1, column: (line.len() - line.trim_start().len()) as u32 + 1 }
+        let lines = self.lines.get(self.next..).unwrap_or_default();
+        let searched = lines.iter().enumerate().take(self.left);
+        let length = searched.len();
+        let is_key = |line: &str| {
+            let rest = line.trim_start().trim_start_matches(['"', '\'']).strip_prefix(key);
+            rest.is_some_and(|rest| rest.trim_start_matches(['"', '\'']).starts_with(':'))
+        };
+        let found = searched.map(|(number, line)| (number, *line)).find(|(_, line)| is_key(line));
+        self.left -= found.map_or(length, |(passed, _)| passed);
+        let Some((passed, line)) = found else { return Position { line: self.next as u32 + 1, column: 1 } };
+        self.next += passed;
+        Position { line: self.next as u32 + 1, column: (line.len() - line.trim_start().len()) as u32 + 1 }
     }
 
     /// The position of the code of a block that stands under the key found last.
     pub(super) fn block(&self) -> Position {
-        let first = (self.next + 1..self.lines.len()).find(|number| !self.lines[*number].trim().is_empty());
-        let number = first.unwrap_or(self.next);
+        let behind = self.lines.iter().enumerate().skip(self.next + 1);
+        let first = behind.map(|(number, line)| (number, line.trim())).find(|(_, line)| !line.is_empty());
+        let number = first.map_or(self.next, |(number, _)| number);
         let line = self.lines.get(number).copied().unwrap_or("");
         Position { line: number as u32 + 1, column: (line.len() - line.trim_start().len()) as u32 + 1 }
     }

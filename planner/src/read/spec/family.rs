@@ -385,7 +385,7 @@ fn parse_class(
     let constructor = parse::function("", (signature, at), ("", at), file)?;
     let name: Arc<str> = constructor.name.as_str().into();
     let mut locals: Vec<Arc<str>> =
-        constructor.parameters.iter().map(|p| constructor.names[usize::from(p.name.0)].clone()).collect();
+        constructor.parameters.iter().filter_map(|p| constructor.names.get(usize::from(p.name.0)).cloned()).collect();
     locals.push("self".into());
     let mut expression = |key: &str, value: &Scalar| {
         let place = places.key(key);

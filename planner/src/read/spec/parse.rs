@@ -100,11 +100,11 @@ impl<'a> Parser<'a> {
     // ---- tokens -------------------------------------------------------------------------------------------------
 
     fn peek(&self) -> &Token {
-        &self.tokens[self.next.min(self.tokens.len() - 1)].0
+        self.tokens.get(self.next).or(self.tokens.last()).map_or(&Token::End, |(token, _)| token)
     }
 
     fn at(&self) -> Position {
-        self.tokens[self.next.min(self.tokens.len() - 1)].1
+        self.tokens.get(self.next).or(self.tokens.last()).map_or(Position { line: 1, column: 1 }, |(_, at)| *at)
     }
 
     fn take(&mut self) -> Token {
