@@ -36,6 +36,14 @@ fn plans(criterion: &mut Criterion) {
     criterion.bench_function("plan llama-3.1-8b, 64 new tokens, three times", |b| {
         b.iter(|| plan(black_box(&llama), &tokens, h200).expect("a plan"));
     });
+    let chat = Run { seq: 1000, new_tokens: 4096, ..tokens.clone() };
+    criterion.bench_function("plan llama-3.1-8b, 4,096 new tokens, three times", |b| {
+        b.iter(|| plan(black_box(&llama), &chat, h200).expect("a plan"));
+    });
+    let accumulating = Run { mode: Mode::Train, seq: 4096, accumulate: 256, ..tokens.clone() };
+    criterion.bench_function("plan llama-3.1-8b, training with 256 micro-batches", |b| {
+        b.iter(|| plan(black_box(&llama), &accumulating, h200).expect("a plan"));
+    });
     criterion.bench_function("open llama-3.1-405b: parse its family", |b| {
         b.iter(|| open(black_box("llama-3.1-405b"), None, &shelf).expect("built in"));
     });

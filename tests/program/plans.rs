@@ -1,6 +1,6 @@
 //! Plans of built-in models and of folders: the text report, and the JSON.
 
-use crate::support::{Folder, assert_snapshot, json_of, memplan, recorded, report};
+use crate::support::{Folder, assert_snapshot, call, json_of, memplan, recorded, report};
 
 fn snapshot(name: &str, arguments: &[&str]) {
     let arguments = [&["plan"], arguments].concat();
@@ -156,4 +156,18 @@ fn a_recorded_run_has_its_recorded_figures() {
             assert_eq!(*value, theirs[key], "{theirs}");
         }
     }
+}
+
+/// What happens again is planned once, whatever its number; what would be too much is refused before the work.
+#[test]
+fn many_micro_batches_and_steps() {
+    let run = |accumulate: &str| json_of(&["plan", "gpt2", "--accumulate", accumulate, "--format", "json"]);
+    let (few, many) = (run("9"), run("10000"));
+    for figure in ["peak_allocated", "peak_reserved", "at_peak"] {
+        assert_eq!(few[figure], many[figure], "{figure}");
+    }
+    let output = call(&["plan", "gpt2", "--accumulate", "10000", "--steps", "1000"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("calls of operators") && error.contains("fewer --steps, --accumulate"), "{error}");
 }
