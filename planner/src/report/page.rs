@@ -18,6 +18,7 @@ use crate::replay::Replay;
 use crate::snapshot::Comparison;
 use crate::trace::ByCategory;
 use crate::trace::file::Head;
+use crate::words::quote;
 
 /// How many stretches a timeline is shown in: more than a screen has columns.
 const STRETCHES: usize = 2400;
@@ -127,10 +128,16 @@ pub fn page(
         changes: against.map(|(_, comparison)| changes::report(comparison)),
     };
     // Within a script's element nothing may look like its end.
-    let data = serde_json::to_string(&data)?.replace('<', "\\u003c");
-    let title = quick_xml::escape::escape(&subject.title);
+    let data = shown_in_json(&serde_json::to_string(&data)?.replace('<', "\\u003c"));
+    let title = quick_xml::escape::escape(quote::visible(&subject.title));
     let scripts = SCRIPTS.join("\n");
     Ok(filled(&[("title", &title), ("style", STYLE), ("script", &scripts), ("data", &data)]))
+}
+
+/// JSON whose texts hide nothing where they are shown: what would is written out.
+fn shown_in_json(json: &str) -> String {
+    let shown = |c: char| if quote::is_invisible(c) { format!("\\{}", c.escape_unicode()) } else { c.into() };
+    if json.contains(quote::is_invisible) { json.chars().map(shown).collect() } else { json.to_owned() }
 }
 
 /// The page's HTML with texts in their places, `{{title}}`; what looks like a place within a text is none.
@@ -228,4 +235,16 @@ fn shown(replay: &Replay, history: &History, groups: &[Group], segment: &Segment
         PoolKind::Large => "large",
     };
     Segment { size: segment.size, kind, blocks: segment.blocks.iter().map(block).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_hides_in_the_data() {
+        let json = serde_json::to_string("a\u{202e}b\u{200b}").expect("a text");
+        let shown: String = serde_json::from_str(&shown_in_json(&json)).expect("JSON");
+        assert_eq!(shown, r"a\u{202e}b\u{200b}");
+    }
 }

@@ -73,7 +73,7 @@ pub fn svg_of(title: &str, replay: &Replay, font: &str) -> String {
 /// Text for XML, without the characters that it has no place for.
 fn xml(text: &str) -> String {
     let text: String = text.chars().filter(|c| !c.is_control()).collect();
-    escape(text).into_owned()
+    escape(quote::visible(&text)).into_owned()
 }
 
 fn axes(frame: &Frame) -> String {

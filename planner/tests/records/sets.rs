@@ -67,8 +67,8 @@ pub const SETS: &[Set] = &[
     },
     exact("2.15", "vision", 58),
     exact("2.15", "exports", 38),
-    // 600 tokens each; long.jsonl has the cases alone.
-    exact("2.15", "long", 2),
+    // 600 tokens each, 12 micro-batches or steps; long.jsonl has the cases alone.
+    exact("2.15", "long", 7),
 ];
 
 impl Set {
