@@ -1,8 +1,8 @@
 //! Iterations that leave all blocks as another left them: those between them come round, and are not played again.
 //!
 //! What the allocator does follows from its segments and blocks and from what it is asked. Where every iteration asks for the
-//! same, and one leaves the blocks that another left so many iterations before, with what outlives them in the same places, the
-//! next ones do what those between the two did.
+//! same, and one did what another did so many iterations before and left the blocks that it left, with what outlives them in the
+//! same places, the next ones do what those between the two did.
 
 use super::block::BlockId;
 use super::caching::CachingAllocator;
@@ -90,7 +90,9 @@ impl Settling {
         let (last, before) = self.played.split_last()?;
         let same = |round: &usize| {
             let other = &before[before.len() - round];
-            other.asked == last.asked && other.homes == last.homes && other.left == last.left
+            // a phase's peak begins behind the last phase before it, in another iteration
+            let did_same = other.asked == last.asked && other.added == last.added;
+            did_same && other.homes == last.homes && other.left == last.left
         };
         (1..=before.len()).find(same)
     }
