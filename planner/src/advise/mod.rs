@@ -26,9 +26,9 @@ use case::Case;
 
 use crate::bytes::Bytes;
 use crate::model::{Model, open};
-use crate::plan::effort::{Effort, measured};
+use crate::plan::effort::{Effort, measured_of};
 use crate::plan::footprint::Peaks;
-use crate::plan::{Emulation, PlanError, capacity, program};
+use crate::plan::{Emulation, PlanError, capacity, prepare};
 use crate::read::gpus::Gpu;
 use crate::read::spec::Shelf;
 use crate::run::{Flags, Precision, Run};
@@ -143,11 +143,12 @@ const MOST_CALLS: u64 = 200_000;
 /// What keeps the run as given from being planned.
 pub fn advise(model: &Model, run: &Run, gpu: &Gpu, done: &(dyn Fn(usize, usize) + Sync)) -> Result<Advice, PlanError> {
     let capacity = capacity(run, gpu)?;
-    let calls = program(model, run, Emulation::default())?.ops.len() as u64;
+    let prepared = prepare(model, run, gpu, Emulation::default())?;
+    let calls = prepared.graph.ops.len() as u64;
     if calls > MOST_CALLS {
         return Err(PlanError::TooLargeForMany { plans: PLANS, calls, most: MOST_CALLS });
     }
-    let (planned, effort) = measured(model, run, gpu, &[capacity])?;
+    let (planned, effort) = measured_of(&prepared, run, gpu, &[capacity])?;
     let (given, precision) = (planned.within[0], planned.precision);
     let adviser = Adviser { model, run, gpu, capacity, done };
     let case = Case::new(model, run, gpu, precision)?;

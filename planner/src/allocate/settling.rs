@@ -9,10 +9,9 @@ use super::caching::CachingAllocator;
 use super::simulate::PhaseFigures;
 use super::snapshot::SegmentView;
 use super::stats::Stats;
-use super::steady::{At, Look, Player};
-use super::ties::Ties;
+use super::steady::{At, Look, Player, survivors};
 use crate::bytes::Bytes;
-use crate::trace::{Event, Stretch};
+use crate::trace::Stretch;
 
 /// The longest round that is looked for; after twice as many iterations without one no more are looked at.
 const LONGEST: usize = 8;
@@ -42,22 +41,9 @@ struct Played {
 }
 
 impl Settling {
-    /// None where iterations grow, or more than blocks decides.
-    pub fn of(stretch: &Stretch, allocator: &CachingAllocator) -> Option<Settling> {
-        let options = &allocator.options;
-        let depends_on_more = options.expandable_segments
-            || options.ties == Ties::OldestBlock
-            || allocator.collects_garbage()
-            || !allocator.waiting.is_empty();
-        if stretch.grows() || stretch.times() < 4 || depends_on_more || stretch.reach().is_none_or(|reach| reach > 1) {
-            return None;
-        }
-        let outlives = |event: &Event| match event {
-            Event::Free(id, _) if stretch.is_older(*id) => Some(stretch.number(*id)),
-            _ => None,
-        };
-        let survivors = stretch.pattern().iter().filter_map(outlives).collect();
-        Some(Settling { survivors, played: Vec::new(), count: 0 })
+    /// Of a stretch whose iterations do not grow and may come round.
+    pub fn of(stretch: &Stretch) -> Settling {
+        Settling { survivors: survivors(stretch, |_| true), played: Vec::new(), count: 0 }
     }
 
     /// Plays an iteration, and those behind it that come round; gives how many. None where memory is out.

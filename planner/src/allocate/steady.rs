@@ -47,8 +47,11 @@ pub(super) fn play(trace: &Trace, allocator: &mut CachingAllocator, look: &mut i
     let outcome = Outcome::nothing(trace.phases.len());
     let mut player = Player { trace, allocator, held, outcome, event: 0 };
     'all: for (number, stretch) in trace.stretches().iter().enumerate() {
-        let mut settling = Settling::of(stretch, player.allocator);
-        let mut round = Round::of(stretch, player.allocator).filter(|_| settling.is_none());
+        let (mut settling, mut round) = match may_come_round(stretch, player.allocator) {
+            true if !stretch.grows() => (Some(Settling::of(stretch)), None),
+            true => (None, Round::of(stretch, player.allocator)),
+            false => (None, None),
+        };
         let mut iteration = 0;
         while iteration < stretch.times() {
             let at = At { number, stretch, iteration };
@@ -65,6 +68,26 @@ pub(super) fn play(trace: &Trace, allocator: &mut CachingAllocator, look: &mut i
         }
     }
     player.outcome.end(allocator)
+}
+
+/// Whether iterations of a stretch may come round: nothing but segments and blocks decides where a request goes, and only what the
+/// iteration before has left is given back.
+fn may_come_round(stretch: &Stretch, allocator: &CachingAllocator) -> bool {
+    let options = &allocator.options;
+    let depends_on_more = options.expandable_segments
+        || options.ties == Ties::OldestBlock
+        || allocator.collects_garbage()
+        || !allocator.waiting.is_empty();
+    stretch.times() >= 4 && !depends_on_more && stretch.reach().is_some_and(|reach| reach <= 1)
+}
+
+/// Allocations that outlive their iteration, of those that are meant.
+pub(super) fn survivors(stretch: &Stretch, is_meant: impl Fn(usize) -> bool) -> Vec<usize> {
+    let outlives = |event: &Event| match event {
+        Event::Free(id, _) if stretch.is_older(*id) => Some(stretch.number(*id)),
+        _ => None,
+    };
+    stretch.pattern().iter().filter_map(outlives).filter(|number| is_meant(*number)).collect()
 }
 
 /// The blocks of a stretch's allocations: of as many of its iterations as others may still ask for.
@@ -139,16 +162,10 @@ struct Played {
 const LONGEST: usize = 16;
 
 impl Round {
-    /// None where each iteration has to be played: by what the stretch asks for, or by how the allocator is set.
+    /// Of a stretch whose iterations may come round; None where what it asks for has to be played.
     fn of(stretch: &Stretch, allocator: &CachingAllocator) -> Option<Round> {
-        let options = &allocator.options;
-        let depends_on_more = options.expandable_segments
-            || options.ties == Ties::OldestBlock
-            || allocator.collects_garbage()
-            || !allocator.waiting.is_empty();
         // a phase's figures are those of all pools
-        let is_whole = depends_on_more || stretch.has_phases();
-        if stretch.times() < 4 || is_whole || stretch.reach().is_none_or(|reach| reach > 1) {
+        if stretch.has_phases() {
             return None;
         }
         let first = stretch.allocations().first()?.cuda_stream;
@@ -166,11 +183,7 @@ impl Round {
                 Event::Becomes(..) | Event::Phase(_) => true,
             })
             .collect();
-        let outlives = |event: &Event| match event {
-            Event::Free(id, _) if stretch.is_older(*id) && constant[stretch.number(*id)] => Some(stretch.number(*id)),
-            _ => None,
-        };
-        let survivors: Vec<usize> = stretch.pattern().iter().filter_map(outlives).collect();
+        let survivors = survivors(stretch, |number| constant[number]);
         let others: Vec<usize> = (0..is_constant.len()).filter(|at| !is_constant[*at]).collect();
         Some(Round {
             added: vec![0; is_constant.len()],

@@ -56,7 +56,7 @@ impl Model {
         let of_kind = |candidate: &Candidate| among == Among::All || candidate.is_block;
         let cheapest = |bound: i64, counts: &dyn Fn(&Candidate) -> bool| {
             let counted = self.counted(|candidate| of_kind(candidate) && counts(candidate));
-            Walk::new(self, bound, &counted, Some(self.currency), (among, prefer)).cheapest()
+            Walk::new(self, &counted, Some(self.currency), (among, prefer)).cheapest(bound)
         };
         if self.workspace == 0 {
             return cheapest(bound, &|_| true);
@@ -71,12 +71,12 @@ impl Model {
     /// The least peak that any set has.
     pub fn least_peak(&self) -> i64 {
         let (mut low, mut high) = (0, self.peak(&[]));
-        let all = self.counted(|_| true);
-        let free = self.counted(|candidate| !candidate.takes_workspace);
+        let among = |counted: &[usize]| Walk::new(self, counted, None, (Among::All, Prefer::Late));
+        let all = among(&self.counted(|_| true));
+        let free = among(&self.counted(|candidate| !candidate.takes_workspace));
         while low < high {
             let middle = low + (high - low) / 2;
-            let within = |bound, counted| Walk::new(self, bound, counted, None, (Among::All, Prefer::Late)).any();
-            match within(middle, &free).or_else(|| within(middle - self.workspace, &all)) {
+            match free.any(middle).or_else(|| all.any(middle - self.workspace)) {
                 Some(found) => high = self.peak(&found).min(middle),
                 None => low = middle + 1,
             }
@@ -91,11 +91,8 @@ impl Model {
     /// All sets within a bound on the peak that cost less than `below`, cheapest first; None where there are more than
     /// `most` of them, or too many prefixes to look at.
     pub fn all_within(&self, bound: i64, below: u64, most: usize) -> Option<Vec<Vec<Pick>>> {
-        let reach = Reach::of(self, &self.counted(|_| true), Some(self.currency));
-        let mut starting: Vec<Vec<usize>> = vec![Vec::new(); self.segments.len() + 1];
-        for (number, candidate) in self.candidates.iter().enumerate() {
-            starting[candidate.from].push(number);
-        }
+        let all = self.counted(|_| true);
+        let (reach, starting) = (Reach::of(self, &all, Some(self.currency)), self.starting(&all));
         let (mut found, mut ways) = (Vec::new(), Ways::default());
         let mut looked_at = 0usize;
         let mut waiting = vec![(0usize, Label::default())];
@@ -215,7 +212,6 @@ impl Ways {
 /// The ways to each boundary, from the first to the last.
 struct Walk<'a> {
     model: &'a Model,
-    bound: i64,
     /// What is to be least; without it all candidates are free.
     price: Option<Currency>,
     among: Among,
@@ -236,13 +232,7 @@ enum Kept {
 }
 
 impl<'a> Walk<'a> {
-    fn new(
-        model: &'a Model,
-        bound: i64,
-        counted: &[usize],
-        price: Option<Currency>,
-        (among, prefer): (Among, Prefer),
-    ) -> Walk<'a> {
+    fn new(model: &'a Model, counted: &[usize], price: Option<Currency>, (among, prefer): (Among, Prefer)) -> Walk<'a> {
         let count = model.segments.len() + 1;
         let (mut ending, mut used_until) = (vec![Vec::new(); count], (1..=count).collect::<Vec<_>>());
         for number in counted {
@@ -251,30 +241,30 @@ impl<'a> Walk<'a> {
             used_until[candidate.from] = used_until[candidate.from].max(candidate.to);
         }
         let reach = Reach::of(model, counted, price);
-        Walk { model, bound, price, among, prefer, ending, used_until, reach }
+        Walk { model, price, among, prefer, ending, used_until, reach }
     }
 
-    /// The cheapest set.
-    fn cheapest(&self) -> Option<Cheapest> {
-        let (few, _) = self.walk(Kept::Few)?;
+    /// The cheapest set within a bound.
+    fn cheapest(&self, bound: i64) -> Option<Cheapest> {
+        let (few, _) = self.walk(bound, Kept::Few)?;
         let known = few.as_ref().map_or(u64::MAX, |picks| self.model.cost(picks));
-        let (found, slack) = self.walk(Kept::Within(known))?;
+        let (found, slack) = self.walk(bound, Kept::Within(known))?;
         // those that stay for others may cost a little more than what is known
         let picks = found.or(few)?;
-        let at_least = self.reach.cost(0, Savings::default(), self.bound)?;
+        let at_least = self.reach.cost(0, Savings::default(), bound)?;
         let at_least = self.model.cost(&picks).saturating_sub(slack).max(at_least);
         Some(Cheapest { picks, at_least })
     }
 
-    /// Any set.
-    fn any(&self) -> Option<Vec<Pick>> {
-        self.walk(Kept::Within(u64::MAX))?.0
+    /// Any set within a bound.
+    fn any(&self, bound: i64) -> Option<Vec<Pick>> {
+        self.walk(bound, Kept::Within(u64::MAX))?.0
     }
 
     /// The cheapest set of the ways that are kept, and by how much one that was not may cost less; None where no set at all
     /// is within the bound.
-    fn walk(&self, kept: Kept) -> Option<(Option<Vec<Pick>>, u64)> {
-        if self.model.outside > self.bound {
+    fn walk(&self, bound: i64, kept: Kept) -> Option<(Option<Vec<Pick>>, u64)> {
+        if self.model.outside > bound {
             return None;
         }
         let segments = &self.model.segments;
@@ -284,21 +274,22 @@ impl<'a> Walk<'a> {
         self.used_until.iter().enumerate().for_each(|(boundary, until)| unused[*until].push(boundary));
         labels[0].push(Label::default());
         for boundary in 1..=segments.len() {
-            let plain = self.arriving(&labels, boundary - 1, segments[boundary - 1], None);
+            let on =
+                |from: usize, needs: Needs| labels[from].iter().filter(move |label| needs.after(label.saved) <= bound);
+            let plain: Vec<Label> = on(boundary - 1, segments[boundary - 1]).copied().collect();
             let mut arriving = if self.prefer == Prefer::Late { plain.clone() } else { Vec::new() };
             for number in &self.ending[boundary] {
                 let candidate = &self.model.candidates[*number];
-                let pick = Pick { candidate: *number, kinds: 0 };
-                let labels = self.arriving(&labels, candidate.from, candidate.needs, Some(pick));
+                let past = on(candidate.from, candidate.needs).map(|label| self.past(label, *number)).collect();
                 arriving.extend(match self.among {
-                    Among::All => self.with_kinds(labels, &candidate.kinds, &mut slack),
-                    Among::Blocks => labels,
+                    Among::All => self.with_kinds(past, &candidate.kinds, &mut slack),
+                    Among::Blocks => past,
                 });
             }
             if self.prefer == Prefer::Early {
                 arriving.extend(plain);
             }
-            let mut arrived = self.kept(arriving, boundary, &kept, &mut slack);
+            let mut arrived = self.kept(arriving, (boundary, bound), &kept, &mut slack);
             for label in &mut arrived {
                 label.way = label.last.take().map_or(label.way, |pick| ways.and(label.way, pick));
             }
@@ -310,20 +301,15 @@ impl<'a> Walk<'a> {
         Some((best.map(|label| ways.picks(label.way)), slack.total))
     }
 
-    /// The labels of a boundary that go on to the next, or past a candidate.
-    fn arriving(&self, labels: &[Vec<Label>], from: usize, needs: Needs, last: Option<Pick>) -> Vec<Label> {
-        let (cost, saves) = last.map_or_else(Default::default, |pick| {
-            let candidate = &self.model.candidates[pick.candidate];
-            (self.price.map_or(0, |currency| currency.of(candidate.cost)), candidate.saves)
-        });
-        let within = labels[from].iter().filter(|label| needs.after(label.saved) <= self.bound);
-        let arrive = |label: &Label| Label {
-            cost: label.cost.saturating_add(cost),
-            saved: label.saved.and(saves),
-            last,
+    /// A label past a candidate that saves no operator's results.
+    fn past(&self, label: &Label, number: usize) -> Label {
+        let candidate = &self.model.candidates[number];
+        Label {
+            cost: label.cost.saturating_add(self.price.map_or(0, |currency| currency.of(candidate.cost))),
+            saved: label.saved.and(candidate.saves),
+            last: Some(Pick { candidate: number, kinds: 0 }),
             ..*label
-        };
-        within.map(arrive).collect()
+        }
     }
 
     /// Labels past a candidate, with each of what it can save saved or not.
@@ -344,9 +330,15 @@ impl<'a> Walk<'a> {
     }
 
     /// The labels of a boundary that stay.
-    fn kept(&self, mut labels: Vec<Label>, boundary: usize, kept: &Kept, slack: &mut Slack) -> Vec<Label> {
+    fn kept(
+        &self,
+        mut labels: Vec<Label>,
+        (boundary, bound): (usize, i64),
+        kept: &Kept,
+        slack: &mut Slack,
+    ) -> Vec<Label> {
         let whole = |label: &Label| {
-            let rest = self.reach.cost(boundary, label.saved, self.bound);
+            let rest = self.reach.cost(boundary, label.saved, bound);
             rest.map(|rest| label.cost.saturating_add(rest))
         };
         match kept {

@@ -125,6 +125,13 @@ pub(super) struct Model {
 }
 
 impl Model {
+    /// The candidates of that number that begin at each boundary.
+    pub fn starting(&self, counted: &[usize]) -> Vec<Vec<usize>> {
+        let mut starting = vec![Vec::new(); self.segments.len() + 1];
+        counted.iter().for_each(|number| starting[self.candidates[*number].from].push(*number));
+        starting
+    }
+
     /// The peak of a set, its candidates in the order of where they end.
     pub fn peak(&self, chosen: &[Pick]) -> i64 {
         let mut peak = self.outside;

@@ -151,12 +151,11 @@ impl Reach {
 
 fn behind(model: &Model, counted: &[usize], price: Option<Currency>, side: Side) -> Vec<Behind> {
     let mut least: Vec<i64> = model.segments.iter().map(|needs| side.need(*needs)).collect();
-    let mut starting: Vec<Vec<usize>> = vec![Vec::new(); model.segments.len() + 1];
+    let starting = model.starting(counted);
     for number in counted {
         let candidate = &model.candidates[*number];
         let need = side.need(candidate.needs);
         least[candidate.from..candidate.to].iter_mut().for_each(|least| *least = need.min(*least));
-        starting[candidate.from].push(*number);
     }
     let mut behind = vec![Behind { needs: i64::MIN, curve: Curve::default() }; model.segments.len() + 1];
     for boundary in (0..model.segments.len()).rev() {

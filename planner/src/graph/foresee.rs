@@ -57,18 +57,13 @@ impl Machine {
         if total > 2 * OPERATORS as u64 { self.too_many(total) } else { Ok(()) }
     }
 
-    /// The calls so far, with those of iterations that are written once.
-    pub(super) fn calls_in_all(&self) -> u64 {
-        self.ops.len() as u64 + self.calls_again
-    }
-
     /// An iteration of so many calls happens so often again.
     ///
     /// # Errors
     /// A program that has far too many calls with these.
     pub(super) fn call_again(&mut self, calls: u64, times: u64) -> Outcome<()> {
         self.calls_again = self.calls_again.saturating_add(calls.saturating_mul(times));
-        let all = self.calls_in_all();
+        let all = (self.ops.len() as u64).saturating_add(self.calls_again);
         if all > ALL { self.refuse(all, ALL) } else { Ok(()) }
     }
 

@@ -283,8 +283,7 @@ impl Three<'_> {
             }
             a.iter().zip(b).try_for_each(|(a, b)| self.same_step(*a, *b, names, integers))?;
         }
-        let same =
-            |a: &[TensorId], b: &[TensorId]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| names.agree(*a, *b));
+        let same = |a: &[TensorId], b: &[TensorId]| names.agree_on_all(a, b);
         let reentrant = match (&a.reentrant, &b.reentrant) {
             (None, None) => true,
             (Some(a), Some(b)) => {
@@ -297,9 +296,8 @@ impl Three<'_> {
 
     fn same_call(&self, earlier: CallId, later: CallId, names: &Names) -> Option<()> {
         let (a, b) = (&self.machine.calls[earlier.index()], &self.machine.calls[later.index()]);
-        let same =
-            |a: &[TensorId], b: &[TensorId]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| names.agree(*a, *b));
-        (a.module == b.module && same(&a.arguments, &b.arguments) && same(&a.results, &b.results)).then_some(())
+        let same = names.agree_on_all(&a.arguments, &b.arguments) && names.agree_on_all(&a.results, &b.results);
+        (a.module == b.module && same).then_some(())
     }
 
     /// By how much the sizes of tensors grow that an iteration makes or finds.
@@ -428,5 +426,9 @@ impl Names {
 
     fn agree(&self, earlier: TensorId, later: TensorId) -> bool {
         *self.later.get(&earlier).unwrap_or(&earlier) == later
+    }
+
+    fn agree_on_all(&self, earlier: &[TensorId], later: &[TensorId]) -> bool {
+        earlier.len() == later.len() && earlier.iter().zip(later).all(|(earlier, later)| self.agree(*earlier, *later))
     }
 }

@@ -47,8 +47,20 @@ pub fn effort(model: &Model, run: &Run, gpu: &Gpu) -> Result<Effort, PlanError> 
 /// # Errors
 /// As `plan`.
 pub fn measured(model: &Model, run: &Run, gpu: &Gpu, capacities: &[Bytes]) -> Result<(Footprint, Effort), PlanError> {
-    let prepared = prepare(model, run, gpu, Emulation::default())?;
-    let (stream, timeline) = lowered(&prepared, gpu)?;
+    measured_of(&prepare(model, run, gpu, Emulation::default())?, run, gpu, capacities)
+}
+
+/// The same of a run that is prepared.
+///
+/// # Errors
+/// An operator that PyTorch would refuse.
+pub(crate) fn measured_of(
+    prepared: &Prepared,
+    run: &Run,
+    gpu: &Gpu,
+    capacities: &[Bytes],
+) -> Result<(Footprint, Effort), PlanError> {
+    let (stream, timeline) = lowered(prepared, gpu)?;
     let footprint = Footprint::of(&stream, &prepared.options, prepared.precision, capacities);
     Ok((footprint, Effort::of(&timeline, run)))
 }
