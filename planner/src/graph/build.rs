@@ -1,6 +1,6 @@
 //! Construction: makes the module tree and its parameters from classes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,6 +14,9 @@ use crate::dtype::Dtype;
 use crate::interpret::{Frame, Interpreter, Semantics};
 use crate::read::spec::Class;
 use crate::read::spec::syntax::Function;
+
+/// What a visit of a module counts for, in what is evaluated: one that stands in many places is come to in each.
+pub(super) const VISIT: usize = 64;
 
 /// What a module's tensor is to it, with the type that its spec fixes.
 enum Kind {
@@ -35,8 +38,12 @@ impl Machine {
             self.modules.push(Module { path, class: class.name.clone(), block: false, calls: 0, gives_tensors: true });
             ModuleId(self.modules.len() as u32 - 1)
         });
-        let object =
-            Rc::new(Object { class: Some(class.clone()), module, attributes: RefCell::new(Attributes::default()) });
+        let object = Rc::new(Object {
+            class: Some(class.clone()),
+            module,
+            attributes: RefCell::new(Attributes::default()),
+            height: Cell::new(None),
+        });
         locals.push(Some(Value::Object(object.clone())));
         if class.is_module {
             object.attributes.borrow_mut().insert("training".into(), Value::Bool(false));
@@ -57,6 +64,7 @@ impl Machine {
             let value = self.field(&buffer.field.shape, &locals)?;
             object.attributes.borrow_mut().insert(buffer.field.name.clone(), value);
         }
+        object.settle();
         Ok(Value::Object(object))
     }
 
@@ -119,6 +127,7 @@ impl Machine {
     }
 
     fn enlist_child(&mut self, child: &Value, path: &str, training: bool) -> Outcome<()> {
+        self.spend(VISIT)?;
         match child {
             Value::Object(child) => self.enlist(child, path, training),
             Value::Sequence(children) => {

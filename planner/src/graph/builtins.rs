@@ -186,10 +186,12 @@ impl Machine {
     pub(super) fn apply_binary(&mut self, operator: Binary, left: Value, right: Value) -> Outcome<Value> {
         match operator {
             Binary::Is | Binary::IsNot => {
+                self.spend(left.extent().count.min(right.extent().count))?;
                 self.note_equal(&left, &right);
                 return Ok(Value::Bool(same(&left, &right) == (operator == Binary::Is)));
             }
             Binary::In | Binary::NotIn => {
+                self.spend(right.extent().count)?;
                 let found = self.contains(&right, &left)?;
                 return Ok(Value::Bool(found == (operator == Binary::In)));
             }
@@ -200,6 +202,7 @@ impl Machine {
         }
         match operator {
             Binary::Equal | Binary::NotEqual => {
+                self.spend(left.extent().count.min(right.extent().count))?;
                 self.note_equal(&left, &right);
                 return Ok(Value::Bool(equal(&left, &right) == (operator == Binary::Equal)));
             }

@@ -67,7 +67,7 @@ impl Machine {
         let Some(module) = object.module else { return self.error("only modules can be called") };
         let checkpoint = self.begin_checkpoint(object, module, &mut given)?;
         let held = given.clone_values();
-        let call = self.begin_call(module, &held);
+        let call = self.begin_call(module, &held)?;
         self.tape.record(Step::Enter(module));
         let result = self.forward(object, module, given);
         if let Ok(value) = &result {
@@ -80,11 +80,11 @@ impl Machine {
         }
         drop(held);
         if let (Some(call), Ok(result)) = (call, &result) {
-            self.end_call(call, result);
+            self.end_call(call, result)?;
         }
         self.tape.record(Step::Exit(module));
         if let (Some(checkpoint), Ok(result)) = (checkpoint, &result) {
-            self.end_checkpoint(checkpoint, result);
+            self.end_checkpoint(checkpoint, result)?;
         }
         result
     }

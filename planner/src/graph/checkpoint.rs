@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::call::Given;
-use super::hooked::flatten;
 use super::machine::{Machine, Outcome};
 use super::unroll::Loop;
 use super::value::{Object, Reference, Value};
@@ -154,11 +153,13 @@ impl Machine {
     }
 
     /// Ends it.
-    pub(super) fn end_checkpoint(&mut self, id: CheckpointId, result: &Value) {
+    pub(super) fn end_checkpoint(&mut self, id: CheckpointId, result: &Value) -> Outcome<()> {
+        let results = self.tensors_within(result)?;
         if let Some(call) = &mut self.checkpoints[id.index()].reentrant {
-            flatten(result, &mut call.results);
+            call.results = results;
         }
         self.tape.record(Step::ExitCheckpoint(id));
+        Ok(())
     }
 
     /// Unrolls the second runs of all calls whose backward has just been asked for, the last call first.
@@ -168,10 +169,11 @@ impl Machine {
         let last = pending.last().map(|pending| pending.id);
         for Pending { id, object, module, given } in pending.into_iter().rev() {
             let result = self.forward(&object, module, given.clone())?;
+            let recomputed = self.tensors_within(&result)?;
             // a reentrant call holds what its second run gave until it has gone backward through it
             let held = match &mut self.checkpoints[id.index()].reentrant {
                 Some(call) => {
-                    flatten(&result, &mut call.recomputed);
+                    call.recomputed = recomputed;
                     Some(result)
                 }
                 None => {

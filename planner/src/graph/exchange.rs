@@ -11,13 +11,13 @@ use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 
-use super::build::join;
+use super::build::{VISIT, join};
 use super::call::Given;
 use super::machine::{Machine, Outcome};
 use super::value::{Attributes, Object, Value};
 use super::{DtypeArgument, Quantized, TensorId};
 use crate::dtype::Dtype;
-use crate::interpret::Semantics;
+use crate::interpret::{Interpreter, Semantics};
 use crate::run::{Lora, QuantizedType};
 
 /// The linear layers that stay as they are: output heads.
@@ -119,6 +119,7 @@ impl Machine {
 
     /// What takes the place of a child; None where it stays.
     fn exchanged(&mut self, child: Value, path: &str, meant: Meant<'_>, make: Make<'_>) -> Outcome<Option<Value>> {
+        self.spend(VISIT)?;
         match &child {
             Value::Object(object) if object.module.is_some() && meant(path, object) => make(self, child).map(Some),
             Value::Object(object) => self.exchange_children(object, path, meant, make).map(|()| None),

@@ -14,7 +14,7 @@ use super::tape::Tape;
 use super::value::{Object, Reference, ShapeQuestion, Value};
 use super::{Dims, DtypeArgument, GraphError, Module, ModuleId, Op, Parameter, TensorId};
 use crate::dtype::Dtype;
-use crate::interpret::{Frame, Interpreter, Semantics};
+use crate::interpret::{Extent, Frame, Interpreter, Nested, Semantics};
 use crate::ops;
 use crate::read::spec::Definition;
 use crate::read::spec::syntax::*;
@@ -202,12 +202,16 @@ impl Semantics for Machine {
         Value::sequence(values)
     }
 
+    fn extent(value: &Value) -> Extent {
+        value.extent()
+    }
+
     fn dictionary(&self, entries: Vec<(Value, Value)>) -> Outcome<Value> {
         let named = |(key, value)| match key {
             Value::Text(key) => Ok((key, value)),
             _ => self.error("the keys of a dictionary are texts"),
         };
-        Ok(Value::Dictionary(Rc::new(entries.into_iter().map(named).collect::<Outcome<_>>()?)))
+        Ok(Value::dictionary(entries.into_iter().map(named).collect::<Outcome<_>>()?))
     }
 
     fn entries(&self, value: &Value) -> Outcome<Vec<(Arc<str>, Value)>> {
@@ -217,10 +221,13 @@ impl Semantics for Machine {
         }
     }
 
-    fn elements(&self, value: &Value) -> Outcome<Rc<Vec<Value>>> {
+    fn elements(&self, value: &Value) -> Outcome<Rc<Nested<Vec<Value>>>> {
         match value {
             Value::Sequence(values) => Ok(values.clone()),
-            Value::Dictionary(entries) => Ok(Rc::new(entries.keys().map(|key| Value::Text(key.clone())).collect())),
+            Value::Dictionary(entries) => {
+                let keys = entries.keys().map(|key| Value::Text(key.clone())).collect();
+                Ok(Rc::new(Nested::new(keys, Extent { height: 1, count: entries.len() })))
+            }
             other => self.error(format!("{} has no elements to go through", other.kind())),
         }
     }
@@ -295,6 +302,11 @@ impl Semantics for Machine {
         let Value::Object(object) = owner else {
             return self.error(format!("{} has no attributes to assign", owner.kind()));
         };
+        if object.height.get().is_none_or(|height| value.extent().height >= height) {
+            return self.error(format!(
+                "`{name}` would hold an object that may hold its owner: give it where the owner is made"
+            ));
+        }
         let old = object.attributes.borrow_mut().insert(name.clone(), value);
         drop(old);
         Ok(())

@@ -45,9 +45,12 @@ pub struct State {
 impl State {
     /// Whether both are alike but for integers, and for which tensors they hold.
     pub fn is_like(&self, other: &State) -> bool {
-        self.fixed == other.fixed
+        self.fixed.len() <= MOST && self.fixed == other.fixed
     }
 }
+
+/// The most that is noted of a state: far beyond any model's. What has more is like nothing.
+const MOST: usize = 1 << 22;
 
 /// Goes through values for a [`State`].
 struct Collector<'a> {
@@ -91,6 +94,9 @@ const REACHED: [&str; 2] = ["_config", "_model"];
 
 impl Collector<'_> {
     fn value(&mut self, value: &Value) {
+        if self.state.fixed.len() > MOST {
+            return;
+        }
         let fixed = match value {
             Value::None => Fixed::Nothing,
             Value::Bool(flag) => Fixed::Bool(*flag),
@@ -186,18 +192,18 @@ impl Replacer<'_> {
             }
             Value::Sequence(values) => {
                 let before = self.replaced;
-                let mut copy = (**values).clone();
+                let mut copy = (***values).clone();
                 copy.iter_mut().for_each(|value| self.value(value));
                 if self.replaced > before {
-                    *values = Rc::new(copy);
+                    *values = Rc::new(values.with(copy));
                 }
             }
             Value::Dictionary(entries) => {
                 let before = self.replaced;
-                let mut copy = (**entries).clone();
+                let mut copy = (***entries).clone();
                 copy.values_mut().for_each(|value| self.value(value));
                 if self.replaced > before {
-                    *entries = Rc::new(copy);
+                    *entries = Rc::new(entries.with(copy));
                 }
             }
             Value::Object(object) | Value::Method(object, _) if self.seen.insert(Rc::as_ptr(object) as usize) => {

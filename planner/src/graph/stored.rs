@@ -18,7 +18,7 @@ use super::call::Given;
 use super::exchange::Meant;
 use super::machine::{Machine, Outcome};
 use super::value::{Attributes, Object, Value};
-use super::{DtypeArgument, Quantized, TensorId};
+use super::{DtypeArgument, ModuleId, Quantized, TensorId};
 use crate::bytes::Bytes;
 use crate::dtype::Dtype;
 use crate::interpret::Semantics;
@@ -174,13 +174,21 @@ fn skipped_by_default(model: &Rc<Object>, architecture: &Architecture, tied: boo
         names.extend(tied.then(|| other.clone()));
     }
     let mut last = String::new();
-    last_parameter(&Value::Object(model.clone()), "", &mut FxHashSet::default(), &mut last);
+    last_parameter(&Value::Object(model.clone()), "", &mut Seen::default(), &mut last);
     names.push(last);
     names.into_iter().map(|name| name.strip_suffix(".weight").map_or(name.clone(), str::to_owned)).collect()
 }
 
-/// The last of `model.named_parameters()`: a module's own before its children's, what is shared once.
-fn last_parameter(value: &Value, path: &str, seen: &mut FxHashSet<TensorId>, last: &mut String) {
+/// What was come to before.
+#[derive(Default)]
+struct Seen {
+    modules: FxHashSet<ModuleId>,
+    tensors: FxHashSet<TensorId>,
+}
+
+/// The last of `model.named_parameters()`: a module's own before its children's, what is shared once
+/// (torch/nn/modules/module.py, `named_modules` and `_named_members`).
+fn last_parameter(value: &Value, path: &str, seen: &mut Seen, last: &mut String) {
     match value {
         Value::Sequence(children) => {
             for (number, child) in children.iter().enumerate() {
@@ -188,11 +196,14 @@ fn last_parameter(value: &Value, path: &str, seen: &mut FxHashSet<TensorId>, las
             }
         }
         Value::Object(object) => {
-            let Some(class) = object.class.as_ref().filter(|_| object.module.is_some()) else { return };
+            let (Some(class), Some(module)) = (&object.class, object.module) else { return };
+            if !seen.modules.insert(module) {
+                return;
+            }
             let attributes = object.attributes.borrow();
             for (field, _) in &class.parameters {
                 if let Some(Value::Tensor(reference)) = attributes.get(&field.name)
-                    && seen.insert(reference.tensor.get())
+                    && seen.tensors.insert(reference.tensor.get())
                 {
                     *last = join(path, &field.name);
                 }

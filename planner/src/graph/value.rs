@@ -9,6 +9,8 @@ use rustc_hash::FxBuildHasher;
 
 use super::tape::Tape;
 use super::{DtypeArgument, ModuleId, TensorId};
+use crate::interpret::nested::{HIGHEST, LISTS};
+use crate::interpret::{Extent, Nested};
 use crate::ops::{Default, Operator};
 use crate::read::spec::Class;
 use crate::read::spec::syntax::Function;
@@ -39,6 +41,8 @@ pub struct Object {
     pub class: Option<Arc<Class>>,
     pub module: Option<ModuleId>,
     pub attributes: RefCell<Attributes>,
+    /// How many levels of values may lie within it; see [`Nested`]. None while it is made: nothing may hold it then.
+    pub height: Cell<Option<u32>>,
 }
 
 /// A function that the program itself provides.
@@ -54,8 +58,8 @@ pub enum Value {
     Text(Arc<str>),
     Dtype(DtypeArgument),
     Tensor(Rc<Reference>),
-    Sequence(Rc<Vec<Value>>),
-    Dictionary(Rc<Attributes>),
+    Sequence(Rc<Nested<Vec<Value>>>),
+    Dictionary(Rc<Nested<Attributes>>),
     Object(Rc<Object>),
     Class(Arc<Class>),
     Function(Arc<Function>),
@@ -76,15 +80,45 @@ pub enum ShapeQuestion {
     Count,
 }
 
+impl Object {
+    /// Fixes its height by what it holds.
+    pub fn settle(&self) {
+        let within = Extent::around(self.attributes.borrow().values().map(Value::extent));
+        self.height.set(Some(within.height.max(LISTS)));
+    }
+}
+
 impl Value {
     /// A tuple or list.
     pub fn sequence(values: Vec<Value>) -> Value {
-        Value::Sequence(Rc::new(values))
+        let extent = Extent::around(values.iter().map(Value::extent));
+        Value::Sequence(Rc::new(Nested::new(values, extent)))
+    }
+
+    /// A dictionary.
+    pub fn dictionary(entries: Attributes) -> Value {
+        let extent = Extent::around(entries.values().map(Value::extent));
+        Value::Dictionary(Rc::new(Nested::new(entries, extent)))
     }
 
     /// An object without a class.
     pub fn bag(attributes: Attributes) -> Value {
-        Value::Object(Rc::new(Object { class: None, module: None, attributes: RefCell::new(attributes) }))
+        let object =
+            Object { class: None, module: None, attributes: RefCell::new(attributes), height: Cell::new(None) };
+        object.settle();
+        Value::Object(Rc::new(object))
+    }
+
+    /// How far it goes down.
+    pub fn extent(&self) -> Extent {
+        match self {
+            Value::Sequence(values) => values.extent(),
+            Value::Dictionary(entries) => entries.extent(),
+            Value::Object(object) | Value::Method(object, _) => {
+                Extent { height: object.height.get().unwrap_or(HIGHEST), count: 0 }
+            }
+            _ => Extent::default(),
+        }
     }
 
     /// What it is called in messages.
@@ -119,7 +153,7 @@ impl Value {
             serde_json::Value::Array(items) => Value::sequence(items.iter().map(Value::from_json).collect()),
             serde_json::Value::Object(entries) => {
                 let entries = entries.iter().map(|(key, value)| (Arc::from(key.as_str()), Value::from_json(value)));
-                Value::Dictionary(Rc::new(entries.collect()))
+                Value::dictionary(entries.collect())
             }
         }
     }

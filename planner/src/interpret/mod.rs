@@ -10,11 +10,13 @@
 //! A function's frame holds its locals until it returns; a loop's names stay bound after it, a comprehension's are its own;
 //! an expression's intermediates go when it has been evaluated.
 
+pub mod nested;
 mod walk;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
+pub use nested::{Extent, Nested};
 pub use walk::Interpreter;
 
 use crate::read::spec::syntax::*;
@@ -99,9 +101,11 @@ pub trait Semantics: Sized {
 
     fn literal(literal: &Literal) -> Self::Value;
     fn sequence(values: Vec<Self::Value>) -> Self::Value;
+    /// How far a value goes down ([`Nested`]).
+    fn extent(value: &Self::Value) -> Extent;
     fn truth(&self, value: &Self::Value) -> Outcome<Self, bool>;
     /// What a loop goes through.
-    fn elements(&self, value: &Self::Value) -> Outcome<Self, Rc<Vec<Self::Value>>>;
+    fn elements(&self, value: &Self::Value) -> Outcome<Self, Rc<Nested<Vec<Self::Value>>>>;
 
     /// What a name means that no local has.
     fn global(&mut self, name: &Arc<str>) -> Outcome<Self>;

@@ -1,5 +1,6 @@
 //! The walk over functions, statements and expressions.
 
+use super::nested::HIGHEST;
 use super::{Frame, Given, Locals, Outcome, Semantics};
 use crate::read::spec::syntax::*;
 use crate::trace::LettingGo;
@@ -75,6 +76,7 @@ pub trait Interpreter: Semantics {
         let outer = self.place();
         self.enter(function);
         let returned = self.block(&mut frame, &function.body)?;
+        self.spend(returned.as_ref().map_or(0, |value| Self::extent(value).count))?;
         for number in 0..frame.slots.len() {
             let Some(value) = frame.slots[number].take().filter(Self::can_hold_memory) else { continue };
             self.reach(frame.standing(Some(NameId(number as u16)), LettingGo::Returned));
@@ -211,7 +213,11 @@ pub trait Interpreter: Semantics {
     // ---- expressions --------------------------------------------------------------------------------------------
 
     fn evaluate(&mut self, frame: &mut Locals<'_, Self>, e: &Expression) -> Outcome<Self> {
-        self.deeper(|machine| machine.expression(frame, e))
+        let value = self.deeper(|machine| machine.expression(frame, e))?;
+        if Self::extent(&value).height > HIGHEST {
+            return self.error(format!("lists, dictionaries and objects nest deeper than {HIGHEST} levels"));
+        }
+        Ok(value)
     }
 
     fn expression(&mut self, frame: &mut Locals<'_, Self>, e: &Expression) -> Outcome<Self> {
@@ -320,7 +326,7 @@ pub trait Interpreter: Semantics {
         evaluated.collect()
     }
 
-    /// The arguments of a call, or the elements of a sequence.
+    /// The arguments of a call, or the elements of a sequence. All that lies within them counts: calls may go through it.
     fn arguments(&mut self, frame: &mut Locals<'_, Self>, arguments: &[Argument]) -> Outcome<Self, Given<Self::Value>> {
         let mut given = Given { positional: Vec::with_capacity(arguments.len()), named: Vec::new() };
         for argument in arguments {
@@ -339,6 +345,9 @@ pub trait Interpreter: Semantics {
                 }
             }
         }
+        let values = given.positional.iter().chain(given.named.iter().map(|(_, value)| value));
+        let count = values.fold(0usize, |count, value| count.saturating_add(Self::extent(value).count));
+        self.spend(count)?;
         Ok(given)
     }
 }

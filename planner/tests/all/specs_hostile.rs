@@ -170,6 +170,56 @@ fn lists_and_texts_that_double_end() {
 }
 
 #[test]
+fn values_that_hold_each_other_without_end_are_refused() {
+    // higher and higher: their going would not fit the stack
+    for code in [
+        &["x = 0", "for i in range(1000000):", "  x = [x]"][..],
+        &["x = 0", "for i in range(1000000):", "  x = Output(a=x)"],
+        &["x = 0", "for i in range(1000000):", "  x = [Output(a={'a': x})]"],
+    ] {
+        let said = said_of_inputs(code);
+        assert!(said.contains("nest deeper than 256 levels"), "{said}");
+    }
+    // within each other, or downwards
+    for code in [
+        &["model.me = model"][..],
+        &["x = Output(a=0)", "x.a = [x]"],
+        &["x = Output(a=0)", "for i in range(1000000):", "  y = Output(a=0)", "  x.a = y", "  x = y"],
+    ] {
+        let said = said_of_inputs(code);
+        assert!(said.contains("would hold an object that may hold its owner"), "{said}");
+    }
+    // doubled: few values that are come to very often
+    let double = |last| ["a = [0, 0]", "b = [0, 0]", "for i in range(60):", "  a = [a, a]", "  b = [b, b]", last];
+    for last in
+        ["if a == b:\n      a = 1", "require(False, a)", "model(a)", "cat(a)", "return a", "if 1 in a:\n      a = 1"]
+    {
+        let said = said_of_inputs(&double(last));
+        assert!(said.contains("it goes on for more than"), "{last}: {said}");
+    }
+}
+
+#[test]
+fn modules_that_stand_in_each_other_without_end_are_refused() {
+    let said = |made: &str| {
+        let text = format!(
+            "name: made\nuses: [loops, nn]\narchitectures: {{M: {{inputs: go}}}}\nmodules:\n  M(config):\n    children: {{a: {made}}}\n    \
+             forward(x): |\n      return x\n  Pair(x):\n    children: {{a: x, b: x}}\n    forward(x): |\n      return x\n\
+             functions:\n  go(model, run): |\n    return {{}}\n  nested(count): |\n    x = Linear(2, 2)\n    for i in range(count):\n      \
+             x = Pair(x)\n    return x\n  keep(x): |\n    x.me = x\n"
+        );
+        let family = Shelf::default().family(&"made.yaml".into(), &text).unwrap();
+        let model = of_family(Path::new("made.yaml"), family, None).unwrap();
+        let run = Run { mode: Mode::Infer, ..Run::default() };
+        program(&model, &run, Emulation::default()).unwrap_err().to_string()
+    };
+    assert!(said("nested(60)").contains("it goes on for more than"), "{}", said("nested(60)"));
+    assert!(said("nested(60000)").contains("nest deeper than 256 levels"), "{}", said("nested(60000)"));
+    assert!(said("keep(self)").contains("would hold an object"), "{}", said("keep(self)"));
+    assert!(said("\"[self]\"").contains("nest deeper than 256 levels"), "{}", said("\"[self]\""));
+}
+
+#[test]
 fn sizes_that_no_sum_holds_are_refused() {
     let split = "zeros([4], int64).split([9223372036854775807, 9223372036854775807])";
     let said = said_of_inputs(&[&format!("a = {split}")]);

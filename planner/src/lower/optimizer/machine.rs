@@ -10,7 +10,7 @@ use super::arithmetic::{numbers, same};
 use super::value::{Given, Handle, Value};
 use crate::dtype::Dtype;
 use crate::graph::Dims;
-use crate::interpret::{Frame, Interpreter, Semantics};
+use crate::interpret::{Extent, Frame, Interpreter, Nested, Semantics};
 use crate::lower::context::Context;
 use crate::lower::tensor::TensorData;
 use crate::read::optimizers::Optimizer;
@@ -99,11 +99,15 @@ impl Semantics for Machine<'_> {
         Value::list(values)
     }
 
+    fn extent(value: &Value) -> Extent {
+        value.extent()
+    }
+
     fn truth(&self, value: &Value) -> Outcome<bool> {
         value.truth()
     }
 
-    fn elements(&self, value: &Value) -> Outcome<Rc<Vec<Value>>> {
+    fn elements(&self, value: &Value) -> Outcome<Rc<Nested<Vec<Value>>>> {
         value.elements().cloned()
     }
 
@@ -135,6 +139,12 @@ impl Semantics for Machine<'_> {
 
     fn set_attribute(&mut self, owner: &Value, name: &Arc<str>, value: Value) -> Outcome<()> {
         let Value::Object(object) = owner else { return Err(format!("`{name}` can only be set on an object")) };
+        if value.extent().height >= owner.extent().height {
+            return Err(format!(
+                "`{name}` cannot hold {}: attributes hold tensors, numbers and lists of them",
+                value.kind()
+            ));
+        }
         let old = object.borrow_mut().insert(name.clone(), value);
         drop(old);
         Ok(())

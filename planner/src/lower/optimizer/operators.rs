@@ -139,7 +139,7 @@ impl Machine<'_> {
         let lists: Vec<&Vec<Value>> = given
             .positional
             .iter()
-            .filter_map(|v| if let Value::List(list) = v { Some(&**list) } else { None })
+            .filter_map(|v| if let Value::List(list) = v { Some(&***list) } else { None })
             .collect();
         let Some(first) = lists.first() else { return Err(format!("{op}: a list was expected")) };
         let mut results = Vec::with_capacity(first.len());

@@ -120,6 +120,15 @@ fn what_has_no_end_is_refused() {
     }
 }
 
+#[test]
+fn lists_within_lists_without_end_are_refused() {
+    let error =
+        run("  go(group, params): |\n    x = 0\n    for i in range(1000000):\n      x = [x]\n").expect_err("refused");
+    assert!(error.starts_with("lists, dictionaries and objects nest deeper than 256 levels ("), "{error}");
+    let error = run("  go(group, params): |\n    group.me = [group]\n").expect_err("refused");
+    assert!(error.starts_with("`me` cannot hold a list: attributes hold tensors"), "{error}");
+}
+
 /// Measured with PyTorch 2.11: types come in the reverse order of their appearance, and the square roots of a type are
 /// held until those of the next are made.
 #[test]

@@ -8,6 +8,8 @@ use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 
 use crate::dtype::Dtype;
+use crate::interpret::nested::LISTS;
+use crate::interpret::{Extent, Nested};
 use crate::lower::tensor::Tensor;
 use crate::read::optimizers::Setting;
 
@@ -31,7 +33,7 @@ pub(crate) enum Value {
     Text(Arc<str>),
     Dtype(Dtype),
     Tensor(Handle),
-    List(Rc<Vec<Value>>),
+    List(Rc<Nested<Vec<Value>>>),
     Object(Rc<Attributes>),
 }
 
@@ -40,7 +42,17 @@ pub(super) type Given = crate::interpret::Given<Value>;
 
 impl Value {
     pub(super) fn list(values: Vec<Value>) -> Value {
-        Value::List(Rc::new(values))
+        let extent = Extent::around(values.iter().map(Value::extent));
+        Value::List(Rc::new(Nested::new(values, extent)))
+    }
+
+    /// How far it goes down; an object holds lists without objects alone.
+    pub(super) fn extent(&self) -> Extent {
+        match self {
+            Value::List(values) => values.extent(),
+            Value::Object(_) => Extent { height: LISTS, count: 0 },
+            _ => Extent::default(),
+        }
     }
 
     /// What it is called in messages.
@@ -84,7 +96,7 @@ impl Value {
         }
     }
 
-    pub(super) fn elements(&self) -> Result<&Rc<Vec<Value>>, String> {
+    pub(super) fn elements(&self) -> Result<&Rc<Nested<Vec<Value>>>, String> {
         match self {
             Value::List(values) => Ok(values),
             other => Err(format!("a list was expected, not {}", other.kind())),
