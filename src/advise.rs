@@ -14,7 +14,7 @@ use crate::{DOES_NOT_FIT, FITS, output};
 pub fn run(arguments: &AdviseArguments) -> Result<ExitCode, Failure> {
     let mut options = run_options(&arguments.run)?;
     let gpu = gpu(&options)?;
-    let model = options.model()?;
+    let model = crate::plan::model(&mut options)?;
     let run = options.run();
     let bar = output::progress(0);
     let advice = advise(&model, &run, &gpu, &|more, ready| {

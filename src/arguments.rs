@@ -6,18 +6,20 @@ mod run;
 mod shell;
 mod snapshot;
 mod sweep;
+mod words;
 
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use planner::buy::Budget;
 use planner::bytes::Bytes;
 use planner::checkpoint::{Currency, Form, Granularity, Measure};
 use planner::run::{Pattern, whole};
+use planner::words::nearest::edits;
 
 pub use replay::{ReplayArguments, WhyArguments};
 pub use report::ReportArguments;
@@ -207,7 +209,7 @@ Examples:
 
 /// Predicts the GPU memory of a PyTorch run to the byte, without PyTorch and without a GPU.
 #[derive(Debug, Parser)]
-#[command(name = "memplan", version, args_override_self = true, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "memplan", version, args_override_self = true, after_help = EXAMPLES, max_term_width = 100)]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
@@ -282,6 +284,9 @@ pub struct PlanArguments {
     /// Write the event stream to this file
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
+    /// Show all: bytes, phases, the largest tensors, every note
+    #[arg(long)]
+    pub full: bool,
 }
 
 /// `memplan checkpoint`.
@@ -480,7 +485,7 @@ pub struct VersionsArguments {
 
 /// Reads the command line; help and the version are printed here.
 pub fn read() -> Result<Command, Failure> {
-    match CommandLine::try_parse() {
+    match CommandLine::try_parse_from(words::translated(std::env::args_os())) {
         Ok(CommandLine { command: Some(command) }) => Ok(command),
         Ok(CommandLine { command: None }) => {
             output::print(BEGIN)?;
@@ -540,8 +545,11 @@ fn usage(error: &clap::Error) -> Failure {
         said.filter(|line| !line.is_empty()).partition(|line| line.starts_with("tip: "));
     let line = lines.join(" ");
     let line = line.strip_prefix("error: ").unwrap_or(&line).to_owned();
-    let hint = match (tips.first(), error.kind()) {
-        (Some(tip), _) => Some(tip["tip: ".len()..].to_owned()),
+    let unknown = error.get(ContextKind::InvalidArg).filter(|_| error.kind() == ErrorKind::UnknownArgument);
+    let unknown = unknown.map(ToString::to_string).unwrap_or_default();
+    let tip = tips.first().map(|tip| &tip["tip: ".len()..]).filter(|tip| is_near(tip, &unknown));
+    let hint = match (words::instead(&unknown).or(tip), error.kind()) {
+        (Some(hint), _) => Some(hint.to_owned()),
         (None, ErrorKind::ValueValidation | ErrorKind::InvalidValue) => None,
         (None, _) => Some(match used(&text) {
             Some(command) => format!("`memplan {command} --help` lists the options"),
@@ -549,6 +557,14 @@ fn usage(error: &clap::Error) -> Failure {
         }),
     };
     Failure::new(line, hint)
+}
+
+/// Whether clap's tip for an unknown flag names one that can be meant: clap likens letters, whatever they mean.
+fn is_near(tip: &str, unknown: &str) -> bool {
+    let Some((_, similar)) = tip.split_once("a similar argument exists: '") else { return unknown.is_empty() };
+    let (similar, unknown) = (similar.trim_end_matches('\'').trim_start_matches('-'), unknown.trim_start_matches('-'));
+    let is_part = unknown.len() > 2 && (unknown.starts_with(similar) || similar.starts_with(unknown));
+    is_part || edits(similar.as_bytes(), unknown.as_bytes()) <= 2
 }
 
 /// The command whose usage a message of clap's shows.

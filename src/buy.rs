@@ -20,7 +20,7 @@ pub fn run(arguments: &BuyArguments) -> Result<ExitCode, Failure> {
         return Err(Failure::new("max-gpus is 0: it must be at least 1", None));
     }
     let gpus = gpus_or(&options, "all")?;
-    let model = options.model()?;
+    let model = crate::plan::model(&mut options)?;
     let run = options.run();
     let wanted = Wanted { most: arguments.max_gpus, budget: arguments.budget };
     let bar = output::progress(gpus.len());

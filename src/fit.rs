@@ -21,7 +21,7 @@ pub fn run(arguments: &FitArguments) -> Result<ExitCode, Failure> {
     if let Some(trace) = options.model.as_deref().filter(|name| is_trace(name)) {
         return of_trace(trace, &options, &gpus, arguments.run.format);
     }
-    let model = options.model()?;
+    let model = crate::plan::model(&mut options)?;
     let run = options.run();
     let bar = output::progress(gpus.len() * Axis::of(&model).len());
     let rows = fit(&model, &run, &gpus, &|ended| bar.inc(ended as u64));

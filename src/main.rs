@@ -14,6 +14,7 @@ mod checkpoint;
 mod failure;
 mod fit;
 mod graph;
+mod hub;
 mod inspect;
 mod output;
 mod pack;

@@ -90,6 +90,12 @@ pub fn warn(line: &str) {
     let _ = writeln!(out, "memplan: {CARE}warning:{CARE:#} {line}");
 }
 
+/// Says how something was understood, on stderr.
+pub fn note(line: &str) {
+    let (mut out, line) = (anstream::stderr().lock(), quote::visible(line));
+    let _ = writeln!(out, "memplan: note: {line}");
+}
+
 /// A bar on stderr for work of so many parts; nothing where that is no terminal.
 pub fn progress(parts: usize) -> ProgressBar {
     let bar = ProgressBar::new(parts as u64);

@@ -3,25 +3,30 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use planner::model;
 use planner::model::opened::DEFAULT_GPU;
+use planner::model::{self, Model};
 use planner::plan::compare;
 use planner::read::environment;
-use planner::read::gpus::Gpu;
+use planner::read::gpus::{Gpu, GpuCatalogue};
 use planner::read::run_file;
-use planner::report::{Planned, events, json, text};
+use planner::report::{Planned, brief, events, json, text};
 use planner::run::Run;
 use planner::run::RunOptions;
 use planner::trace::file::{self, is_trace};
+use planner::words::quote;
 
 use crate::arguments::{Format, PlanArguments, RunArguments};
 use crate::failure::Failure;
 use crate::output::{self, ALARM, CARE, GOOD};
-use crate::{DOES_NOT_FIT, FITS, profiles};
+use crate::{DOES_NOT_FIT, FITS, hub, profiles};
 
 /// Plans, reports, and gives the verdict's exit code.
 pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
-    let (model, run, gpu) = open(&arguments.run)?;
+    let mut options = run_options(&arguments.run)?;
+    let gpu = gpu(&options)?;
+    let said = options.clone();
+    let model = crate::plan::model(&mut options)?;
+    let run = options.run();
     if arguments.compare {
         return compared(&model, &run, &gpu, arguments.run.format);
     }
@@ -33,7 +38,8 @@ pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
     let host = plan.host_memory(&run).is_none_or(|host| host.fits());
     let code = if plan.fits() && host { FITS } else { DOES_NOT_FIT };
     match arguments.run.format {
-        Format::Text => output::print(&coloured(&text::text(&planned))),
+        Format::Text if arguments.full => output::print(&coloured(&text::text(&planned))),
+        Format::Text => output::print(&coloured(&brief::brief(&planned, &said))),
         Format::Json => output::print_json(&json::report(&planned)),
     }?;
     Ok(ExitCode::from(code))
@@ -47,7 +53,7 @@ pub fn open(arguments: &RunArguments) -> Result<(model::Model, Run, Gpu), Failur
 /// The same of options that have been read.
 pub fn opened(mut options: RunOptions) -> Result<(model::Model, Run, Gpu), Failure> {
     let gpu = gpu(&options)?;
-    let model = options.model()?;
+    let model = crate::plan::model(&mut options)?;
     Ok((model, options.run(), gpu))
 }
 
@@ -61,7 +67,7 @@ pub fn open_other(
     options.model = model.map(str::to_owned).or(options.model);
     options.gpu = options.gpu.or(Some(gpu_here.to_owned()).filter(|_| options.profile.is_none()));
     let gpu = gpu(&options)?;
-    let model = options.model()?;
+    let model = crate::plan::model(&mut options)?;
     Ok((model, options.run(), gpu))
 }
 
@@ -75,6 +81,8 @@ pub fn gpus_or(options: &RunOptions, default: &str) -> Result<Vec<Gpu>, Failure>
     let (catalogue, profiled) = options.catalogue(profiles::folder().as_deref())?;
     let names = options.gpu.as_deref().or(profiled.as_deref()).unwrap_or(default);
     let chosen = catalogue.listed(names)?;
+    names.split(',').for_each(|name| profiles::say_taken(&catalogue, name.trim()));
+    let chosen: Vec<Gpu> = chosen.into_iter().map(|gpu| options.sized(gpu)).collect();
     let keys: Vec<&str> = chosen.iter().map(|gpu| gpu.key.as_str()).collect();
     catalogue.check_profiled(profiled.as_deref(), &keys)?;
     chosen.iter().for_each(profiles::doubt);
@@ -117,9 +125,25 @@ fn surroundings(run: Option<&Path>) -> Option<(PathBuf, environment::Found)> {
     environment::around(activated.as_deref(), beside.unwrap_or(Path::new("")))
 }
 
+/// The model that is named. Says so where a name was taken for a built-in one's.
+pub fn model(options: &mut RunOptions) -> Result<Model, Failure> {
+    hub::fetch(options)?;
+    let model = options.model()?;
+    if let Some(asked) = options.model.as_deref()
+        && model.is_built_in()
+        && !asked.eq_ignore_ascii_case(&model.name)
+    {
+        output::note(&format!("{} is taken for the built-in {}", quote::quoted(asked), model.name));
+    }
+    Ok(model)
+}
+
 /// The GPU that is named, with what was measured on it.
 pub fn gpu(options: &RunOptions) -> Result<Gpu, Failure> {
     let gpu = options.named_gpu(profiles::folder().as_deref())?;
+    if let Some(name) = &options.gpu {
+        profiles::say_taken(&GpuCatalogue::load(options.specs.as_deref())?, name);
+    }
     profiles::doubt(&gpu);
     Ok(gpu)
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Zoned;
+use planner::read::gpus::GpuCatalogue;
 use planner::{Gpu, files};
 
 use crate::output;
@@ -22,6 +23,16 @@ pub fn folder() -> Option<PathBuf> {
 pub fn doubt(gpu: &Gpu) {
     let doubts = gpu.profile.iter().flat_map(|profile| profile.doubts(Zoned::now().date(), driver().as_deref()));
     doubts.for_each(|line| output::warn(&line));
+}
+
+/// Says which GPU a name is taken for, where it may mean others too.
+pub fn say_taken(catalogue: &GpuCatalogue, name: &str) {
+    let Ok(taken) = catalogue.find(name) else { return };
+    let others: Vec<&str> = catalogue.also_called(name, taken).iter().map(|gpu| gpu.key.as_str()).collect();
+    if !others.is_empty() {
+        let Gpu { key, name: called, .. } = taken;
+        output::note(&format!("{name:?} is taken for {key} ({called}); there are also {}", others.join(", ")));
+    }
 }
 
 /// The version of this machine's driver, if it has one.

@@ -135,7 +135,7 @@ pub fn run(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
 
 fn made(mut options: RunOptions) -> Result<Made, Failure> {
     let gpu = gpu(&options)?;
-    let model = options.model()?;
+    let model = crate::plan::model(&mut options)?;
     let opened = Opened { model, run: options.run(), gpu };
     let plan = plan(&opened.model, &opened.run, &opened.gpu)?;
     Ok(Made { opened, options, plan })

@@ -21,7 +21,7 @@ pub fn run(arguments: SweepArguments) -> Result<ExitCode, Failure> {
     options.seq = lists.size.first().copied().or(options.seq);
     options.image = images.first().copied().or(options.image);
     let gpus = gpus(&options)?;
-    let model = options.model()?;
+    let model = crate::plan::model(&mut options)?;
     if model.takes_images() {
         lists.size = images;
     }

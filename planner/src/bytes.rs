@@ -20,6 +20,10 @@ pub const KIB: u64 = 1 << 10;
 pub const MIB: u64 = 1 << 20;
 /// 1 GiB.
 pub const GIB: u64 = 1 << 30;
+/// 1 TiB.
+pub const TIB: u64 = 1 << 40;
+/// From here on people read TiB more easily.
+const TEN_TIB: u64 = 10 * TIB;
 
 impl Bytes {
     /// The next multiple of `step`, or `None` where it does not fit in 64 bits.
@@ -35,7 +39,8 @@ impl fmt::Display for Bytes {
             0..KIB => return f.pad(&format!("{} B", self.0)),
             KIB..MIB => (KIB, "KiB"),
             MIB..GIB => (MIB, "MiB"),
-            _ => (GIB, "GiB"),
+            GIB..TEN_TIB => (GIB, "GiB"),
+            _ => (TIB, "TiB"),
         };
         f.pad(&format!("{:.2} {name}", self.0 as f64 / unit as f64))
     }
@@ -52,14 +57,23 @@ pub struct SizeError {
     pub text: String,
 }
 
-/// Units that a size may be written in: powers of 1024, and powers of 1000 as SI names them.
-const UNITS: [(&str, u64); 10] = [
+/// Units that a size may be written in: powers of 1024, also as docker and slurm write them, and powers of 1000 as SI names
+/// them.
+const UNITS: [(&str, u64); 18] = [
     ("", 1),
     ("B", 1),
     ("KiB", KIB),
     ("MiB", MIB),
     ("GiB", GIB),
     ("TiB", GIB << 10),
+    ("Ki", KIB),
+    ("Mi", MIB),
+    ("Gi", GIB),
+    ("Ti", GIB << 10),
+    ("K", KIB),
+    ("M", MIB),
+    ("G", GIB),
+    ("T", GIB << 10),
     ("kB", 1_000),
     ("MB", 1_000_000),
     ("GB", 1_000_000_000),
@@ -128,6 +142,8 @@ mod tests {
         assert_eq!(read("20GiB"), Some(20 * GIB));
         assert_eq!(read(" 1.5 gib "), Some(GIB + GIB / 2));
         assert_eq!(read("24GB"), Some(24_000_000_000));
+        assert_eq!(read("24G"), Some(24 * GIB));
+        assert_eq!(read("0.5TiB"), Some(512 * GIB));
         assert_eq!(read("0"), Some(0));
         for wrong in ["", "GiB", "-1", "1.2.3GiB", "1e9", "20 apples", "99999999999TiB", "٣GiB"] {
             assert_eq!(read(wrong), None, "{wrong}");

@@ -12,12 +12,15 @@ pub struct UnknownChoice {
     pub choices: String,
 }
 
-/// The words of an enum of choices.
+/// The words of an enum of choices: what memplan writes, and behind `|` what other programs write.
 macro_rules! choices {
-    ($type:ty, $what:literal, $($word:literal => $value:expr),+ $(,)?) => {
+    ($type:ty, $what:literal, $($word:literal $(| $other:literal)* => $value:expr),+ $(,)?) => {
         impl $type {
             /// Every choice with its word.
             pub const ALL: &[(&'static str, $type)] = &[$(($word, $value)),+];
+
+            /// What other programs call some of them.
+            const OTHERS: &[(&'static str, $type)] = &[$($(($other, $value),)*)+];
 
             /// Its word.
             pub fn word(self) -> &'static str {
@@ -30,7 +33,7 @@ macro_rules! choices {
 
             fn from_str(word: &str) -> Result<Self, Self::Err> {
                 let folded = word.to_ascii_lowercase().replace('_', "-");
-                Self::ALL.iter().find(|(known, _)| *known == folded).map(|(_, value)| *value).ok_or_else(|| {
+                Self::ALL.iter().chain(Self::OTHERS).find(|(known, _)| *known == folded).map(|(_, value)| *value).ok_or_else(|| {
                     let words: Vec<&str> = Self::ALL.iter().map(|(word, _)| *word).collect();
                     $crate::choices::UnknownChoice { what: $what, word: word.to_owned(), choices: words.join(", ") }
                 })

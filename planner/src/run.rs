@@ -19,7 +19,7 @@ use crate::dtype::Dtype;
 use crate::versions::{VersionError, Versions};
 use crate::words::quote;
 
-pub use adapters::{Lora, Pattern, QuantizedType};
+pub use adapters::{ALL_LINEAR, Lora, Pattern, QuantizedType};
 pub use backend::Backend;
 pub use cache::{CacheDtype, PAGE_TOKENS};
 pub use checkpoints::{Checkpointing, Region, SavedOperators, UnknownOperator};
@@ -170,12 +170,15 @@ pub enum ZeroGrad {
 
 choices!(Mode, "mode", "train" => Mode::Train, "infer" => Mode::Infer, "generate" => Mode::Generate,
     "eval-with-grad" => Mode::EvalWithGrad);
-choices!(Precision, "precision", "fp32" => Precision::Fp32, "bf16" => Precision::Bf16, "fp16" => Precision::Fp16,
-    "amp-bf16" => Precision::AmpBf16, "amp-fp16" => Precision::AmpFp16);
+// `float32` is torch's and transformers' word, `32-true` and `bf16-mixed` are Lightning's (2.6, plugins/precision/precision.py).
+choices!(Precision, "precision", "fp32" | "float32" | "32" | "32-true" => Precision::Fp32,
+    "bf16" | "bfloat16" | "bf16-true" => Precision::Bf16, "fp16" | "float16" | "half" | "16-true" => Precision::Fp16,
+    "amp-bf16" | "bf16-mixed" | "bf16-amp" => Precision::AmpBf16,
+    "amp-fp16" | "16-mixed" | "fp16-mixed" | "fp16-amp" => Precision::AmpFp16);
 choices!(ZeroGrad, "time to zero gradients", "after-step" => ZeroGrad::AfterStep,
     "before-forward" => ZeroGrad::BeforeForward, "before-backward" => ZeroGrad::BeforeBackward);
 choices!(CacheKind, "cache", "dynamic" => CacheKind::Dynamic, "static" => CacheKind::Static, "paged" => CacheKind::Paged);
-choices!(Attention, "attention", "sdpa" => Attention::Sdpa, "eager" => Attention::Eager);
+choices!(Attention, "attention", "sdpa" | "torch-sdpa" => Attention::Sdpa, "eager" => Attention::Eager);
 choices!(Kernel, "attention kernel", "auto" => Kernel(None), "flash" => Kernel(Some(Backend::Flash)),
     "efficient" => Kernel(Some(Backend::Efficient)), "math" => Kernel(Some(Backend::Math)),
     "cudnn" => Kernel(Some(Backend::Cudnn)));

@@ -12,6 +12,23 @@ use super::Format;
 
 /// The headings of the help, in its order.
 const HEADINGS: [&str; 7] = ["Options", "Run", "Training", "Cache", "GPU", "Host", "Versions"];
+/// What `-h` shows; `--help` shows all.
+const OFTEN: [&str; 14] = [
+    "mode",
+    "batch",
+    "seq",
+    "new-tokens",
+    "precision",
+    "optimizer",
+    "accumulate",
+    "checkpoint",
+    "lora",
+    "quantize",
+    "fsdp",
+    "gpu",
+    "vram",
+    "capacity",
+];
 /// Options that stand last under their heading, in this order.
 const LAST: [&str; 3] = ["architecture", "weights", "dim"];
 
@@ -89,13 +106,16 @@ fn heading_of(option: &RunOption) -> Option<&'static str> {
 /// The flag of an option as clap has it.
 fn argument(option: &'static RunOption) -> Option<Arg> {
     let flag = option.flag.as_ref()?;
-    let mut argument = Arg::new(option.key).long(flag.name()).help(option.help());
+    let mut argument = Arg::new(option.key).long(flag.name()).aliases(flag.also).help(option.help());
     argument = match flag.value() {
         Some(value) => argument.value_name(value).value_parser(Value(option)).allow_negative_numbers(true),
         None => argument.action(ArgAction::SetTrue),
     };
     if flag.heading != "Options" {
         argument = argument.help_heading(flag.heading);
+    }
+    if !OFTEN.contains(&option.key) {
+        argument = argument.hide_short_help(true);
     }
     if let Some(rival) = flag.rival {
         argument = argument.conflicts_with(rival);

@@ -10,7 +10,19 @@ fn generated(model: &str, arguments: &[&str]) -> Value {
 
 #[test]
 fn a_static_cache_of_sliding_and_full_layers() {
-    let run = ["plan", "gemma-3-1b", "--mode", "generate", "--cache", "static", "--seq", "2000", "--new-tokens", "100"];
+    let run = [
+        "plan",
+        "--full",
+        "gemma-3-1b",
+        "--mode",
+        "generate",
+        "--cache",
+        "static",
+        "--seq",
+        "2000",
+        "--new-tokens",
+        "100",
+    ];
     assert_snapshot("plan_static_cache", &report(&run));
 }
 
@@ -18,7 +30,7 @@ fn a_static_cache_of_sliding_and_full_layers() {
 fn pages_in_fp8_of_sliding_and_full_layers() {
     let pages =
         ["--cache", "paged", "--page-tokens", "32", "--cache-dtype", "fp8", "--seq", "2000", "--new-tokens", "100"];
-    let run = [&["plan", "gemma-3-1b", "--mode", "generate", "--gpu", "rtx4090"][..], &pages].concat();
+    let run = [&["plan", "--full", "gemma-3-1b", "--mode", "generate", "--gpu", "rtx4090"][..], &pages].concat();
     assert_snapshot("plan_pages", &report(&run));
 }
 
@@ -86,7 +98,7 @@ fn caches_that_cannot_be() {
     let folder = Folder::new();
     let plan = |what: &str, arguments: &[&str]| folder.error(what, &[&["plan"], arguments].concat());
     let gpt2 = |what: &str, arguments: &[&str]| {
-        folder.error(what, &[&["plan", "gpt2", "--mode", "generate"], arguments].concat())
+        folder.error(what, &[&["plan", "--full", "gpt2", "--mode", "generate"], arguments].concat())
     };
     let (mut config, header) = recorded("t5-small");
     config.insert("num_decoder_layers".to_owned(), 8.into());

@@ -275,7 +275,7 @@ fn a_plan_names_the_profile() {
     let folder = Folder::new();
     folder.write("mine.yaml", profile());
     let path = folder.argument("mine.yaml");
-    assert_snapshot("plan_profile", &folder.report(&["plan", "gpt2", "--mode", "infer", "--profile", &path]));
+    assert_snapshot("plan_profile", &folder.report(&["plan", "--full", "gpt2", "--mode", "infer", "--profile", &path]));
 }
 
 /// A profile in the user's folder is found by itself, and one that is named comes before it.
@@ -304,7 +304,7 @@ fn an_old_profile_is_doubted() {
     let folder = Folder::new();
     folder.write("mine.yaml", profile().replace("2126-11-20", "2020-01-01"));
     let path = folder.argument("mine.yaml");
-    let output = memplan(&["plan", "gpt2", "--profile", &path]).output().unwrap();
+    let output = memplan(&["plan", "--full", "gpt2", "--profile", &path]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(said.starts_with("memplan: warning: the profile mine is ") && said.contains(" days old"), "{said}");
@@ -316,7 +316,7 @@ fn profiles_that_cannot_be_used_are_refused() {
     let said = |text: &str, more: &[&str]| {
         folder.write("mine.yaml", text);
         let path = folder.argument("mine.yaml");
-        folder.error("profile", &[&["plan", "gpt2", "--profile", &path], more].concat())
+        folder.error("profile", &[&["plan", "--full", "gpt2", "--profile", &path], more].concat())
     };
     let lines = [
         said(&profile(), &["--gpu", "a100-80gb"]),
@@ -325,7 +325,7 @@ fn profiles_that_cannot_be_used_are_refused() {
         said(&profile().replace("bandwidth", "bandwith"), &[]),
         said(&profile().replace("4.0e+12", "0"), &[]),
         said("h200", &[]),
-        folder.error("profile", &["plan", "gpt2", "--profile", "/no/such/file.yaml"]),
+        folder.error("profile", &["plan", "--full", "gpt2", "--profile", "/no/such/file.yaml"]),
     ];
     assert_snapshot("errors_profiles", &lines.concat());
 }

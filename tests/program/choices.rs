@@ -4,7 +4,7 @@ use crate::support::{Folder, assert_snapshot, json_of, report};
 
 #[test]
 fn levers_alone_and_together() {
-    let run = ["plan", "gpt2", "--batch", "4", "--seq", "512", "--attention", "eager", "--compare"];
+    let run = ["plan", "--full", "gpt2", "--batch", "4", "--seq", "512", "--attention", "eager", "--compare"];
     assert_snapshot("compare_gpt2", &report(&run));
     let rows = json_of(&[&run[..], &["--format", "json"]].concat());
     let peak = |row: usize| rows[row]["peak_reserved"].as_u64().unwrap();
@@ -14,7 +14,7 @@ fn levers_alone_and_together() {
 
 #[test]
 fn evaluation_says_what_no_grad_would_save() {
-    let text = report(&["plan", "gpt2", "--mode", "eval-with-grad", "--batch", "4", "--seq", "512"]);
+    let text = report(&["plan", "--full", "gpt2", "--mode", "eval-with-grad", "--batch", "4", "--seq", "512"]);
     assert!(text.contains("note: under torch.no_grad() the peaks would be 1.38 GiB allocated"), "{text}");
 }
 
@@ -69,35 +69,62 @@ fn operators_are_saved_by_any_of_their_names() {
 fn choices_that_do_not_go_together() {
     let folder = Folder::new();
     let errors = [
-        folder.error("checkpointing in inference", &["plan", "gpt2", "--mode", "infer", "--checkpoint", "full"]),
-        folder.error("clipping in generation", &["plan", "gpt2", "--mode", "generate", "--clip", "1.0"]),
-        folder.error("kept losses in inference", &["plan", "gpt2", "--mode", "infer", "--keep-losses", "2"]),
-        folder.error("nested checkpoints", &["plan", "gpt2", "--checkpoint", "transformer.h.0,transformer.h.0.mlp"]),
-        folder.error("an unknown module", &["plan", "gpt2", "--checkpoint", "transformer.h.99"]),
+        folder.error(
+            "checkpointing in inference",
+            &["plan", "--full", "gpt2", "--mode", "infer", "--checkpoint", "full"],
+        ),
+        folder.error("clipping in generation", &["plan", "--full", "gpt2", "--mode", "generate", "--clip", "1.0"]),
+        folder.error("kept losses in inference", &["plan", "--full", "gpt2", "--mode", "infer", "--keep-losses", "2"]),
+        folder.error(
+            "nested checkpoints",
+            &["plan", "--full", "gpt2", "--checkpoint", "transformer.h.0,transformer.h.0.mlp"],
+        ),
+        folder.error("an unknown module", &["plan", "--full", "gpt2", "--checkpoint", "transformer.h.99"]),
         folder.error(
             "float16 without the loss scaler",
-            &["plan", "gpt2", "--precision", "amp-fp16", "--grad-scaler", "off"],
+            &["plan", "--full", "gpt2", "--precision", "amp-fp16", "--grad-scaler", "off"],
         ),
-        folder.error("the loss scaler in bfloat16", &["plan", "gpt2", "--precision", "bf16", "--grad-scaler", "on"]),
-        folder.error("reentrant without a checkpoint", &["plan", "gpt2", "--reentrant"]),
-        folder.error("reentrant under fsdp", &["plan", "gpt2", "--checkpoint", "full", "--reentrant", "--fsdp", "4"]),
+        folder.error(
+            "the loss scaler in bfloat16",
+            &["plan", "--full", "gpt2", "--precision", "bf16", "--grad-scaler", "on"],
+        ),
+        folder.error("reentrant without a checkpoint", &["plan", "--full", "gpt2", "--reentrant"]),
+        folder.error(
+            "reentrant under fsdp",
+            &["plan", "--full", "gpt2", "--checkpoint", "full", "--reentrant", "--fsdp", "4"],
+        ),
         folder.error(
             "reentrant with named arguments",
-            &["plan", "gpt2", "--checkpoint", "transformer.h.0.attn", "--reentrant"],
+            &["plan", "--full", "gpt2", "--checkpoint", "transformer.h.0.attn", "--reentrant"],
         ),
-        folder.error("saved operators without a checkpoint", &["plan", "gpt2", "--checkpoint-save", "mm"]),
+        folder.error("saved operators without a checkpoint", &["plan", "--full", "gpt2", "--checkpoint-save", "mm"]),
         folder.error(
             "saved operators under reentrant checkpoints",
-            &["plan", "gpt2", "--checkpoint", "full", "--reentrant", "--checkpoint-save", "mm"],
+            &["plan", "--full", "gpt2", "--checkpoint", "full", "--reentrant", "--checkpoint-save", "mm"],
         ),
         folder.error(
             "saved casts under fsdp with offload",
-            &["plan", "gpt2", "--checkpoint", "full", "--checkpoint-save", "_to_copy", "--fsdp", "4,offload=true"],
+            &[
+                "plan",
+                "--full",
+                "gpt2",
+                "--checkpoint",
+                "full",
+                "--checkpoint-save",
+                "_to_copy",
+                "--fsdp",
+                "4,offload=true",
+            ],
         ),
-        folder.error("a misspelled operator", &["plan", "gpt2", "--checkpoint", "full", "--checkpoint-save", "mm,adm"]),
-        folder
-            .error("another overload", &["plan", "gpt2", "--checkpoint", "full", "--checkpoint-save", "aten.mul.out"]),
-        folder.error("a file that is not there", &["plan", "gpt2", "--checkpoint", "@layers.txt"]),
+        folder.error(
+            "a misspelled operator",
+            &["plan", "--full", "gpt2", "--checkpoint", "full", "--checkpoint-save", "mm,adm"],
+        ),
+        folder.error(
+            "another overload",
+            &["plan", "--full", "gpt2", "--checkpoint", "full", "--checkpoint-save", "aten.mul.out"],
+        ),
+        folder.error("a file that is not there", &["plan", "--full", "gpt2", "--checkpoint", "@layers.txt"]),
     ];
     assert_snapshot("errors_choices", &errors.concat());
 }

@@ -72,7 +72,7 @@ fn a_trace_from_a_file_is_as_good_as_its_plan() {
         assert_eq!(replayed[key], plan[key], "{key}");
     }
     let (again, text) =
-        (folder.report(&["replay", &trace]), folder.report(&[&["plan", "distilgpt2"], &run[..]].concat()));
+        (folder.report(&["replay", &trace]), folder.report(&[&["plan", "--full", "distilgpt2"], &run[..]].concat()));
     let peaks =
         |text: &str| text.lines().skip_while(|line| !line.starts_with("step ")).skip(1).map(str::to_owned).collect();
     let (again, text): (Vec<String>, Vec<String>) = (peaks(&again), peaks(&text));

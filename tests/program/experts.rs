@@ -107,16 +107,18 @@ fn experts_that_are_not_whole_or_quantised_are_errors() {
     config.insert("quantization_config".to_owned(), stored);
     let fp8 = folder.model("fp8", &config, &header(&tensors));
     let errors = [
-        folder.error("an expert too few", &["plan", &part]),
-        folder.error("experts in FP8", &["plan", &fp8, "--mode", "infer", "--gpu", "h100"]),
+        folder.error("an expert too few", &["plan", "--full", &part]),
+        folder.error("experts in FP8", &["plan", "--full", &fp8, "--mode", "infer", "--gpu", "h100"]),
     ];
     assert_snapshot("errors_experts", &errors.concat());
 }
 
 #[test]
 fn mixtures_are_planned() {
-    let run = ["plan", "mixtral-8x7b", "--mode", "generate", "--gpu", "h200", "--seq", "1000", "--new-tokens", "2"];
+    let run =
+        ["plan", "--full", "mixtral-8x7b", "--mode", "generate", "--gpu", "h200", "--seq", "1000", "--new-tokens", "2"];
     assert_snapshot("plan_mixtral_generate", &report(&run));
-    let run = ["plan", "deepseek-v3", "--fsdp", "64", "--checkpoint", "full", "--seq", "2048", "--steps", "2"];
+    let run =
+        ["plan", "--full", "deepseek-v3", "--fsdp", "64", "--checkpoint", "full", "--seq", "2048", "--steps", "2"];
     assert_snapshot("plan_deepseek_fsdp", &report(&run));
 }

@@ -68,11 +68,14 @@ fn shown(folder: &Folder, arguments: &[&str]) -> String {
 fn an_export_is_planned() {
     let folder = Folder::new();
     let model = save(&folder, "bert.pt2", &graph("bert-train"));
-    assert_snapshot("export-bert", &shown(&folder, &["plan", &model, "--checkpoint", "bert.encoder.layer.0"]));
+    assert_snapshot(
+        "export-bert",
+        &shown(&folder, &["plan", "--full", &model, "--checkpoint", "bert.encoder.layer.0"]),
+    );
     let model = save(&folder, "mobilenet.pt2", &graph("mobilenet-v3-infer"));
     assert_snapshot(
         "export-mobilenet",
-        &shown(&folder, &["plan", &model, "--mode", "infer", "--precision", "amp-bf16"]),
+        &shown(&folder, &["plan", "--full", &model, "--mode", "infer", "--precision", "amp-bf16"]),
     );
 }
 
@@ -105,7 +108,7 @@ fn operators_that_are_not_known_are_named() {
     let folder = Folder::new();
     let text = graph("mobilenet-v3-infer").replace("aten.hardsigmoid.default", "mylib.gate.default");
     let model = save(&folder, "mine.pt2", &text);
-    let report = shown(&folder, &["plan", &model, "--mode", "infer"]);
+    let report = shown(&folder, &["plan", "--full", &model, "--mode", "infer"]);
     let warning =
         report.lines().skip_while(|line| !line.starts_with("warning:")).take_while(|line| !line.starts_with("note:"));
     assert_snapshot("export-unknown", &warning.collect::<Vec<_>>().join("\n"));
@@ -122,18 +125,18 @@ fn what_an_export_does_not_allow_is_refused() {
     fs::write(folder.join("torn.pt2"), b"PK\x03\x04").unwrap();
     let torn = folder.argument("torn.pt2");
     let refusals: Vec<String> = [
-        vec!["plan", &bert, "--batch", "9"],
-        vec!["plan", &bert, "--seq", "64"],
-        vec!["plan", &bert, "--image", "64"],
-        vec!["plan", &bert, "--dim", "s0=8"],
-        vec!["plan", &bert, "--dim", "s0"],
-        vec!["plan", &bert, "--mode", "generate"],
-        vec!["plan", &bert, "--attention", "eager"],
-        vec!["plan", &bert, "--checkpoint", "bert.nowhere"],
-        vec!["plan", &deit, "--loss", "output"],
-        vec!["plan", &deit, "--loss", "mse"],
-        vec!["plan", "gpt2", "--loss", "sum"],
-        vec!["plan", &torn],
+        vec!["plan", "--full", &bert, "--batch", "9"],
+        vec!["plan", "--full", &bert, "--seq", "64"],
+        vec!["plan", "--full", &bert, "--image", "64"],
+        vec!["plan", "--full", &bert, "--dim", "s0=8"],
+        vec!["plan", "--full", &bert, "--dim", "s0"],
+        vec!["plan", "--full", &bert, "--mode", "generate"],
+        vec!["plan", "--full", &bert, "--attention", "eager"],
+        vec!["plan", "--full", &bert, "--checkpoint", "bert.nowhere"],
+        vec!["plan", "--full", &deit, "--loss", "output"],
+        vec!["plan", "--full", &deit, "--loss", "mse"],
+        vec!["plan", "--full", "gpt2", "--loss", "sum"],
+        vec!["plan", "--full", &torn],
         vec!["graph", &bert, "--module", "bert.nowhere"],
     ]
     .iter()
@@ -182,6 +185,7 @@ fn the_example_of_the_specs_is_planned() {
     let model = folder.argument("gated_lm.yaml");
     let plan = json_of(&[
         "plan",
+        "--full",
         &model,
         "--batch",
         "8",
@@ -197,6 +201,6 @@ fn the_example_of_the_specs_is_planned() {
     assert_eq!(plan["peak_allocated"], 3_578_622_976_u64);
     assert_eq!(plan["peak_reserved"], 4_179_623_936_u64);
     fs::write(folder.join("empty.yaml"), "name: empty\nsource: nowhere\n").unwrap();
-    let none = shown(&folder, &["plan", &folder.argument("empty.yaml")]);
+    let none = shown(&folder, &["plan", "--full", &folder.argument("empty.yaml")]);
     assert!(none.contains("no architecture: name the model's module under `architectures`"), "{none}");
 }

@@ -16,10 +16,22 @@ fn loaders_offload_and_loading() {
     let image = ["--workers", "12", "--sample", "image=1024x1024", "--host-ram", "32GB"];
     let pinned = ["--workers", "4", "--prefetch", "8", "--pin-memory", "--host-ram", "64GiB"];
     let calls = [
-        host(&[&["plan", "resnet50", "--batch", "104", "--gpu", "rtx4090"], &image[..]].concat()),
-        host(&[&["plan", "llama-3.2-1b", "--fsdp", "4,offload", "--seq", "2048"], &pinned[..]].concat()),
-        host(&["plan", "gpt2", "--optimizer", "paged_adamw8bit", "--workers", "0"]),
-        host(&["plan", "bert-base", "--mode", "infer", "--batch", "32", "--sample", "600kB", "--workers", "2"]),
+        host(&[&["plan", "--full", "resnet50", "--batch", "104", "--gpu", "rtx4090"], &image[..]].concat()),
+        host(&[&["plan", "--full", "llama-3.2-1b", "--fsdp", "4,offload", "--seq", "2048"], &pinned[..]].concat()),
+        host(&["plan", "--full", "gpt2", "--optimizer", "paged_adamw8bit", "--workers", "0"]),
+        host(&[
+            "plan",
+            "--full",
+            "bert-base",
+            "--mode",
+            "infer",
+            "--batch",
+            "32",
+            "--sample",
+            "600kB",
+            "--workers",
+            "2",
+        ]),
     ];
     assert_snapshot("host", &calls.join("\n"));
 }
@@ -39,7 +51,8 @@ fn json_has_the_parts() {
         json_of(&["plan", "vit-base-patch16-224", "--format", "json"])["host_memory"].is_null(),
         "where it was not asked"
     );
-    let code = |ram: &str| call(&["plan", "vit-base-patch16-224", "--batch", "8", "--host-ram", ram]).status.code();
+    let code =
+        |ram: &str| call(&["plan", "--full", "vit-base-patch16-224", "--batch", "8", "--host-ram", ram]).status.code();
     assert_eq!((code("8GiB"), code("100MiB")), (Some(0), Some(1)));
 }
 
@@ -47,13 +60,13 @@ fn json_has_the_parts() {
 fn loaders_that_cannot_be() {
     let folder = Folder::new();
     let errors = [
-        folder.error("prefetch without workers", &["plan", "gpt2", "--prefetch", "4"]),
-        folder.error("nothing prefetched", &["plan", "gpt2", "--workers", "2", "--prefetch", "0"]),
-        folder.error("too many workers", &["plan", "gpt2", "--workers", "20000"]),
-        folder.error("no sample", &["plan", "gpt2", "--sample", "image=10"]),
+        folder.error("prefetch without workers", &["plan", "--full", "gpt2", "--prefetch", "4"]),
+        folder.error("nothing prefetched", &["plan", "--full", "gpt2", "--workers", "2", "--prefetch", "0"]),
+        folder.error("too many workers", &["plan", "--full", "gpt2", "--workers", "20000"]),
+        folder.error("no sample", &["plan", "--full", "gpt2", "--sample", "image=10"]),
         folder.error(
             "a sample beyond any machine",
-            &["plan", "gpt2", "--workers", "9999", "--sample", "9TB", "--batch", "99999"],
+            &["plan", "--full", "gpt2", "--workers", "9999", "--sample", "9TB", "--batch", "99999"],
         ),
     ];
     assert_snapshot("errors_host", &errors.concat());

@@ -8,7 +8,7 @@ use crate::support::{Folder, assert_snapshot, header, json_of, recorded, report}
 fn images_have_a_size() {
     assert_snapshot(
         "plan_resnet18",
-        &report(&["plan", "resnet18", "--batch", "8", "--image", "160", "--mode", "infer"]),
+        &report(&["plan", "--full", "resnet18", "--batch", "8", "--image", "160", "--mode", "infer"]),
     );
     let run = |arguments: &[&str]| json_of(arguments)["run"].clone();
     let given = run(&["plan", "resnet18", "--image", "64", "--format", "json"]);
@@ -48,8 +48,11 @@ fn weights_of_their_own() {
     assert_eq!((&plan["missing"], &plan["unexpected"]), (&json!([]), &json!([])));
     let other = folder.weights("other", &header("resnet152"));
     let errors = [
-        folder.error("weights of another model", &["plan", "resnet18", "--weights", &other]),
-        folder.error("no such file", &["plan", "resnet18", "--weights", &folder.argument("nothing.safetensors")]),
+        folder.error("weights of another model", &["plan", "--full", "resnet18", "--weights", &other]),
+        folder.error(
+            "no such file",
+            &["plan", "--full", "resnet18", "--weights", &folder.argument("nothing.safetensors")],
+        ),
     ];
     assert_snapshot("errors_weights_flag", &errors.concat());
 }
@@ -58,11 +61,11 @@ fn weights_of_their_own() {
 fn sizes_of_other_inputs_are_refused() {
     let folder = Folder::new();
     let errors = [
-        folder.error("tokens for a model of images", &["plan", "resnet18", "--seq", "128"]),
-        folder.error("images for a model of tokens", &["plan", "gpt2", "--image", "224"]),
-        folder.error("no image", &["plan", "resnet18", "--image", "0"]),
-        folder.error("more than any image has", &["plan", "resnet18", "--image", "99999999"]),
-        folder.error("no tokens to generate", &["plan", "resnet18", "--mode", "generate"]),
+        folder.error("tokens for a model of images", &["plan", "--full", "resnet18", "--seq", "128"]),
+        folder.error("images for a model of tokens", &["plan", "--full", "gpt2", "--image", "224"]),
+        folder.error("no image", &["plan", "--full", "resnet18", "--image", "0"]),
+        folder.error("more than any image has", &["plan", "--full", "resnet18", "--image", "99999999"]),
+        folder.error("no tokens to generate", &["plan", "--full", "resnet18", "--mode", "generate"]),
     ];
     assert_snapshot("errors_images", &errors.concat());
 }

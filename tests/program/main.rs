@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod advise;
+mod brief;
 mod browser;
 mod buy;
 mod caches;
@@ -18,6 +19,7 @@ mod exports;
 mod fit;
 mod host;
 mod hostile;
+mod hub;
 mod images;
 mod lists;
 mod models;

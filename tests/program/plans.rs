@@ -3,7 +3,7 @@
 use crate::support::{Folder, assert_snapshot, call, json_of, memplan, recorded, report};
 
 fn snapshot(name: &str, arguments: &[&str]) {
-    let arguments = [&["plan"], arguments].concat();
+    let arguments = [&["plan", "--full"], arguments].concat();
     assert_snapshot(name, &report(&arguments));
 }
 
@@ -101,7 +101,7 @@ fn fine_tuning_a_folder() {
     let folder = Folder::new();
     let (config, header) = recorded("minilm-l6");
     let model = folder.model("all-MiniLM-L6-v2", &config, &header);
-    let text = folder.report(&["plan", &model, "--batch", "32", "--seq", "128"]);
+    let text = folder.report(&["plan", "--full", &model, "--batch", "32", "--seq", "128"]);
     assert_snapshot("plan_minilm_folder", &text);
 }
 
@@ -166,7 +166,7 @@ fn many_micro_batches_and_steps() {
     for figure in ["peak_allocated", "peak_reserved", "at_peak"] {
         assert_eq!(few[figure], many[figure], "{figure}");
     }
-    let output = call(&["plan", "gpt2", "--accumulate", "10000", "--steps", "1000"]);
+    let output = call(&["plan", "--full", "gpt2", "--accumulate", "10000", "--steps", "1000"]);
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(error.contains("calls of operators") && error.contains("fewer --steps, --accumulate"), "{error}");

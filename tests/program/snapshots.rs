@@ -209,7 +209,7 @@ fn lines_for_people_have_80_columns() {
     repository.edit("memplan/gpt2.yaml", "  batch: 2\n", "  batch: 4\n");
     let check = repository.call(&["check"]).0;
     let diff = repository.call(&["diff", "distilgpt2", "gpt2", "--batch", "4"]).0;
-    let plan = repository.call(&["plan", "gpt2", "--batch", "4"]).0;
+    let plan = repository.call(&["plan", "gpt2", "--full", "--batch", "4"]).0;
     let (_, timeline) = plan.split_once("\nallocated over the events of the run\n").unwrap();
     let timeline: Vec<&str> = timeline.lines().take_while(|line| !line.is_empty()).collect();
     assert_eq!(timeline.len(), 4, "{timeline:#?}");

@@ -12,6 +12,8 @@ use tempfile::TempDir;
 pub fn memplan(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_memplan"));
     command.env("XDG_CONFIG_HOME", "/nonexistent").env_remove("VIRTUAL_ENV").env_remove("CONDA_PREFIX");
+    command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", "/nonexistent").env("MEMPLAN_CACHE", "/nonexistent");
+    ["HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN"].iter().for_each(|name| _ = command.env_remove(name));
     command.args(arguments).env("NO_COLOR", "1").env("COLUMNS", "100").stdin(Stdio::null());
     command
 }

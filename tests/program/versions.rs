@@ -72,7 +72,7 @@ fn releases_are_taken_from_what_is_installed_or_locked() {
 fn older_releases_are_refused_with_the_range() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("requirements.txt"), "torch==2.4.1\n").unwrap();
-    let plan = ["plan", "gpt2"];
+    let plan = ["plan", "--full", "gpt2"];
     assert_eq!(
         refused_in(folder.path(), &plan),
         "memplan: error: requirements.txt: PyTorch 2.4 is older than what is planned: --torch takes 2.9 to 2.15\n\
@@ -97,6 +97,7 @@ fn variables_change_the_workspace() {
     assert!(plan["peak_allocated"].as_u64() < default["peak_allocated"].as_u64());
     let text = report(&[
         "plan",
+        "--full",
         "gpt2",
         "--variable",
         "CUBLAS_WORKSPACE_CONFIG=:16:8",
@@ -105,7 +106,7 @@ fn variables_change_the_workspace() {
     ]);
     let with = "\nwith   PyTorch 2.15, transformers 5.24, CUBLAS_WORKSPACE_CONFIG=:16:8, CUBLASLT_WORKSPACE_SIZE=64\n";
     assert!(text.contains(with), "{text}");
-    let unknown = call(&["plan", "gpt2", "--variable", "HOME=/"]);
+    let unknown = call(&["plan", "--full", "gpt2", "--variable", "HOME=/"]);
     assert_eq!(unknown.status.code(), Some(2));
 }
 
@@ -117,7 +118,7 @@ fn gemma_2_takes_the_attention_that_its_release_has() {
     };
     assert_eq!(plan("5.20")["run"]["attention"], "sdpa");
     assert_eq!(plan("5.21")["run"]["attention"], "eager");
-    let asked = call(&["plan", "gemma-2-2b", "--transformers", "5.21", "--attention", "sdpa"]);
+    let asked = call(&["plan", "--full", "gemma-2-2b", "--transformers", "5.21", "--attention", "sdpa"]);
     assert_eq!(asked.status.code(), Some(2));
 }
 

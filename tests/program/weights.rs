@@ -15,7 +15,7 @@ fn broken_files() {
     let (config, _) = recorded("gpt2");
     folder.write("model/config.json", Value::Object(config).to_string());
     let model = folder.argument("model");
-    let plan = |what: &str| folder.error(what, &["plan", &model]);
+    let plan = |what: &str| folder.error(what, &["plan", "--full", &model]);
     let bytes = |what: &str, content: &[u8]| {
         folder.write("model/model.safetensors", content);
         plan(what)
@@ -26,7 +26,6 @@ fn broken_files() {
     };
     let entries = |what: &str, header_of: Value, data: u64| header(what, &header_of.to_string(), data);
     let errors = [
-        plan("no weights"),
         bytes("an empty file", b""),
         bytes("a header beyond the file", &[&200_u64.to_le_bytes()[..], b"{}"].concat()),
         bytes("a header above 100 MB", &[&100_000_001_u64.to_le_bytes()[..], b"{}"].concat()),
@@ -61,14 +60,14 @@ fn broken_indices() {
     folder.safetensors("model/here.safetensors", &json!({"b": pair(0, 8)}).to_string(), 8);
     let index = |what: &str, text: &str| {
         folder.write("model/model.safetensors.index.json", text);
-        folder.error(what, &["plan", &folder.argument("model")])
+        folder.error(what, &["plan", "--full", &folder.argument("model")])
     };
     let map = |what: &str, map: Value| index(what, &json!({"weight_map": map}).to_string());
     let errors = [
         index("no JSON", "{\"weight_map\": "),
         index("no map", "{}"),
         map("an empty map", json!({})),
-        map("a shard that lacks", json!({"a": "model-00001-of-00002.safetensors"})),
+        map("a shard that lacks", json!({"a": "model-00001-of-00002.safetensors", "b": "here.safetensors"})),
         map("a shard outside of the folder", json!({"a": "../outside.safetensors"})),
         map("an absolute shard", json!({"a": "/etc/passwd"})),
         map("a tensor that its shard lacks", json!({"a": "here.safetensors"})),
@@ -86,9 +85,9 @@ fn weights_of_another_shape_are_named() {
     let mut wrong = recorded("gpt2");
     wrong.0.insert("vocab_size".to_owned(), json!(50_000));
     let errors = [
-        folder.error("gpt2's config, gpt2-large's weights", &["plan", &model]),
-        folder.error("another vocabulary", &["plan", &folder.model("other", &wrong.0, &wrong.1)]),
-        folder.error("a file", &["plan", &folder.argument("model/model.safetensors")]),
+        folder.error("gpt2's config, gpt2-large's weights", &["plan", "--full", &model]),
+        folder.error("another vocabulary", &["plan", "--full", &folder.model("other", &wrong.0, &wrong.1)]),
+        folder.error("a file", &["plan", "--full", &folder.argument("model/model.safetensors")]),
         folder.error("inspect: nothing there", &["inspect", &folder.argument("none")]),
         folder.error("inspect: a folder without weights", &["inspect", &folder.argument("")]),
     ];
@@ -104,7 +103,7 @@ fn missing_and_unexpected_tensors_are_warnings() {
     }
     header.insert("extra.weight".to_owned(), pair(0, 8));
     let model = folder.model("model", &config, &header);
-    let text = folder.report(&["plan", &model, "--mode", "infer"]);
+    let text = folder.report(&["plan", "--full", &model, "--mode", "infer"]);
     assert_snapshot("warnings", &text[text.find("warning").unwrap()..]);
     let json = json_of(&["plan", &model, "--mode", "infer", "--format", "json"]);
     assert_eq!(json["missing"].as_array().unwrap().len(), 4);
@@ -158,8 +157,8 @@ fn weights_of_another_model_are_refused_by_every_command() {
         let kept = folder.argument("kept.yaml");
         let page = folder.argument("page.html");
         for arguments in [
-            &["plan", &model][..],
-            &["plan", &model, "--compare"],
+            &["plan", "--full", &model][..],
+            &["plan", "--full", &model, "--compare"],
             &["fit", &model],
             &["advise", &model],
             &["buy", &model],
@@ -169,7 +168,15 @@ fn weights_of_another_model_are_refused_by_every_command() {
             &["report", &model, "-o", &page],
             &["pack", &model],
             &["diff", &model, "gpt2"],
-            &["plan", "gpt2", "--weights", &format!("{model}/model.safetensors"), "--architecture", "GPT2LMHeadModel"],
+            &[
+                "plan",
+                "--full",
+                "gpt2",
+                "--weights",
+                &format!("{model}/model.safetensors"),
+                "--architecture",
+                "GPT2LMHeadModel",
+            ],
         ] {
             if arguments.contains(&"--weights") {
                 assert_eq!(call(arguments).status.code(), Some(0), "the weights are those of gpt2");
@@ -186,7 +193,7 @@ fn weights_of_another_model_are_refused_by_every_command() {
 fn weights_of_another_model_are_planned_where_that_is_asked_for() {
     let folder = Folder::new();
     let model = layered(&folder, 100);
-    let text = folder.report(&["plan", &model, "--allow-mismatch", "--mode", "infer"]);
+    let text = folder.report(&["plan", "--full", &model, "--allow-mismatch", "--mode", "infer"]);
     let mut lines = text.lines().skip(1);
     assert!(lines.next().unwrap().starts_with("weights of another model: 8"), "{text}");
     assert!(lines.next().unwrap().starts_with("fits: "), "{text}");

@@ -18,7 +18,8 @@ use super::value::{Attributes, Object, Value};
 use super::{DtypeArgument, Quantized, TensorId};
 use crate::dtype::Dtype;
 use crate::interpret::{Interpreter, Semantics};
-use crate::run::{Lora, QuantizedType};
+use crate::read::spec::Architecture;
+use crate::run::{ALL_LINEAR, Lora, QuantizedType};
 
 /// The linear layers that stay as they are: output heads.
 const HEADS: [&str; 3] = ["lm_head", "score", "classifier"];
@@ -59,7 +60,13 @@ impl Machine {
 
     /// Wraps the layers that LoRA's targets name, in the order of `model.named_modules()`; gives the types that their adapters
     /// have at first (peft 0.21.2, tuners/tuners_utils.py, `inject_adapter` and `check_target_module_exists`).
-    pub(super) fn adapt(&mut self, model: &Rc<Object>, lora: &Lora, autocast: bool) -> Outcome<AdapterTypes> {
+    pub(super) fn adapt(
+        &mut self,
+        model: &Rc<Object>,
+        lora: &Lora,
+        architecture: &Architecture,
+        autocast: bool,
+    ) -> Outcome<AdapterTypes> {
         let make = self.global(&"lora_layer".into())?;
         let mut choices = Attributes::default();
         choices.insert("r".into(), Value::Int(lora.rank as i64));
@@ -67,13 +74,18 @@ impl Machine {
         choices.insert("dropout".into(), Value::Float(lora.dropout));
         choices.insert("autocast".into(), Value::Bool(autocast));
         let choices = Value::bag(choices);
+        let heads = heads(model, architecture);
+        let is_target = |target: &str, path: &str, object: &Object| match target {
+            ALL_LINEAR => is_linear(object) && !heads.iter().any(|head| head == path),
+            _ => ends_with(path, target),
+        };
         for target in &lora.targets {
-            let found = self.find_module(model, &|path, _| is_target(path, target));
+            let found = self.find_module(model, &|path, object| is_target(target, path, object));
             if !found {
                 return self.error(format!("lora: the target `{target}` matches no module"));
             }
         }
-        let meant = |path: &str, _: &Object| lora.targets.iter().any(|target| is_target(path, target));
+        let meant = |path: &str, object: &Object| lora.targets.iter().any(|target| is_target(target, path, object));
         let mut types = AdapterTypes::default();
         self.exchange(model, &meant, &mut |machine, layer| {
             let first = machine.shapes.len();
@@ -151,6 +163,25 @@ fn followed_type(layer: &Value) -> Option<Dtype> {
     }
 }
 
-fn is_target(path: &str, target: &str) -> bool {
+/// The modules that `all-linear` leaves out: the output embedding, whose weight is the one that may be tied; of a classifier
+/// without one its head (peft 0.21.2, tuners/tuners_utils.py, `_maybe_include_all_linear_layers`; utils/constants.py,
+/// `SEQ_CLS_HEAD_NAMES`).
+fn heads(model: &Rc<Object>, architecture: &Architecture) -> Vec<String> {
+    let outputs: Vec<&str> = architecture.tied.iter().filter_map(|(name, _)| name.strip_suffix(".weight")).collect();
+    if !outputs.is_empty() || !architecture.name.ends_with("ForSequenceClassification") {
+        return outputs.into_iter().map(str::to_owned).collect();
+    }
+    let attributes = model.attributes.borrow();
+    let head = ["score", "classifier"].into_iter().find(|name| attributes.contains_key(*name));
+    head.into_iter().map(str::to_owned).collect()
+}
+
+/// Whether it is a linear layer to peft: `torch.nn.Linear`, what derives from it in bitsandbytes, transformers' `Conv1D`.
+fn is_linear(object: &Object) -> bool {
+    let class = object.class.as_ref().map(|class| &*class.name);
+    class.is_some_and(|class| ["Linear", "Conv1D", "Linear4bit", "Linear8bitLt"].contains(&class))
+}
+
+fn ends_with(path: &str, target: &str) -> bool {
     path.strip_suffix(target).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }

@@ -130,7 +130,7 @@ impl Machine {
         }
         match &wanted.lora {
             None => self.enlist(model, "", wanted.training)?,
-            Some(lora) => self.enlist_adapted(model, lora, wanted)?,
+            Some(lora) => self.enlist_adapted(model, lora, architecture, wanted)?,
         }
         if wanted.training {
             self.reentrant = wanted.reentrant;
@@ -167,12 +167,18 @@ impl Machine {
 
     /// Lists the model's parameters, then those of its adapters, under the names that peft gives them all
     /// (peft 0.21.2, peft_model.py: the model is `base_model.model` of what `get_peft_model` returns).
-    fn enlist_adapted(&mut self, model: &Rc<Object>, lora: &Lora, wanted: &Loop) -> Outcome<()> {
+    fn enlist_adapted(
+        &mut self,
+        model: &Rc<Object>,
+        lora: &Lora,
+        architecture: &Architecture,
+        wanted: &Loop,
+    ) -> Outcome<()> {
         const PATH: &str = "base_model.model";
         let training = wanted.training;
         self.enlist(model, PATH, training)?;
         self.adapters_from = self.modules.len();
-        let types = self.adapt(model, lora, wanted.flags.contains(&(AUTOCAST, true)))?;
+        let types = self.adapt(model, lora, architecture, wanted.flags.contains(&(AUTOCAST, true)))?;
         let first = self.parameters.len();
         self.enlist(model, PATH, training)?;
         for parameter in &mut self.parameters[first..] {

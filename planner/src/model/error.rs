@@ -18,6 +18,20 @@ pub enum ModelError {
         /// The nearest built-in names.
         nearest: Vec<String>,
     },
+    /// A path where nothing is.
+    #[error("{}: no such file or folder", quote::path(.path))]
+    NoSuchPath {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A model of the hub that is neither built in nor in a local cache.
+    #[error("{id} is in no local cache of the hub and not built in; the nearest built-in names are {}", nearest.join(", "))]
+    NotCached {
+        /// Its id.
+        id: String,
+        /// The nearest built-in names.
+        nearest: Vec<String>,
+    },
     /// A file where a folder is needed.
     #[error("{} is a file: give the folder that holds config.json and the weights", quote::path(.path))]
     FileNotFolder {

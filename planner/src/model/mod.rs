@@ -3,6 +3,7 @@
 mod entries;
 mod error;
 pub mod export;
+pub mod named;
 pub mod opened;
 pub mod quantization;
 #[cfg(test)]
@@ -19,11 +20,12 @@ pub use stored::loading;
 pub use weights::{Agreement, agree};
 
 use self::export::{Exported, ExportedModel};
+use self::named::HubId;
 use self::quantization::{Method, Quantization, QuantizationError};
 use crate::dtype::Dtype;
 use crate::files;
 use crate::graph::StoredLayers;
-use crate::read::checkpoint::{self, Checkpoint};
+use crate::read::checkpoint::{self, Checkpoint, CheckpointError};
 use crate::read::config::{self, Config};
 use crate::read::spec::{Architecture, Family, Shelf};
 use crate::run::Run;
@@ -53,8 +55,11 @@ pub struct Model {
 impl Model {
     /// The same model with the weights of a file, an index or a folder, whose type goes before its own.
     fn with_weights(self, path: &Path) -> Result<Model, ModelError> {
-        let weights = checkpoint::read(path)?;
-        Ok(Model { dtype: weights::first_floating(&weights).or(self.dtype), weights: Some(weights), ..self })
+        Ok(self.with_these(checkpoint::read(path)?))
+    }
+
+    fn with_these(self, weights: Checkpoint) -> Model {
+        Model { dtype: weights::first_floating(&weights).or(self.dtype), weights: Some(weights), ..self }
     }
 
     /// How its weights are stored quantised, if they are. Whether scales are quantised too is as the file has it
@@ -86,6 +91,11 @@ impl Model {
     pub fn stored_layers(&self) -> Result<Option<StoredLayers>, QuantizationError> {
         let names = || self.weights.iter().flat_map(|weights| weights.tensors.keys());
         Ok(self.quantization()?.map(|quantization| quantization.layers(self.dtype, names())))
+    }
+
+    /// Whether it is a configuration of a spec: neither a folder nor an export.
+    pub fn is_built_in(&self) -> bool {
+        self.config_file.is_none() && self.exported.is_none()
     }
 
     /// Whether its architecture takes images.
@@ -136,7 +146,8 @@ impl Model {
     }
 }
 
-/// Opens a model: a folder as Hugging Face lays it out, an export (`.pt2`), a spec (`.yaml`), or a built-in name.
+/// Opens a model: a folder as Hugging Face lays it out or its config.json, an export (`.pt2`), a spec (`.yaml`), a hub id that lies
+/// in a local cache, or a built-in name. A config without weights beside it is enough: parameters are those of the architecture.
 ///
 /// `architecture` takes the place of the one that the config names.
 ///
@@ -144,13 +155,18 @@ impl Model {
 /// No such folder or name; a config, an index or a header that is not what it should be; an unknown architecture.
 pub fn open(name: &str, architecture: Option<&str>, shelf: &Shelf) -> Result<Model, ModelError> {
     let model = describe(name, architecture, shelf)?;
-    let (folder, named) = (Path::new(name), model.dtype);
-    if !folder.is_dir() {
-        return Ok(model);
-    }
+    let (folder, named) = (model.config_file.as_deref().and_then(Path::parent).map(Path::to_owned), model.dtype);
+    let Some(folder) = folder else { return Ok(model) };
     // What its config names goes before the type of the weights that lie beside it.
-    let model = model.with_weights(folder)?;
-    Ok(Model { dtype: named.or(model.dtype), ..model })
+    match checkpoint::read(&folder) {
+        Err(CheckpointError::NoWeights { .. }) => Ok(model),
+        Err(CheckpointError::ShardMissing { missing, shards, .. }) if missing == shards => Ok(model),
+        Err(error) => Err(error.into()),
+        Ok(weights) => {
+            let model = model.with_these(weights);
+            Ok(Model { dtype: named.or(model.dtype), ..model })
+        }
+    }
 }
 
 /// Opens a model as [`open`] does, with the weights of a file, an index or a folder in place of its own, of which nothing is read.
@@ -178,6 +194,9 @@ fn describe(name: &str, architecture: Option<&str>, shelf: &Shelf) -> Result<Mod
     if is_spec(path) && path.is_file() {
         return open_spec(path, architecture, shelf);
     }
+    if path.is_file() && path.extension().is_some_and(|extension| extension == "json") {
+        return describe_folder(path, architecture, shelf);
+    }
     if path.is_file() {
         return Err(ModelError::FileNotFolder { path: path.to_owned() });
     }
@@ -186,10 +205,18 @@ fn describe(name: &str, architecture: Option<&str>, shelf: &Shelf) -> Result<Mod
     {
         return Err(ModelError::NoFile { path: path.to_owned(), source });
     }
-    let key = name.to_ascii_lowercase();
-    match shelf.family_of_configuration(&key)? {
-        Some(family) => built_in(&key, architecture, family, shelf),
-        None => Err(unknown_name(name, shelf)?),
+    if named::is_path(name) {
+        return Err(ModelError::NoSuchPath { path: path.to_owned() });
+    }
+    let id = HubId::of(name);
+    if let Some(folder) = id.as_ref().and_then(named::cached) {
+        let model = of_config(&config::read(&folder)?, architecture, shelf)?;
+        return Ok(Model { name: name.to_owned(), ..model });
+    }
+    match (named::built_in(name, shelf)?, id) {
+        (Some(found), _) => built_in(&found.name, architecture, found.family, shelf),
+        (None, Some(id)) => Err(ModelError::NotCached { id: id.id, nearest: nearest_names(name, shelf)? }),
+        (None, None) => Err(unknown_name(name, shelf)?),
     }
 }
 
@@ -236,10 +263,15 @@ pub fn of_export(path: &Path, exported: ExportedModel) -> Model {
 }
 
 fn unknown_name(name: &str, shelf: &Shelf) -> Result<ModelError, ModelError> {
+    Ok(ModelError::UnknownName { name: name.to_owned(), nearest: nearest_names(name, shelf)? })
+}
+
+/// The built-in names that are nearest to a word, or to what stands behind its slash.
+fn nearest_names(word: &str, shelf: &Shelf) -> Result<Vec<String>, ModelError> {
     let families = shelf.families()?;
     let names = families.iter().flat_map(|family| family.configurations.keys().map(String::as_str));
-    let nearest = nearest(name, names).into_iter().map(str::to_owned).collect();
-    Ok(ModelError::UnknownName { name: name.to_owned(), nearest })
+    let word = word.rsplit('/').next().unwrap_or(word);
+    Ok(nearest(word, names).into_iter().map(str::to_owned).collect())
 }
 
 fn built_in(name: &str, architecture: Option<&str>, family: Family, shelf: &Shelf) -> Result<Model, ModelError> {

@@ -170,7 +170,7 @@ impl RunOptions {
     }
 
     /// Takes the sizes that are not said from an export, if the model is one.
-    fn take_sizes(&mut self, model: &Model) {
+    pub(crate) fn take_sizes(&mut self, model: &Model) {
         let Some(exported) = &model.exported else { return };
         let sizes = exported.sizes(self.dim.as_ref().unwrap_or(&NamedSizes::default()));
         self.batch = self.batch.or(sizes.batch);
@@ -207,7 +207,15 @@ impl RunOptions {
         let name = self.gpu.as_deref().or(profiled.as_deref()).unwrap_or(DEFAULT_GPU);
         let gpu = catalogue.find(name)?.clone();
         catalogue.check_profiled(profiled.as_deref(), &[&gpu.key])?;
-        Ok(gpu)
+        Ok(self.sized(gpu))
+    }
+
+    /// That GPU, or one of the memory that is given in place of a name.
+    pub fn sized(&self, gpu: Gpu) -> Gpu {
+        match self.vram {
+            Some(vram) => gpu.with_memory(vram),
+            None => gpu,
+        }
     }
 
     /// All that a plan is made of. What was measured is taken from shipped profiles and from the one that the run names, and so

@@ -9,8 +9,8 @@ use crate::run::{Attention, Checkpointing, Mode, Parallel, Precision, Run};
 
 /// One choice.
 struct Lever {
-    /// The flags that make it.
-    flags: &'static str,
+    /// The flags that make it; None where their values depend on the run.
+    flags: Option<&'static str>,
     /// Whether it is part of "all": of two that exclude each other one is, and none that trains something else or takes more
     /// GPUs.
     in_all: bool,
@@ -19,16 +19,16 @@ struct Lever {
 }
 
 const LEVERS: [Lever; 22] = [
-    Lever { flags: "--precision amp-bf16", in_all: false, apply: |run| precision(run, Precision::AmpBf16) },
-    Lever { flags: "--precision bf16", in_all: true, apply: |run| precision(run, Precision::Bf16) },
-    Lever { flags: "--checkpoint full", in_all: true, apply: checkpoint },
+    Lever { flags: Some("--precision amp-bf16"), in_all: false, apply: |run| precision(run, Precision::AmpBf16) },
+    Lever { flags: Some("--precision bf16"), in_all: true, apply: |run| precision(run, Precision::Bf16) },
+    Lever { flags: Some("--checkpoint full"), in_all: true, apply: checkpoint },
     Lever {
-        flags: "--checkpoint full --reentrant",
+        flags: Some("--checkpoint full --reentrant"),
         in_all: false,
         apply: |run| checkpoint(run) && run.parallel.is_none() && set(&mut run.reentrant, true),
     },
     Lever {
-        flags: "--batch 1 with --accumulate",
+        flags: None,
         in_all: true,
         apply: |run| {
             let whole = run.accumulate.saturating_mul(run.batch);
@@ -36,34 +36,46 @@ const LEVERS: [Lever; 22] = [
         },
     },
     Lever {
-        flags: "--optimizer adamw,foreach=false",
+        flags: Some("--optimizer adamw,foreach=false"),
         in_all: false,
         apply: |run| optimizer(run, "adamw,foreach=false"),
     },
-    Lever { flags: "--optimizer adamw,fused=true", in_all: false, apply: |run| optimizer(run, "adamw,fused=true") },
-    Lever { flags: "--optimizer adamw8bit", in_all: true, apply: |run| optimizer(run, "adamw8bit") },
-    Lever { flags: "--optimizer pagedadamw8bit", in_all: false, apply: |run| optimizer(run, "pagedadamw8bit") },
-    Lever { flags: "--optimizer lion8bit", in_all: false, apply: |run| optimizer(run, "lion8bit") },
-    Lever { flags: "--optimizer adafactor", in_all: false, apply: |run| optimizer(run, "adafactor") },
-    Lever { flags: "--optimizer momentum", in_all: false, apply: |run| optimizer(run, "momentum") },
-    Lever { flags: "--optimizer sgd", in_all: false, apply: |run| optimizer(run, "sgd") },
     Lever {
-        flags: "--attention sdpa",
+        flags: Some("--optimizer adamw,fused=true"),
+        in_all: false,
+        apply: |run| optimizer(run, "adamw,fused=true"),
+    },
+    Lever { flags: Some("--optimizer adamw8bit"), in_all: true, apply: |run| optimizer(run, "adamw8bit") },
+    Lever { flags: Some("--optimizer paged_adamw8bit"), in_all: false, apply: |run| optimizer(run, "paged_adamw8bit") },
+    Lever { flags: Some("--optimizer lion8bit"), in_all: false, apply: |run| optimizer(run, "lion8bit") },
+    Lever { flags: Some("--optimizer adafactor"), in_all: false, apply: |run| optimizer(run, "adafactor") },
+    Lever { flags: Some("--optimizer momentum"), in_all: false, apply: |run| optimizer(run, "momentum") },
+    Lever { flags: Some("--optimizer sgd"), in_all: false, apply: |run| optimizer(run, "sgd") },
+    Lever {
+        flags: Some("--attention sdpa"),
         in_all: true,
         apply: |run| run.attention == Some(Attention::Eager) && set(&mut run.attention, Some(Attention::Sdpa)),
     },
     Lever {
-        flags: "--allocator expandable_segments:True",
+        flags: Some("--allocator expandable_segments:True"),
         in_all: true,
         apply: |run| run.allocator.is_empty() && set(&mut run.allocator, "expandable_segments:True".to_owned()),
     },
-    Lever { flags: "--lora r=16", in_all: false, apply: adapters },
-    Lever { flags: "--lora r=16 --quantize int8", in_all: false, apply: |run| adapters(run) && quantize(run, Int8) },
-    Lever { flags: "--lora r=16 --quantize nf4", in_all: false, apply: |run| adapters(run) && quantize(run, Nf4) },
-    Lever { flags: "--quantize int8", in_all: false, apply: |run| !training(run) && quantize(run, Int8) },
-    Lever { flags: "--quantize nf4", in_all: true, apply: |run| !training(run) && quantize(run, Nf4) },
-    Lever { flags: "--fsdp 8", in_all: false, apply: |run| parallel(run, "8") },
-    Lever { flags: "--fsdp 8,offload", in_all: false, apply: |run| parallel(run, "8,offload") },
+    Lever { flags: Some("--lora r=16"), in_all: false, apply: adapters },
+    Lever {
+        flags: Some("--lora r=16 --quantize int8"),
+        in_all: false,
+        apply: |run| adapters(run) && quantize(run, Int8),
+    },
+    Lever {
+        flags: Some("--lora r=16 --quantize nf4"),
+        in_all: false,
+        apply: |run| adapters(run) && quantize(run, Nf4),
+    },
+    Lever { flags: Some("--quantize int8"), in_all: false, apply: |run| !training(run) && quantize(run, Int8) },
+    Lever { flags: Some("--quantize nf4"), in_all: true, apply: |run| !training(run) && quantize(run, Nf4) },
+    Lever { flags: Some("--fsdp 8"), in_all: false, apply: |run| parallel(run, "8") },
+    Lever { flags: Some("--fsdp 8,offload"), in_all: false, apply: |run| parallel(run, "8,offload") },
 ];
 
 fn checkpoint(run: &mut Run) -> bool {
@@ -137,9 +149,10 @@ pub fn compare(model: &Model, run: &Run, gpu: &Gpu) -> Result<Vec<Compared>, Pla
             continue;
         }
         let Ok(planned) = plan(model, &alone, gpu) else { continue };
-        rows.push(compared(lever.flags.to_owned(), &planned));
+        let words = lever.flags.map_or_else(|| alone.flags_from(&start).to_string(), str::to_owned);
+        rows.push(compared(words.clone(), &planned));
         if lever.in_all && (lever.apply)(&mut all) {
-            flags.push(lever.flags);
+            flags.push(words);
         }
     }
     if flags.len() > 1

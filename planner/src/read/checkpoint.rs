@@ -111,7 +111,7 @@ fn sharded(path: &Path) -> Result<Checkpoint, CheckpointError> {
 
 /// The paths of an index's shards, all of which exist.
 fn present(folder: &Path, index: &Index<'_>) -> Result<Vec<PathBuf>, CheckpointError> {
-    let files: Vec<PathBuf> = index.shards.iter().map(|shard| folder.join(&**shard)).collect();
+    let files: Vec<PathBuf> = index.shards.iter().map(|shard| header::on_disk(folder.join(&**shard))).collect();
     let mut missing = files.iter().zip(&index.shards).filter(|(file, _)| !file.exists());
     match missing.next() {
         Some((_, shard)) => Err(CheckpointError::ShardMissing {

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use error::GpuError;
-use names::{distance_to, fold};
+use names::{distance_to, fold, other_maker};
 use wire::CatalogueFile;
 
 use super::profiles::{Profile, ProfileError};
@@ -287,21 +287,31 @@ impl GpuCatalogue {
     }
 
     /// The GPU of this name. Case, spaces, punctuation, "NVIDIA" and "GeForce" do not matter; a key is tried first, then
-    /// an alias, then the driver's name, which several entries may share.
+    /// an alias, then the driver's name, which several entries may share, then a key without its line of products ("4090").
+    ///
+    /// # Errors
+    /// A name that no GPU has, that several have, or that another maker's has.
     pub fn find(&self, name: &str) -> Result<&Gpu, GpuError> {
         let folded = fold(name);
-        if let Some(gpu) = self.gpus.get(&folded) {
+        if let Some(gpu) = self.gpus.get(&folded).or_else(|| self.iter().find(|gpu| gpu.has_name(&folded))) {
             return Ok(gpu);
         }
-        if let Some(gpu) = self.iter().find(|gpu| gpu.aliases.iter().any(|alias| fold(alias) == folded)) {
-            return Ok(gpu);
-        }
-        let named: Vec<&Gpu> = self.iter().filter(|gpu| gpu.is_called(name)).collect();
-        match named[..] {
-            [gpu] => Ok(gpu),
-            [] => Err(GpuError::Unknown { name: name.to_owned(), nearest: self.nearest(&folded) }),
+        let of = |is: &dyn Fn(&Gpu) -> bool| self.iter().filter(|gpu| is(gpu)).collect::<Vec<&Gpu>>();
+        let called = of(&|gpu| gpu.is_called(name));
+        let named = if called.is_empty() { of(&|gpu| gpu.has_number(&folded)) } else { called };
+        match (&named[..], other_maker(name)) {
+            ([gpu], _) => Ok(gpu),
+            ([], Some(maker)) => Err(GpuError::Other { name: name.to_owned(), maker }),
+            ([], None) => Err(GpuError::Unknown { name: name.to_owned(), nearest: self.nearest(&folded) }),
             _ => Err(GpuError::Ambiguous { name: name.to_owned(), keys: keys(&named) }),
         }
+    }
+
+    /// Which other GPUs a name may mean, beside the one that it is taken for: "a100" does not say how much memory.
+    pub fn also_called(&self, name: &str, taken: &Gpu) -> Vec<&Gpu> {
+        let folded = fold(name);
+        let others = self.iter().filter(|gpu| gpu.key != taken.key && gpu.is_kind_of(&folded));
+        others.filter(|_| fold(&taken.key) != folded).collect()
     }
 
     /// The GPUs of a list with commas, in its order and each once; of `all` every one, those with the least memory first.
@@ -338,6 +348,20 @@ impl GpuCatalogue {
 }
 
 impl Gpu {
+    /// A GPU without a name of so much memory, all else as of this one: nothing is known of it but what it holds.
+    pub fn with_memory(self, total: Bytes) -> Gpu {
+        let name = format!("a GPU of {total} with the kernels of {}", self.key);
+        let memory = GpuMemory {
+            total,
+            within: Bytes(0),
+            source: MemorySource::Nominal,
+            from: "--vram".to_owned(),
+            nominal: total,
+        };
+        let (profile, prices) = (None, Vec::new());
+        Gpu { key: "vram".to_owned(), name, aliases: Vec::new(), memory, prices, profile, ..self }
+    }
+
     /// Whether its speeds were measured.
     pub fn has_measured_speeds(&self) -> bool {
         self.profile.as_ref().is_some_and(|profile| profile.speeds.is_some())

@@ -17,7 +17,7 @@ mod parse;
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use error::{HeaderError, HeaderFault};
 pub use safetensors::Dtype;
@@ -66,16 +66,43 @@ impl HeaderTensor {
     }
 }
 
-/// Reads and checks the header of the file at `path`; symbolic links are followed.
+/// What the name of a file ends with that holds a header alone, as it is read from the hub.
+pub const ALONE: &str = ".header";
+
+/// The longest header that is read, in bytes.
+pub const LARGEST: u64 = LARGEST_HEADER;
+
+/// A file, or where it is not there the one that holds its header alone.
+pub fn on_disk(path: PathBuf) -> PathBuf {
+    if path.exists() {
+        return path;
+    }
+    let mut alone = path.clone().into_os_string();
+    alone.push(ALONE);
+    let alone = PathBuf::from(alone);
+    if alone.exists() { alone } else { path }
+}
+
+/// Reads and checks the header of the file at `path`; symbolic links are followed. The data may be missing where the file's name
+/// says so.
 pub fn read(path: &Path) -> Result<Header, HeaderError> {
-    files::open(path)
-        .map_err(HeaderFault::from)
-        .and_then(|(file, length)| from_reader(file, length))
-        .map_err(|fault| at(path, fault))
+    let is_alone = path.to_string_lossy().ends_with(ALONE);
+    let read = |(file, length)| match is_alone {
+        true => parts(file, length).map(|(header, _)| header),
+        false => from_reader(file, length),
+    };
+    files::open(path).map_err(HeaderFault::from).and_then(read).map_err(|fault| at(path, fault))
 }
 
 /// Reads and checks the header of a file of `length` bytes, of which `reader` gives the first.
-pub fn from_reader(mut reader: impl Read, length: u64) -> Result<Header, HeaderFault> {
+pub fn from_reader(reader: impl Read, length: u64) -> Result<Header, HeaderFault> {
+    let (header, data) = parts(reader, length)?;
+    ends(header.data.0, data, length)?;
+    Ok(header)
+}
+
+/// The header of a file of that length, and how many bytes of data follow it.
+fn parts(mut reader: impl Read, length: u64) -> Result<(Header, u64), HeaderFault> {
     let mut prefix = [0; PREFIX as usize];
     let Some(present) = length.checked_sub(PREFIX) else { return Err(HeaderFault::TooShort { length }) };
     reader.read_exact(&mut prefix)?;
@@ -87,9 +114,7 @@ pub fn from_reader(mut reader: impl Read, length: u64) -> Result<Header, HeaderF
     let Some(data) = present.checked_sub(header) else { return Err(HeaderFault::BeyondFile { header, present }) };
     let mut text = vec![0; header as usize];
     reader.read_exact(&mut text)?;
-    let checked = check(parse::entries(&text)?)?;
-    ends(checked.data.0, data, length)?;
-    Ok(checked)
+    Ok((check(parse::entries(&text)?)?, data))
 }
 
 fn at(path: &Path, fault: HeaderFault) -> HeaderError {

@@ -5,6 +5,7 @@
 pub mod advise;
 pub mod arena;
 mod blocks;
+pub mod brief;
 pub mod buy;
 pub mod calibrate;
 pub mod catalogue;
@@ -100,6 +101,11 @@ impl Planned<'_> {
         newer.chain(lists).chain(sharded).chain(self.unknown_operators()).collect()
     }
 
+    /// Workspaces that nobody can know without a measurement, where the run has some.
+    fn unknown_workspaces(&self) -> impl Iterator<Item = String> {
+        self.cudnn_attention_note().into_iter().chain(self.convolutions_note())
+    }
+
     /// What the figures leave out or take for granted.
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
@@ -114,6 +120,7 @@ impl Planned<'_> {
                 self.model.architecture, self.plan.architecture
             ));
         }
+        notes.extend(self.no_weights_note());
         notes.extend(self.cudnn_attention_note());
         if self.plan.graph.ops.iter().any(|op| op.operator.name == GROUPED_MM) {
             notes.push(
@@ -137,6 +144,16 @@ impl Planned<'_> {
 }
 
 impl Planned<'_> {
+    /// Where a config stands alone: whose the parameters are.
+    fn no_weights_note(&self) -> Option<String> {
+        let config = self.model.config_file.as_ref().filter(|_| self.model.weights.is_none())?;
+        Some(format!(
+            "no weights beside {}: parameters are those that {} has with it",
+            config.display(),
+            self.plan.architecture
+        ))
+    }
+
     /// Where cuDNN computes attention: what is known of its workspaces.
     fn cudnn_attention_note(&self) -> Option<String> {
         let trace = &self.plan.trace;

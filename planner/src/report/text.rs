@@ -58,11 +58,18 @@ pub fn replayed(head: &Head, replay: &Replay) -> String {
 
 /// Whether a plan fits, and how.
 pub fn verdict(planned: &Planned<'_>) -> String {
-    let verdict = verdict_of(planned.plan, &planned.run.torch.to_string());
+    let verdict = with_host(planned, verdict_of(planned.plan, &planned.run.torch.to_string()));
     match planned.plan.agreement.mismatch() {
         Some(what) => format!("weights of another model: {what}\n{verdict}"),
         None => verdict,
     }
+}
+
+/// The verdict with what the host's memory makes of it: where that does not hold the run, it comes first.
+fn with_host(planned: &Planned<'_>, verdict: String) -> String {
+    let Some(host) = planned.plan.host_memory(planned.run).filter(|host| !host.fits()) else { return verdict };
+    let ram = host.ram.unwrap_or_default();
+    format!("does not fit: the host needs up to {} of {ram}\non the GPU it {verdict}", host.most())
 }
 
 /// Whether a replay fits, and how; `torch` is the release whose allocator it is.
@@ -128,7 +135,7 @@ fn subject(planned: &Planned<'_>) -> String {
 }
 
 /// `PyTorch 2.15, transformers 5.24 (uv.lock)`, with the environment's variables.
-fn releases(run: &Run) -> String {
+pub(super) fn releases(run: &Run) -> String {
     let said = run.env.as_ref().map(|path| format!(" ({})", quote::cut(&path.display().to_string())));
     let variables = run.variables.iter().map(|(name, value)| format!(", {name}={}", quote::cut(value)));
     format!("{}{}{}", run.versions(), said.unwrap_or_default(), variables.collect::<String>())

@@ -15,9 +15,13 @@ pub struct Lora {
     pub alpha: f64,
     /// The probability of dropout before the adapters.
     pub dropout: f64,
-    /// The names, or ends of paths, of the modules that are adapted.
+    /// The names, or ends of paths, of the modules that are adapted; [`ALL_LINEAR`] is every linear layer but the head.
     pub targets: Vec<String>,
 }
+
+/// The target that stands for every linear layer but the output embedding, or the head of a classifier
+/// (peft 0.21.2, tuners/tuners_utils.py, `_maybe_include_all_linear_layers`).
+pub const ALL_LINEAR: &str = "all-linear";
 
 impl Eq for Lora {}
 
@@ -73,16 +77,29 @@ impl FromStr for Lora {
         let mut lora = Lora { rank: 8, alpha: 8.0, dropout: 0.0, targets: Vec::new() };
         let mut alpha = None;
         for part in text.split(',').filter(|part| !part.trim().is_empty()) {
-            let (key, value) =
-                part.split_once('=').ok_or_else(|| format!("lora: `{}` is not KEY=VALUE", quote::cut(part)))?;
-            let (key, value) = (key.trim(), value.trim());
+            let (key, value) = match part.split_once('=') {
+                Some((key, value)) => (key.trim(), value.trim()),
+                None if part.trim().bytes().all(|byte| byte.is_ascii_digit()) => ("r", part.trim()),
+                None => return Err(format!("lora: `{}` is not KEY=VALUE: a rank is r=16", quote::cut(part))),
+            };
             let wrong = |what: &str| format!("lora: {key} must be {what}, not `{}`", quote::cut(value));
             let number = || value.parse::<f64>().ok().filter(|number| number.is_finite());
             match key {
-                "r" => lora.rank = value.parse().map_err(|_| wrong("a whole number"))?,
-                "alpha" => alpha = Some(number().ok_or_else(|| wrong("a number"))?),
-                "dropout" => lora.dropout = number().ok_or_else(|| wrong("a number"))?,
-                "targets" => lora.targets = value.split('+').map(|target| target.trim().to_owned()).collect(),
+                "r" | "rank" | "lora_r" | "lora_rank" => {
+                    lora.rank = value.parse().map_err(|_| wrong("a whole number"))?
+                }
+                "alpha" | "lora_alpha" => alpha = Some(number().ok_or_else(|| wrong("a number"))?),
+                "dropout" | "lora_dropout" => lora.dropout = number().ok_or_else(|| wrong("a number"))?,
+                "targets" | "target_modules" => {
+                    lora.targets = value.split('+').map(|target| target.trim().to_owned()).collect()
+                }
+                // the scale is a number in the forward pass either way
+                "use_rslora" if matches!(value.to_lowercase().as_str(), "true" | "false") => {}
+                "bias" if value == "none" => {}
+                "use_dora" if value.eq_ignore_ascii_case("false") => {}
+                "bias" | "use_dora" | "modules_to_save" => {
+                    return Err(format!("lora: {key}={} is not planned", quote::cut(value)));
+                }
                 _ => {
                     let key = quote::cut(key);
                     return Err(format!("lora: unknown key `{key}`: the keys are r, alpha, dropout and targets"));
@@ -128,5 +145,5 @@ impl fmt::Display for Lora {
     }
 }
 
-choices!(QuantizedType, "quantised form", "nf4" => QuantizedType::Nf4, "fp4" => QuantizedType::Fp4,
-    "int8" => QuantizedType::Int8);
+choices!(QuantizedType, "quantised form", "nf4" | "4bit" | "4-bit" | "bnb-4bit" => QuantizedType::Nf4,
+    "fp4" => QuantizedType::Fp4, "int8" | "8bit" | "8-bit" | "llm.int8" | "bnb-8bit" => QuantizedType::Int8);

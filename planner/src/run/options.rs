@@ -45,18 +45,25 @@ options! {
     allow_mismatch: bool = false, Run "--allow-mismatch",
         "Plan also where more than a tenth of the model's parameters is missing from the weights, or of no use in them";
     mode: Mode = Mode::Train, Run "--mode <MODE>", "What the loop does: train, infer, generate or eval-with-grad";
-    batch: u64 = 1, Run "--batch <N>", "Sequences at once";
-    seq: u64 = 128, Run "--seq <N>", "Tokens of each sequence";
-    image: u64, Run "--image <N>",
+    batch: u64 = 1, Run "--batch <N>" or "batch-size" "per-device-train-batch-size" "micro-batch-size" "bs",
+        "Sequences at once";
+    seq: u64 = 128, Run "--seq <N>"
+        or "seq-len" "seq-length" "sequence-length" "max-length" "max-seq-length" "max-seq-len",
+        "Tokens of each sequence";
+    image: u64, Run "--image <N>" or "image-size",
         "Rows and columns of each image, for models that take images [default: 224, or the model's own]";
-    new_tokens: u64 = 8, Run "--new-tokens <N>", "Tokens to generate after the prefill";
-    precision: Precision, Run "--precision <PRECISION>",
+    new_tokens: u64 = 8, Run "--new-tokens <N>" or "max-new-tokens" "max-tokens",
+        "Tokens to generate after the prefill";
+    precision: Precision, Run "--precision <PRECISION>" or "dtype" "torch-dtype",
         "fp32, bf16 or fp16 weights, or fp32 weights under autocast: amp-bf16, amp-fp16 [default: the model's own]";
     grad_scaler: bool, Training "--grad-scaler <SWITCH>", "Scale the loss: on or off [default: on with amp-fp16]";
-    optimizer: OptimizerChoice = OptimizerChoice::default(), Training "--optimizer <NAME>",
+    optimizer: OptimizerChoice = OptimizerChoice::default(), Training "--optimizer <NAME>" or "optim",
         "The optimizer with its options, e.g. adamw,fused=true or paged_adamw8bit";
-    clip: f64, Training "--clip <NORM>", "Clip gradients to this norm before each step [default: no clipping]";
-    accumulate: u64 = 1, Training "--accumulate <N>", "Micro-batches of each optimizer step";
+    clip: f64, Training "--clip <NORM>" or "max-grad-norm" "gradient-clip-val",
+        "Clip gradients to this norm before each step [default: no clipping]";
+    accumulate: u64 = 1, Training "--accumulate <N>"
+        or "gradient-accumulation-steps" "accumulate-grad-batches" "grad-accum",
+        "Micro-batches of each optimizer step";
     checkpoint: Checkpointing = Checkpointing::Off, Training "--checkpoint <MODULES>",
         "Checkpoint these modules: none, full (as transformers does), or paths with commas between, each with what it \
          alone saves: PATH:OP+OP";
@@ -82,7 +89,8 @@ options! {
     double_quant: bool = true, Run "--double-quant <SWITCH>",
         "Quantise the scales of 4-bit weights as well: true or false";
     steps: u64 = 3, Run "--steps <N>", "How often the loop goes round";
-    attention: Attention, Run "--attention <HOW>", "How attention is computed: sdpa or eager [default: sdpa]";
+    attention: Attention, Run "--attention <HOW>" or "attn-implementation",
+        "How attention is computed: sdpa or eager [default: sdpa]";
     sdpa: Kernel = Kernel(None), Run "--sdpa <KERNEL>", "The kernel of sdpa: auto, flash, efficient, math or cudnn";
     cache: CacheKind, Cache "--cache <KIND>",
         "How generation keeps keys and values: dynamic or static (transformers'), or paged, as engines do \
@@ -90,14 +98,16 @@ options! {
     cache_tokens: u64, Cache "--cache-tokens <N>",
         "Tokens of each sequence that a static cache or pages hold [default: all of the run's]";
     page_tokens: u64, Cache "--page-tokens <N>", "Tokens of a page [default: 16]";
-    cache_dtype: CacheDtype, Cache "--cache-dtype <TYPE>",
+    cache_dtype: CacheDtype, Cache "--cache-dtype <TYPE>" or "kv-cache-dtype",
         "What pages hold: fp32, bf16, fp16 or fp8 [default: the weights' type]";
     @gpu: String, GPU "--gpu <NAME>", "The GPU, by its key or its name [default: h200]";
+    @vram: Bytes, GPU "--vram <BYTES>",
+        "A GPU of so much memory in place of a named one, such as 24GB; kernels are those of --gpu";
     @profile: PathBuf, GPU "--profile <FILE>",
         "What `memplan calibrate` measured on the GPU [default: of your own profiles the GPU's, else the shipped one]";
     capacity: Bytes, GPU "--capacity <BYTES>",
         "What the allocator may take: bytes, or 20GiB, 500MiB [default: the GPU's memory less the CUDA context]";
-    allocator: String = String::new(), GPU "--allocator <OPTIONS>",
+    allocator: String = String::new(), GPU "--allocator <OPTIONS>" or "pytorch-cuda-alloc-conf" "pytorch-alloc-conf",
         "PYTORCH_CUDA_ALLOC_CONF of the run, such as expandable_segments:True";
     torch: Release = Library::Torch.newest(), Versions "--torch <VERSION>",
         "PyTorch's release, such as 2.11 or 2.15.0; `memplan versions` lists them \
@@ -110,11 +120,12 @@ options! {
     variables: Variables = Variables::default(), Versions "--variable <NAME=VALUE>",
         "An environment variable of the run, such as CUBLAS_WORKSPACE_CONFIG=:16:8; may be given several times";
     hold_outputs: bool = false, Run "--hold-outputs", "Keep the model's output until the step ends";
-    workers: u64, Host "--workers <W>", "num_workers of the data loader: the plan says what the host's memory needs";
+    workers: u64, Host "--workers <W>" or "num-workers" "dataloader-num-workers",
+        "num_workers of the data loader: the plan says what the host's memory needs";
     prefetch: u64, Host "--prefetch <P>", "prefetch_factor of the data loader [default: 2]";
     sample: Sample, Host "--sample <BYTES>",
         "What one sample takes: bytes, or image=HxW for three channels in fp32 [default: the run's inputs]";
-    pin_memory: bool = false, Host "--pin-memory", "pin_memory of the data loader";
+    pin_memory: bool = false, Host "--pin-memory" or "dataloader-pin-memory", "pin_memory of the data loader";
     host_ram: Bytes, Host "--host-ram <BYTES>", "The machine's memory: bytes, or 32GiB";
     specs: PathBuf, Options "--specs <DIR>",
         "A folder of your own specs, laid out as specs/; they come before the built-in ones";
@@ -160,6 +171,8 @@ pub struct Flag {
     pub heading: &'static str,
     /// `--batch <N>`, or `--reentrant`, which is a switch.
     usage: &'static str,
+    /// What other programs call it, without dashes before.
+    pub also: &'static [&'static str],
     /// Another flag that it does not go with.
     pub rival: Option<&'static str>,
 }

@@ -123,7 +123,10 @@ impl Refusal {
             SnapshotError::File(_) | SnapshotError::Format { .. } => Refusal::NoSnapshot,
             SnapshotError::Open(OpenError::Model(error)) | SnapshotError::Plan(PlanError::Model(error)) => {
                 match error {
-                    ModelError::UnknownName { .. } | ModelError::FileNotFolder { .. } => Refusal::MissingModel,
+                    ModelError::UnknownName { .. }
+                    | ModelError::NoSuchPath { .. }
+                    | ModelError::NotCached { .. }
+                    | ModelError::FileNotFolder { .. } => Refusal::MissingModel,
                     _ => Refusal::NoPlan,
                 }
             }

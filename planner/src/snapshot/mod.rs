@@ -223,6 +223,8 @@ fn phases(replay: &Replay) -> Vec<(String, Peaks)> {
 
 /// The options with what is planned where nobody said, for the keys that people edit.
 fn filled(options: &RunOptions, (model, gpu): (&Model, &Gpu), plan: &Plan) -> RunOptions {
+    let mut options = options.clone();
+    options.take_sizes(model);
     let run = options.run();
     let image = model.image_of(&run);
     let stored = model.quantization().is_ok_and(|stored| stored.is_some());
@@ -237,8 +239,8 @@ fn filled(options: &RunOptions, (model, gpu): (&Model, &Gpu), plan: &Plan) -> Ru
         steps: Some(run.steps),
         torch: Some(run.torch),
         transformers: Some(run.transformers),
-        gpu: Some(gpu.key.clone()),
-        ..options.clone()
+        gpu: if options.vram.is_some() { options.gpu.clone() } else { Some(gpu.key.clone()) },
+        ..options
     }
 }
 

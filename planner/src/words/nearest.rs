@@ -13,7 +13,7 @@ pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'
 const LONGEST: usize = 100;
 
 /// The fewest insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`.
-pub(crate) fn edits(a: &[u8], b: &[u8]) -> usize {
+pub fn edits(a: &[u8], b: &[u8]) -> usize {
     let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()]; // rows[i][j]: of a[..i] to b[..j]
     for i in 1..=a.len() {
         let mut row = vec![i];

@@ -33,14 +33,14 @@ fn main() -> ExitCode {
         let check = move || if count == set.count { Ok(()) } else { Err(Failed::from(message())) };
         Trial::test(format!("{} is whole", set.path()), check)
     }));
-    let readme = |name: &'static str, table: fn(&[Case]) -> String| {
+    let docs = |page: &'static str, name: &'static str, table: fn(&[Case]) -> String| {
         let check = move || {
-            support::readme_has(name, &table(cases));
+            support::docs_have(page, name, &table(cases));
             Ok(())
         };
-        Trial::test(format!("README's table of {name}"), check)
+        Trial::test(format!("docs/{page} has the table of {name}"), check)
     };
-    trials.push(readme("accuracy", tables::accuracy));
-    trials.push(readme("exports", tables::exports));
+    trials.push(docs("accuracy.md", "accuracy", tables::accuracy));
+    trials.push(docs("exports.md", "exports", tables::exports));
     run(&Arguments::from_args(), trials).exit_code()
 }

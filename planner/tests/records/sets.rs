@@ -69,6 +69,8 @@ pub const SETS: &[Set] = &[
     exact("2.15", "exports", 38),
     // 600 tokens each, 12 micro-batches or steps; long.jsonl has the cases alone.
     exact("2.15", "long", 7),
+    // `targets: all-linear`; targets.jsonl has the cases alone.
+    exact("2.15", "targets", 5),
 ];
 
 impl Set {

@@ -1,4 +1,4 @@
-//! README's tables of accuracy: `UPDATE_README=1 cargo test --test records README` writes them anew.
+//! The tables of accuracy in docs/: `UPDATE_DOCS=1 cargo test --test records docs` writes them anew.
 
 use std::fmt::Write as _;
 

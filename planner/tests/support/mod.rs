@@ -87,18 +87,18 @@ pub fn truth_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/truth")
 }
 
-/// Compares a table with the one of README between `NAME: begin` and `NAME: end`, or with UPDATE_README=1 writes it there.
-pub fn readme_has(name: &str, table: &str) {
-    let path = truth_folder().join("../../README.md");
-    let readme = fs::read_to_string(&path).expect("README.md");
+/// Compares a table with the one of a page of `docs/` between `NAME: begin` and `NAME: end`, or with UPDATE_DOCS=1 writes it there.
+pub fn docs_have(page: &str, name: &str, table: &str) {
+    let path = truth_folder().join("../../docs").join(page);
+    let text = fs::read_to_string(&path).expect("a page of docs/");
     let (begin, end) = (format!("<!-- {name}: begin -->\n"), format!("<!-- {name}: end -->"));
-    let start = readme.find(&begin).expect("the table's begin") + begin.len();
-    let stop = readme.find(&end).expect("the table's end");
-    if std::env::var_os("UPDATE_README").is_some() {
-        fs::write(&path, format!("{}{table}{}", &readme[..start], &readme[stop..])).expect("README.md is written");
+    let start = text.find(&begin).expect("the table's begin") + begin.len();
+    let stop = text.find(&end).expect("the table's end");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, format!("{}{table}{}", &text[..start], &text[stop..])).expect("the page is written");
         return;
     }
-    assert_eq!(&readme[start..stop], table, "run UPDATE_README=1 cargo test to write the table anew");
+    assert_eq!(&text[start..stop], table, "run UPDATE_DOCS=1 cargo test to write the table anew");
 }
 
 /// All cases, in the order of `truth.jsonl`.

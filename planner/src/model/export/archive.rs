@@ -15,6 +15,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use zip::ZipArchive;
+use zip::read::{ArchiveOffset, Config};
 use zip::result::ZipError;
 
 use super::error::ExportError;
@@ -79,7 +80,10 @@ pub fn from_reader(path: &Path, inner: impl Read + Seek) -> Result<Texts, Export
     let broken = |message: String| ExportError::Archive { path: path.to_owned(), message };
     let left = Rc::new(Cell::new(LARGEST_DIRECTORY));
     let metered = Metered { inner, left: left.clone() };
-    let mut archive = ZipArchive::new(metered).map_err(|error| broken(error.to_string()))?;
+    // PyTorch's archives begin where their file does; where that is guessed, names of 30 letters lead it astray
+    // (zip 9.4.1, format/find_central_directory.rs: the end record of zip64 is there though the other one is not saturated).
+    let config = Config { archive_offset: ArchiveOffset::Known(0) };
+    let mut archive = ZipArchive::with_config(config, metered).map_err(|error| broken(error.to_string()))?;
     let names = archive.file_names().map(|name| Ok(name?.into_owned())).collect::<Result<Vec<String>, ZipError>>();
     let names = names.map_err(|error| broken(error.to_string()))?;
     let programs: Vec<&String> = names.iter().filter(|name| is_program(name)).collect();

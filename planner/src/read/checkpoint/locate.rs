@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::CheckpointError;
+use crate::read::header;
 
 /// Where the weights are.
 #[derive(Debug)]
@@ -35,8 +36,8 @@ pub(super) fn locate(path: &Path) -> Result<Weights, CheckpointError> {
         });
     }
     let names = names(path)?;
-    if names.iter().any(|name| name == MODEL) {
-        return Ok(Weights::Files(vec![path.join(MODEL)]));
+    if names.iter().any(|name| name == MODEL || name.strip_suffix(header::ALONE) == Some(MODEL)) {
+        return Ok(Weights::Files(vec![header::on_disk(path.join(MODEL))]));
     }
     if names.iter().any(|name| name == INDEX) {
         return Ok(Weights::Index(path.join(INDEX)));

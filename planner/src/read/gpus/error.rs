@@ -38,6 +38,14 @@ pub enum GpuError {
         /// The keys of the GPUs with the nearest names, nearest first.
         nearest: Vec<String>,
     },
+    /// A processor of another maker.
+    #[error("{name:?} is {maker}: only NVIDIA's GPUs are planned")]
+    Other {
+        /// The name that was asked for.
+        name: String,
+        /// Who makes it.
+        maker: &'static str,
+    },
     /// The name fits several GPUs.
     #[error("{name:?} may be any of {}; say which", keys.join(", "))]
     Ambiguous {

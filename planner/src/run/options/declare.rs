@@ -40,23 +40,24 @@ macro_rules! given {
     };
 }
 
-/// Options, each with its name, its type, its default if it has one, its heading and flag if it has one, and its help.
+/// Options, each with its name, its type, its default if it has one, its heading and flag if it has one, what other programs
+/// call it behind `or`, and its help.
 ///
 /// `@` stands before an option that a run does not keep, `@gpu: String`, or keeps in the field of another,
 /// `@ddp: Ddp => parallel`.
 macro_rules! options {
     ($(
         $($name:ident)? $(@ $aside:ident)?: $type:ty $(= $default:expr)? $(=> $place:ident)?
-        $(, $heading:ident $usage:literal $(not with $rival:literal)?)?, $help:literal;
+        $(, $heading:ident $usage:literal $(or $($also:literal)+)? $(not with $rival:literal)?)?, $help:literal;
     )+) => {
         options! { @rows $(
             [$($name)?] $($name)? $($aside)?: $type, [$(= $default)?], [$($name)? $($place)?],
-            [$(= stringify!($heading))?], [$(= $usage)?], [$($(= Some($rival))?)?], $help;
+            [$(= stringify!($heading))?], [$(= $usage)?], [$($(= Some($rival))?)?], [$($($($also),+)?)?], $help;
         )+ }
     };
     (@rows $(
         [$($kept:ident)?] $name:ident: $type:ty, $default:tt, [$($place:ident)?],
-        [$(= $heading:expr)?], [$(= $usage:expr)?], $rival:tt, $help:literal;
+        [$(= $heading:expr)?], [$(= $usage:expr)?], $rival:tt, $also:tt, $help:literal;
     )+) => {
         /// A run: every option, with its default where nothing is said.
         #[derive(Clone, Debug, PartialEq)]
@@ -81,7 +82,7 @@ macro_rules! options {
             RunOption {
                 name: stringify!($name),
                 key: key!($name),
-                flag: given!([$(= Some(Flag { heading: $heading, usage: $usage, rival: given!($rival) }))?]),
+                flag: given!([$(= Some(Flag { heading: $heading, usage: $usage, also: &$also, rival: given!($rival) }))?]),
                 about: $help,
                 repeats: <$type as OptionValue>::REPEATS,
                 completion: <$type as OptionValue>::completion,

@@ -49,11 +49,25 @@ pub(super) fn adapters<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Entries {
+        #[serde(alias = "rank")]
         r: Option<u64>,
+        #[serde(alias = "lora_alpha")]
         alpha: Option<f64>,
+        #[serde(alias = "lora_dropout")]
         dropout: Option<f64>,
-        #[serde(default)]
-        targets: Vec<String>,
+        #[serde(default, alias = "target_modules")]
+        targets: Targets,
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Targets {
+        Word(String),
+        Names(Vec<String>),
+    }
+    impl Default for Targets {
+        fn default() -> Targets {
+            Targets::Names(Vec::new())
+        }
     }
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "r=16,targets=q_proj+v_proj is expected, or a mapping of r, alpha, dropout, targets")]
@@ -65,6 +79,10 @@ pub(super) fn adapters<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
         None => return Ok(None),
         Some(Written::Word(word)) => word.parse(),
         Some(Written::Entries(Entries { r, alpha, dropout, targets })) => {
+            let targets = match targets {
+                Targets::Word(word) => vec![word],
+                Targets::Names(names) => names,
+            };
             let (rank, alpha, dropout) = (r.unwrap_or(8), alpha.unwrap_or(8.0), dropout.unwrap_or(0.0));
             Lora { rank, alpha, dropout, targets }.check()
         }

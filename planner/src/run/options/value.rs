@@ -78,13 +78,17 @@ fn parsed<T: FromStr<Err: Display>>(value: &OsStr) -> Result<T, String> {
     text(value)?.parse().map_err(|error: T::Err| error.to_string())
 }
 
-/// A whole number that is not negative.
+/// A whole number that is not negative; `16k` is 16,384, as in the names of models: the larger of what may be meant.
 ///
 /// # Errors
 /// Any other text.
 pub fn whole(text: &str) -> Result<u64, &'static str> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().map_err(|_| if digits { "beyond 64 bits" } else { "a whole number is expected" })
+    let thousands = text.strip_suffix(['k', 'K']);
+    let (number, factor) = (thousands.unwrap_or(text), if thousands.is_some() { 1u64 << 10 } else { 1 });
+    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("a whole number is expected");
+    }
+    number.parse().ok().and_then(|number: u64| number.checked_mul(factor)).ok_or("beyond 64 bits")
 }
 
 /// On or off, in clap's spellings.
