@@ -1,7 +1,6 @@
 //! `memplan plan`: options become a run, the run a plan, the plan a report.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use planner::model;
 use planner::model::opened::DEFAULT_GPU;
@@ -17,10 +16,11 @@ use planner::trace::file::{self, is_trace};
 use crate::arguments::{Format, PlanArguments, RunArguments};
 use crate::failure::Failure;
 use crate::output::{self, ALARM, CARE, GOOD};
-use crate::{DOES_NOT_FIT, FITS, profiles};
+use crate::profiles;
+use crate::program::{DOES_NOT_FIT, FITS};
 
 /// Plans, reports, and gives the verdict's exit code.
-pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
+pub fn run(arguments: PlanArguments) -> Result<u8, Failure> {
     let (model, run, gpu) = open(&arguments.run)?;
     if arguments.compare {
         return compared(&model, &run, &gpu, arguments.run.format);
@@ -32,11 +32,8 @@ pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
     }
     let host = plan.host_memory(&run).is_none_or(|host| host.fits());
     let code = if plan.fits() && host { FITS } else { DOES_NOT_FIT };
-    match arguments.run.format {
-        Format::Text => output::print(&coloured(&text::text(&planned))),
-        Format::Json => output::print_json(&json::report(&planned)),
-    }?;
-    Ok(ExitCode::from(code))
+    output::report(arguments.run.format, || coloured(&text::text(&planned)), || json::report(&planned))?;
+    Ok(code)
 }
 
 /// The model, the run and the GPU that the flags and the run file ask for.
@@ -82,14 +79,11 @@ pub fn gpus_or(options: &RunOptions, default: &str) -> Result<Vec<Gpu>, Failure>
 }
 
 /// The table of levers; the exit code is that of the run as given.
-fn compared(model: &model::Model, run: &Run, gpu: &Gpu, format: Format) -> Result<ExitCode, Failure> {
+fn compared(model: &model::Model, run: &Run, gpu: &Gpu, format: Format) -> Result<u8, Failure> {
     let rows = compare::compare(model, run, gpu)?;
-    match format {
-        Format::Text => output::print(&planner::report::compare::text(&rows)),
-        Format::Json => output::print_json(&planner::report::compare::rows(&rows)),
-    }?;
+    output::report(format, || planner::report::compare::text(&rows), || planner::report::compare::rows(&rows))?;
     let fits = rows.first().is_some_and(|row| row.fits);
-    Ok(ExitCode::from(if fits { FITS } else { DOES_NOT_FIT }))
+    Ok(if fits { FITS } else { DOES_NOT_FIT })
 }
 
 /// What the flags and the run file say.
