@@ -13,13 +13,14 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from ._estimate import estimate
-from ._program import MemplanError, Word, keep, main
+from ._program import MemplanError, UnknownOption, Word, keep, main
 from ._results import Plan, Result
 
 __all__ = [
     "MemplanError",
     "Plan",
     "Result",
+    "UnknownOption",
     "advise",
     "buy",
     "checkpoint",

@@ -60,13 +60,15 @@ def file_name(name: str) -> str:
 def export(model: Any, inputs: tuple[Any, ...], kwargs: Optional[dict[str, Any]], dynamic_shapes: Any, path: str) -> None:
     """Writes the export of a module without the bytes of its weights."""
     import torch
+    from torch._subclasses.fake_tensor import unset_fake_temporarily
     from torch.utils._pytree import tree_map_only
 
-    fake = Fakes()
-    module = fake.module(model)
-    inputs, kwargs = tree_map_only(torch.Tensor, fake.tensor, (inputs, kwargs or {}))
-    with warnings.catch_warnings():
+    # two modes do not mix: a caller's own is left for a while
+    with unset_fake_temporarily(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        fake = Fakes()
+        module = fake.module(model)
+        inputs, kwargs = tree_map_only(torch.Tensor, fake.tensor, (inputs, kwargs or {}))
         try:
             exported = torch.export.export(module, inputs, kwargs, dynamic_shapes=dynamic_shapes, strict=False)
             leave_out_bytes(exported)

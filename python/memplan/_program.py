@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import warnings
-from typing import Any, Iterable, NamedTuple, Optional, Sequence, Union
+from typing import Any, Iterable, NamedTuple, Optional, Union
 
 from . import _memplan
 
@@ -29,6 +29,10 @@ class MemplanError(Exception):
         return message if self.hint is None else f"{message}\nhint: {self.hint}"
 
 
+class UnknownOption(MemplanError, TypeError):
+    """A keyword that is no flag of the command."""
+
+
 class Said(NamedTuple):
     """What a call said."""
 
@@ -46,25 +50,38 @@ def main() -> int:
     return _memplan.run(["memplan", *sys.argv[1:]], [sys.executable, "-m", "memplan"])
 
 
-def keep(command: str, words: Iterable[Word], options: dict[str, Any]) -> Said:
-    """Runs a command in this process and gives what it says; nothing is printed."""
-    flags = arguments(options, _memplan.flags(command))
-    call = ["memplan", command, *flags, "--", *map(os.fspath, words)]
+def keep(command: str, words: Iterable[Word], options: dict[str, Any], folder: Optional[str] = None) -> Said:
+    """Runs a command in this process and gives what it says; nothing is printed. Files of a folder of this moment are named without it."""
+    known = {name: (takes_value, repeats) for name, takes_value, repeats in _memplan.flags(command)}
+    call = ["memplan", command, *arguments(options, known), "--", *map(os.fspath, words)]
     code, text, json, error, hint, remarks = _memplan.keep(call)
     for remark in remarks:
-        warnings.warn(remark, stacklevel=4)
+        warnings.warn(without(remark, folder), stacklevel=4)
     if error is not None or code > 1:
-        raise MemplanError(error or text, hint, code)
-    return Said(code, text, json)
+        kind = MemplanError if all(flag(key) in known for key in options) else UnknownOption
+        raise kind(without(error or text, folder), hint, code)
+    return Said(code, without(text, folder), json and without(json, folder))
 
 
-def arguments(options: dict[str, Any], known: Sequence[tuple[str, bool, bool]]) -> list[str]:
+def without(text: str, folder: Optional[str]) -> str:
+    """A text whose paths do not name a folder; in JSON backslashes are doubled."""
+    if folder is None:
+        return text
+    path = folder + os.sep
+    return text.replace(path, "").replace(path.replace("\\", "\\\\"), "")
+
+
+def flag(key: str) -> str:
+    """The name of a flag as the command line has it; one that Python keeps for itself has an underscore behind."""
+    return key.rstrip("_").replace("_", "-")
+
+
+def arguments(options: dict[str, Any], known: dict[str, tuple[bool, bool]]) -> list[str]:
     """Options as the command line has them. The program itself refuses what it does not know."""
-    flags = {name: (takes_value, repeats) for name, takes_value, repeats in known}
     call: list[str] = []
     for key, value in options.items():
-        name = key.rstrip("_").replace("_", "-")
-        takes_value, repeats = flags.get(name, (True, False))
+        name = flag(key)
+        takes_value, repeats = known.get(name, (True, False))
         if value is None or (value is False and not takes_value):
             continue
         if value is True and not takes_value:

@@ -8,7 +8,7 @@ import tempfile
 from html import escape
 from typing import Any, Iterable, Optional
 
-from ._program import Said, Word, keep
+from ._program import Said, Word, keep, without
 
 
 class Result:
@@ -46,8 +46,10 @@ class Result:
 class Plan(Result):
     """A plan of a run. Sizes are bytes."""
 
-    def __init__(self, words: list[Word], options: dict[str, Any], folder: Any = None) -> None:
-        super().__init__(keep("plan", words, options))
+    def __init__(
+        self, words: list[Word], options: dict[str, Any], folder: Optional[tempfile.TemporaryDirectory[str]] = None
+    ) -> None:
+        super().__init__(keep("plan", words, options, folder and folder.name))
         self._words, self._options = words, options
         # what the words name is there as long as the plan is
         self._folder = folder
@@ -81,12 +83,12 @@ class Plan(Result):
         """The timeline as ``memplan report -o FILE.svg`` draws it, from the files as they are now; ``None`` of a comparison."""
         if isinstance(self.data, list):
             return None
-        told = {key: value for key, value in self._options.items() if key not in ("events", "format")}
+        told = {key: value for key, value in self._options.items() if key not in ("compare", "events", "format")}
         with tempfile.TemporaryDirectory(prefix="memplan-") as folder:
             path = os.path.join(folder, "plan.svg")
             keep("report", self._words, {**told, "output": path})
             with open(path, encoding="utf-8") as file:
-                return file.read()
+                return without(file.read(), self._folder and self._folder.name)
 
     def __repr__(self) -> str:
         return super().__repr__() if isinstance(self.data, list) else self.text.splitlines()[0]

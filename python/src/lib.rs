@@ -35,7 +35,7 @@ fn keep(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<Said> {
     let mut done = started(Call { arguments, itself: Vec::new() })?;
     loop {
         let done = &mut done;
-        match py.detach(|| done.recv_timeout(GLANCE)) {
+        match py.detach(move || done.recv_timeout(GLANCE)) {
             Ok((code, kept)) => return Ok((code, kept.text, kept.json, kept.error, kept.hint, kept.warnings)),
             Err(RecvTimeoutError::Timeout) => py.check_signals()?,
             Err(RecvTimeoutError::Disconnected) => {

@@ -40,8 +40,8 @@ def test_what_does_not_fit_is_no_error():
 def test_options_are_flags():
     plain = memplan.plan("gpt2", reentrant=False, clip=None).data
     assert plain == memplan.plan("gpt2").data
-    run = memplan.plan("gpt2", checkpoint=["transformer.h.0", "transformer.h.1"], reentrant=True, use_cache=False).data["run"]
-    assert run["checkpoint"] and run["reentrant"] and run["use_cache"] is False
+    run = memplan.plan("llama-3.2-1b", checkpoint=["model.layers.0", "model.layers.1"], hold_outputs=True, use_cache=False).data["run"]
+    assert run["checkpoint"] and run["hold_outputs"] and run["use_cache"] is False
     assert memplan.plan("gpt2", lora={"r": 8, "alpha": 16}).data == memplan.plan("gpt2", lora="r=8,alpha=16").data
     variables = {"CUBLAS_WORKSPACE_CONFIG": ":16:8", "CUBLASLT_WORKSPACE_SIZE": 1024}
     assert memplan.plan("gpt2", variable=variables).data["run"]["variables"].keys() == variables.keys()
@@ -61,6 +61,7 @@ def test_errors_are_the_programs(capfd, model, options, words, hint):
         memplan.plan(model, **options)
     assert words in raised.value.args[0] and hint in raised.value.hint and raised.value.code == 2
     assert capfd.readouterr() == ("", "")
+    assert isinstance(raised.value, TypeError) == ("bacth" in options)
 
 
 def test_nothing_is_written_to_the_streams(capfd):
