@@ -8,13 +8,14 @@ mod snapshot;
 mod sweep;
 mod words;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::{ContextKind, ErrorKind};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use planner::buy::Budget;
 use planner::bytes::Bytes;
 use planner::checkpoint::{Currency, Form, Granularity, Measure};
@@ -29,7 +30,8 @@ pub use snapshot::{CheckArguments, CheckForm, DiffArguments, SnapshotArguments};
 pub use sweep::{Rows, SweepArguments};
 
 use crate::failure::Failure;
-use crate::{BAD, FITS, output};
+use crate::output;
+use crate::program::{BAD, FITS, Flag};
 
 /// What `memplan` alone says.
 const BEGIN: &str = "\
@@ -483,9 +485,9 @@ pub struct VersionsArguments {
     pub format: Format,
 }
 
-/// Reads the command line; help and the version are printed here.
-pub fn read() -> Result<Command, Failure> {
-    match CommandLine::try_parse_from(words::translated(std::env::args_os())) {
+/// Reads a command line; help and the version are printed here.
+pub fn read(arguments: &[OsString]) -> Result<Command, Failure> {
+    match CommandLine::try_parse_from(words::translated(arguments.iter().cloned())) {
         Ok(CommandLine { command: Some(command) }) => Ok(command),
         Ok(CommandLine { command: None }) => {
             output::print(BEGIN)?;
@@ -497,6 +499,20 @@ pub fn read() -> Result<Command, Failure> {
         }
         Err(error) => Err(usage(&error)),
     }
+}
+
+/// The flags of a command, as `program::flags` gives them.
+pub fn flags(command: &str) -> Vec<Flag> {
+    let program = CommandLine::command();
+    let known = program.find_subcommand(command).into_iter().flat_map(clap::Command::get_arguments);
+    let flags = known.filter_map(|argument| {
+        Some(Flag {
+            name: argument.get_long()?.to_owned(),
+            takes_value: argument.get_action().takes_values(),
+            repeats: matches!(argument.get_action(), ArgAction::Append),
+        })
+    });
+    flags.collect()
 }
 
 /// One of the words of a choice; help and errors list them.

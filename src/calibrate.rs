@@ -4,7 +4,6 @@ mod replay;
 
 use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use calibrate::pytorch::{self, Asked};
@@ -18,17 +17,18 @@ use planner::run::{Precision, Run};
 
 use crate::arguments::{CalibrateArguments, Format};
 use crate::failure::Failure;
-use crate::plan::open_other;
-use crate::{FITS, output, profiles};
+use crate::planning::open_other;
+use crate::program::{Call, FITS};
+use crate::{output, profiles};
 
 /// Images at once, where no model is named.
 const IMAGES: u64 = 32;
 
 /// Measures, replays, or says what would be measured.
-pub fn run(arguments: CalibrateArguments) -> Result<ExitCode, Failure> {
+pub fn run(arguments: CalibrateArguments, call: &Call) -> Result<u8, Failure> {
     if arguments.hold {
         calibrate::hold(&mut io::stdin().lock(), &mut io::stdout().lock())?;
-        return Ok(ExitCode::from(FITS));
+        return Ok(FITS);
     }
     let mut gpu = Gpu::open()?;
     if let Some(what) = &arguments.replay {
@@ -43,7 +43,7 @@ pub fn run(arguments: CalibrateArguments) -> Result<ExitCode, Failure> {
         let parts = agenda(&measurements, facts.compute_capability, has_pytorch, asked.convolutions.len() as u64);
         let parts: Vec<(&str, u64, Duration)> = parts.iter().map(|part| (part.what, part.count, part.most)).collect();
         output::print(&report::agenda(&facts.name, &parts))?;
-        return Ok(ExitCode::from(FITS));
+        return Ok(FITS);
     }
     if !has_pytorch && !arguments.no_pytorch {
         output::warn(&format!(
@@ -51,15 +51,14 @@ pub fn run(arguments: CalibrateArguments) -> Result<ExitCode, Failure> {
         ));
     }
     let path = arguments.output.clone().map_or_else(|| place(&facts), Ok)?;
-    let program = std::env::current_exe().map_err(|error| Failure::new(error, None))?;
     let driver = profiles::driver().unwrap_or_else(|| "unknown".to_owned());
     let wanted = Wanted {
         plan: measurements,
-        program: &program,
+        program: &call.itself,
         python: has_pytorch.then_some(python),
         asked,
         driver: &driver,
-        command: &command(),
+        command: &command(call),
     };
     let bar = output::progress(steps(facts.compute_capability) as usize);
     let measured = calibrate::calibrate(&mut gpu, &wanted, &|| bar.inc(1));
@@ -68,7 +67,7 @@ pub fn run(arguments: CalibrateArguments) -> Result<ExitCode, Failure> {
 }
 
 /// Writes a profile whole, and shows it.
-fn tell(profile: &mut Profile, path: PathBuf, format: Format) -> Result<ExitCode, Failure> {
+fn tell(profile: &mut Profile, path: PathBuf, format: Format) -> Result<u8, Failure> {
     profile.name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let text = profile.write()?;
     // what no plan would read is not written
@@ -82,12 +81,13 @@ fn tell(profile: &mut Profile, path: PathBuf, format: Format) -> Result<ExitCode
         Format::Text => output::print(&report::text(profile, &path.display().to_string())),
         Format::Json => output::print_json(profile),
     }?;
-    Ok(ExitCode::from(FITS))
+    Ok(FITS)
 }
 
 /// What was run, without the program's own path.
-fn command() -> String {
-    std::iter::once("memplan".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
+fn command(call: &Call) -> String {
+    let said = call.arguments.iter().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    std::iter::once("memplan".to_owned()).chain(said).collect::<Vec<_>>().join(" ")
 }
 
 /// In the user's folder of profiles a file named after the GPU.

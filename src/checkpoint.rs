@@ -1,22 +1,21 @@
 //! `memplan checkpoint`: the modules to checkpoint so that a run fits.
 
-use std::process::ExitCode;
-
 use planner::bytes::Bytes;
 use planner::checkpoint::{Chooser, Wanted};
 use planner::plan::capacity;
 use planner::report::checkpoint as report;
 
-use crate::arguments::{CheckpointArguments, Format};
+use crate::arguments::CheckpointArguments;
 use crate::failure::Failure;
-use crate::plan::{coloured, open};
-use crate::{DOES_NOT_FIT, FITS, output};
+use crate::output;
+use crate::planning::{coloured, open};
+use crate::program::{DOES_NOT_FIT, FITS};
 
 /// How many budgets a curve has.
 const POINTS: u64 = 12;
 
 /// Chooses, reports, and gives the verdict's exit code.
-pub fn run(arguments: CheckpointArguments) -> Result<ExitCode, Failure> {
+pub fn run(arguments: CheckpointArguments) -> Result<u8, Failure> {
     let (model, run, gpu) = open(&arguments.run)?;
     let budget = match arguments.budget {
         Some(budget) => budget,
@@ -36,11 +35,12 @@ pub fn run(arguments: CheckpointArguments) -> Result<ExitCode, Failure> {
     let chooser = Chooser::new(&model, &run, &gpu, &wanted)?;
     if arguments.curve {
         let points = chooser.curve(POINTS)?;
-        match arguments.run.format {
-            Format::Text => output::print(&report::curve(&points, wanted.measure, chooser.step())),
-            Format::Json => output::print_json(&report::curve_rows(&points)),
-        }?;
-        return Ok(ExitCode::from(FITS));
+        output::report(
+            arguments.run.format,
+            || report::curve(&points, wanted.measure, chooser.step()),
+            || report::curve_rows(&points),
+        )?;
+        return Ok(FITS);
     }
     let answer = chooser.choose(budget)?;
     let code = if answer.choice.is_some() { FITS } else { DOES_NOT_FIT };
@@ -49,8 +49,9 @@ pub fn run(arguments: CheckpointArguments) -> Result<ExitCode, Failure> {
         (Some(form), Some(choice), _) => output::print(&report::emit(&asked, choice, form)),
         // a remark, in code and in lists of modules alike
         (Some(_), None, _) => output::print(&format!("# {}", report::verdict(&wanted, &answer))),
-        (_, _, Format::Json) => output::print_json(&report::json(&asked, &answer)),
-        _ => output::print(&coloured(&report::text(&asked, &answer))),
+        (None, _, form) => {
+            output::report(form, || coloured(&report::text(&asked, &answer)), || report::json(&asked, &answer))
+        }
     }?;
-    Ok(ExitCode::from(code))
+    Ok(code)
 }

@@ -1,7 +1,6 @@
 //! What goes wrong, as people see it: one line, sometimes a hint, and an exit code.
 
 use std::fmt::Display;
-use std::process::ExitCode;
 
 use calibrate::CalibrateError;
 use planner::buy::NoRoom;
@@ -17,7 +16,8 @@ use planner::trace::file::TraceError;
 use planner::versions::VersionError;
 use planner::words::quote;
 
-use crate::{BAD, NO_GPU, output};
+use crate::output;
+use crate::program::{BAD, NO_GPU};
 
 /// The most lines that an error takes with its hint, of so many columns.
 const MOST_LINES: usize = 3;
@@ -46,19 +46,19 @@ impl Failure {
     }
 
     /// Tells it on stderr, and gives the exit code.
-    pub fn report(self) -> ExitCode {
+    pub fn report(self) -> u8 {
         match self {
-            Failure::Said(code) => ExitCode::from(code),
+            Failure::Said(code) => code,
             Failure::Absent(line) => {
                 output::complain(&shortened(&one_line(&line), MOST_LINES * COLUMNS - "memplan: error: ".len()), None);
-                ExitCode::from(NO_GPU)
+                NO_GPU
             }
             Failure::Message { line, hint } => {
                 let hint = hint.map(|hint| one_line(&hint));
                 let taken = hint.as_ref().map_or(0, |hint| lines(hint.chars().count() + "hint: ".len()));
                 let room = MOST_LINES.saturating_sub(taken).max(1) * COLUMNS - "memplan: error: ".len();
                 output::complain(&shortened(&one_line(&line), room), hint.as_deref());
-                ExitCode::from(BAD)
+                BAD
             }
         }
     }

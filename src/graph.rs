@@ -1,17 +1,16 @@
 //! `memplan graph` and `memplan ops`: a model's program, and the operators that are known.
 
-use std::process::ExitCode;
-
 use planner::plan::{Emulation, program};
 use planner::report::graph::{self, Part};
 
 use crate::arguments::{Format, GraphArguments, OperatorsArguments};
 use crate::failure::Failure;
-use crate::plan::open;
-use crate::{FITS, output};
+use crate::output;
+use crate::planning::open;
+use crate::program::FITS;
 
 /// Shows the forward program of a run.
-pub fn run(arguments: &GraphArguments) -> Result<ExitCode, Failure> {
+pub fn run(arguments: &GraphArguments) -> Result<u8, Failure> {
     let (model, run, _) = open(&arguments.run)?;
     let graph = program(&model, &run, Emulation::default())?;
     let module = arguments.module.as_deref().unwrap_or_default();
@@ -25,14 +24,14 @@ pub fn run(arguments: &GraphArguments) -> Result<ExitCode, Failure> {
         (_, true) => output::print_json(&graph::json(&part)),
         _ => output::print(&graph::text(&part)),
     }?;
-    Ok(ExitCode::from(FITS))
+    Ok(FITS)
 }
 
 /// Lists the operators.
-pub fn operators(arguments: &OperatorsArguments) -> Result<ExitCode, Failure> {
+pub fn operators(arguments: &OperatorsArguments) -> Result<u8, Failure> {
     match arguments.format {
         Format::Text => output::print(&graph::operators_text()),
         Format::Json => output::print_json(&graph::operators()),
     }?;
-    Ok(ExitCode::from(FITS))
+    Ok(FITS)
 }

@@ -1,7 +1,6 @@
 //! `memplan inspect`: what a checkpoint holds.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use planner::model::named::{self, HubId};
 use planner::read::checkpoint;
@@ -10,7 +9,8 @@ use planner::read::spec::Shelf;
 
 use crate::arguments::{Format, InspectArguments};
 use crate::failure::Failure;
-use crate::{FITS, hub, output};
+use crate::program::FITS;
+use crate::{hub, output};
 
 /// The most lines of the text.
 const LINES: usize = 60;
@@ -32,11 +32,11 @@ fn checkpoint(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Reads the headers and shows what they list.
-pub fn run(arguments: &InspectArguments) -> Result<ExitCode, Failure> {
+pub fn run(arguments: &InspectArguments) -> Result<u8, Failure> {
     let inspection = inspect(&checkpoint::read(&checkpoint(&arguments.path)?)?);
     match arguments.format {
         Format::Text => output::print(&text(&inspection, LINES)),
         Format::Json => output::print_json(&report(&inspection)),
     }?;
-    Ok(ExitCode::from(FITS))
+    Ok(FITS)
 }

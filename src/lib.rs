@@ -35,5 +35,48 @@
 //! All of them can be sent to and shared between threads. What they are made of is [`planner`]. The program is the feature
 //! `program`, on by default; a library is built without it: `default-features = false`.
 
+#[cfg(feature = "program")]
+mod advise;
+#[cfg(feature = "program")]
+mod arguments;
+#[cfg(feature = "program")]
+mod buy;
+#[cfg(feature = "program")]
+mod calibrate;
+#[cfg(feature = "program")]
+mod catalogue;
+#[cfg(feature = "program")]
+mod checkpoint;
+#[cfg(feature = "program")]
+mod failure;
+#[cfg(feature = "program")]
+mod fit;
+#[cfg(feature = "program")]
+mod graph;
+#[cfg(feature = "program")]
+mod hub;
+#[cfg(feature = "program")]
+mod inspect;
+#[cfg(feature = "program")]
+mod output;
+#[cfg(feature = "program")]
+mod pack;
+/// `memplan plan`; the name `plan` is the front door's.
+#[cfg(feature = "program")]
+#[path = "plan.rs"]
+mod planning;
+#[cfg(feature = "program")]
+mod profiles;
+#[cfg(feature = "program")]
+pub mod program;
+#[cfg(feature = "program")]
+mod replay;
+#[cfg(feature = "program")]
+mod report;
+#[cfg(feature = "program")]
+mod snapshot;
+#[cfg(feature = "program")]
+mod sweep;
+
 pub use planner;
 pub use planner::{Bytes, Error, Gpu, Model, Opened, Plan, Replay, Run, RunOptions, Trace, plan};

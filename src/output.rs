@@ -1,6 +1,8 @@
 //! Where text goes: stdout and stderr, coloured on a terminal only (NO_COLOR is respected), and files written whole (`file.rs`).
+//! Where a caller keeps what is said (`kept.rs`), nothing goes to the streams.
 
 mod file;
+mod kept;
 
 #[cfg(unix)]
 use std::fs::File;
@@ -9,9 +11,12 @@ use std::io::{self, ErrorKind, Write};
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
 use planner::words::quote;
+use serde::Serialize;
 
 pub use file::write_whole;
+pub use kept::{Kept, keep};
 
+use crate::arguments::Format;
 use crate::failure::Failure;
 
 /// Good news.
@@ -28,6 +33,9 @@ pub fn print(text: &str) -> Result<(), Failure> {
 
 /// Prints text for programs as it is. A reader that has gone away (`| head`) has seen enough: that is no failure.
 pub fn print_data(text: &str) -> Result<(), Failure> {
+    if kept::add(|kept| kept.text.push_str(&anstream::adapter::strip_str(text).to_string())) {
+        return Ok(());
+    }
     match write(text) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::new(format!("cannot write the result: {error}"), None))
@@ -63,13 +71,30 @@ fn write(text: &str) -> io::Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
 
+/// Prints a report in its form for people or for programs; where what is said is kept, both are.
+pub fn report<T: Serialize>(
+    format: Format,
+    text: impl FnOnce() -> String,
+    value: impl FnOnce() -> T,
+) -> Result<(), Failure> {
+    if kept::is_on() {
+        let json = json(&value())?;
+        kept::add(|kept| kept.json = Some(json));
+        return print(&text());
+    }
+    match format {
+        Format::Text => print(&text()),
+        Format::Json => print_json(&value()),
+    }
+}
+
 /// Prints a value as indented JSON.
-pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print_data(&json(value)?)
 }
 
 /// A value as indented JSON. What would hide on a terminal is escaped.
-pub fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
+pub fn json(value: &impl Serialize) -> Result<String, Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::new(error, None))?;
     let shown = text.chars().map(|c| if quote::is_invisible(c) { format!("\\u{:04x}", c as u32) } else { c.into() });
     Ok(if text.contains(quote::is_invisible) { shown.collect() } else { text } + "\n")
@@ -77,6 +102,9 @@ pub fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
 
 /// Tells what is wrong, on stderr; where even that fails, nothing is left to say.
 pub fn complain(line: &str, hint: Option<&str>) {
+    if kept::add(|kept| (kept.error, kept.hint) = (Some(line.to_owned()), hint.map(str::to_owned))) {
+        return;
+    }
     let mut out = anstream::stderr().lock();
     let _ = writeln!(out, "memplan: {ALARM}error:{ALARM:#} {line}");
     if let Some(hint) = hint {
@@ -86,18 +114,28 @@ pub fn complain(line: &str, hint: Option<&str>) {
 
 /// Tells what to look at, on stderr.
 pub fn warn(line: &str) {
-    let (mut out, line) = (anstream::stderr().lock(), quote::visible(line));
+    let line = quote::visible(line);
+    if kept::add(|kept| kept.warnings.push(line.to_string())) {
+        return;
+    }
+    let mut out = anstream::stderr().lock();
     let _ = writeln!(out, "memplan: {CARE}warning:{CARE:#} {line}");
 }
 
 /// Says how something was understood, on stderr.
 pub fn note(line: &str) {
-    let (mut out, line) = (anstream::stderr().lock(), quote::visible(line));
-    let _ = writeln!(out, "memplan: note: {line}");
+    let line = quote::visible(line);
+    if !kept::add(|kept| kept.warnings.push(format!("note: {line}"))) {
+        let mut out = anstream::stderr().lock();
+        let _ = writeln!(out, "memplan: note: {line}");
+    }
 }
 
-/// A bar on stderr for work of so many parts; nothing where that is no terminal.
+/// A bar on stderr for work of so many parts; nothing where that is no terminal, or not said to.
 pub fn progress(parts: usize) -> ProgressBar {
+    if kept::is_on() {
+        return ProgressBar::hidden();
+    }
     let bar = ProgressBar::new(parts as u64);
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {elapsed}");
     style.map_or_else(|_| ProgressBar::hidden(), |style| bar.with_style(style))

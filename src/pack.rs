@@ -3,7 +3,6 @@
 mod model;
 
 use std::path::Path;
-use std::process::ExitCode;
 
 use packing::{Buffer, Goal, Options, Packing, Status, csv, pack};
 use planner::bytes::Bytes;
@@ -13,14 +12,15 @@ use serde::Serialize;
 
 use crate::arguments::{Format, PackArguments};
 use crate::failure::Failure;
-use crate::plan::coloured;
-use crate::{DOES_NOT_FIT, FITS, output};
+use crate::output;
+use crate::planning::coloured;
+use crate::program::{DOES_NOT_FIT, FITS};
 
 /// The longest file of buffers that is read, in bytes: some ten million buffers.
 const LARGEST_CSV: u64 = 1 << 30;
 
 /// Packs or checks, reports, and gives the verdict's exit code.
-pub fn run(arguments: &PackArguments) -> Result<ExitCode, Failure> {
+pub fn run(arguments: &PackArguments) -> Result<u8, Failure> {
     let Some(path) = arguments.run.model().map(Path::new).filter(|path| is_csv(path)) else {
         return model::run(arguments);
     };
@@ -35,7 +35,7 @@ pub fn run(arguments: &PackArguments) -> Result<ExitCode, Failure> {
         None => packed(arguments, path, capacity, &buffers)?,
     };
     output::print(&report)?;
-    Ok(ExitCode::from(if good { FITS } else { DOES_NOT_FIT }))
+    Ok(if good { FITS } else { DOES_NOT_FIT })
 }
 
 fn is_csv(path: &Path) -> bool {

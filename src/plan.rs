@@ -1,7 +1,6 @@
 //! `memplan plan`: options become a run, the run a plan, the plan a report.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use planner::model::opened::DEFAULT_GPU;
 use planner::model::{self, Model};
@@ -18,14 +17,15 @@ use planner::words::quote;
 use crate::arguments::{Format, PlanArguments, RunArguments};
 use crate::failure::Failure;
 use crate::output::{self, ALARM, CARE, GOOD};
-use crate::{DOES_NOT_FIT, FITS, hub, profiles};
+use crate::program::{DOES_NOT_FIT, FITS};
+use crate::{hub, profiles};
 
 /// Plans, reports, and gives the verdict's exit code.
-pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
+pub fn run(arguments: PlanArguments) -> Result<u8, Failure> {
     let mut options = run_options(&arguments.run)?;
     let gpu = gpu(&options)?;
     let said = options.clone();
-    let model = crate::plan::model(&mut options)?;
+    let model = crate::planning::model(&mut options)?;
     let run = options.run();
     if arguments.compare {
         return compared(&model, &run, &gpu, arguments.run.format);
@@ -37,12 +37,12 @@ pub fn run(arguments: PlanArguments) -> Result<ExitCode, Failure> {
     }
     let host = plan.host_memory(&run).is_none_or(|host| host.fits());
     let code = if plan.fits() && host { FITS } else { DOES_NOT_FIT };
-    match arguments.run.format {
-        Format::Text if arguments.full => output::print(&coloured(&text::text(&planned))),
-        Format::Text => output::print(&coloured(&brief::brief(&planned, &said))),
-        Format::Json => output::print_json(&json::report(&planned)),
-    }?;
-    Ok(ExitCode::from(code))
+    let shown = || match arguments.full {
+        true => text::text(&planned),
+        false => brief::brief(&planned, &said),
+    };
+    output::report(arguments.run.format, || coloured(&shown()), || json::report(&planned))?;
+    Ok(code)
 }
 
 /// The model, the run and the GPU that the flags and the run file ask for.
@@ -53,7 +53,7 @@ pub fn open(arguments: &RunArguments) -> Result<(model::Model, Run, Gpu), Failur
 /// The same of options that have been read.
 pub fn opened(mut options: RunOptions) -> Result<(model::Model, Run, Gpu), Failure> {
     let gpu = gpu(&options)?;
-    let model = crate::plan::model(&mut options)?;
+    let model = crate::planning::model(&mut options)?;
     Ok((model, options.run(), gpu))
 }
 
@@ -67,7 +67,7 @@ pub fn open_other(
     options.model = model.map(str::to_owned).or(options.model);
     options.gpu = options.gpu.or(Some(gpu_here.to_owned()).filter(|_| options.profile.is_none()));
     let gpu = gpu(&options)?;
-    let model = crate::plan::model(&mut options)?;
+    let model = crate::planning::model(&mut options)?;
     Ok((model, options.run(), gpu))
 }
 
@@ -90,14 +90,11 @@ pub fn gpus_or(options: &RunOptions, default: &str) -> Result<Vec<Gpu>, Failure>
 }
 
 /// The table of levers; the exit code is that of the run as given.
-fn compared(model: &model::Model, run: &Run, gpu: &Gpu, format: Format) -> Result<ExitCode, Failure> {
+fn compared(model: &model::Model, run: &Run, gpu: &Gpu, format: Format) -> Result<u8, Failure> {
     let rows = compare::compare(model, run, gpu)?;
-    match format {
-        Format::Text => output::print(&planner::report::compare::text(&rows)),
-        Format::Json => output::print_json(&planner::report::compare::rows(&rows)),
-    }?;
+    output::report(format, || planner::report::compare::text(&rows), || planner::report::compare::rows(&rows))?;
     let fits = rows.first().is_some_and(|row| row.fits);
-    Ok(ExitCode::from(if fits { FITS } else { DOES_NOT_FIT }))
+    Ok(if fits { FITS } else { DOES_NOT_FIT })
 }
 
 /// What the flags and the run file say.

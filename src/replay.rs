@@ -1,7 +1,6 @@
 //! `memplan replay` and `memplan why`: a trace from a file, or a plan's, through the allocator.
 
 use std::path::Path;
-use std::process::ExitCode;
 
 use planner::plan::{plan, recorded};
 use planner::replay::Replay;
@@ -9,13 +8,14 @@ use planner::report::{replay as json, text, why};
 use planner::run::RunOptions;
 use planner::trace::file::{self, Head, is_trace};
 
-use crate::arguments::{Format, ReplayArguments, WhyArguments};
+use crate::arguments::{ReplayArguments, WhyArguments};
 use crate::failure::Failure;
-use crate::plan::{coloured, gpu, opened, run_options};
-use crate::{DOES_NOT_FIT, FITS, output};
+use crate::output;
+use crate::planning::{coloured, gpu, opened, run_options};
+use crate::program::{DOES_NOT_FIT, FITS};
 
 /// Replays a trace, and reports.
-pub fn run(arguments: &ReplayArguments) -> Result<ExitCode, Failure> {
+pub fn run(arguments: &ReplayArguments) -> Result<u8, Failure> {
     let options = RunOptions {
         gpu: arguments.gpu.clone(),
         capacity: arguments.capacity,
@@ -24,11 +24,8 @@ pub fn run(arguments: &ReplayArguments) -> Result<ExitCode, Failure> {
         ..RunOptions::default()
     };
     let (head, replay) = of(&arguments.trace, &options)?;
-    match arguments.format {
-        Format::Text => output::print(&coloured(&text::replayed(&head, &replay))),
-        Format::Json => output::print_json(&json::report(&head, &replay)),
-    }?;
-    Ok(ExitCode::from(if replay.fits() { FITS } else { DOES_NOT_FIT }))
+    output::report(arguments.format, || coloured(&text::replayed(&head, &replay)), || json::report(&head, &replay))?;
+    Ok(if replay.fits() { FITS } else { DOES_NOT_FIT })
 }
 
 /// A trace from a file, replayed as the options say.
@@ -38,7 +35,7 @@ pub fn of(path: &str, options: &RunOptions) -> Result<(Head, Replay), Failure> {
 }
 
 /// Says who made a tensor, who held it and what let go of it.
-pub fn why(arguments: &WhyArguments) -> Result<ExitCode, Failure> {
+pub fn why(arguments: &WhyArguments) -> Result<u8, Failure> {
     let wished = run_options(&arguments.run)?;
     let told = match wished.model.as_deref().filter(|name| is_trace(name)) {
         Some(trace) => why::text(&of(trace, &wished)?.1, &arguments.tensor),
@@ -49,5 +46,5 @@ pub fn why(arguments: &WhyArguments) -> Result<ExitCode, Failure> {
     };
     let text = told.map_err(|error| Failure::new(error, None))?;
     output::print(&text)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(FITS)
 }

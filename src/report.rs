@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::process::ExitCode;
 
 use epaint_default_fonts::UBUNTU_LIGHT;
 use planner::arena::Arena;
@@ -19,10 +18,10 @@ use resvg::{tiny_skia, usvg};
 use crate::arguments::ReportArguments;
 use crate::failure::Failure;
 use crate::output::{self, write_whole};
-use crate::plan::{coloured, gpu, run_options};
+use crate::planning::{coloured, gpu, run_options};
+use crate::program::{DOES_NOT_FIT, FITS};
 use crate::replay;
 use crate::snapshot::other;
-use crate::{DOES_NOT_FIT, FITS};
 
 /// Letters of a picture that is read in a browser.
 const LETTERS: &str = "system-ui, 'DejaVu Sans', sans-serif";
@@ -110,7 +109,7 @@ impl Shown {
 }
 
 /// Plans or replays, and writes what the file's name asks for.
-pub fn run(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
+pub fn run(arguments: &ReportArguments) -> Result<u8, Failure> {
     let path = &arguments.output;
     let form = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
     if arguments.against.is_some() && form.as_deref() != Some("html") {
@@ -130,12 +129,12 @@ pub fn run(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
     let shown = Shown::of(run_options(&arguments.run)?)?;
     write(&shown, arguments)?;
     output::print(&coloured(&format!("{}{}: written\n", shown.verdict(), path.display())))?;
-    Ok(ExitCode::from(if shown.replay().fits() { FITS } else { DOES_NOT_FIT }))
+    Ok(if shown.replay().fits() { FITS } else { DOES_NOT_FIT })
 }
 
 fn made(mut options: RunOptions) -> Result<Made, Failure> {
     let gpu = gpu(&options)?;
-    let model = crate::plan::model(&mut options)?;
+    let model = crate::planning::model(&mut options)?;
     let opened = Opened { model, run: options.run(), gpu };
     let plan = plan(&opened.model, &opened.run, &opened.gpu)?;
     Ok(Made { opened, options, plan })

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use planner::read::run_file;
 use planner::report::{changes, check as report};
@@ -10,31 +9,34 @@ use planner::run::RunOptions;
 use planner::snapshot::{self, Checked, Found, Snapshot, SnapshotError, Verdict};
 use planner::words::quote;
 
-use crate::arguments::{CheckArguments, CheckForm, DiffArguments, Format, SnapshotArguments};
+use crate::arguments::{CheckArguments, CheckForm, DiffArguments, SnapshotArguments};
 use crate::failure::Failure;
 use crate::output::{self, ALARM, GOOD};
-use crate::plan::run_options;
-use crate::{DOES_NOT_FIT, FITS};
+use crate::planning::run_options;
+use crate::program::{DOES_NOT_FIT, FITS};
 
 /// Where snapshots lie if nobody says otherwise.
 const FOLDER: &str = "memplan";
 
 /// Plans and keeps.
-pub fn keep(arguments: &SnapshotArguments) -> Result<ExitCode, Failure> {
+pub fn keep(arguments: &SnapshotArguments) -> Result<u8, Failure> {
     let taken = snapshot::take(local(run_options(&arguments.run)?))?;
     match &arguments.output {
         Some(path) => write(path, &taken)?,
         None => output::print_data(&taken.to_string())?,
     }
-    Ok(ExitCode::from(FITS))
+    Ok(FITS)
 }
 
 /// Plans kept runs again; the code says whether one of them grew.
-pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
+pub fn check(arguments: &CheckArguments) -> Result<u8, Failure> {
     let files = files(&arguments.paths)?;
     let bar = output::progress(files.len());
     let planned = files.iter().map(|file| {
-        let checked = snapshot::check(file, arguments.tolerance);
+        let checked = match &arguments.against {
+            Some(other) => snapshot::check_against(file, other, arguments.tolerance),
+            None => snapshot::check(file, arguments.tolerance),
+        };
         bar.inc(1);
         checked
     });
@@ -58,7 +60,7 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, Failure> {
         ));
     }
     let passes = arguments.update || checked.iter().all(Checked::passes);
-    Ok(ExitCode::from(if passes { FITS } else { DOES_NOT_FIT }))
+    Ok(if passes { FITS } else { DOES_NOT_FIT })
 }
 
 /// The report with verdicts in colour.
@@ -72,17 +74,18 @@ fn coloured(checked: &[Checked]) -> String {
 }
 
 /// Compares two models, runs or snapshots.
-pub fn diff(arguments: &DiffArguments) -> Result<ExitCode, Failure> {
+pub fn diff(arguments: &DiffArguments) -> Result<u8, Failure> {
     let flags = arguments.run.options();
     let before = flags.model.clone().unwrap_or_default();
     let flags = RunOptions { model: None, ..flags };
     let (before, after) = (side(&before, &flags)?, side(&arguments.other, &flags)?);
     let comparison = snapshot::compare(&before, &after);
-    match arguments.run.format {
-        Format::Text => output::print(&changes::text((&before, &after), &comparison)),
-        Format::Json => output::print_json(&changes::report(&comparison)),
-    }?;
-    Ok(ExitCode::from(FITS))
+    output::report(
+        arguments.run.format,
+        || changes::text((&before, &after), &comparison),
+        || changes::report(&comparison),
+    )?;
+    Ok(FITS)
 }
 
 /// One side of a comparison: a snapshot as it is, or the plan of a run file or of a model.

@@ -1,27 +1,26 @@
 //! `memplan sweep`: every combination of sizes and choices.
 
-use std::process::ExitCode;
-
 use planner::report::sweep as report;
 use planner::sweep::sweep;
 
-use crate::arguments::{Rows, SweepArguments};
+use crate::arguments::{Format, Rows, SweepArguments};
 use crate::failure::Failure;
-use crate::plan::{gpus, run_options};
-use crate::{DOES_NOT_FIT, FITS, output};
+use crate::output;
+use crate::planning::{gpus, run_options};
+use crate::program::{DOES_NOT_FIT, FITS};
 
 /// The most rows: what they take is held in memory until the last is planned.
 const MOST: usize = 1_000_000;
 
 /// Plans all, reports, and gives the code of the best of them.
-pub fn run(arguments: SweepArguments) -> Result<ExitCode, Failure> {
+pub fn run(arguments: SweepArguments) -> Result<u8, Failure> {
     let SweepArguments { run: shared, mut lists, images, rows: form } = arguments;
     let mut options = run_options(&shared)?;
     // As a plan of one of them would be refused.
     options.seq = lists.size.first().copied().or(options.seq);
     options.image = images.first().copied().or(options.image);
     let gpus = gpus(&options)?;
-    let model = crate::plan::model(&mut options)?;
+    let model = crate::planning::model(&mut options)?;
     if model.takes_images() {
         lists.size = images;
     }
@@ -36,10 +35,10 @@ pub fn run(arguments: SweepArguments) -> Result<ExitCode, Failure> {
     bar.finish_and_clear();
     let swept = report::Swept { model: &model, runs: &runs, gpus: &gpus, rows: &rows? };
     match form {
-        Rows::Table => output::print(&report::text(&swept)),
         Rows::Csv => output::print_data(&report::csv(&swept)),
-        Rows::Json => output::print_json(&report::json(&swept)),
+        Rows::Table => output::report(Format::Text, || report::text(&swept), || report::json(&swept)),
+        Rows::Json => output::report(Format::Json, || report::text(&swept), || report::json(&swept)),
     }?;
     let fits = swept.rows.iter().any(|row| row.fits());
-    Ok(ExitCode::from(if fits { FITS } else { DOES_NOT_FIT }))
+    Ok(if fits { FITS } else { DOES_NOT_FIT })
 }

@@ -11,8 +11,8 @@
 //! writes a line      ──────────────>   goes on to the next stage
 //! ```
 
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Lines, Write};
-use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use planner::bytes::Bytes;
@@ -136,13 +136,14 @@ pub fn hold(input: &mut dyn BufRead, out: &mut dyn Write) -> Result<(), Calibrat
     tell("blas")
 }
 
-/// Memory as the driver tells, with what a process of this program holds; `program` is its path.
+/// Memory as the driver tells, with what a process of this program holds; `program` starts it.
 ///
 /// # Errors
 /// As `held_by`.
-pub fn memory(gpu: &mut Gpu, program: &Path) -> Result<Memory, CalibrateError> {
-    let mut command = Command::new(program);
-    command.args(["calibrate", "--hold"]);
+pub fn memory(gpu: &mut Gpu, program: &[OsString]) -> Result<Memory, CalibrateError> {
+    let mut words = program.iter();
+    let mut command = Command::new(words.next().map_or(OsStr::new("memplan"), OsString::as_os_str));
+    command.args(words).args(["calibrate", "--hold"]);
     let held = held_by(gpu, "memplan calibrate --hold", command)?;
     let of = |stage: &str| held.iter().find(|held| held.said.stage == stage).map_or(Bytes(0), |held| held.bytes);
     let (total, free) = (gpu.facts()?.total, gpu.free()?);

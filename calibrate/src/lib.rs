@@ -21,7 +21,7 @@ pub mod pytorch;
 mod replay;
 mod speeds;
 
-use std::path::Path;
+use std::ffi::OsString;
 
 use planner::read::profiles::{Profile, Provenance, VERSION};
 
@@ -39,8 +39,8 @@ pub use replay::{Replay, Replayed};
 pub struct Wanted<'a> {
     /// How measurements are made.
     pub plan: Plan,
-    /// This program, which is run to hold memory.
-    pub program: &'a Path,
+    /// What starts this program, which is run to hold memory; arguments follow.
+    pub program: &'a [OsString],
     /// The Python that has PyTorch, if one does.
     pub python: Option<&'a str>,
     /// Whose workspaces PyTorch is asked for.

@@ -1,7 +1,6 @@
 //! What can be written behind `completions` and `man`, and what they write: both are read off the command line itself.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
@@ -9,7 +8,8 @@ use clap_mangen::Man;
 
 use super::CommandLine;
 use crate::failure::Failure;
-use crate::{FITS, output};
+use crate::output;
+use crate::program::FITS;
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -45,22 +45,22 @@ pub struct ManArguments {
 }
 
 /// Prints the completions for a shell.
-pub fn completions(arguments: &CompletionsArguments) -> Result<ExitCode, Failure> {
+pub fn completions(arguments: &CompletionsArguments) -> Result<u8, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut CommandLine::command(), "memplan", &mut script);
     output::print_data(&String::from_utf8_lossy(&script))?;
-    Ok(ExitCode::from(FITS))
+    Ok(FITS)
 }
 
 /// Prints a page of the manual, or writes all.
-pub fn man(arguments: &ManArguments) -> Result<ExitCode, Failure> {
+pub fn man(arguments: &ManArguments) -> Result<u8, Failure> {
     let mut program = CommandLine::command();
     program.build();
     if let Some(folder) = &arguments.output {
         let failed = |error| Failure::new(format!("{}: cannot be written: {error}", folder.display()), None);
         std::fs::create_dir_all(folder).map_err(failed)?;
         write_pages(program.disable_help_subcommand(true), folder)?;
-        return Ok(ExitCode::from(FITS));
+        return Ok(FITS);
     }
     let page = match &arguments.command {
         None => program,
@@ -77,7 +77,7 @@ pub fn man(arguments: &ManArguments) -> Result<ExitCode, Failure> {
     let mut text = Vec::new();
     Man::new(page).render(&mut text).map_err(|error| Failure::new(error, None))?;
     output::print_data(&String::from_utf8_lossy(&text))?;
-    Ok(ExitCode::from(FITS))
+    Ok(FITS)
 }
 
 /// Writes a command's page, and those of the commands below it.

@@ -66,6 +66,9 @@ pub struct CheckArguments {
     /// How much a peak may grow: a share such as 1%, or a size such as 64MiB [default: nothing]
     #[arg(long, value_name = "GROWTH", default_value = "0", hide_default_value = true, allow_hyphen_values = true)]
     pub tolerance: Tolerance,
+    /// Compare with this snapshot, in place of a plan of the kept run
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub against: Option<PathBuf>,
     /// Write what was found in place of what was kept
     #[arg(long)]
     pub update: bool,

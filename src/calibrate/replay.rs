@@ -1,7 +1,6 @@
 //! `memplan calibrate --replay`: a plan on the device, and the largest batch that fits with the next.
 
 use std::path::Path;
-use std::process::ExitCode;
 
 use calibrate::{Device, Element, Gpu, Replay};
 use planner::allocate::{AllocatorOptions, simulate};
@@ -17,14 +16,15 @@ use planner::trace::file::{self, is_trace};
 
 use crate::arguments::{CalibrateArguments, Format};
 use crate::failure::Failure;
-use crate::plan::{open_other, run_options};
-use crate::{DOES_NOT_FIT, FITS, output};
+use crate::output;
+use crate::planning::{open_other, run_options};
+use crate::program::{DOES_NOT_FIT, FITS};
 
 /// Where cudaMalloc's pages were not measured (planner/src/allocate/rounding.rs, `DRIVER_PAGE`).
 const PAGE: Bytes = Bytes(2 << 20);
 
 /// Replays what is named: an event file, or a model with the flags of a plan.
-pub fn run(gpu: &mut Gpu, what: &str, arguments: &CalibrateArguments) -> Result<ExitCode, Failure> {
+pub fn run(gpu: &mut Gpu, what: &str, arguments: &CalibrateArguments) -> Result<u8, Failure> {
     let (given, limits) = if is_trace(what) {
         let recorded = file::read(Path::new(what))?;
         let allocator = run_options(&arguments.run)?.allocator.unwrap_or_default();
@@ -38,7 +38,7 @@ pub fn run(gpu: &mut Gpu, what: &str, arguments: &CalibrateArguments) -> Result<
         Format::Text => output::print(&report::replay(&given, &limits)),
         Format::Json => output::print_json(&report::replay_json(&given, &limits)),
     }?;
-    Ok(ExitCode::from(if report::holds(&given, &limits) { FITS } else { DOES_NOT_FIT }))
+    Ok(if report::holds(&given, &limits) { FITS } else { DOES_NOT_FIT })
 }
 
 type Limits = Vec<(u64, report::Replayed)>;

@@ -1,7 +1,6 @@
 //! `memplan pack MODEL`: the last step of a plan, or of a trace from a file, in one arena.
 
 use std::path::Path;
-use std::process::ExitCode;
 
 use packing::csv;
 use planner::arena::{Arena, ArenaOptions};
@@ -12,14 +11,15 @@ use planner::report::arena as report;
 use planner::run::{Run, RunOptions};
 use planner::trace::file::is_trace;
 
-use crate::arguments::{Format, PackArguments};
+use crate::arguments::PackArguments;
 use crate::failure::Failure;
-use crate::plan::{coloured, opened, run_options};
+use crate::output;
+use crate::planning::{coloured, opened, run_options};
+use crate::program::{DOES_NOT_FIT, FITS};
 use crate::replay;
-use crate::{DOES_NOT_FIT, FITS, output};
 
 /// Plans, packs the last step, reports.
-pub fn run(arguments: &PackArguments) -> Result<ExitCode, Failure> {
+pub fn run(arguments: &PackArguments) -> Result<u8, Failure> {
     let wished = run_options(&arguments.run)?;
     if let Some(trace) = wished.model.as_deref().filter(|name| is_trace(name)) {
         let unlimited = RunOptions { capacity: None, ..wished.clone() };
@@ -32,12 +32,7 @@ pub fn run(arguments: &PackArguments) -> Result<ExitCode, Failure> {
     packed(arguments, capacity, &format!("{}: {}", model.name, plan.architecture), &plan)
 }
 
-fn packed(
-    arguments: &PackArguments,
-    capacity: Option<Bytes>,
-    name: &str,
-    replay: &Replay,
-) -> Result<ExitCode, Failure> {
+fn packed(arguments: &PackArguments, capacity: Option<Bytes>, name: &str, replay: &Replay) -> Result<u8, Failure> {
     let default = ArenaOptions::default();
     let options = ArenaOptions {
         alignment: arguments.align.map_or(default.alignment, Bytes),
@@ -48,11 +43,8 @@ fn packed(
     if let Some(path) = arguments.output.as_deref().filter(|_| arena.fits()) {
         write(path, &arena)?;
     }
-    match arguments.run.format {
-        Format::Text => output::print(&coloured(&report::text(name, &arena))),
-        Format::Json => output::print_json(&report::json(&arena)),
-    }?;
-    Ok(ExitCode::from(if arena.fits() { FITS } else { DOES_NOT_FIT }))
+    output::report(arguments.run.format, || coloured(&report::text(name, &arena)), || report::json(&arena))?;
+    Ok(if arena.fits() { FITS } else { DOES_NOT_FIT })
 }
 
 /// The layout as a file: buffers with offsets in minimalloc's CSV, or JSON.

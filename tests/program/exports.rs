@@ -60,6 +60,32 @@ fn save(folder: &Folder, name: &str, text: &str) -> String {
     folder.argument(name)
 }
 
+/// Exports of weights without bytes give all of them one path: they are no more tied than without a table.
+#[test]
+fn weights_without_bytes_are_not_tied() {
+    let folder = Folder::new();
+    let mut whole: Value = serde_json::from_str(&graph("bert-infer")).unwrap();
+    let mut planned = |name: &str, has_table: bool| {
+        let mut archive = zip::ZipWriter::new(fs::File::create(folder.join(name)).unwrap());
+        let mut add = |entry: &str, text: &str| {
+            archive.start_file(format!("model/{entry}"), SimpleFileOptions::default()).unwrap();
+            archive.write_all(text.as_bytes()).unwrap();
+        };
+        add("models/model.json", &whole.to_string());
+        if has_table {
+            let table = whole["weights_config"]["config"].as_object_mut().unwrap();
+            table.values_mut().for_each(|payload| payload["path_name"] = "weight_0".into());
+            add("data/weights/model_weights_config.json", &whole["weights_config"].to_string());
+            add("data/weights/weight_0", "");
+        }
+        archive.finish().unwrap();
+        json_of(&["plan", &folder.argument(name), "--mode", "infer", "--format", "json"])
+    };
+    let (without, empty) = (planned("a.pt2", false), planned("b.pt2", true));
+    assert_eq!(empty["parameters"], without["parameters"]);
+    assert!(empty["notes"].to_string().contains("none of them has a byte"), "{}", empty["notes"]);
+}
+
 fn shown(folder: &Folder, arguments: &[&str]) -> String {
     report(arguments).replace(&folder.argument(""), "DIR/")
 }

@@ -115,6 +115,20 @@ fn editing_the_run_plans_another() {
 }
 
 #[test]
+fn another_snapshot_takes_the_place_of_a_plan() {
+    let repository = Repository::new();
+    repository.keep("gpt2", &GPT2);
+    repository.call(&[&["snapshot"], &GPT2[..], &["--batch", "8", "-o", "now.yaml"]].concat());
+    let against = ["check", "--against", "now.yaml"];
+    let (text, code) = repository.call(&against);
+    assert!(code == 1 && text.starts_with("memplan/gpt2.yaml: grew: "), "{text}");
+    assert_eq!(repository.call(&[&against[..], &["--update"]].concat()).1, 0);
+    assert_eq!(repository.call(&against), ("memplan/gpt2.yaml: same\n".to_owned(), 0));
+    let (text, code) = repository.call(&["check", "--against", "missing.yaml"]);
+    assert!(code == 2 && text.contains("missing.yaml"), "{text}");
+}
+
+#[test]
 fn a_spec_that_is_edited_to_cost_memory_fails_and_the_module_is_named() {
     let repository = Repository::new();
     let spec = shipped("models/gpt2.yaml").replace("\n  gpt2: {", "\n  mine: {");

@@ -222,7 +222,8 @@ impl Planned<'_> {
         }
         if !exported.has_table {
             parts.push(
-                "the archive has no table of weights (PyTorch 2.8): parameters that are tied count as several"
+                "the archive has no table of weights (PyTorch 2.8), or none of them has a byte (exported on the device meta or \
+                 in a FakeTensorMode): parameters that are tied count as several"
                     .to_owned(),
             );
         }

@@ -181,8 +181,21 @@ impl Checked {
 
 /// Plans a kept run again and compares.
 pub fn check(path: &Path, tolerance: Tolerance) -> Checked {
+    checked(path, tolerance, |before| take(before.run.clone()))
+}
+
+/// Compares a kept plan with another that is kept.
+pub fn check_against(path: &Path, other: &Path, tolerance: Tolerance) -> Checked {
+    checked(path, tolerance, |_| read(other))
+}
+
+fn checked(
+    path: &Path,
+    tolerance: Tolerance,
+    now: impl FnOnce(&Snapshot) -> Result<Snapshot, SnapshotError>,
+) -> Checked {
     let found = read(path).and_then(|before| {
-        let now = take(before.run.clone())?;
+        let now = now(&before)?;
         let comparison = compare(&before, &now);
         Ok(Box::new(Found { verdict: verdict(&before, &now, &comparison, tolerance), comparison, now }))
     });

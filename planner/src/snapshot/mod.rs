@@ -32,7 +32,7 @@ use crate::run::{Mode, RunOptions};
 use crate::trace::Event;
 use crate::trace::file::{self, Head, TraceError};
 
-pub use check::{Checked, Found, Refusal, Tolerance, ToleranceError, Verdict, check};
+pub use check::{Checked, Found, Refusal, Tolerance, ToleranceError, Verdict, check, check_against};
 pub use compare::{Comparison, Fact, Held, Kind, Moved, compare};
 pub use document::{is_snapshot, parse, read};
 pub use holders::{HeldTensor, Holder};

@@ -31,14 +31,17 @@ const LARGEST_TABLE: u64 = 64 << 20;
 /// The most that is read of an archive's directory, in bytes: 150,000 entries.
 const LARGEST_DIRECTORY: u64 = 16 << 20;
 
-/// How the names of tables of weights end; they lie in `data/weights`.
+/// Where weights and their table lie.
+const WEIGHTS: &str = "/data/weights/";
+
+/// How the names of tables of weights end.
 const TABLE: &str = "_weights_config.json";
 
 /// The texts of an archive.
 pub struct Texts {
     /// The graph.
     pub graph: Vec<u8>,
-    /// The table of weights, where there is one.
+    /// The table of weights, where there is one that tells them apart.
     pub weights: Option<Vec<u8>>,
 }
 
@@ -94,7 +97,8 @@ pub fn from_reader(path: &Path, inner: impl Read + Seek) -> Result<Texts, Export
     };
     left.set(u64::MAX); // the texts have caps of their own
     let graph = text(&mut archive, path, program, LARGEST_GRAPH)?;
-    let table = names.iter().find(|name| name.contains("/data/weights/") && name.ends_with(TABLE));
+    let table = names.iter().find(|name| name.contains(WEIGHTS) && name.ends_with(TABLE));
+    let table = table.filter(|_| !are_empty(&mut archive, &names));
     let weights = table.map(|name| text(&mut archive, path, name, LARGEST_TABLE)).transpose()?;
     Ok(Texts { graph, weights })
 }
@@ -104,6 +108,13 @@ fn is_program(name: &str) -> bool {
     let mut parts = name.split('/');
     let place = (parts.next(), parts.next(), parts.next(), parts.next());
     matches!(place, (Some(_), Some("models"), Some(file), None) if file.ends_with(".json"))
+}
+
+/// Whether there are weights and none has a byte. So it is where a model was exported on the device `meta` or in a FakeTensorMode: its
+/// table gives all weights one path, and does not tell which are tied.
+fn are_empty<R: Read + Seek>(archive: &mut ZipArchive<R>, names: &[String]) -> bool {
+    let mut weights = names.iter().filter(|name| name.contains(WEIGHTS) && !name.ends_with(TABLE)).peekable();
+    weights.peek().is_some() && weights.all(|name| archive.by_name(name).is_ok_and(|weight| weight.size() == 0))
 }
 
 /// Why an archive holds no program.
