@@ -35,7 +35,7 @@ const LAST: [&str; 3] = ["architecture", "weights", "dim"];
 /// A model and a run of it.
 #[derive(Debug, Args)]
 pub struct RunArguments {
-    /// A Hugging Face model folder, an export (model.pt2), a spec (model.yaml), or the name of a built-in model
+    /// A model of the hub (ORG/NAME), its folder or config.json, an export (model.pt2), a spec (model.yaml), or a built-in name
     #[arg(value_name = "MODEL")]
     named: Option<String>,
     /// A run file in YAML with the same keys; flags win over it

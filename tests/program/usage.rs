@@ -24,7 +24,9 @@ fn help_has_examples() {
     let pack = report(&["pack", "--help"]);
     let (about, options) = pack.split_once("\nRun:").unwrap();
     let (_, packing) = options.split_once("\nPacking:").unwrap();
-    assert_snapshot("help_pack", &format!("{about}\n...\n\nPacking:{packing}"));
+    let packing: Vec<&str> = packing.lines().filter(|line| !line.is_empty()).collect();
+    let packing = packing.join("\n");
+    assert_snapshot("help_pack", &format!("{about}\n...\nPacking:{packing}").replace("\n\n", "\n"));
     for command in ["inspect", "gpus", "models"] {
         assert_snapshot(&format!("help_{command}"), &report(&[command, "--help"]));
     }
