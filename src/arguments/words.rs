@@ -88,7 +88,7 @@ impl Short {
     /// Whether a word can be the value of this flag.
     fn takes_word(&self, word: &str) -> bool {
         match self.takes {
-            Some(_) => word.parse::<Lora>().is_ok(),
+            Some(_) => word.parse::<Lora>().is_ok() || switched(word).is_some(),
             None => switched(word).is_some(),
         }
     }
@@ -96,10 +96,11 @@ impl Short {
     /// What it says with that value.
     fn said(&self, value: Option<&str>) -> Vec<String> {
         match (self.takes, value.map(switched)) {
-            (None, Some(Some(false))) => Vec::new(),
+            (_, Some(Some(false))) => Vec::new(),
             (None, Some(None)) => vec![format!("{}={}", self.flag, value.unwrap_or_default())],
             (None, _) => self.means.iter().map(|&word| word.to_owned()).collect(),
-            (Some((flag, usual)), _) => {
+            (Some((flag, usual)), switch) => {
+                let value = value.filter(|_| switch != Some(Some(true)));
                 let valued = format!("{flag}={}", value.unwrap_or(usual));
                 self.means.iter().map(|&word| word.to_owned()).chain([valued]).collect()
             }
@@ -127,7 +128,7 @@ fn dashed(word: &str) -> Option<String> {
 pub fn instead(flag: &str) -> Option<&'static str> {
     let name = flag.trim_start_matches('-');
     let is_meant = |part: &&str| name == *part || part.len() > 4 && name.starts_with(part);
-    FOREIGN.iter().find(|(parts, _)| parts.iter().any(|part| is_meant(&part))).map(|(_, advice)| *advice)
+    FOREIGN.iter().find(|(parts, _)| parts.iter().any(is_meant)).map(|(_, advice)| *advice)
 }
 
 #[cfg(test)]
@@ -144,6 +145,7 @@ mod tests {
         for (given, meant) in [
             ("memplan plan x --qlora", "memplan plan x --quantize=nf4 --lora=r=16"),
             ("memplan plan --qlora x --lora 16", "memplan plan --quantize=nf4 --lora=r=16 x --lora=16"),
+            ("memplan plan x --qlora=true --lora false", "memplan plan x --quantize=nf4 --lora=r=16"),
             ("memplan plan --lora x", "memplan plan --lora=r=8 x"),
             ("memplan plan x --lora r=4,alpha=2", "memplan plan x --lora=r=4,alpha=2"),
             ("memplan plan x --bf16 True --fp16 False", "memplan plan x --precision=amp-bf16"),
