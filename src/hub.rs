@@ -36,6 +36,9 @@ const CONNECTIONS: usize = 8;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The longest file that holds a token, in bytes.
+const LARGEST_NAME: u64 = 1 << 12;
+
 /// The most shards of a model.
 const MOST_SHARDS: usize = 10_000;
 
@@ -102,7 +105,7 @@ impl Hub {
         let home =
             said("HF_HOME").map(PathBuf::from).or_else(|| Some(dirs::home_dir()?.join(".cache").join("huggingface")));
         let kept = said("HF_TOKEN_PATH").map(PathBuf::from).or_else(|| Some(home?.join("token")));
-        let kept = || fs::read_to_string(kept?).ok().map(|token| token.trim().to_owned());
+        let kept = || planner::files::text(&kept?, LARGEST_NAME).ok().map(|token| token.trim().to_owned());
         let token =
             said("HF_TOKEN").or_else(|| said("HUGGING_FACE_HUB_TOKEN")).or_else(kept).filter(|token| !token.is_empty());
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));

@@ -20,6 +20,9 @@ pub struct HubId {
     pub revision: Option<String>,
 }
 
+/// The longest file that holds a commit, in bytes.
+const LARGEST_REFERENCE: u64 = 1 << 10;
+
 /// The branch that is meant where no revision is named.
 pub const MAIN: &str = "main";
 
@@ -54,7 +57,7 @@ impl HubId {
     pub fn within(&self, cache: &Path) -> Option<PathBuf> {
         let folder = cache.join(self.folder());
         let revision = self.revision();
-        let read = std::fs::read_to_string(folder.join("refs").join(revision)).ok();
+        let read = crate::files::text(&folder.join("refs").join(revision), LARGEST_REFERENCE).ok();
         let commit = read.as_deref().map(str::trim).filter(|commit| commit.chars().all(|c| c.is_ascii_alphanumeric()));
         let snapshot = folder.join("snapshots").join(commit.unwrap_or(revision));
         snapshot.join("config.json").is_file().then_some(snapshot)

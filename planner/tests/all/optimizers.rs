@@ -16,8 +16,8 @@ fn every_optimizer_is_among_the_records() {
     assert_eq!(missing, UNRECORDED, "record them, or say here why not");
 }
 
-/// SGD of 8 and 32 bits under the name that sets its momentum.
-const UNRECORDED: [&str; 2] = ["momentum8bit", "momentum32bit"];
+/// AdamW with `fused=true` under transformers' name; SGD of 8 and 32 bits under the name that sets its momentum.
+const UNRECORDED: [&str; 3] = ["adamw_torch_fused", "momentum8bit", "momentum32bit"];
 
 #[test]
 fn paged_states_are_counted_on_the_host() {
