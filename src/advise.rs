@@ -6,14 +6,14 @@ use planner::report::advise as report;
 use crate::arguments::AdviseArguments;
 use crate::failure::Failure;
 use crate::output;
-use crate::planning::{coloured, gpu, run_options};
+use crate::planning::{coloured, gpu, model, run_options};
 use crate::program::{DOES_NOT_FIT, FITS};
 
 /// Plans each change and the combinations, reports, and gives the verdict's exit code.
 pub fn run(arguments: &AdviseArguments) -> Result<u8, Failure> {
     let mut options = run_options(&arguments.run)?;
     let gpu = gpu(&options)?;
-    let model = crate::planning::model(&mut options)?;
+    let model = model(&mut options)?;
     let run = options.run();
     let bar = output::progress(0);
     let advice = advise(&model, &run, &gpu, &|more, ready| {

@@ -6,7 +6,7 @@ use planner::report::buy as report;
 use crate::arguments::BuyArguments;
 use crate::failure::Failure;
 use crate::output;
-use crate::planning::{gpus_or, run_options};
+use crate::planning::{gpus_or, model, run_options};
 use crate::program::{DOES_NOT_FIT, FITS};
 
 /// Plans on all GPUs, reports, and gives the code of the best of them.
@@ -19,7 +19,7 @@ pub fn run(arguments: &BuyArguments) -> Result<u8, Failure> {
         return Err(Failure::new("max-gpus is 0: it must be at least 1", None));
     }
     let gpus = gpus_or(&options, "all")?;
-    let model = crate::planning::model(&mut options)?;
+    let model = model(&mut options)?;
     let run = options.run();
     let wanted = Wanted { most: arguments.max_gpus, budget: arguments.budget };
     let bar = output::progress(gpus.len());

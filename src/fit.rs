@@ -11,7 +11,7 @@ use planner::trace::file::{self, is_trace};
 use crate::arguments::{FitArguments, Format};
 use crate::failure::Failure;
 use crate::output;
-use crate::planning::{gpus, run_options};
+use crate::planning::{gpus, model, run_options};
 use crate::program::{DOES_NOT_FIT, FITS};
 
 /// Searches on each GPU, reports, and gives the code of the best of them.
@@ -21,7 +21,7 @@ pub fn run(arguments: &FitArguments) -> Result<u8, Failure> {
     if let Some(trace) = options.model.as_deref().filter(|name| is_trace(name)) {
         return of_trace(trace, &options, &gpus, arguments.run.format);
     }
-    let model = crate::planning::model(&mut options)?;
+    let model = model(&mut options)?;
     let run = options.run();
     let bar = output::progress(gpus.len() * Axis::of(&model).len());
     let rows = fit(&model, &run, &gpus, &|ended| bar.inc(ended as u64));

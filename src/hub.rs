@@ -2,11 +2,10 @@
 //!
 //! ```text
 //! ORG/NAME[@REVISION] ── in a local cache, or built in? ── no ──> resolve/REVISION/config.json, whose answer names the commit
-//!     memplan's own cache <── whole snapshot, renamed at the end ── headers of all shards, several at once, by range
+//!     memplan's own cache <── whole files, config.json last ── headers of all shards, several at once, by range
 //! ```
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,8 +15,6 @@ use planner::model::named::{self, HubId};
 use planner::read::checkpoint::LARGEST_INDEX;
 use planner::read::config::LARGEST_CONFIG;
 use planner::read::header;
-use planner::read::spec::Shelf;
-use planner::run::RunOptions;
 use planner::words::quote;
 use ureq::http::{HeaderMap, StatusCode};
 
@@ -42,30 +39,15 @@ const LARGEST_NAME: u64 = 1 << 12;
 /// The most shards of a model.
 const MOST_SHARDS: usize = 10_000;
 
-/// Fetches what is needed of a model that is named by its hub id, unless it is at hand.
+/// Reads what is needed of a model into memplan's own cache; false where the hub is not to be asked.
 ///
 /// # Errors
-/// The hub is not asked (HF_HUB_OFFLINE), cannot be reached, or does not give it.
-pub fn fetch(options: &RunOptions) -> Result<(), Failure> {
-    let shelf = Shelf { folder: options.specs.clone() };
-    match options.model.as_deref() {
-        Some(word) if !Path::new(word).exists() => fetch_named(word, &shelf),
-        _ => Ok(()),
+/// The hub cannot be reached, or does not give it.
+pub fn fetch(id: &HubId) -> Result<bool, Failure> {
+    match named::own_cache().filter(|_| !is_offline()) {
+        Some(cache) => Hub::new().snapshot(id, &cache).map(|()| true),
+        None => Ok(false),
     }
-}
-
-/// The same of a name.
-///
-/// # Errors
-/// As of `fetch`.
-pub fn fetch_named(word: &str, shelf: &Shelf) -> Result<(), Failure> {
-    let Some(id) = HubId::of(word).filter(|_| !named::is_path(word)) else { return Ok(()) };
-    let is_known = || named::built_in(word, shelf).is_ok_and(|found| found.is_some());
-    if named::cached(&id).is_some() || is_known() || is_offline() {
-        return Ok(());
-    }
-    let Some(cache) = named::own_cache() else { return Ok(()) };
-    Hub::new().snapshot(&id, &cache)
 }
 
 /// Whether people said that the hub is not to be asked (huggingface_hub 1.0, constants.py).
@@ -102,9 +84,7 @@ impl Hub {
             std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
         };
         let endpoint = said("HF_ENDPOINT").map_or_else(|| HUB.to_owned(), |said| said.trim_end_matches('/').to_owned());
-        let home =
-            said("HF_HOME").map(PathBuf::from).or_else(|| Some(dirs::home_dir()?.join(".cache").join("huggingface")));
-        let kept = said("HF_TOKEN_PATH").map(PathBuf::from).or_else(|| Some(home?.join("token")));
+        let kept = said("HF_TOKEN_PATH").map(PathBuf::from).or_else(|| Some(named::hugging_face()?.join("token")));
         let kept = || planner::files::text(&kept?, LARGEST_NAME).ok().map(|token| token.trim().to_owned());
         let token =
             said("HF_TOKEN").or_else(|| said("HUGGING_FACE_HUB_TOKEN")).or_else(kept).filter(|token| !token.is_empty());
@@ -198,7 +178,7 @@ impl Hub {
         } else {
             commit
         };
-        let mut files = vec![("config.json".to_owned(), config.body)];
+        let mut files = Vec::new();
         let shards = match self.file(id, INDEX, LARGEST_INDEX)? {
             Some(index) => {
                 let shards = shards(&id.id, &index.body)?;
@@ -210,10 +190,8 @@ impl Hub {
         for (name, header) in self.headers(id, &shards)? {
             files.push((format!("{name}{}", header::ALONE), header));
         }
-        let kept = keep(id, cache, &commit, &files);
-        kept.map_err(|error| {
-            Failure::new(format!("{}: cannot be kept in {}: {error}", id.id, quote::path(cache)), None)
-        })
+        files.push(("config.json".to_owned(), config.body));
+        keep(id, cache, &commit, &files)
     }
 
     /// The headers of all files that there are, several at once.
@@ -294,20 +272,12 @@ fn shards(id: &str, index: &[u8]) -> Result<Vec<String>, Failure> {
     }
 }
 
-/// Writes a snapshot at once: its folder is renamed when all is there, then the revision points to it.
-fn keep(id: &HubId, cache: &Path, commit: &str, files: &[(String, Vec<u8>)]) -> std::io::Result<()> {
+/// Writes a snapshot: its config last, without which it counts for nothing, then the revision that points to it.
+fn keep(id: &HubId, cache: &Path, commit: &str, files: &[(String, Vec<u8>)]) -> Result<(), Failure> {
     let folder = cache.join(id.folder());
-    let (snapshots, reference) = (folder.join("snapshots"), folder.join("refs").join(id.revision()));
-    let (whole, part) = (snapshots.join(commit), snapshots.join(format!(".{commit}.{}", std::process::id())));
-    fs::create_dir_all(&part)?;
+    let snapshot = folder.join("snapshots").join(commit);
     for (name, bytes) in files {
-        fs::write(part.join(name), bytes)?;
+        output::write_with_folder(&snapshot.join(name), bytes)?;
     }
-    if fs::rename(&part, &whole).is_err() {
-        // another process was quicker, or an earlier one ended midway
-        fs::remove_dir_all(&whole)?;
-        fs::rename(&part, &whole)?;
-    }
-    reference.parent().map_or(Ok(()), fs::create_dir_all)?;
-    fs::write(reference, commit)
+    output::write_with_folder(&folder.join("refs").join(id.revision()), commit.as_bytes())
 }

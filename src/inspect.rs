@@ -18,15 +18,16 @@ const LINES: usize = 60;
 /// Where the checkpoint lies: a path, or a model of the hub by its id.
 fn checkpoint(path: &Path) -> Result<PathBuf, Failure> {
     let Some(word) = path.to_str().filter(|_| !path.exists()) else { return Ok(path.to_owned()) };
-    hub::fetch_named(word, &Shelf::default())?;
-    if let Some(folder) = HubId::of(word).as_ref().and_then(named::cached) {
+    let id = HubId::of(word);
+    if let Some(folder) = id.as_ref().and_then(named::cached) {
         return Ok(folder);
     }
-    match named::built_in(word, &Shelf::default()) {
-        Ok(Some(found)) => {
-            let hint = format!("`memplan plan {}` has its parameters, `memplan graph {0}` its modules", found.name);
-            Err(Failure::new(format!("{word} is built in, without a checkpoint"), Some(hint)))
-        }
+    if let Ok(Some(found)) = named::built_in(word, &Shelf::default()) {
+        let hint = format!("`memplan plan {}` has its parameters, `memplan graph {0}` its modules", found.name);
+        return Err(Failure::new(format!("{word} is built in, without a checkpoint"), Some(hint)));
+    }
+    match id {
+        Some(id) if hub::fetch(&id)? => Ok(named::cached(&id).unwrap_or_else(|| path.to_owned())),
         _ => Ok(path.to_owned()),
     }
 }

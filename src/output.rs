@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use planner::words::quote;
 use serde::Serialize;
 
-pub use file::write_whole;
+pub use file::{write_whole, write_with_folder};
 pub use kept::{Kept, keep};
 
 use crate::arguments::Format;

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use planner::model::opened::DEFAULT_GPU;
-use planner::model::{self, Model};
+use planner::model::opened::{DEFAULT_GPU, OpenError};
+use planner::model::{Model, ModelError};
 use planner::plan::compare;
 use planner::read::environment;
-use planner::read::gpus::{Gpu, GpuCatalogue};
+use planner::read::gpus::Gpu;
 use planner::read::run_file;
 use planner::report::{Planned, brief, events, json, text};
 use planner::run::Run;
@@ -22,11 +22,8 @@ use crate::{hub, profiles};
 
 /// Plans, reports, and gives the verdict's exit code.
 pub fn run(arguments: PlanArguments) -> Result<u8, Failure> {
-    let mut options = run_options(&arguments.run)?;
-    let gpu = gpu(&options)?;
-    let said = options.clone();
-    let model = crate::planning::model(&mut options)?;
-    let run = options.run();
+    let said = run_options(&arguments.run)?;
+    let (model, run, gpu) = opened(said.clone())?;
     if arguments.compare {
         return compared(&model, &run, &gpu, arguments.run.format);
     }
@@ -46,28 +43,24 @@ pub fn run(arguments: PlanArguments) -> Result<u8, Failure> {
 }
 
 /// The model, the run and the GPU that the flags and the run file ask for.
-pub fn open(arguments: &RunArguments) -> Result<(model::Model, Run, Gpu), Failure> {
+pub fn open(arguments: &RunArguments) -> Result<(Model, Run, Gpu), Failure> {
     opened(run_options(arguments)?)
 }
 
 /// The same of options that have been read.
-pub fn opened(mut options: RunOptions) -> Result<(model::Model, Run, Gpu), Failure> {
+pub fn opened(mut options: RunOptions) -> Result<(Model, Run, Gpu), Failure> {
     let gpu = gpu(&options)?;
-    let model = crate::planning::model(&mut options)?;
+    let model = self::model(&mut options)?;
     Ok((model, options.run(), gpu))
 }
 
 /// The run of another model than the flags name, or of theirs, on this GPU unless they name one.
-pub fn open_other(
-    arguments: &RunArguments,
-    model: Option<&str>,
-    gpu_here: &str,
-) -> Result<(model::Model, Run, Gpu), Failure> {
+pub fn open_other(arguments: &RunArguments, model: Option<&str>, gpu_here: &str) -> Result<(Model, Run, Gpu), Failure> {
     let mut options = run_options(arguments)?;
     options.model = model.map(str::to_owned).or(options.model);
     options.gpu = options.gpu.or(Some(gpu_here.to_owned()).filter(|_| options.profile.is_none()));
     let gpu = gpu(&options)?;
-    let model = crate::planning::model(&mut options)?;
+    let model = self::model(&mut options)?;
     Ok((model, options.run(), gpu))
 }
 
@@ -82,15 +75,14 @@ pub fn gpus_or(options: &RunOptions, default: &str) -> Result<Vec<Gpu>, Failure>
     let names = options.gpu.as_deref().or(profiled.as_deref()).unwrap_or(default);
     let chosen = catalogue.listed(names)?;
     names.split(',').for_each(|name| profiles::say_taken(&catalogue, name.trim()));
-    let chosen: Vec<Gpu> = chosen.into_iter().map(|gpu| options.sized(gpu)).collect();
     let keys: Vec<&str> = chosen.iter().map(|gpu| gpu.key.as_str()).collect();
     catalogue.check_profiled(profiled.as_deref(), &keys)?;
     chosen.iter().for_each(profiles::doubt);
-    Ok(chosen)
+    Ok(chosen.into_iter().map(|gpu| options.sized(gpu)).collect())
 }
 
 /// The table of levers; the exit code is that of the run as given.
-fn compared(model: &model::Model, run: &Run, gpu: &Gpu, format: Format) -> Result<u8, Failure> {
+fn compared(model: &Model, run: &Run, gpu: &Gpu, format: Format) -> Result<u8, Failure> {
     let rows = compare::compare(model, run, gpu)?;
     output::report(format, || planner::report::compare::text(&rows), || planner::report::compare::rows(&rows))?;
     let fits = rows.first().is_some_and(|row| row.fits);
@@ -124,8 +116,11 @@ fn surroundings(run: Option<&Path>) -> Option<(PathBuf, environment::Found)> {
 
 /// The model that is named. Says so where a name was taken for a built-in one's.
 pub fn model(options: &mut RunOptions) -> Result<Model, Failure> {
-    hub::fetch(options)?;
-    let model = options.model()?;
+    let opened = match options.model() {
+        Err(OpenError::Model(ModelError::NotCached { ref id, .. })) if hub::fetch(id)? => options.model(),
+        opened => opened,
+    };
+    let model = opened?;
     if let Some(asked) = options.model.as_deref()
         && model.is_built_in()
         && !asked.eq_ignore_ascii_case(&model.name)
@@ -137,10 +132,9 @@ pub fn model(options: &mut RunOptions) -> Result<Model, Failure> {
 
 /// The GPU that is named, with what was measured on it.
 pub fn gpu(options: &RunOptions) -> Result<Gpu, Failure> {
-    let gpu = options.named_gpu(profiles::folder().as_deref())?;
-    if let Some(name) = &options.gpu {
-        profiles::say_taken(&GpuCatalogue::load(options.specs.as_deref())?, name);
-    }
+    let (catalogue, profiled) = options.catalogue(profiles::folder().as_deref())?;
+    let gpu = options.gpu_of(&catalogue, profiled.as_deref())?;
+    options.gpu.iter().for_each(|name| profiles::say_taken(&catalogue, name));
     profiles::doubt(&gpu);
     Ok(gpu)
 }

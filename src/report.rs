@@ -18,7 +18,7 @@ use resvg::{tiny_skia, usvg};
 use crate::arguments::ReportArguments;
 use crate::failure::Failure;
 use crate::output::{self, write_whole};
-use crate::planning::{coloured, gpu, run_options};
+use crate::planning::{coloured, gpu, model, run_options};
 use crate::program::{DOES_NOT_FIT, FITS};
 use crate::replay;
 use crate::snapshot::other;
@@ -134,7 +134,7 @@ pub fn run(arguments: &ReportArguments) -> Result<u8, Failure> {
 
 fn made(mut options: RunOptions) -> Result<Made, Failure> {
     let gpu = gpu(&options)?;
-    let model = crate::planning::model(&mut options)?;
+    let model = model(&mut options)?;
     let opened = Opened { model, run: options.run(), gpu };
     let plan = plan(&opened.model, &opened.run, &opened.gpu)?;
     Ok(Made { opened, options, plan })

@@ -149,11 +149,7 @@ fn accept(checked: &[Checked]) -> Result<(), Failure> {
 }
 
 fn write(path: &Path, taken: &Snapshot) -> Result<(), Failure> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        let failed = |error| Failure::new(format!("{}: cannot be made: {error}", folder.display()), None);
-        fs::create_dir_all(folder).map_err(failed)?;
-    }
-    output::write_whole(path, |file| file.write_all(taken.to_string().as_bytes()))
+    output::write_with_folder(path, taken.to_string().as_bytes())
 }
 
 /// The snapshots that are meant: files as they are given; of folders every snapshot in them, by name.

@@ -6,7 +6,7 @@ use planner::sweep::sweep;
 use crate::arguments::{Format, Rows, SweepArguments};
 use crate::failure::Failure;
 use crate::output;
-use crate::planning::{gpus, run_options};
+use crate::planning::{gpus, model, run_options};
 use crate::program::{DOES_NOT_FIT, FITS};
 
 /// The most rows: what they take is held in memory until the last is planned.
@@ -20,7 +20,7 @@ pub fn run(arguments: SweepArguments) -> Result<u8, Failure> {
     options.seq = lists.size.first().copied().or(options.seq);
     options.image = images.first().copied().or(options.image);
     let gpus = gpus(&options)?;
-    let model = crate::planning::model(&mut options)?;
+    let model = model(&mut options)?;
     if model.takes_images() {
         lists.size = images;
     }

@@ -15,6 +15,15 @@ pub fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result
     written.map_err(|error| Failure::new(format!("{}: cannot be written: {error}", path.display()), None))
 }
 
+/// Writes a whole file, and makes the folder that it lies in.
+pub fn write_with_folder(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        let failed = |error| Failure::new(format!("{}: cannot be made: {error}", folder.display()), None);
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    write_whole(path, |file| file.write_all(bytes))
+}
+
 fn fill(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let found = match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return replace(&end_of_links(path), write),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::named::HubId;
 use crate::read::checkpoint::CheckpointError;
 use crate::read::config::ConfigError;
 use crate::read::spec::SpecError;
@@ -28,7 +29,7 @@ pub enum ModelError {
     #[error("{id} is in no local cache of the hub and not built in; the nearest built-in names are {}", nearest.join(", "))]
     NotCached {
         /// Its id.
-        id: String,
+        id: HubId,
         /// The nearest built-in names.
         nearest: Vec<String>,
     },

@@ -205,17 +205,17 @@ fn describe(name: &str, architecture: Option<&str>, shelf: &Shelf) -> Result<Mod
     {
         return Err(ModelError::NoFile { path: path.to_owned(), source });
     }
-    if named::is_path(name) {
+    let id = HubId::of(name);
+    if id.is_none() && named::is_path(name) {
         return Err(ModelError::NoSuchPath { path: path.to_owned() });
     }
-    let id = HubId::of(name);
     if let Some(folder) = id.as_ref().and_then(named::cached) {
         let model = of_config(&config::read(&folder)?, architecture, shelf)?;
         return Ok(Model { name: name.to_owned(), ..model });
     }
     match (named::built_in(name, shelf)?, id) {
         (Some(found), _) => built_in(&found.name, architecture, found.family, shelf),
-        (None, Some(id)) => Err(ModelError::NotCached { id: id.id, nearest: nearest_names(name, shelf)? }),
+        (None, Some(id)) => Err(ModelError::NotCached { id, nearest: nearest_names(name, shelf)? }),
         (None, None) => Err(unknown_name(name, shelf)?),
     }
 }

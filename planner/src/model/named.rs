@@ -6,7 +6,7 @@
 //! llama3-8b                 ->  the one built-in configuration of that family and size
 //! ```
 
-use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::read::spec::{Family, Shelf, SpecError};
@@ -26,8 +26,15 @@ const LARGEST_REFERENCE: u64 = 1 << 10;
 /// The branch that is meant where no revision is named.
 pub const MAIN: &str = "main";
 
+impl fmt::Display for HubId {
+    /// `ORG/NAME`, without the revision.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id)
+    }
+}
+
 impl HubId {
-    /// The id that a word is, if it can be one: two names of the hub's letters with a slash between.
+    /// The id that a word is, if it can be one and no path: two names of the hub's letters with a slash between.
     pub fn of(word: &str) -> Option<HubId> {
         let (id, revision) = match word.split_once('@') {
             Some((id, revision)) => (id, Some(revision)),
@@ -37,7 +44,7 @@ impl HubId {
             let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
             (1..=96).contains(&name.len()) && name.chars().all(fits) && !name.starts_with('.') && !name.contains("..")
         };
-        let (organisation, name) = id.split_once('/')?;
+        let (organisation, name) = id.split_once('/').filter(|_| !is_path(id))?;
         let is_revision = |revision: &str| !revision.is_empty() && revision.split('/').all(is_name);
         let fits = is_name(organisation) && is_name(name) && revision.is_none_or(is_revision);
         fits.then(|| HubId { id: id.to_owned(), revision: revision.map(str::to_owned) })
@@ -64,22 +71,31 @@ impl HubId {
     }
 }
 
+/// The path that a variable of the environment names.
+fn said(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// A folder in the user's folder for caches.
+fn in_cache(name: &str) -> Option<PathBuf> {
+    let home = || Some(said("HOME").or_else(|| said("USERPROFILE"))?.join(".cache"));
+    Some(said("XDG_CACHE_HOME").or_else(home)?.join(name))
+}
+
+/// Where the hub's own programs keep what is the user's (huggingface_hub 1.0, constants.py, `HF_HOME`).
+pub fn hugging_face() -> Option<PathBuf> {
+    said("HF_HOME").or_else(|| in_cache("huggingface"))
+}
+
 /// The folders that hold what was downloaded, the hub's own first (huggingface_hub 1.0, constants.py).
 pub fn caches() -> Vec<PathBuf> {
-    let said = |name: &str| std::env::var_os(name).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from);
-    let home = said("HOME").or_else(|| said("USERPROFILE"));
-    let cache = said("XDG_CACHE_HOME").or_else(|| home.as_ref().map(|home| home.join(".cache")));
-    let hugging_face = said("HF_HOME").or_else(|| cache.as_ref().map(|cache| cache.join("huggingface")));
-    let hub = said("HF_HUB_CACHE").or_else(|| hugging_face.map(|home| home.join("hub")));
+    let hub = said("HF_HUB_CACHE").or_else(|| Some(hugging_face()?.join("hub")));
     hub.into_iter().chain(own_cache()).collect()
 }
 
 /// Where memplan keeps what it has read from the hub.
 pub fn own_cache() -> Option<PathBuf> {
-    let said = |name: &str| std::env::var_os(name).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from);
-    let home = said("HOME").or_else(|| said("USERPROFILE"));
-    let cache = said("XDG_CACHE_HOME").or_else(|| home.map(|home| home.join(".cache")));
-    said("MEMPLAN_CACHE").or_else(|| Some(cache?.join("memplan").join("hub")))
+    said("MEMPLAN_CACHE").or_else(|| Some(in_cache("memplan")?.join("hub")))
 }
 
 /// The snapshot of a hub id that lies in one of the local caches.
@@ -207,7 +223,7 @@ mod tests {
         let id = |word| HubId::of(word).map(|id| (id.id, id.revision));
         assert_eq!(id("Qwen/Qwen3-8B"), Some(("Qwen/Qwen3-8B".into(), None)));
         assert_eq!(id("a/b@refs/pr/1"), Some(("a/b".into(), Some("refs/pr/1".into()))));
-        for wrong in ["gpt2", "/x/y", "a/b/c", "../b", "a/..", "a/b@", "a/b@../c", "a b/c", ""] {
+        for wrong in ["gpt2", "a/b.pt2", "/x/y", "a/b/c", "../b", "a/..", "a/b@", "a/b@../c", "a b/c", ""] {
             assert_eq!(id(wrong), None, "{wrong}");
         }
     }

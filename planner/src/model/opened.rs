@@ -204,9 +204,16 @@ impl RunOptions {
     /// A GPU that is not known, or a profile of another one.
     pub fn named_gpu(&self, profiles: Option<&Path>) -> Result<Gpu, OpenError> {
         let (catalogue, profiled) = self.catalogue(profiles)?;
-        let name = self.gpu.as_deref().or(profiled.as_deref()).unwrap_or(DEFAULT_GPU);
-        let gpu = catalogue.find(name)?.clone();
-        catalogue.check_profiled(profiled.as_deref(), &[&gpu.key])?;
+        self.gpu_of(&catalogue, profiled.as_deref())
+    }
+
+    /// The same out of a catalogue that is at hand, with the key of the GPU whose profile the run names.
+    ///
+    /// # Errors
+    /// A GPU that is not known, or a profile of another one.
+    pub fn gpu_of(&self, catalogue: &GpuCatalogue, profiled: Option<&str>) -> Result<Gpu, OpenError> {
+        let gpu = catalogue.find(self.gpu.as_deref().or(profiled).unwrap_or(DEFAULT_GPU))?.clone();
+        catalogue.check_profiled(profiled, &[&gpu.key])?;
         Ok(self.sized(gpu))
     }
 
