@@ -213,11 +213,15 @@ pub trait Interpreter: Semantics {
     // ---- expressions --------------------------------------------------------------------------------------------
 
     fn evaluate(&mut self, frame: &mut Locals<'_, Self>, e: &Expression) -> Outcome<Self> {
-        let value = self.deeper(|machine| machine.expression(frame, e))?;
-        if Self::extent(&value).height > HIGHEST {
-            return self.error(format!("lists, dictionaries and objects nest deeper than {HIGHEST} levels"));
+        self.deeper(|machine| machine.expression(frame, e))
+    }
+
+    /// A value that was made of others, if it is not too high.
+    fn bounded(&self, made: Self::Value) -> Outcome<Self> {
+        match Self::extent(&made).height {
+            ..=HIGHEST => Ok(made),
+            _ => self.error(format!("lists, dictionaries and objects nest deeper than {HIGHEST} levels")),
         }
-        Ok(value)
     }
 
     fn expression(&mut self, frame: &mut Locals<'_, Self>, e: &Expression) -> Outcome<Self> {
@@ -236,7 +240,8 @@ pub trait Interpreter: Semantics {
             ExpressionKind::Call(callee, arguments) => {
                 let callee = self.callee(frame, callee)?;
                 let given = self.arguments(frame, arguments)?;
-                self.call(callee, given)
+                let made = self.call(callee, given)?;
+                self.bounded(made)
             }
             ExpressionKind::Unary(operator, operand) => {
                 let operand = self.evaluate(frame, operand)?;
@@ -263,7 +268,7 @@ pub trait Interpreter: Semantics {
             ExpressionKind::Sequence(elements) => {
                 let elements = self.arguments(frame, elements)?.positional;
                 self.spend_elements(elements.len())?;
-                Ok(Self::sequence(elements))
+                self.bounded(Self::sequence(elements))
             }
             ExpressionKind::Comprehension(comprehension) => self.comprehension(frame, comprehension),
             ExpressionKind::Dictionary(entries) => {
@@ -271,7 +276,8 @@ pub trait Interpreter: Semantics {
                 for (key, value) in entries {
                     pairs.push((self.evaluate(frame, key)?, self.evaluate(frame, value)?));
                 }
-                self.dictionary(pairs)
+                let made = self.dictionary(pairs)?;
+                self.bounded(made)
             }
         }
     }
@@ -303,7 +309,7 @@ pub trait Interpreter: Semantics {
             }
         }
         frame.slots = outer;
-        Ok(Self::sequence(collected))
+        self.bounded(Self::sequence(collected))
     }
 
     fn subscripts(
