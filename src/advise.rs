@@ -6,12 +6,12 @@ use planner::report::advise as report;
 use crate::arguments::AdviseArguments;
 use crate::failure::Failure;
 use crate::output;
-use crate::planning::{coloured, gpu, model, run_options};
+use crate::planning::{coloured, gpu, model, run_options_here};
 use crate::program::{DOES_NOT_FIT, FITS};
 
 /// Plans each change and the combinations, reports, and gives the verdict's exit code.
 pub fn run(arguments: &AdviseArguments) -> Result<u8, Failure> {
-    let mut options = run_options(&arguments.run)?;
+    let mut options = run_options_here(&arguments.run)?;
     let gpu = gpu(&options)?;
     let model = model(&mut options)?;
     let run = options.run();

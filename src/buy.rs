@@ -12,14 +12,14 @@ use crate::program::{DOES_NOT_FIT, FITS};
 /// Plans on all GPUs, reports, and gives the code of the best of them.
 pub fn run(arguments: &BuyArguments) -> Result<u8, Failure> {
     let mut options = run_options(&arguments.run)?;
-    if arguments.serve {
-        options.serve(arguments.requests.unwrap_or(1), arguments.context)?;
-    }
     if arguments.max_gpus == 0 {
         return Err(Failure::new("max-gpus is 0: it must be at least 1", None));
     }
     let gpus = gpus_or(&options, "all")?;
     let model = model(&mut options)?;
+    if arguments.serve {
+        options.serve(&model, arguments.requests.unwrap_or(1), arguments.context)?;
+    }
     let run = options.run();
     let wanted = Wanted { most: arguments.max_gpus, budget: arguments.budget };
     let bar = output::progress(gpus.len());

@@ -11,12 +11,13 @@ use planner::trace::file::{self, is_trace};
 use crate::arguments::{FitArguments, Format};
 use crate::failure::Failure;
 use crate::output;
-use crate::planning::{gpus, model, run_options};
+use crate::planning::{gpus, model, run_options_here};
 use crate::program::{DOES_NOT_FIT, FITS};
 
 /// Searches on each GPU, reports, and gives the code of the best of them.
 pub fn run(arguments: &FitArguments) -> Result<u8, Failure> {
-    let mut options = run_options(&arguments.run)?;
+    let mut options = run_options_here(&arguments.run)?;
+    options.prefill_as_engines();
     let gpus = gpus(&options)?;
     if let Some(trace) = options.model.as_deref().filter(|name| is_trace(name)) {
         return of_trace(trace, &options, &gpus, arguments.run.format);

@@ -58,6 +58,8 @@ mod hub;
 #[cfg(feature = "program")]
 mod inspect;
 #[cfg(feature = "program")]
+mod local;
+#[cfg(feature = "program")]
 mod output;
 #[cfg(feature = "program")]
 mod pack;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use planner::fit::smallest::smallest;
 use planner::model::opened::{DEFAULT_GPU, OpenError};
 use planner::model::{Model, ModelError};
 use planner::plan::compare;
@@ -18,11 +19,11 @@ use crate::arguments::{Format, PlanArguments, RunArguments};
 use crate::failure::Failure;
 use crate::output::{self, ALARM, CARE, GOOD};
 use crate::program::{DOES_NOT_FIT, FITS};
-use crate::{hub, profiles};
+use crate::{hub, local, profiles};
 
 /// Plans, reports, and gives the verdict's exit code.
 pub fn run(arguments: PlanArguments) -> Result<u8, Failure> {
-    let said = run_options(&arguments.run)?;
+    let said = run_options_here(&arguments.run)?;
     let (model, run, gpu) = opened(said.clone())?;
     if arguments.compare {
         return compared(&model, &run, &gpu, arguments.run.format);
@@ -34,9 +35,14 @@ pub fn run(arguments: PlanArguments) -> Result<u8, Failure> {
     }
     let host = plan.host_memory(&run).is_none_or(|host| host.fits());
     let code = if plan.fits() && host { FITS } else { DOES_NOT_FIT };
+    let in_full = arguments.full || arguments.run.format == Format::Json;
+    let smallest = match in_full || said.names_a_gpu() || said.capacity.is_some() {
+        true => None,
+        false => smallest(&model, &run, &plan, &said.catalogue(profiles::folder().as_deref())?.0)?,
+    };
     let shown = || match arguments.full {
         true => text::text(&planned),
-        false => brief::brief(&planned, &said),
+        false => brief::brief(&planned, &said, smallest.as_ref()),
     };
     output::report(arguments.run.format, || coloured(&shown()), || json::report(&planned))?;
     Ok(code)
@@ -44,7 +50,7 @@ pub fn run(arguments: PlanArguments) -> Result<u8, Failure> {
 
 /// The model, the run and the GPU that the flags and the run file ask for.
 pub fn open(arguments: &RunArguments) -> Result<(Model, Run, Gpu), Failure> {
-    opened(run_options(arguments)?)
+    opened(run_options_here(arguments)?)
 }
 
 /// The same of options that have been read.
@@ -104,6 +110,16 @@ pub fn run_options(arguments: &RunArguments) -> Result<RunOptions, Failure> {
     if let Some((path, found)) = says_nothing.then(|| surroundings(arguments.run.as_deref())).flatten() {
         options.take_releases(path, found)?;
     }
+    local::settle(&mut options)?;
+    Ok(options)
+}
+
+/// The same, for this machine's GPU where none is named and there is one.
+pub fn run_options_here(arguments: &RunArguments) -> Result<RunOptions, Failure> {
+    let mut options = run_options(arguments)?;
+    if !options.model.as_deref().is_some_and(is_trace) {
+        local::take_by_default(&mut options)?;
+    }
     Ok(options)
 }
 
@@ -143,6 +159,7 @@ pub fn gpu(options: &RunOptions) -> Result<Gpu, Failure> {
 pub fn coloured(text: &str) -> String {
     let styles = [
         ("fits:", GOOD),
+        ("fits GPUs", GOOD),
         ("does not fit:", ALARM),
         ("weights of another model:", ALARM),
         ("packed:", GOOD),

@@ -18,7 +18,7 @@ use resvg::{tiny_skia, usvg};
 use crate::arguments::ReportArguments;
 use crate::failure::Failure;
 use crate::output::{self, write_whole};
-use crate::planning::{coloured, gpu, model, run_options};
+use crate::planning::{coloured, gpu, model, run_options_here};
 use crate::program::{DOES_NOT_FIT, FITS};
 use crate::replay;
 use crate::snapshot::other;
@@ -126,7 +126,7 @@ pub fn run(arguments: &ReportArguments) -> Result<u8, Failure> {
             return Err(Failure::new(format!("{}: no report has such a name", path.display()), Some(hint.to_owned())));
         }
     };
-    let shown = Shown::of(run_options(&arguments.run)?)?;
+    let shown = Shown::of(run_options_here(&arguments.run)?)?;
     write(&shown, arguments)?;
     output::print(&coloured(&format!("{}{}: written\n", shown.verdict(), path.display())))?;
     Ok(if shown.replay().fits() { FITS } else { DOES_NOT_FIT })

@@ -6,7 +6,7 @@ use planner::sweep::sweep;
 use crate::arguments::{Format, Rows, SweepArguments};
 use crate::failure::Failure;
 use crate::output;
-use crate::planning::{gpus, model, run_options};
+use crate::planning::{gpus, model, run_options_here};
 use crate::program::{DOES_NOT_FIT, FITS};
 
 /// The most rows: what they take is held in memory until the last is planned.
@@ -15,7 +15,7 @@ const MOST: usize = 1_000_000;
 /// Plans all, reports, and gives the code of the best of them.
 pub fn run(arguments: SweepArguments) -> Result<u8, Failure> {
     let SweepArguments { run: shared, mut lists, images, rows: form } = arguments;
-    let mut options = run_options(&shared)?;
+    let mut options = run_options_here(&shared)?;
     // As a plan of one of them would be refused.
     options.seq = lists.size.first().copied().or(options.seq);
     options.image = images.first().copied().or(options.image);

@@ -22,10 +22,21 @@ pub const MIB: u64 = 1 << 20;
 pub const GIB: u64 = 1 << 30;
 /// 1 TiB.
 pub const TIB: u64 = 1 << 40;
-/// From here on people read TiB more easily.
-const TEN_TIB: u64 = 10 * TIB;
 
 impl Bytes {
+    /// A size of a GPU's memory or of a change to it, as [`FromStr`] reads it.
+    ///
+    /// # Errors
+    /// As there, and so few bytes without a unit that another one was meant.
+    pub fn of_memory(text: &str) -> Result<Bytes, SizeError> {
+        let size: Bytes = text.parse()?;
+        let bare = text.trim().ends_with(|c: char| c.is_ascii_digit());
+        match bare && (1..WITHOUT_UNIT).contains(&size.0) {
+            true => Err(SizeError::NoUnit { text: text.trim().to_owned() }),
+            false => Ok(size),
+        }
+    }
+
     /// The next multiple of `step`, or `None` where it does not fit in 64 bits.
     pub fn round_up(self, step: u64) -> Option<Bytes> {
         self.0.checked_next_multiple_of(step).map(Bytes)
@@ -39,7 +50,7 @@ impl fmt::Display for Bytes {
             0..KIB => return f.pad(&format!("{} B", self.0)),
             KIB..MIB => (KIB, "KiB"),
             MIB..GIB => (MIB, "MiB"),
-            GIB..TEN_TIB => (GIB, "GiB"),
+            GIB..TIB => (GIB, "GiB"),
             _ => (TIB, "TiB"),
         };
         f.pad(&format!("{:.2} {name}", self.0 as f64 / unit as f64))
@@ -48,14 +59,26 @@ impl fmt::Display for Bytes {
 
 /// Text that is no size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{}` is no size: write bytes (21474836480) or a number with its unit (20GiB, 1.5GiB, 500MiB, 24GB)",
-    quote::cut(.text)
-)]
-pub struct SizeError {
-    /// The word or number that was given.
-    pub text: String,
+pub enum SizeError {
+    /// It cannot be read.
+    #[error(
+        "`{}` is no size: write bytes (21474836480) or a number with its unit (20GiB, 1.5GiB, 500MiB, 24GB)",
+        quote::cut(.text)
+    )]
+    NoSize {
+        /// The word or number that was given.
+        text: String,
+    },
+    /// So few bytes that another unit was meant.
+    #[error("`{}` has no unit: {}GiB, {}MiB or {}B", quote::cut(.text), quote::cut(.text), quote::cut(.text), quote::cut(.text))]
+    NoUnit {
+        /// The number that was given.
+        text: String,
+    },
 }
+
+/// A number without a unit that is below this is asked for one: nobody counts such memory in bytes.
+const WITHOUT_UNIT: u64 = KIB;
 
 /// Units that a size may be written in: powers of 1024, also as docker and slurm write them, and powers of 1000 as SI names
 /// them.
@@ -85,7 +108,7 @@ impl FromStr for Bytes {
 
     /// Decimals are exact: 1.5GiB are 1610612736 bytes; what is below a byte is cut off.
     fn from_str(text: &str) -> Result<Bytes, SizeError> {
-        size(text.trim()).ok_or_else(|| SizeError { text: text.to_owned() })
+        size(text.trim()).ok_or_else(|| SizeError::NoSize { text: text.to_owned() })
     }
 }
 
@@ -145,6 +168,9 @@ mod tests {
         assert_eq!(read("24G"), Some(24 * GIB));
         assert_eq!(read("0.5TiB"), Some(512 * GIB));
         assert_eq!(read("0"), Some(0));
+        for (text, bytes) in [("24B", Some(24)), ("24", None), ("0", Some(0)), ("1024", Some(1024))] {
+            assert_eq!(Bytes::of_memory(text).ok().map(|bytes| bytes.0), bytes, "{text}");
+        }
         for wrong in ["", "GiB", "-1", "1.2.3GiB", "1e9", "20 apples", "99999999999TiB", "٣GiB"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }

@@ -14,6 +14,7 @@ mod variables;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::bytes::Bytes;
 use crate::choices::choices;
 use crate::dtype::Dtype;
 use crate::versions::{VersionError, Versions};
@@ -27,7 +28,7 @@ pub use exported::{LossKind, NamedSizes};
 pub use flags::Flags;
 pub use host::Sample;
 pub use options::{Completion, Flag, OPTIONS, OptionValue, Run, RunOption, RunOptions, Setting, whole};
-pub use parallel::{Ddp, Fsdp, MOST_RANKS, Parallel, ParallelError};
+pub use parallel::{Ddp, Fsdp, LoadedTo, MOST_RANKS, Parallel, ParallelError};
 pub use variables::{VARIABLES, VariableError, Variables};
 
 /// What the loop does.
@@ -67,6 +68,8 @@ pub enum Attention {
     Sdpa,
     /// Matrix products and a softmax, as the model's own source has them.
     Eager,
+    /// The package flash-attn, through transformers' interface.
+    FlashAttention2,
 }
 
 /// The attention kernel; PyTorch's choice where None is given.
@@ -178,7 +181,8 @@ choices!(Precision, "precision", "fp32" | "float32" | "32" | "32-true" => Precis
 choices!(ZeroGrad, "time to zero gradients", "after-step" => ZeroGrad::AfterStep,
     "before-forward" => ZeroGrad::BeforeForward, "before-backward" => ZeroGrad::BeforeBackward);
 choices!(CacheKind, "cache", "dynamic" => CacheKind::Dynamic, "static" => CacheKind::Static, "paged" => CacheKind::Paged);
-choices!(Attention, "attention", "sdpa" | "torch-sdpa" => Attention::Sdpa, "eager" => Attention::Eager);
+choices!(Attention, "attention", "sdpa" | "torch-sdpa" => Attention::Sdpa, "eager" => Attention::Eager,
+    "flash_attention_2" | "flash-attention-2" | "flash-attn" | "flash_attn" | "fa2" => Attention::FlashAttention2);
 choices!(Kernel, "attention kernel", "auto" => Kernel(None), "flash" => Kernel(Some(Backend::Flash)),
     "efficient" => Kernel(Some(Backend::Efficient)), "math" => Kernel(Some(Backend::Math)),
     "cudnn" => Kernel(Some(Backend::Cudnn)));
@@ -238,6 +242,14 @@ pub enum RunError {
     OnlyInfers {
         /// How they are stored.
         method: &'static str,
+    },
+    /// So few bytes that another unit was meant.
+    #[error("{what} is {bytes} bytes: say the unit, {bytes}GiB or {bytes}MiB")]
+    NoUnit {
+        /// Which size.
+        what: &'static str,
+        /// The bytes.
+        bytes: u64,
     },
     /// A size of zero.
     #[error("{what} is 0: it must be at least 1")]
@@ -358,6 +370,8 @@ impl Run {
         if let Some(norm) = self.clip.filter(|norm| !norm.is_finite() || *norm <= 0.0) {
             return Err(RunError::Clip { value: norm.to_string() });
         }
+        has_unit("capacity", self.capacity)?;
+        has_unit("host-ram", self.host_ram)?;
         self.check_cache()?;
         self.check_host()?;
         self.check_checkpoints()?;
@@ -370,7 +384,16 @@ impl Run {
                 "quantised weights cannot be trained: give lora for adapters, or trainable for the other parameters",
             ));
         }
+        if self.quantize.is_some() && self.shards_from_elsewhere() {
+            return Err(RunError::Contradiction("quantised weights are made on the GPU: leave fsdp's load out"));
+        }
         Ok(())
+    }
+
+    /// Whether the run asks that the model be sharded from the CPU or the meta device.
+    pub(crate) fn shards_from_elsewhere(&self) -> bool {
+        let Some(Parallel::Fsdp(fsdp)) = &self.parallel else { return false };
+        fsdp.load.is_some_and(|place| place != LoadedTo::Gpu)
     }
 
     /// The loss scaler belongs to `amp-fp16` and to nothing else.
@@ -387,5 +410,16 @@ impl Run {
             (Some(false), _) => return Ok(()),
         };
         Err(RunError::Contradiction(contradiction))
+    }
+}
+
+/// Memory of less than this is a number whose unit was forgotten.
+const WITHOUT_UNIT: u64 = 1024;
+
+/// Refuses a size of memory that is a number without its unit.
+pub(crate) fn has_unit(what: &'static str, size: Option<Bytes>) -> Result<(), RunError> {
+    match size {
+        Some(Bytes(bytes @ 1..WITHOUT_UNIT)) => Err(RunError::NoUnit { what, bytes }),
+        _ => Ok(()),
     }
 }

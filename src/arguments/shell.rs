@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
+use planner::read::gpus::GpuCatalogue;
+use planner::read::spec::Shelf;
 
 use super::CommandLine;
 use crate::failure::Failure;
@@ -47,9 +50,25 @@ pub struct ManArguments {
 /// Prints the completions for a shell.
 pub fn completions(arguments: &CompletionsArguments) -> Result<u8, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut CommandLine::command(), "memplan", &mut script);
+    let mut program = with_names(CommandLine::command())?;
+    clap_complete::generate(arguments.shell, &mut program, "memplan", &mut script);
     output::print_data(&String::from_utf8_lossy(&script))?;
     Ok(FITS)
+}
+
+/// The command line with the names of GPUs and built-in models where it takes any: shells complete them.
+fn with_names(program: Command) -> Result<Command, Failure> {
+    let gpus: Vec<String> =
+        GpuCatalogue::load(None)?.iter().map(|gpu| gpu.key.clone()).chain(["local".to_owned()]).collect();
+    let families = Shelf::default().families().map_err(|error| Failure::new(error, None))?;
+    let models: Vec<String> = families.iter().flat_map(|family| family.configurations.keys().cloned()).collect();
+    Ok(program.mut_subcommands(|command| {
+        command.mut_args(|argument| match argument.get_id().as_str() {
+            "gpu" => argument.value_parser(PossibleValuesParser::new(gpus.clone())),
+            "model" => argument.value_parser(PossibleValuesParser::new(models.clone())),
+            _ => argument,
+        })
+    }))
 }
 
 /// Prints a page of the manual, or writes all.

@@ -63,3 +63,12 @@ fn what_cannot_be_bought() {
     ];
     assert_snapshot("errors_buy", &errors.concat());
 }
+
+#[test]
+fn what_lacks_is_said() {
+    let serve = ["buy", "llama-3.1-70b", "--serve", "--requests", "50", "--context", "4096", "--gpu", "h100,h200"];
+    assert_snapshot("buy_lacking", &report(&serve));
+    assert_snapshot("buy_beyond", &report(&["buy", "gpt2", "--gpu", "t4,l4", "--budget", "1"]));
+    let small = json_of(&["buy", "gpt2", "--serve", "--gpu", "t4", "--format", "json"]);
+    assert_eq!(small["rows"][0]["gpu"], "t4");
+}

@@ -152,3 +152,20 @@ fn keys_and_values_are_told_apart_by_layers() {
         assert_eq!(t5["cross_attention"].as_u64(), Some(6 * (2 * 77 * 512 * 4 + length)), "{cache}");
     }
 }
+
+/// Engines run prompts one after the other, in chunks; one prompt in one chunk is what runs without.
+#[test]
+fn prefill_in_chunks() {
+    let planned = |more: &[&str]| {
+        let run =
+            ["plan", "llama-3.2-1b", "--mode", "generate", "--cache", "paged", "--seq", "1000", "--new-tokens", "4"];
+        let plan = json_of(&[&run[..], &["--format", "json"], more].concat());
+        (plan["peak_allocated"].as_u64().unwrap(), plan["kv_cache"]["prefill_tokens"].clone())
+    };
+    let (whole, _) = planned(&["--batch", "8"]);
+    let (chunks, said) = planned(&["--batch", "8", "--prefill-tokens", "256"]);
+    assert!(chunks < whole && said == 256, "{chunks} {whole} {said}");
+    // the prompt's ids are there once more
+    let ids = 8000_u64.next_multiple_of(512);
+    assert!(planned(&["--prefill-tokens", "1000"]).0 - planned(&[]).0 <= ids);
+}

@@ -82,3 +82,12 @@ fn what_cannot_be_chosen() {
     ];
     assert_snapshot("errors_checkpoint", &errors.concat());
 }
+
+/// Where layers are handed a cache, a second run of attention appends to it: the masks no longer go with the keys.
+#[test]
+fn what_cannot_run_again_is_left_out() {
+    let run = ["checkpoint", "distilgpt2", "--attention", "eager", "--batch", "8", "--seq", "256", "--budget", "3GiB"];
+    assert_snapshot("checkpoint_eager", &report(&run));
+    let off = json_of(&[&run[..], &["--use-cache", "off", "--format", "json"]].concat());
+    assert_eq!(off["refused"], serde_json::json!([]));
+}

@@ -137,3 +137,53 @@ fn an_optimizer_that_cannot_step_over_shards_is_planned_with_a_warning() {
     assert!(warnings("adamw8bit").contains("cannot step over FSDP2's parameters"));
     assert_eq!(warnings("adamw"), "[]");
 }
+
+/// flash-attn runs the kernels that PyTorch copied from it: no mask, keys and values of fewer heads as they are.
+#[test]
+fn the_package_flash_attn() {
+    let planned = |more: &[&str]| {
+        let run =
+            ["plan", "llama-3.2-1b", "--seq", "1024", "--gpu", "a100-80gb", "--precision", "bf16", "--batch", "2"];
+        json_of(&[&run[..], &["--format", "json"], more].concat())
+    };
+    let (package, own) = (planned(&["--attention", "flash_attention_2"]), planned(&["--sdpa", "flash"]));
+    assert_eq!(package["peak_allocated"], own["peak_allocated"]);
+    let folder = Folder::new();
+    let errors = [
+        folder.error("flash-attn in float32", &["plan", "gpt2", "--attention", "flash_attention_2"]),
+        folder.error(
+            "flash-attn on a T4",
+            &["plan", "llama-3.2-1b", "--attention", "flash_attention_2", "--gpu", "t4", "--precision", "fp16"],
+        ),
+        folder.error("flash-attn with T5", &["plan", "t5-small", "--attention", "fa2", "--precision", "bf16"]),
+        folder.error("flash-attn 3", &["plan", "gpt2", "--attention", "flash_attention_3"]),
+    ];
+    assert_snapshot("errors_flash", &errors.concat());
+}
+
+#[test]
+fn where_a_sharded_model_is_loaded() {
+    let planned = |load: &str| {
+        let fsdp = format!("4{load}");
+        let run = ["plan", "gpt2", "--fsdp", &fsdp, "--format", "json"];
+        let plan = json_of(&run);
+        let load = plan["phases"][0]["peak_allocated"].as_u64().unwrap();
+        (load, plan["peak_allocated"].as_u64().unwrap(), plan["notes"].to_string())
+    };
+    let (meta, cpu, gpu) = (planned(""), planned(",load=cpu"), planned(",load=gpu"));
+    assert_eq!(meta, planned(",load=meta"));
+    assert!(meta.0 < cpu.0 && cpu.0 < gpu.0, "{meta:?} {cpu:?} {gpu:?}");
+    assert!(meta.1.abs_diff(cpu.1) * 100 < cpu.1, "steps hardly depend on it: {meta:?} {cpu:?}");
+    let folder = Folder::new();
+    let run = ["plan", "gpt2", "--lora", "r=8", "--quantize", "nf4", "--fsdp", "4,load=meta"];
+    assert_snapshot("errors_fsdp_load", &folder.error("quantised weights on the meta device", &run));
+}
+
+/// Nobody knows which GPU these tests run on: `CUDA_VISIBLE_DEVICES` hides it.
+#[test]
+fn a_machine_without_a_gpu() {
+    let output = crate::support::memplan(&["plan", "gpt2", "--gpu", "local"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.starts_with("memplan: error: --gpu local: CUDA_VISIBLE_DEVICES hides all GPUs"), "{said}");
+}

@@ -118,7 +118,25 @@ fn mixtures_are_planned() {
     let run =
         ["plan", "--full", "mixtral-8x7b", "--mode", "generate", "--gpu", "h200", "--seq", "1000", "--new-tokens", "2"];
     assert_snapshot("plan_mixtral_generate", &report(&run));
-    let run =
-        ["plan", "--full", "deepseek-v3", "--fsdp", "64", "--checkpoint", "full", "--seq", "2048", "--steps", "2"];
+    let run = [
+        "plan",
+        "--full",
+        "deepseek-v3",
+        "--fsdp",
+        "64,load=gpu",
+        "--checkpoint",
+        "full",
+        "--seq",
+        "2048",
+        "--steps",
+        "2",
+    ];
     assert_snapshot("plan_deepseek_fsdp", &report(&run));
+}
+
+#[test]
+fn experts_that_stay_are_named() {
+    let report = report(&["plan", "mixtral-8x7b", "--qlora", "--seq", "512", "--gpu", "h200"]);
+    let said = "warning: 84.00 GiB stay in bfloat16: 64 parameters of experts are no";
+    assert!(report.contains(said), "{report}");
 }

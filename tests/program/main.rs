@@ -1,6 +1,6 @@
 //! The program as people run it: reports, messages and exit codes, against reviewed snapshots.
 //!
-//! Every snapshot is at most 60 lines and holds no path, time or process number: the folder of a test is shown as `DIR`.
+//! Every snapshot is at most 80 lines and holds no path, time or process number: the folder of a test is shown as `DIR`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

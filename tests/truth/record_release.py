@@ -14,7 +14,7 @@ ORACLE names the folder of record.py. One import serves all cases: each is a for
 import argparse, collections, functools, gzip, json, os, sys, time, traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SETS = ["truth", "unseen", "text", "caches", "experts", "optimizers", "adapters", "combinations", "selective", "parallel", "vision", "exports", "long", "targets"]
+SETS = ["truth", "unseen", "text", "caches", "experts", "optimizers", "adapters", "combinations", "selective", "parallel", "vision", "exports", "long", "targets", "sharding"]
 OVERLOADS = {"add": "Tensor", "div": "Tensor", "mean": "dim", "mul": "Tensor", "pow": "Tensor_Scalar", "sub": "Tensor", "sum": "dim_IntList", "where": "self"}
 
 
@@ -57,6 +57,11 @@ def parallelise(case, model, torch):
             for block in module:
                 fully_shard(block, **given)
     fully_shard(model, **given)
+    if options.get("load") == "meta":
+        offload = options.get("offload") == "true"
+        model.to_empty(device="cpu" if offload else "cuda")
+        for module in model.modules() if offload else ():
+            module._buffers.update({name: buffer.to("cuda") for name, buffer in module._buffers.items() if buffer is not None})
     return model
 
 
@@ -93,15 +98,24 @@ def without_double_quantisation():
     Params4bit.__new__ = lambda cls, *a, **k: made(cls, *a, **{**k, "compress_statistics": False})
 
 
+def loaded_to(case):
+    """Where the model lies before fully_shard: record.py moves it to the device."""
+    return words(case["parallel"]["fsdp"])[1].get("load", "cuda") if "fsdp" in (case.get("parallel") or {}) else "cuda"
+
+
 def with_own_types(build_model):
-    """record.py puts every parameter on the device in the case's type; here those whose source names a type keep it."""
+    """record.py puts every parameter on the device in the case's type; here those whose source names a type keep it, and a model that
+    is sharded from the CPU or from the meta device lies there."""
     def build(case, torch):
-        empty_like = torch.empty_like
-        torch.empty_like = lambda like, **given: empty_like(like, **({**given, "dtype": like.dtype} if isinstance(like, torch.nn.Parameter) else given))
+        empty_like, to, device = torch.empty_like, torch.Tensor.to, loaded_to(case)
+        moved = {} if device in ("cuda", "gpu") else {"device": device}
+        torch.empty_like = lambda like, **given: empty_like(like, **{**given, **moved, **({"dtype": like.dtype} if isinstance(like, torch.nn.Parameter) else {})})
+        if moved:
+            torch.Tensor.to = lambda tensor, *given, **named: to(tensor, *(device if word == "cuda" else word for word in given), **named)
         try:
             return build_model(case, torch)
         finally:
-            torch.empty_like = empty_like
+            torch.empty_like, torch.Tensor.to = empty_like, to
 
     return build
 

@@ -98,7 +98,7 @@ pub(super) fn frozen(case: &Case) -> Vec<Form> {
 fn sharded(case: &Case, ranks: u64, offload: bool) -> Parallel {
     match &case.run.parallel {
         Some(Parallel::Fsdp(fsdp)) => Parallel::Fsdp(Fsdp { ranks, offload, ..fsdp.clone() }),
-        _ => Parallel::Fsdp(Fsdp { ranks, offload, reshard: None, param_dtype: None, reduce_dtype: None }),
+        _ => Parallel::Fsdp(Fsdp { offload, ..Fsdp::of(ranks) }),
     }
 }
 

@@ -96,6 +96,23 @@ impl Offer {
     }
 }
 
+/// The nearest that a GPU comes to holding the run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lack {
+    /// Which.
+    pub gpu: Gpu,
+    /// How many.
+    pub gpus: u64,
+    /// How the run is spread over them.
+    pub strategy: Strategy,
+    /// What each would have to hold.
+    pub needed: Bytes,
+    /// What the allocator may take of each.
+    pub capacity: Bytes,
+    /// What serving takes.
+    pub served: Option<Served>,
+}
+
 /// What came of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Offers {
@@ -105,8 +122,8 @@ pub struct Offers {
     pub beyond: usize,
     /// How many have no price of the budget's kind.
     pub unpriced: usize,
-    /// GPUs that no strategy fits on, with so many.
-    pub none: Vec<String>,
+    /// GPUs that no strategy fits on, with so many, in the order in which they were given.
+    pub none: Vec<Lack>,
     /// Why the run is refused where it is on all of them.
     pub refused: Option<String>,
 }
@@ -137,15 +154,15 @@ pub fn buy(
     if let (true, Some(class)) = (refused.len() == classes.len(), classes.first()) {
         footprint(model, run, &gpus[class[0]], &[])?;
     }
-    let mut all: Vec<Offer> = Vec::new();
-    for mut offers in found.into_iter().flatten() {
+    let (mut all, mut none): (Vec<Offer>, Vec<Lack>) = Default::default();
+    for (mut offers, lacks) in found.into_iter().flatten() {
+        none.extend(lacks);
         let dominated: Vec<bool> =
             offers.iter().map(|offer| offers.iter().any(|other| offer.is_dominated_by(other))).collect();
         offers.iter_mut().zip(dominated).for_each(|(offer, dominated)| offer.dominated = dominated);
         all.extend(offers);
     }
-    let none = gpus.iter().filter(|gpu| all.iter().all(|offer| offer.gpu.key != gpu.key));
-    let none = none.map(|gpu| gpu.key.clone()).collect();
+    none.sort_by_key(|lack| gpus.iter().position(|gpu| gpu.key == lack.gpu.key));
     let judged = |offer: &Offer| wanted.budget.map_or(Some(true), |budget| offer.prices.within(budget));
     let (beyond, unpriced) = (
         all.iter().filter(|offer| judged(offer) == Some(false)).count(),
@@ -171,10 +188,11 @@ struct Class<'a> {
 }
 
 impl Class<'_> {
-    /// For each GPU and strategy the fewest GPUs that fit.
-    fn offers(&self) -> Result<Vec<Offer>, String> {
+    /// For each GPU and strategy the fewest GPUs that fit; for GPUs that none fits on what comes nearest.
+    fn offers(&self) -> Result<(Vec<Offer>, Vec<Lack>), String> {
         let served = self.served()?;
         let mut offers = Vec::new();
+        let mut nearest: Vec<Option<Lack>> = vec![None; self.gpus.len()];
         for strategy in Strategy::of(self.run) {
             let mut waiting: Vec<usize> = (0..self.gpus.len()).collect();
             let whole = self.whole(strategy);
@@ -183,14 +201,27 @@ impl Class<'_> {
                     break;
                 }
                 let ranks = self.ranks(strategy, whole.as_ref(), count, &waiting)?;
-                let fits = waiting.iter().zip(ranks).filter_map(|(place, rank)| Some((*place, rank?)));
-                let fits: Vec<(usize, Rank)> = fits.collect();
+                let mut fits: Vec<(usize, Rank)> = Vec::new();
+                for (place, (rank, fit)) in waiting.iter().copied().zip(ranks) {
+                    if fit {
+                        fits.push((place, rank));
+                        continue;
+                    }
+                    let needed = rank.reserved.unwrap_or(rank.allocated);
+                    if nearest[place].as_ref().is_none_or(|nearest| needed < nearest.needed) {
+                        let (gpu, capacity) = (self.gpus[place].clone(), self.within[place]);
+                        nearest[place] = Some(Lack { gpu, gpus: count, strategy, needed, capacity, served });
+                    }
+                }
                 waiting.retain(|place| fits.iter().all(|(fitting, _)| fitting != place));
                 offers.extend(fits.into_iter().map(|(place, rank)| self.offer(strategy, count, place, rank, served)));
             }
         }
         self.time(&mut offers);
-        Ok(offers)
+        let lacks = nearest.into_iter().flatten();
+        let lacks = lacks.filter(|lack| offers.iter().all(|offer| offer.gpu.key != lack.gpu.key));
+        let lacks = lacks.collect();
+        Ok((offers, lacks))
     }
 
     /// Says how long steps take. Ranks compute as one GPU does, so that a GPU is asked once with checkpoints and once without.
@@ -217,30 +248,30 @@ impl Class<'_> {
             .map(|plan| Held::of(&plan, run.accumulate > 1))
     }
 
-    /// What a rank holds on each of these GPUs; None where it does not fit. Only the run as given may be refused.
+    /// What a rank holds on each of these GPUs, and whether it fits; none where PyTorch refuses the run. Only the run as given may
+    /// be refused.
     fn ranks(
         &self,
         strategy: Strategy,
         whole: Option<&Held>,
         count: u64,
         places: &[usize],
-    ) -> Result<Vec<Option<Rank>>, String> {
+    ) -> Result<Vec<(Rank, bool)>, String> {
         let within: Vec<Bytes> = places.iter().map(|place| self.within[*place]).collect();
         if let Way::Zero(stage) = strategy.way {
-            let bound = whole.map(|held| held.bound(stage, count));
-            let rank = |allocated| Rank { allocated, reserved: None, host: Bytes(0) };
-            let fits = |capacity: &Bytes| bound.filter(|bound| bound <= capacity).map(rank);
-            return Ok(within.iter().map(fits).collect());
+            let Some(allocated) = whole.map(|held| held.bound(stage, count)) else { return Ok(Vec::new()) };
+            let rank = Rank { allocated, reserved: None, host: Bytes(0) };
+            return Ok(within.iter().map(|capacity| (rank, allocated <= *capacity)).collect());
         }
         let run = strategy.apply(self.run, count);
         let planned = match footprint(self.model, &run, self.gpus[0], &within) {
             Ok(planned) => planned,
             Err(error) if strategy == (Strategy { way: Way::One, checkpoint: false }) => return Err(error.to_string()),
-            Err(_) => return Ok(vec![None; places.len()]),
+            Err(_) => return Ok(Vec::new()),
         };
         let Footprint { within, host, .. } = planned;
         let rank = |allocated, reserved| Rank { allocated, reserved: Some(reserved), host };
-        Ok(within.iter().map(|peaks| peaks.fits.then(|| rank(peaks.allocated, peaks.reserved))).collect())
+        Ok(within.iter().map(|peaks| (rank(peaks.allocated, peaks.reserved), peaks.fits)).collect())
     }
 
     fn offer(&self, strategy: Strategy, gpus: u64, place: usize, rank: Rank, served: Option<Served>) -> Offer {

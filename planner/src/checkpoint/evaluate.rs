@@ -185,5 +185,6 @@ impl<'a> Evaluator<'a> {
 
 /// A program over the parameters of another.
 fn over(graph: Graph, plain: &Graph) -> Graph {
-    Graph { parameters: plain.parameters.clone(), loading: plain.loading.clone(), ..graph }
+    let (parameters, applied) = (plain.parameters.clone(), plain.applied.clone());
+    Graph { parameters, applied, loading: plain.loading.clone(), ..graph }
 }

@@ -27,6 +27,8 @@ pub(super) struct Measured {
     pub step: Cost,
     /// The paths of the outermost candidates, whether they save anything or not.
     pub outermost: Vec<String>,
+    /// The paths of modules that PyTorch refuses to run again.
+    pub refused: Vec<String>,
 }
 
 /// A model's blocks: what stands in its lists of modules; of a model without lists, what stands in its Sequentials and has
@@ -156,9 +158,12 @@ pub(super) fn measure(
         levels.resize_with(levels.len().max(call.depth + 1), Vec::new);
         levels[call.depth].push(call);
     }
-    let (mut found, mut workspace) = (Vec::new(), 0);
+    let (mut found, mut workspace, mut refused) = (Vec::new(), 0, Vec::new());
     let setting = Setting { evaluator: uncached, candidates: &candidates, given: &given, plain: &plain, currency };
     for level in &mut levels {
+        if without_cache.is_some() {
+            refused.extend(leave_out_refused(evaluator, level)?);
+        }
         let (lowered, with, regions) = setting.with(level.iter().map(|call| Region::new(&call.path)).collect())?;
         level.retain(|call| regions.contains_key(&call.path));
         // it is there for all of a pass if there was a pass before
@@ -172,10 +177,41 @@ pub(super) fn measure(
         }
         found.extend(of_level);
     }
+    if !refused.is_empty() {
+        stand_alone(&mut levels);
+    }
     let outermost = outermost(&levels);
     // what saves nothing helps nowhere
     found.retain(|candidate| candidate.saves.forward > 0 || candidate.saves.backward > 0);
-    Ok(Measured { model: Model { workspace, currency, ..model(found, &given) }, without, step, outermost })
+    Ok(Measured { model: Model { workspace, currency, ..model(found, &given) }, without, step, outermost, refused })
+}
+
+/// Where calls were taken out, those within them lie in no other now.
+fn stand_alone(levels: &mut [Vec<Call>]) {
+    let left: Vec<String> = levels.iter().flatten().map(|call| call.path.clone()).collect();
+    for call in levels.iter_mut().flatten() {
+        call.is_outermost = !left.iter().any(|other| *other != call.path && lies_in(&call.path, other));
+    }
+}
+
+/// Takes out the calls that PyTorch refuses to checkpoint in the run as it is given: their second run appends to the cache once
+/// more, and masks no longer go with the keys. Gives their paths.
+fn leave_out_refused(evaluator: &Evaluator, level: &mut Vec<Call>) -> Result<Vec<String>, PlanError> {
+    let mut refused = Vec::new();
+    while !level.is_empty() {
+        let regions = level.iter().map(|call| Region::new(&call.path)).collect();
+        let (module, error) = match evaluator.lower(Checkpointing::Modules(regions)) {
+            Err(PlanError::Graph(error)) => (error.module.clone(), PlanError::Graph(error)),
+            Err(PlanError::Config { path, keys, error }) => {
+                (error.module.clone(), PlanError::Config { path, keys, error })
+            }
+            Err(PlanError::Lower { module, error }) => (module.clone(), PlanError::Lower { module, error }),
+            lowered => return lowered.map(|_| refused),
+        };
+        let Some(place) = level.iter().position(|call| lies_in(&module, &call.path)) else { return Err(error) };
+        refused.push(level.remove(place).path);
+    }
+    Ok(refused)
 }
 
 /// What candidates are measured against.

@@ -148,6 +148,8 @@ pub struct Answer {
     pub least: Option<Bytes>,
     /// The operations and the time of a step without recomputation.
     pub step: Cost,
+    /// The modules that PyTorch refuses to run again where the model hands a cache to its layers.
+    pub refused: Vec<String>,
 }
 
 /// Why there is no answer.

@@ -76,7 +76,8 @@ impl<'a> Chooser<'a> {
         let choice = hunt.choose(&self.measured.without)?;
         let least = choice.is_none().then(|| Bytes(model.least_peak().max(0) as u64));
         let (without, with_all) = (self.measured.without.clone(), self.with_all.clone());
-        Ok(Answer { choice, without, with_all, least, step: self.measured.step })
+        let refused = self.measured.refused.clone();
+        Ok(Answer { choice, without, with_all, least, step: self.measured.step, refused })
     }
 
     /// The choices for budgets from the least that can be reached to what no checkpoint needs: each that costs less than

@@ -8,6 +8,7 @@
 //! ```
 
 pub mod search;
+pub mod smallest;
 #[cfg(test)]
 mod tests;
 

@@ -180,6 +180,16 @@ impl Machine {
         }
     }
 
+    /// The listed parameters and buffers as `Module._apply` meets them when the tree is complete, adapters among the layers
+    /// that they adapt: children before the module's own (torch/nn/modules/module.py, `_apply`).
+    pub(super) fn apply_order(&self, model: &Rc<Object>) -> Vec<u32> {
+        let listed = self.parameters.iter().enumerate();
+        let known = listed.map(|(number, parameter)| (parameter.tensor, number as u32)).collect();
+        let mut order = Vec::new();
+        apply_within(&Value::Object(model.clone()), &known, &mut order);
+        order
+    }
+
     /// Lists one parameter or buffer.
     fn enlist_tensor(
         &mut self,
@@ -217,6 +227,23 @@ impl Machine {
             frozen: self.frozen.contains(&tensor),
         });
         Ok(())
+    }
+}
+
+fn apply_within(value: &Value, known: &FxHashMap<TensorId, u32>, order: &mut Vec<u32>) {
+    if let Value::Sequence(children) = value {
+        children.iter().for_each(|child| apply_within(child, known, order));
+    }
+    let Value::Object(object) = value else { return };
+    let (Some(class), Some(_)) = (&object.class, object.module) else { return };
+    let attributes = object.attributes.borrow();
+    for child in class.children.iter().filter_map(|(name, _)| attributes.get(name)) {
+        apply_within(child, known, order);
+    }
+    let parameters = class.parameters.iter().map(|(field, _)| &field.name);
+    for name in parameters.chain(class.buffers.iter().map(|buffer| &buffer.field.name)) {
+        let Some(Value::Tensor(reference)) = attributes.get(name) else { continue };
+        order.extend(known.get(&reference.tensor.get()));
     }
 }
 

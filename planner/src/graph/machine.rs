@@ -35,6 +35,8 @@ pub struct Machine {
     pub(super) tape: Rc<Tape>,
     pub(super) modules: Vec<Module>,
     pub(super) parameters: Vec<Parameter>,
+    /// The parameters and buffers as `Module._apply` meets them.
+    pub(super) applied: Vec<u32>,
     /// The tensors that `parameters` lists: a tied parameter is one tensor under two names.
     pub(super) listed: FxHashSet<TensorId>,
     /// The weights that are quantised.
@@ -82,6 +84,7 @@ impl Machine {
             tape: Rc::default(),
             modules: Vec::new(),
             parameters: Vec::new(),
+            applied: Vec::new(),
             listed: FxHashSet::default(),
             quantized: FxHashMap::default(),
             frozen: FxHashSet::default(),

@@ -155,6 +155,16 @@ pub enum Origin {
     },
 }
 
+impl Origin {
+    /// How many weights so many stored elements are.
+    pub fn unpacked(self, elements: u64) -> u64 {
+        match self {
+            Origin::Quantized(Quantized::FourBit { .. }) => elements.saturating_mul(2),
+            _ => elements,
+        }
+    }
+}
+
 /// The form of a quantised weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantized {
@@ -317,6 +327,8 @@ pub struct Graph {
     pub modules: Vec<Module>,
     /// Parameters and buffers in the order in which `model.to(device)` moves them.
     pub parameters: Vec<Parameter>,
+    /// The same, by their index, as `Module._apply` meets them once adapters are in the tree; a tied one each time.
+    pub applied: Vec<u32>,
     /// Shapes of all tensors, by [`TensorId`].
     pub shapes: Vec<Dims>,
     /// All calls, by [`OpId`].
@@ -336,6 +348,12 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// Whether weights come to the device one by one and are quantised there, or are stored quantised.
+    pub fn is_quantized(&self) -> bool {
+        let quantized = |parameter: &Parameter| matches!(parameter.origin, Origin::Quantized(_));
+        self.loading.is_some() || self.parameters.iter().any(quantized)
+    }
+
     /// Whether adapters were added to the model.
     pub fn is_adapted(&self) -> bool {
         self.parameters.iter().any(|parameter| matches!(parameter.origin, Origin::Adapter { .. }))
@@ -344,8 +362,12 @@ impl Graph {
     /// How the model computes attention, by what its calls are; None without any.
     pub fn attention(&self) -> Option<Attention> {
         let calls = |name: &str| self.ops.iter().any(|op| op.operator.name == name);
-        let eager = || calls(ops::SOFTMAX).then_some(Attention::Eager);
-        calls(ops::SCALED_DOT_PRODUCT_ATTENTION).then_some(Attention::Sdpa).or_else(eager)
+        let ways = [
+            (ops::FLASH_ATTENTION, Attention::FlashAttention2),
+            (ops::SCALED_DOT_PRODUCT_ATTENTION, Attention::Sdpa),
+            (ops::SOFTMAX, Attention::Eager),
+        ];
+        ways.iter().find(|(name, _)| calls(name)).map(|(_, way)| *way)
     }
 }
 

@@ -57,6 +57,8 @@ pub struct CacheLayout {
     pub tokens: Option<u64>,
     /// The tokens of a page.
     pub page_tokens: u64,
+    /// The most tokens of a prompt that run at once; all where None is given.
+    pub prefill_tokens: Option<u64>,
     /// The type of what pages hold; the weights' where None is given.
     pub dtype: Option<Dtype>,
 }
@@ -78,6 +80,7 @@ pub fn unroll(
         Ok(steps) => Ok(Graph {
             modules: machine.modules,
             parameters: machine.parameters,
+            applied: machine.applied,
             shapes: machine.shapes,
             ops: machine.ops,
             steps,
@@ -137,6 +140,7 @@ impl Machine {
             self.choose_checkpoints(model, wanted)?;
         }
         self.number(model);
+        self.applied = self.apply_order(model);
         self.tape.take();
         self.watches_loops = wanted.folds;
 
@@ -148,6 +152,8 @@ impl Machine {
         run.insert("cache".into(), Value::Text(cache.kind.into()));
         run.insert("cache_tokens".into(), cache.tokens.map_or(Value::None, |tokens| Value::Int(tokens as i64)));
         run.insert("page_tokens".into(), Value::Int(cache.page_tokens as i64));
+        let chunk = cache.prefill_tokens.map_or(Value::None, |tokens| Value::Int(tokens as i64));
+        run.insert("prefill_tokens".into(), chunk);
         let dtype = cache.dtype.map_or(DtypeArgument::Weights, DtypeArgument::Fixed);
         run.insert("cache_dtype".into(), Value::Dtype(dtype));
         let inputs = self.global(&architecture.inputs)?;

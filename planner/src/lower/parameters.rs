@@ -33,7 +33,9 @@ pub(crate) fn load(context: &mut Context) {
     for (number, (parameter, first)) in graph.parameters.iter().zip(storages).enumerate() {
         let dtype = parameter.dtype.unwrap_or(weights);
         let storage = match parameter.origin {
-            Origin::Adapter { first } if first.unwrap_or(weights) != Dtype::F32 => allocate(context, number, dtype),
+            Origin::Adapter { first: made } if !first.is_nothing() && made.unwrap_or(weights) != Dtype::F32 => {
+                allocate(context, number, dtype)
+            }
             _ => first,
         };
         let strides = contiguous_strides(&parameter.shape);
@@ -55,10 +57,13 @@ pub(crate) fn load(context: &mut Context) {
     context.counted_as(Category::Communication, super::parallel::after_load);
 }
 
-/// The memory of a parameter as it comes to the device.
+/// The memory of a parameter as it comes to the device; none yet where sharding brings it.
 fn place(context: &mut Context, number: usize, weights: Dtype) -> Rc<Storage> {
     let graph = context.graph.clone();
     let parameter = &graph.parameters[number];
+    if super::parallel::brings_parameters(context) {
+        return context.memory.log.nothing();
+    }
     match parameter.origin {
         Origin::Model => allocate(context, number, parameter.dtype.unwrap_or(weights)),
         Origin::Adapter { first } => allocate(context, number, first.unwrap_or(weights)),

@@ -39,6 +39,20 @@ pub enum ModelError {
         /// The file.
         path: PathBuf,
     },
+    /// A file of another program.
+    #[error("{} {kind}", quote::path(.path))]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what to do.
+        kind: &'static str,
+    },
+    /// A run file where a model is meant.
+    #[error("{} is a run file, which names its model: give it with --run {}", quote::path(.path), quote::path(.path))]
+    RunFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// A pipe or a device where a folder is needed.
     #[error("{}: cannot be read: {source}", quote::path(.path))]
     NoFile {

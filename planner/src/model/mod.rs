@@ -27,6 +27,8 @@ use crate::files;
 use crate::graph::StoredLayers;
 use crate::read::checkpoint::{self, Checkpoint, CheckpointError};
 use crate::read::config::{self, Config};
+use crate::read::foreign;
+use crate::read::run_file;
 use crate::read::spec::{Architecture, Family, Shelf};
 use crate::run::Run;
 use crate::words::nearest::nearest;
@@ -111,6 +113,11 @@ impl Model {
         }
     }
 
+    /// How many tokens its config says that it takes; None where it says nothing of them.
+    pub fn positions(&self) -> Option<u64> {
+        ["max_position_embeddings", "n_positions"].iter().find_map(|key| self.entry(key)?.as_u64())
+    }
+
     /// An entry of its config, or its family's default.
     pub fn entry(&self, key: &str) -> Option<&Value> {
         self.config.get(key).or_else(|| self.family.defaults.get(key))
@@ -192,10 +199,16 @@ fn describe(name: &str, architecture: Option<&str>, shelf: &Shelf) -> Result<Mod
         return open_export(path, shelf);
     }
     if is_spec(path) && path.is_file() {
+        if run_file::read(path).is_ok_and(|options| options.model.is_some()) {
+            return Err(ModelError::RunFile { path: path.to_owned() });
+        }
         return open_spec(path, architecture, shelf);
     }
     if path.is_file() && path.extension().is_some_and(|extension| extension == "json") {
         return describe_folder(path, architecture, shelf);
+    }
+    if let Some(kind) = Some(path).filter(|path| path.is_file()).and_then(foreign::kind_of) {
+        return Err(ModelError::Foreign { path: path.to_owned(), kind });
     }
     if path.is_file() {
         return Err(ModelError::FileNotFolder { path: path.to_owned() });

@@ -12,7 +12,7 @@ use crate::read::environment::{self, EnvironmentError, Found};
 use crate::read::gpus::{Gpu, GpuCatalogue, GpuError};
 use crate::read::profiles::{Profile, ProfileError};
 use crate::read::spec::Shelf;
-use crate::run::{Checkpointing, NamedSizes, Region, Run, RunError, RunOptions, UnknownOperator};
+use crate::run::{Checkpointing, NamedSizes, Region, Run, RunError, RunOptions, UnknownOperator, has_unit};
 use crate::versions::{Library, VersionError};
 
 /// The GPU where none is named.
@@ -102,6 +102,7 @@ impl RunOptions {
     /// says and that are older than the known ones.
     pub fn complete(mut self) -> Result<RunOptions, OpenError> {
         check_folder(self.specs.as_deref())?;
+        has_unit("vram", self.vram)?;
         if let Some(path) = self.env.take() {
             let found = environment::read(&path)?;
             self.take_releases(path, found)?;
@@ -215,6 +216,11 @@ impl RunOptions {
         let gpu = catalogue.find(self.gpu.as_deref().or(profiled).unwrap_or(DEFAULT_GPU))?.clone();
         catalogue.check_profiled(profiled, &[&gpu.key])?;
         Ok(self.sized(gpu))
+    }
+
+    /// Whether the run says for which GPU it is.
+    pub fn names_a_gpu(&self) -> bool {
+        self.gpu.is_some() || self.vram.is_some() || self.profile.is_some()
     }
 
     /// That GPU, or one of the memory that is given in place of a name.

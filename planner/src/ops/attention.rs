@@ -22,6 +22,12 @@ use crate::run::Backend;
 /// Attention as PyTorch has it.
 pub const SCALED_DOT_PRODUCT_ATTENTION: &str = "scaled_dot_product_attention";
 
+/// Attention as the package flash-attn has it.
+pub const FLASH_ATTENTION: &str = "flash_attention";
+
+/// The least compute capability that the package takes.
+const FLASH_FROM: (u32, u32) = (8, 0);
+
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: SCALED_DOT_PRODUCT_ATTENTION,
@@ -45,6 +51,35 @@ pub(super) const ROWS: &[Row] = &[
             let problem = problem(context, a)?;
             let backend = choice(context, &problem)?;
             attend(context, a, problem, backend)
+        },
+    },
+    // PyTorch's own flash kernels are a copy of the package's (aten/src/ATen/native/transformers/cuda/flash_attn): what both take
+    // is the same by their sources, in which order the package asks for it was not compared.
+    Row {
+        name: FLASH_ATTENTION,
+        signature: "query, key, value, dropout_p=0.0, is_causal=False",
+        returns: Returns::One,
+        source: "Dao-AILab/flash-attention 2.8, csrc/flash_attn/flash_api.cpp, mha_fwd and mha_bwd",
+        class: Class::Attention,
+        autocast: Autocast::Lower,
+        savable: &[],
+        aten: &[],
+        shapes: shape,
+        lower: |context, a| {
+            if context.device.compute_capability < FLASH_FROM {
+                return Err(
+                    "flash_attention_2 takes GPUs of compute capability 8.0 or more: --attention sdpa".to_owned()
+                );
+            }
+            let mut problem = problem(context, a)?;
+            if !matches!(problem.dtype, Dtype::F16 | Dtype::BF16) {
+                return Err(
+                    "flash_attention_2 takes float16 and bfloat16 alone: --precision bf16 or amp-bf16".to_owned()
+                );
+            }
+            (problem.mask, problem.dropout, problem.grouped) = (None, a.float(3).unwrap_or(0.0), true);
+            problem.causal = a.flag(4) && problem.query.shape[2] == problem.key.shape[2];
+            attend(context, a, problem, Backend::Flash)
         },
     },
     // As native_multi_head_attention asks for it: other code runs where PyTorch picks the math kernel.

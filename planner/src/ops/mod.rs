@@ -39,7 +39,7 @@ use std::sync::OnceLock;
 
 use rustc_hash::FxHashMap;
 
-pub use attention::SCALED_DOT_PRODUCT_ATTENTION;
+pub use attention::{FLASH_ATTENTION, SCALED_DOT_PRODUCT_ATTENTION};
 pub use call::Call;
 pub use convolution::convolution_workspace;
 pub use grouped::GROUPED_MM;

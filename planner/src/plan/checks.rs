@@ -12,6 +12,11 @@ pub(super) fn stored(run: &Run, quantization: &Quantization) -> Result<(), RunEr
     if run.quantize.is_some() {
         return Err(RunError::Contradiction("the checkpoint stores its weights quantised already: leave quantize out"));
     }
+    if run.shards_from_elsewhere() {
+        return Err(RunError::Contradiction(
+            "the checkpoint's quantised weights come to the GPU: leave fsdp's load out",
+        ));
+    }
     if run.mode.records() && !quantization.records() {
         return Err(RunError::OnlyInfers { method: quantization.word() });
     }

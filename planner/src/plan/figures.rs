@@ -25,14 +25,15 @@ impl Plan {
         unknown(&self.graph, self.precision.dtype().size(), forwards)
     }
 
-    /// Counts parameters and buffers.
+    /// Counts parameters and buffers: weights that lie packed by what they stand for, their bytes as they lie.
     pub fn parameters(&self) -> ParameterTotals {
         let mut totals = ParameterTotals::default();
         let adapted = self.graph.is_adapted();
         for parameter in &self.graph.parameters {
-            let count: u64 = parameter.shape.iter().product();
+            let stored: u64 = parameter.shape.iter().product();
             let dtype = parameter.dtype.unwrap_or(self.precision.dtype());
-            let bytes = Bytes(count * dtype.size());
+            let bytes = Bytes(stored * dtype.size());
+            let count = parameter.origin.unpacked(stored);
             if parameter.buffer {
                 totals.buffers += bytes;
                 continue;

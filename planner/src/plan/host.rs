@@ -14,8 +14,7 @@
 
 use super::Plan;
 use crate::bytes::Bytes;
-use crate::graph::Origin;
-use crate::run::Run;
+use crate::run::{LoadedTo, Parallel, Run};
 use crate::trace::{Category, Event};
 
 /// Batches that the loop holds: the one that the loader gives out, and the one before.
@@ -86,7 +85,7 @@ impl Plan {
             return None;
         }
         let part = |name, when, count, each| HostPart { name, when, count, each };
-        let mut parts = vec![part("the model before it is on the GPU", When::Loading, 1, self.on_host())];
+        let mut parts = vec![part("the model before it is on the GPU", When::Loading, 1, self.on_host(run))];
         let sample = run.sample.map_or_else(|| self.sample(run), |sample| sample.bytes());
         let batch = Bytes(sample.0.saturating_mul(run.batch));
         let (workers, under_way) = (run.workers.unwrap_or(0), run.batches_under_way());
@@ -105,17 +104,22 @@ impl Plan {
         parts.extend(loader.map(|(name, count, each)| part(name, When::Running, count, each)));
         parts.extend(self.trace.host.iter().map(|(category, bytes)| part(kept(*category), When::Running, 1, *bytes)));
         parts.retain(|part| part.bytes().0 > 0);
-        let ranks = run.parallel.as_ref().map_or(1, crate::run::Parallel::ranks);
+        let ranks = run.parallel.as_ref().map_or(1, Parallel::ranks);
         Some(HostMemory { ranks, parts, ram: run.host_ram })
     }
 
-    /// Parameters and buffers that are made on the host; quantised ones come from the file one by one.
-    fn on_host(&self) -> Bytes {
-        let graph = &self.graph;
-        let by_one = graph.loading.is_some()
-            || graph.parameters.iter().any(|parameter| matches!(parameter.origin, Origin::Quantized(_)));
+    /// Parameters and buffers that are made on the host; quantised ones come from the file one by one. A model that is sharded on
+    /// the meta device is read in shards, or by one rank alone.
+    fn on_host(&self, run: &Run) -> Bytes {
+        if self.graph.is_quantized() {
+            return Bytes(0);
+        }
         let totals = self.parameters();
-        if by_one { Bytes(0) } else { totals.bytes + totals.buffers }
+        let all = totals.bytes + totals.buffers;
+        match &run.parallel {
+            Some(Parallel::Fsdp(fsdp)) if fsdp.loaded_to(false) == LoadedTo::Meta => Bytes(all.0.div_ceil(fsdp.ranks)),
+            _ => all,
+        }
     }
 
     /// What the run moves to the GPU of each sample in its first step.
@@ -150,7 +154,7 @@ mod tests {
     use crate::plan::plan;
     use crate::read::gpus::GpuCatalogue;
     use crate::read::spec::Shelf;
-    use crate::run::{Parallel, Sample};
+    use crate::run::Sample;
 
     fn memory(name: &str, run: &Run) -> HostMemory {
         let gpu = GpuCatalogue::load(None).unwrap().find("t4").unwrap().clone();
@@ -179,7 +183,8 @@ mod tests {
         // token ids, 64 bits each; the labels are the same tensor
         assert_eq!(part("batches being pinned").bytes(), Bytes(3 * 100 * 8));
         assert_eq!((part("pinned batches").count, part("pinned batches").each), (4, Bytes(4096)));
-        assert_eq!(memory.total(When::Loading), Bytes(4 * 81_912_576 * 4));
+        // sharded on the meta device: all ranks read the model once
+        assert_eq!(memory.total(When::Loading), Bytes(81_912_576 * 4));
         assert!(memory.parts.iter().any(|part| part.name == "gradients, offloaded"));
         assert!(!memory.fits());
     }

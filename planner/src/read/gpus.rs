@@ -368,7 +368,7 @@ impl Gpu {
     }
 
     /// Whether the driver calls it so.
-    fn is_called(&self, name: &str) -> bool {
+    pub fn is_called(&self, name: &str) -> bool {
         fold(&self.name) == fold(name)
     }
 }

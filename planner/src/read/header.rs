@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 pub use error::{HeaderError, HeaderFault};
 pub use safetensors::Dtype;
 
+use super::foreign;
 use crate::bytes::Bytes;
 use crate::files;
 use parse::{Entries, Entry};
@@ -109,7 +110,11 @@ fn parts(mut reader: impl Read, length: u64) -> Result<(Header, u64), HeaderFaul
     let header = u64::from_le_bytes(prefix);
     if header > LARGEST_HEADER {
         let pointer = &prefix == LFS_POINTER && length < 1024;
-        return Err(if pointer { HeaderFault::LfsPointer } else { HeaderFault::TooLarge { header } });
+        return Err(match foreign::kind(&prefix) {
+            _ if pointer => HeaderFault::LfsPointer,
+            Some(kind) => HeaderFault::Foreign { kind },
+            None => HeaderFault::TooLarge { header },
+        });
     }
     let Some(data) = present.checked_sub(header) else { return Err(HeaderFault::BeyondFile { header, present }) };
     let mut text = vec![0; header as usize];

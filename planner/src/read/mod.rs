@@ -6,6 +6,7 @@
 pub mod checkpoint;
 pub mod config;
 pub mod environment;
+pub mod foreign;
 pub mod gpus;
 pub mod header;
 pub mod inspect;

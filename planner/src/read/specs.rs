@@ -4,7 +4,7 @@
 
 use include_dir::{Dir, include_dir};
 
-static SPECS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../specs");
+static SPECS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/$MEMPLAN_SPECS");
 
 /// The text of one embedded spec, or `None` where there is none at this path.
 pub fn embedded(path: &str) -> Option<&'static str> {

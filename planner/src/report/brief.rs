@@ -6,6 +6,7 @@ use super::table::{Align, table, wrapped};
 use super::text::{releases, run_line, verdict};
 use super::{Planned, quote};
 use crate::bytes::Bytes;
+use crate::fit::smallest::Smallest;
 use crate::replay::Replay;
 use crate::run::{Checkpointing, Mode, Run, RunOptions};
 use crate::trace::{Category, Phase};
@@ -25,15 +26,28 @@ const BAR: u64 = 24;
 /// The most lines of remarks.
 const REMARKS: usize = 3;
 
-/// Renders a plan in short; its first line is the verdict. `options` say what nobody chose.
-pub fn brief(planned: &Planned<'_>, options: &RunOptions) -> String {
-    let head = format!("{}{}\n{}{}", verdict(planned), remarks(planned), subject(planned), peaks(planned.plan));
+/// Renders a plan in short; its first line is the verdict: on the GPU, or where nobody named one, on which GPUs it fits.
+/// `options` say what nobody chose.
+pub fn brief(planned: &Planned<'_>, options: &RunOptions, smallest: Option<&Smallest>) -> String {
+    let verdict = verdict(planned);
+    let verdict = match (smallest, verdict.strip_prefix("fits: ").and_then(|said| said.split_once('\n'))) {
+        (Some(smallest), Some((_, rest))) => needs(smallest) + rest,
+        _ => verdict,
+    };
+    let head = format!("{verdict}{}\n{}{}", remarks(planned), subject(planned), peaks(planned.plan));
     let picture = timeline(planned.plan);
     let picture = picture.split_once('\n').map_or("", |(_, picture)| picture); // its title is for the longer text
     let end = format!("{}{}", assumed(planned, options), next(planned, options));
     let taken = [&head, picture, &end].iter().map(|part| part.lines().count()).sum();
     let rows = LINES.saturating_sub(taken).clamp(ROWS.0, ROWS.1);
     format!("{head}{}{picture}{end}", categories(planned.plan, rows))
+}
+
+/// What is needed, and on which GPUs there is so much.
+fn needs(smallest: &Smallest) -> String {
+    let Smallest { gpu, capacity, needed } = smallest;
+    let size = gpu.memory.nominal.0 >> 30;
+    format!("fits GPUs of {size} GB and more: {needed} needed of {capacity} free on {}\n", gpu.key)
 }
 
 /// What weakens the figures, before them; how many notes there are beside.
@@ -107,8 +121,7 @@ fn assumed(planned: &Planned<'_>, options: &RunOptions) -> String {
         say(options.checkpoint.is_some(), "no checkpointing".to_owned());
     }
     say(options.precision.is_some(), format!("{} weights", plan.precision));
-    let named = options.gpu.is_some() || options.vram.is_some() || options.profile.is_some();
-    say(named, "an H200".to_owned());
+    say(options.names_a_gpu(), "an H200".to_owned());
     if words.is_empty() { String::new() } else { wrapped(&words.join(", "), "assumed:", "  ") }
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::json::SCHEMA;
 use super::table::{Align, below, table};
-use crate::buy::{Asked, Budget, Offer, Offers, Wanted, Way};
+use crate::buy::{Asked, Budget, Lack, Offer, Offers, Wanted, Way};
 use crate::bytes::{Bytes, GIB};
 use crate::model::Model;
 use crate::run::{Mode, Run};
@@ -42,7 +42,12 @@ pub fn text(bought: &Bought<'_>) -> String {
     let columns = [Right, Right, Left, Right, Left, Left, Right, Right, Right, Right];
     let subject = format!("{}: {}\n\n", model.name, subject(run));
     let figures = if serves { serving(&shown) } else { String::new() };
-    let body = if shown.is_empty() { "nothing fits\n".to_owned() } else { table(columns, &lines) };
+    let fits_elsewhere = offers.beyond + offers.unpriced > 0;
+    let body = match (shown.is_empty(), fits_elsewhere) {
+        (true, true) => "nothing that fits is within the budget\n".to_owned(),
+        (true, false) => "nothing fits\n".to_owned(),
+        _ => table(columns, &lines),
+    };
     subject + &figures + &body + &below(remarks(bought, &shown))
 }
 
@@ -125,10 +130,12 @@ fn remarks(bought: &Bought<'_>, shown: &[&Offer]) -> Vec<String> {
     if !offers.none.is_empty() {
         let most = wanted.most;
         let names = match offers.none.len() {
-            ..=NAMED => offers.none.join(", "),
+            ..=NAMED => offers.none.iter().map(|lack| &*lack.gpu.key).collect::<Vec<_>>().join(", "),
             count => format!("{count} kinds of GPUs"),
         };
         remarks.push(format!("nothing fits on {names}, with up to {most} of them"));
+        let roomiest = offers.none.iter().max_by_key(|lack| lack.capacity);
+        remarks.extend(roomiest.map(lacking));
     }
     remarks.extend(offers.refused.as_ref().map(|reason| format!("refused on some: {reason}")));
     if shown.iter().any(|offer| matches!(offer.strategy.way, Way::Zero(_))) {
@@ -150,6 +157,22 @@ fn remarks(bought: &Bought<'_>, shown: &[&Offer]) -> Vec<String> {
     remarks
 }
 
+/// What a GPU that nothing fits on would have to hold, in the way that asks for least.
+fn lacking(lack: &Lack) -> String {
+    let Lack { gpu, gpus, strategy, needed, capacity, served } = lack;
+    match served {
+        Some(served) => format!(
+            "one model on one {}: {} of weights, {} of keys and values and a prefill that peaks at {} allocated, {capacity} \
+             free; one model on several GPUs (tensor parallelism) is not planned",
+            gpu.key,
+            served.weights,
+            served.cache.total(),
+            served.prefill
+        ),
+        None => format!("nearest: {gpus} {} ({}): {needed} needed on each, {capacity} free", gpu.key, strategy.words()),
+    }
+}
+
 /// `memplan buy --format json`. Sizes of memory are bytes, prices US dollars without taxes.
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "the keys are explained where they need it")]
@@ -165,6 +188,19 @@ pub struct BuyReport {
     pub unpriced: usize,
     /// GPUs on which nothing fits.
     pub nothing_fits: Vec<String>,
+    /// The nearest that each of those comes.
+    pub lacking: Vec<LackRow>,
+}
+
+/// A GPU on which nothing fits, with the strategy that asks for least of each.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "as in the report")]
+pub struct LackRow {
+    pub gpu: String,
+    pub gpus: u64,
+    pub strategy: String,
+    pub needed: Bytes,
+    pub capacity: Bytes,
 }
 
 /// An offer.
@@ -221,8 +257,14 @@ pub fn json(bought: &Bought<'_>) -> BuyReport {
         rows: offers.offers.iter().map(row).collect(),
         beyond_budget: offers.beyond,
         unpriced: offers.unpriced,
-        nothing_fits: offers.none.clone(),
+        nothing_fits: offers.none.iter().map(|lack| lack.gpu.key.clone()).collect(),
+        lacking: offers.none.iter().map(lack).collect(),
     }
+}
+
+fn lack(lack: &Lack) -> LackRow {
+    let Lack { gpu, gpus, strategy, needed, capacity, .. } = lack;
+    LackRow { gpu: gpu.key.clone(), gpus: *gpus, strategy: strategy.words(), needed: *needed, capacity: *capacity }
 }
 
 fn row(offer: &Offer) -> BuyRow {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::table::{Align, table};
+use super::table::{Align, list};
 use crate::bytes::Bytes;
 use crate::read::gpus::{Gpu, GpuCatalogue};
 use crate::read::spec::{Configuration, Family};
@@ -92,13 +92,12 @@ fn gpu(gpu: &Gpu) -> GpuLine {
 
 /// The GPUs as a table.
 pub fn gpus_text(catalogue: &GpuCatalogue) -> String {
-    let mut rows = vec![["gpu", "memory", "", "cc", "source", "name"].map(String::from)];
+    let mut rows = vec![["gpu", "memory", "cc", "source", "name"].map(String::from)];
     rows.extend(catalogue.iter().map(|gpu| {
-        let (total, source) = (gpu.memory.total, gpu.memory.source.to_string());
-        let capability = gpu.compute_capability.to_string();
-        [gpu.key.clone(), total.0.to_string(), total.to_string(), capability, source, gpu.name.clone()]
+        let (total, source) = (gpu.memory.total.to_string(), gpu.memory.source.to_string());
+        [gpu.key.clone(), total, gpu.compute_capability.to_string(), source, gpu.name.clone()]
     }));
-    table([Left, Right, Right, Right, Left, Left], &rows)
+    list([Left, Right, Right, Left, Left], &rows)
 }
 
 /// The built-in models in the form that is written out.
@@ -124,13 +123,13 @@ pub fn models_text(families: &[Family]) -> String {
         let dtype = configuration.dtype.clone().unwrap_or_default();
         [name.to_owned(), configuration.architecture.clone(), dtype, configuration.source.clone()]
     }));
-    let mut text = table([Left; 4], &rows);
+    let mut text = list([Left; 4], &rows);
     text.push_str("\nfolders of these architectures can be planned too\n");
     let rows: Vec<[String; 2]> = families
         .iter()
         .flat_map(|family| family.architectures.keys().map(|name| [name.clone(), family.source.clone()]))
         .collect();
-    text.push_str(&table([Left; 2], &rows));
+    text.push_str(&list([Left; 2], &rows));
     text
 }
 

@@ -3,7 +3,7 @@
 use indexmap::{IndexMap, IndexSet};
 use serde::Serialize;
 
-use super::table::{Align, table};
+use super::table::{Align, table, wrapped};
 use crate::bytes::Bytes;
 use crate::checkpoint::{Answer, Choice, Chosen, Currency, Form, Measure, Peaks, Wanted};
 use crate::model::Model;
@@ -42,7 +42,18 @@ pub fn text(asked: &Asked<'_>, answer: &Answer) -> String {
         text.push('\n');
         text.push_str(&modules(choice, answer.step));
     }
+    text.push_str(&left_out(&answer.refused));
     text
+}
+
+/// The modules that could not be chosen, and what lets them run.
+fn left_out(refused: &[String]) -> String {
+    let Some(first) = refused.first() else { return String::new() };
+    let more = if refused.len() > 1 { format!(" and {} more", refused.len() - 1) } else { String::new() };
+    let line = format!(
+        "{first}{more} cannot run again while the layers are handed a cache: --use-cache off lets them be checkpointed"
+    );
+    format!("\n{}", wrapped(&line, "left out:", "  "))
 }
 
 fn size(asked: &Asked<'_>) -> String {
@@ -251,6 +262,8 @@ pub struct JsonAnswer {
     without: JsonPeaks,
     with_all: Option<JsonPeaks>,
     least: Option<u64>,
+    /// Modules that PyTorch refuses to run again while the layers are handed a cache.
+    refused: Vec<String>,
 }
 
 /// The answer for programs.
@@ -266,6 +279,7 @@ pub fn json(asked: &Asked<'_>, answer: &Answer) -> JsonAnswer {
         without: (&answer.without).into(),
         with_all: answer.with_all.as_ref().map(JsonPeaks::from),
         least: answer.least.map(|least| least.0),
+        refused: answer.refused.clone(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::table::{Align, table};
+use super::table::{Align, list};
 use crate::graph::{Argument, DtypeArgument, Graph, Op, Step};
 use crate::ops;
 use crate::ops::aten::{SAME, overloads};
@@ -249,6 +249,6 @@ pub fn operators_text() -> String {
         "{} operators, {} overloads of ATen in exports, {composed} of them composed in specs/library/aten.yaml\n\n{}",
         report.operators.len(),
         report.overloads.len(),
-        table([Left, Right, Left], &rows)
+        list([Left, Right, Left], &rows)
     )
 }

@@ -165,6 +165,8 @@ pub struct CacheReport {
     /// The tokens of a sequence that a cache of a fixed size holds, where they were given.
     pub tokens: Option<u64>,
     pub page_tokens: Option<u64>,
+    /// The most tokens of a prompt that run at once, where they are bounded.
+    pub prefill_tokens: Option<u64>,
     /// What pages hold.
     pub dtype: Option<&'static str>,
 }
@@ -422,6 +424,7 @@ fn kv_cache(planned: &Planned<'_>) -> Option<CacheReport> {
         cross_attention: cached.cross,
         tokens: run.cache_tokens,
         page_tokens: paged.then(|| run.tokens_of_page()),
+        prefill_tokens: run.prefill_tokens,
         dtype: paged.then(|| held.name()),
     })
 }

@@ -32,6 +32,7 @@ pub mod why;
 use std::sync::Arc;
 
 use crate::bytes::Bytes;
+use crate::graph::Parameter;
 use crate::model::Model;
 use crate::model::export::Exported;
 use crate::model::quantization::{Method, Quantization};
@@ -39,7 +40,7 @@ use crate::ops::{GROUPED_MM, KERNEL, PAGES_KERNEL, convolution_workspace, other_
 use crate::plan::Plan;
 use crate::read::gpus::Gpu;
 use crate::read::profiles::Profile;
-use crate::run::{CacheKind, LossKind, Mode, Parallel, Run};
+use crate::run::{Attention, CacheKind, LoadedTo, LossKind, Mode, Parallel, Run};
 use crate::words::quote;
 
 /// How many of the largest tensors are shown.
@@ -60,6 +61,13 @@ pub struct Planned<'a> {
 
 /// The autograd name that PyTorch gives to cuDNN's attention.
 const CUDNN_ATTENTION: &str = "_scaled_dot_product_cudnn_attention";
+
+/// What is not known of the package flash-attn.
+const FLASH_NOTE: &str = "flash-attn is planned with the kernels that PyTorch has copied from it: what it allocates is the same by \
+                          both sources, the order of small buffers was not compared";
+
+/// A matrix of weights for each expert.
+const EXPERTS_DIMENSIONS: usize = 3;
 
 /// A time for people.
 fn seconds(seconds: f64) -> String {
@@ -98,7 +106,30 @@ impl Planned<'_> {
             let plural = if names.len() == 1 { "" } else { "s" };
             format!("{} {noun}{plural} {what}: {}{more}", names.len(), quote::cut(&first.join(", ")))
         });
-        newer.chain(lists).chain(sharded).chain(self.unknown_operators()).collect()
+        newer.chain(lists).chain(self.not_quantized()).chain(sharded).chain(self.unknown_operators()).collect()
+    }
+
+    /// Experts that stay as they are where linear layers are quantised: they are parameters of three dimensions of a module that is no
+    /// Linear (transformers 5.17.0, quantizers/quantizer_bnb_4bit.py, `param_needs_quantization`).
+    fn not_quantized(&self) -> Option<String> {
+        self.run.quantize?;
+        let weights = self.plan.precision.dtype();
+        let graph = &self.plan.graph;
+        let convolves = |parameter: &Parameter| graph.modules[parameter.module.index()].class.starts_with("Conv");
+        let is_left = |parameter: &&Parameter| {
+            !parameter.buffer && parameter.shape.len() == EXPERTS_DIMENSIONS && !convolves(parameter)
+        };
+        let left: Vec<&Parameter> = graph.parameters.iter().filter(is_left).collect();
+        let bytes = |parameter: &&Parameter| {
+            parameter.shape.iter().product::<u64>() * parameter.dtype.unwrap_or(weights).size()
+        };
+        let total = Bytes(left.iter().map(bytes).sum());
+        let first = left.first()?;
+        Some(format!(
+            "{total} stay in {weights}: {} parameters of experts are no linear layers, which alone are quantised, such as {}",
+            left.len(),
+            quote::cut(&first.name)
+        ))
     }
 
     /// Workspaces that nobody can know without a measurement, where the run has some.
@@ -122,6 +153,7 @@ impl Planned<'_> {
         }
         notes.extend(self.no_weights_note());
         notes.extend(self.cudnn_attention_note());
+        notes.extend((self.plan.graph.attention() == Some(Attention::FlashAttention2)).then(|| FLASH_NOTE.to_owned()));
         if self.plan.graph.ops.iter().any(|op| op.operator.name == GROUPED_MM) {
             notes.push(
                 "all experts are computed at once: no size depends on how tokens are spread over them".to_owned(),
@@ -138,7 +170,8 @@ impl Planned<'_> {
         }
         notes.extend((self.run.cache_kind() == CacheKind::Paged).then(|| self.pages_note()));
         notes.extend(self.quantization().and_then(|stored| self.quantization_note(&stored)));
-        notes.extend(self.run.parallel.as_ref().map(parallel_note));
+        let is_quantized = self.plan.graph.is_quantized();
+        notes.extend(self.run.parallel.as_ref().map(|parallel| parallel_note(parallel, is_quantized)));
         notes
     }
 }
@@ -307,10 +340,14 @@ impl Planned<'_> {
 }
 
 /// What a plan of one rank leaves out.
-fn parallel_note(parallel: &Parallel) -> String {
+fn parallel_note(parallel: &Parallel, is_quantized: bool) -> String {
     let meant = match parallel {
         Parallel::Ddp(_) => "",
-        Parallel::Fsdp(_) => ", which loads the whole model before it shards it",
+        Parallel::Fsdp(fsdp) => match fsdp.loaded_to(is_quantized) {
+            LoadedTo::Meta => ", whose model is sharded on the meta device (load=cpu or load=gpu otherwise)",
+            LoadedTo::Cpu => ", which takes one block after another to the GPU to shard it",
+            LoadedTo::Gpu => ", which loads the whole model before it shards it",
+        },
     };
     let ranks = parallel.ranks();
     format!(

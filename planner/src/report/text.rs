@@ -216,7 +216,8 @@ fn cache(run: &Run) -> Option<String> {
         CacheKind::Static => Some(format!("static cache{tokens}")),
         CacheKind::Paged => {
             let dtype = run.cache_dtype.map_or(String::new(), |dtype| format!(" in {}", dtype.word()));
-            Some(format!("pages of {} tokens{dtype}{tokens}", run.tokens_of_page()))
+            let chunks = run.prefill_tokens.map_or(String::new(), |chunk| format!(", prefill in chunks of {chunk}"));
+            Some(format!("pages of {} tokens{dtype}{tokens}{chunks}", run.tokens_of_page()))
         }
     }
 }

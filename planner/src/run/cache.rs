@@ -28,13 +28,19 @@ impl Run {
             ("cache", self.cache.is_some()),
             ("cache-tokens", self.cache_tokens.is_some()),
             ("page-tokens", self.page_tokens.is_some()),
+            ("prefill-tokens", self.prefill_tokens.is_some()),
             ("cache-dtype", self.cache_dtype.is_some()),
         ];
         let first = chosen.iter().find(|(_, given)| *given);
         if let (Mode::Train | Mode::EvalWithGrad, Some((what, _))) = (self.mode, first) {
             return Err(RunError::NotCaching { what, mode: self.mode });
         }
-        for (what, value) in [("cache-tokens", self.cache_tokens), ("page-tokens", self.page_tokens)] {
+        let counts = [
+            ("cache-tokens", self.cache_tokens),
+            ("page-tokens", self.page_tokens),
+            ("prefill-tokens", self.prefill_tokens),
+        ];
+        for (what, value) in counts {
             match value {
                 Some(0) => return Err(RunError::Zero { what }),
                 Some(value) if value > 1 << 32 => return Err(RunError::TooLarge { what, value, most: 1 << 32 }),
@@ -48,6 +54,9 @@ impl Run {
         if self.cache_kind() != CacheKind::Paged {
             return match self {
                 _ if self.page_tokens.is_some() => Some("page-tokens is for pages: give --cache paged"),
+                _ if self.prefill_tokens.is_some() => Some(
+                    "engines prefill in chunks, transformers' generate does not: prefill-tokens is for --cache paged",
+                ),
                 _ if self.cache_dtype.is_some() => {
                     Some("transformers' caches have the type of the keys: cache-dtype is for --cache paged")
                 }
@@ -57,7 +66,7 @@ impl Run {
                 _ => None,
             };
         }
-        if self.attention == Some(Attention::Eager) || self.sdpa.0.is_some() {
+        if self.attention.unwrap_or_default() != Attention::Sdpa || self.sdpa.0.is_some() {
             return Some("an engine's own kernels read pages: leave attention and sdpa out with --cache paged");
         }
         let autocast = self.precision.and_then(Precision::autocast);

@@ -79,7 +79,7 @@ options! {
     @ddp: Ddp => parallel, Training "--ddp <N[,K=V]>" not with "fsdp",
         "One of N GPUs under DDP; keys: bucket_cap_mb, gradient_as_bucket_view, init_sync, static_graph";
     @fsdp: Fsdp => parallel, Training "--fsdp <N[,K=V]>",
-        "One of N GPUs under FSDP2; keys: reshard, param_dtype, reduce_dtype, offload";
+        "One of N GPUs under FSDP2; keys: reshard, param_dtype, reduce_dtype, offload, load";
     parallel: Parallel, "How the run is spread over several GPUs, as a mapping: `{ddp: 8}`";
     trainable: Pattern, Training "--trainable <REGEX>",
         "Train only the parameters whose full names this regular expression matches [default: all]";
@@ -98,9 +98,12 @@ options! {
     cache_tokens: u64, Cache "--cache-tokens <N>",
         "Tokens of each sequence that a static cache or pages hold [default: all of the run's]";
     page_tokens: u64, Cache "--page-tokens <N>", "Tokens of a page [default: 16]";
+    prefill_tokens: u64, Cache "--prefill-tokens <N>" or "max-num-batched-tokens" "chunked-prefill-size",
+        "Tokens of a prompt that run at once, one request after the other, as engines do [default: all; 8192 in fit and buy]";
     cache_dtype: CacheDtype, Cache "--cache-dtype <TYPE>" or "kv-cache-dtype",
         "What pages hold: fp32, bf16, fp16 or fp8 [default: the weights' type]";
-    @gpu: String, GPU "--gpu <NAME>", "The GPU, by its key or its name [default: h200]";
+    @gpu: String, GPU "--gpu <NAME>",
+        "The GPU, by its key or its name, or local: this machine's [default: local where a driver answers, else h200]";
     @vram: Bytes, GPU "--vram <BYTES>",
         "A GPU of so much memory in place of a named one, such as 24GB; kernels are those of --gpu";
     @profile: PathBuf, GPU "--profile <FILE>",

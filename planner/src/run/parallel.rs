@@ -45,6 +45,43 @@ pub struct Fsdp {
     pub reduce_dtype: Option<Dtype>,
     /// `CPUOffloadPolicy`: parameters, gradients and the optimizer on the host.
     pub offload: bool,
+    /// Where the model lies before it is sharded; where None is given, on the meta device, or on the GPU if its weights are
+    /// quantised there.
+    pub load: Option<LoadedTo>,
+}
+
+/// Where a model lies when `fully_shard` takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadedTo {
+    /// On the meta device, as torchtitan and PyTorch's tutorial have it: `to_empty(device="cuda")` gives shards their memory.
+    Meta,
+    /// On the CPU: `fully_shard` moves the parameters of one block after another to the GPU and cuts them there.
+    Cpu,
+    /// On the GPU, all of it.
+    Gpu,
+}
+
+/// The words for where a model lies.
+const PLACES: [(&str, LoadedTo); 3] = [("meta", LoadedTo::Meta), ("cpu", LoadedTo::Cpu), ("gpu", LoadedTo::Gpu)];
+
+impl fmt::Display for LoadedTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = PLACES.iter().find(|(_, place)| place == self).map_or("", |(word, _)| word);
+        f.write_str(word)
+    }
+}
+
+impl Fsdp {
+    /// FSDP2 as it is without options.
+    pub fn of(ranks: u64) -> Fsdp {
+        Fsdp { ranks, reshard: None, param_dtype: None, reduce_dtype: None, offload: false, load: None }
+    }
+
+    /// Where the model lies when it is sharded. Quantised weights are made on the GPU (bitsandbytes 0.50.2, nn/modules.py,
+    /// `Params4bit._quantize`).
+    pub fn loaded_to(&self, is_quantized: bool) -> LoadedTo {
+        if is_quantized { LoadedTo::Gpu } else { self.load.unwrap_or(LoadedTo::Meta) }
+    }
 }
 
 /// The types that a policy may name.
@@ -129,6 +166,13 @@ impl Entry<'_> {
             None => self.wrong("fp32, bf16 or fp16"),
         }
     }
+
+    fn place(&self) -> Result<LoadedTo, ParallelError> {
+        match PLACES.iter().find(|(word, _)| *word == self.value) {
+            Some((_, place)) => Ok(*place),
+            None => self.wrong("meta, cpu or gpu"),
+        }
+    }
 }
 
 /// The number of GPUs and the entries behind it.
@@ -181,14 +225,15 @@ impl FromStr for Fsdp {
     /// `8,reshard=false`
     fn from_str(words: &str) -> Result<Fsdp, ParallelError> {
         let (ranks, entries) = split("fsdp", words, "reshard=false")?;
-        let mut fsdp = Fsdp { ranks, reshard: None, param_dtype: None, reduce_dtype: None, offload: false };
+        let mut fsdp = Fsdp::of(ranks);
         for entry in entries {
             match entry.key {
                 "reshard" => fsdp.reshard = Some(entry.flag()?),
                 "param_dtype" => fsdp.param_dtype = Some(entry.dtype()?),
                 "reduce_dtype" => fsdp.reduce_dtype = Some(entry.dtype()?),
                 "offload" => fsdp.offload = entry.flag()?,
-                _ => return Err(entry.unknown("reshard, param_dtype, reduce_dtype, offload")),
+                "load" => fsdp.load = Some(entry.place()?),
+                _ => return Err(entry.unknown("reshard, param_dtype, reduce_dtype, offload, load")),
             }
         }
         Ok(fsdp)
@@ -230,6 +275,7 @@ impl fmt::Display for Fsdp {
             entry("param_dtype", self.param_dtype.and_then(Precision::of)),
             entry("reduce_dtype", self.reduce_dtype.and_then(Precision::of)),
             on("offload", self.offload),
+            entry("load", self.load),
         ];
         f.write_str(&joined(self.ranks, entries))
     }
@@ -286,6 +332,7 @@ impl Parallel {
                 dtype("parameters", fsdp.param_dtype),
                 dtype("reduced", fsdp.reduce_dtype),
                 flag(fsdp.offload, "offload"),
+                fsdp.load.map(|place| format!("loaded to {place}")),
             ],
         };
         words.into_iter().flatten().collect::<Vec<_>>().join(" + ")

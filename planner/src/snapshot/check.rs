@@ -44,7 +44,7 @@ impl FromStr for Tolerance {
                 let percent = number.trim().parse().ok().filter(|percent: &f64| percent.is_finite() && *percent >= 0.0);
                 percent.map(Tolerance::Percent).ok_or_else(wrong)
             }
-            None => text.parse().map(Tolerance::Bytes).map_err(|_| wrong()),
+            None => Bytes::of_memory(text).map(Tolerance::Bytes).map_err(|_| wrong()),
         }
     }
 }

@@ -21,6 +21,7 @@ mod kernels;
 mod optimizers;
 mod parallel;
 mod pools;
+mod public;
 mod read;
 mod recorded;
 mod renamed;

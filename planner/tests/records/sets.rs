@@ -71,6 +71,8 @@ pub const SETS: &[Set] = &[
     exact("2.15", "long", 7),
     // `targets: all-linear`; targets.jsonl has the cases alone.
     exact("2.15", "targets", 5),
+    // FSDP2 from the meta device and from the CPU; sharding.jsonl has the cases alone.
+    exact("2.15", "sharding", 13),
 ];
 
 impl Set {

@@ -9,7 +9,7 @@ use planner::model::{Model, open};
 use planner::plan::{Emulation, Plan, plan_with};
 use planner::read::gpus::{Gpu, GpuCatalogue};
 use planner::read::spec::Shelf;
-use planner::run::{Run, RunOptions};
+use planner::run::{LoadedTo, Parallel, Run, RunOptions};
 use planner::trace::{AllocationId, first_difference};
 use serde_json::Value;
 
@@ -35,7 +35,11 @@ pub fn run_of(record: &TruthCase) -> Run {
     keys.insert("torch".to_owned(), record.torch.clone().into());
     keys.insert("transformers".to_owned(), record.transformers.clone().into());
     let options = serde_json::from_value::<RunOptions>(keys.into());
-    options.unwrap_or_else(|error| panic!("{}: {error}", record.id)).run()
+    let mut run = options.unwrap_or_else(|error| panic!("{}: {error}", record.id)).run();
+    if let Some(Parallel::Fsdp(fsdp)) = &mut run.parallel {
+        fsdp.load.get_or_insert(LoadedTo::Gpu); // record.py moves the model before it is sharded
+    }
+    run
 }
 
 /// The GPU that a record was made for. The catalogue is read once.

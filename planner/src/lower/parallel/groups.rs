@@ -10,7 +10,7 @@ use crate::lower::autograd::{Edge, Leaf};
 use crate::lower::context::Context;
 use crate::lower::parameters::{self, Trained};
 use crate::lower::tensor::{Storage, Tensor, TensorData, contiguous_strides};
-use crate::run::Fsdp;
+use crate::run::{Fsdp, LoadedTo};
 
 /// Where a group is in a step (`TrainingState`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,12 +67,18 @@ pub(super) fn shard(context: &mut Context, options: &Fsdp) -> Vec<Group> {
     let (_, of_model) = members.remove(0);
     members.push((ModuleId(0), of_model));
     let full = std::mem::take(&mut context.training.trained);
+    let load = options.loaded_to(context.graph.is_quantized());
+    let mut materialized = if load == LoadedTo::Meta { to_empty(context, options) } else { Vec::new() };
     let mut groups: Vec<Group> = Vec::new();
     for (module, numbers) in members {
+        if load == LoadedTo::Cpu {
+            move_to_device(context, module, &numbers);
+        }
         let mut cut: Vec<Sharded> = Vec::with_capacity(numbers.len());
         for number in numbers {
             let trained = full.iter().any(|trained| trained.leaf.parameter == number);
-            cut.extend(shard_parameter(context, options, number, trained));
+            let made = materialized.get_mut(number as usize).and_then(Option::take);
+            cut.extend(shard_parameter(context, options, number, trained, made));
         }
         cut.iter().for_each(|parameter| parameter.tensor.storage.release());
         let (phase, forwards) = (Phase::Idle, Vec::new());
@@ -113,8 +119,74 @@ fn block_of(graph: &Graph, path: &str) -> Option<usize> {
     graph.modules.iter().position(|module| module.block && within(&module.path))
 }
 
-/// _fsdp_param.py, `_init_sharded_param`: the first rank's shard; with offload it is made on the device and moved.
-fn shard_parameter(context: &mut Context, options: &Fsdp, number: u32, trained: bool) -> Option<Sharded> {
+/// `model.to_empty(device)` on a model that was sharded on the meta device: the first rank's shards, which need no padding, and
+/// the buffers, as `Module._apply` meets them. A tied parameter is made anew each time, in place of what it was
+/// (torch/nn/modules/module.py, `_apply`: `swap_tensors`). With offload, shards are made on the host. The shards by their
+/// parameters.
+fn to_empty(context: &mut Context, options: &Fsdp) -> Vec<Option<Rc<Storage>>> {
+    let graph = context.graph.clone();
+    let mut made: Vec<Option<Rc<Storage>>> = vec![None; graph.parameters.len()];
+    for number in &graph.applied {
+        let parameter = &graph.parameters[*number as usize];
+        let Some((_, full)) = context.program.loaded.get(*number as usize) else { continue };
+        let (storage, elements, size) =
+            (full.storage.clone(), elements_of_shard(&full.sizes, options), full.dtype.size());
+        if parameter.buffer {
+            let bytes = full.sizes.iter().product::<u64>() * size;
+            fill(context, *number, &storage, bytes);
+            continue;
+        }
+        let make = |context: &mut Context| context.allocate_for("empty_like", elements * size, Some(*number));
+        let shard = parameters::loaded_for(context, parameter, |context| match options.offload {
+            true => context.on_host(make),
+            false => make(context),
+        });
+        made[*number as usize] = Some(shard);
+    }
+    made
+}
+
+/// _fsdp_init.py, `_move_states_to_device`: a group's parameters come to the device, then its modules' buffers.
+fn move_to_device(context: &mut Context, module: ModuleId, numbers: &[u32]) {
+    let graph = context.graph.clone();
+    let own = |number: &u32| {
+        let owner = &graph.modules[graph.parameters[*number as usize].module.index()].path;
+        graph.parameters[*number as usize].buffer
+            && block_of(&graph, owner).map_or(ModuleId(0), |block| ModuleId(block as u32)) == module
+    };
+    let buffers = graph.applied.iter().copied().filter(own);
+    for number in numbers.iter().copied().chain(buffers) {
+        let Some((_, full)) = context.program.loaded.get(number as usize) else { continue };
+        let (storage, bytes) = (full.storage.clone(), full.sizes.iter().product::<u64>() * full.dtype.size());
+        if storage.is_nothing() {
+            fill(context, number, &storage, bytes);
+        }
+    }
+}
+
+/// A parameter or a buffer gets its memory.
+fn fill(context: &mut Context, number: u32, storage: &Rc<Storage>, bytes: u64) {
+    let graph = context.graph.clone();
+    parameters::loaded_for(context, &graph.parameters[number as usize], |context| {
+        storage.refill(context.allocation("load", bytes, Some(number)));
+    });
+}
+
+/// The elements of the first rank's shard, which no other's exceeds.
+fn elements_of_shard(sizes: &Dims, options: &Fsdp) -> u64 {
+    let Some((first, rest)) = sizes.split_first() else { return 1 };
+    first.div_ceil(options.ranks) * rest.iter().product::<u64>()
+}
+
+/// _fsdp_param.py, `_init_sharded_param`: the first rank's shard, unless it is made already; with offload it is made on the
+/// device and moved.
+fn shard_parameter(
+    context: &mut Context,
+    options: &Fsdp,
+    number: u32,
+    trained: bool,
+    made: Option<Rc<Storage>>,
+) -> Option<Sharded> {
     let graph = context.graph.clone();
     let parameter = &graph.parameters[number as usize];
     let loaded = context.program.loaded.get(number as usize)?.1.clone();
@@ -126,15 +198,16 @@ fn shard_parameter(context: &mut Context, options: &Fsdp, number: u32, trained: 
     };
     let mut sizes = loaded.sizes.clone();
     sizes[0] = first.div_ceil(options.ranks);
-    let elements: u64 = sizes.iter().product();
+    let elements = elements_of_shard(&loaded.sizes, options);
     let bytes = elements * loaded.dtype.size();
-    let kept = parameters::loaded_for(context, parameter, |context| {
+    let cut = |context: &mut Context| {
         let cut = context.allocate_for("new_zeros", bytes, Some(number));
         if !options.offload {
             return cut;
         }
         context.on_host(|host| host.allocate_for("_to_copy", bytes, Some(number)))
-    });
+    };
+    let kept = made.unwrap_or_else(|| parameters::loaded_for(context, parameter, cut));
     let dtype = options.param_dtype.filter(|_| loaded.dtype.is_floating()).unwrap_or(loaded.dtype);
     let leaf_of = |sizes: &Dims, dtype: Dtype| {
         let (sizes, strides) = (sizes.clone(), contiguous_strides(sizes));

@@ -22,7 +22,7 @@ use std::rc::Rc;
 use super::autograd::Leaf;
 use super::context::Context;
 use crate::graph::CallId;
-use crate::run::Parallel;
+use crate::run::{LoadedTo, Parallel};
 
 /// What a way of spreading a run does where it hooks into it.
 pub(super) trait Hooks {
@@ -47,7 +47,14 @@ fn each(context: &mut Context, mut act: impl FnMut(&mut dyn Hooks, &mut Context)
     context.parallel = ways;
 }
 
-/// The model is on the device: it is wrapped.
+/// Whether parameters and buffers come to the device as the model is wrapped, and not before.
+pub(super) fn brings_parameters(context: &Context) -> bool {
+    let is_quantized = context.graph.is_quantized();
+    let mut ways = context.settings.parallel.iter();
+    ways.any(|way| matches!(way, Parallel::Fsdp(options) if options.loaded_to(is_quantized) != LoadedTo::Gpu))
+}
+
+/// The model is on the device, or is brought there: it is wrapped.
 pub(super) fn after_load(context: &mut Context) {
     for (number, way) in context.settings.parallel.clone().into_iter().enumerate() {
         let hooks: Box<dyn Hooks> = match way {

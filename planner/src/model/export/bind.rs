@@ -90,7 +90,7 @@ impl Exported {
     /// give.
     pub fn bind(&self, run: &Run) -> Result<Vec<(String, serde_json::Value)>, RunError> {
         let refuse = |message: String| Err(RunError::Export(message));
-        if run.attention == Some(Attention::Eager) {
+        if run.attention.unwrap_or_default() != Attention::Sdpa {
             return refuse("the export says how attention is computed: leave attention out".to_owned());
         }
         let mut values = run.dim.clone();

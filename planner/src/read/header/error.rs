@@ -32,6 +32,9 @@ pub enum HeaderFault {
     /// The pointer that git leaves where Git LFS has not fetched the file.
     #[error("is a Git LFS pointer, not the weights: run `git lfs pull`")]
     LfsPointer,
+    /// A file of another program.
+    #[error("{kind}")]
+    Foreign { kind: &'static str },
     /// A header above the format's limit.
     #[error("is not a safetensors file: its header would be {header} bytes long, above the limit of {LARGEST_HEADER}")]
     TooLarge { header: u64 },
