@@ -19,7 +19,7 @@ use crate::arguments::{CalibrateArguments, Format};
 use crate::failure::Failure;
 use crate::planning::open_other;
 use crate::program::{Call, FITS};
-use crate::{output, profiles};
+use crate::{output, planning, profiles};
 
 /// Images at once, where no model is named.
 const IMAGES: u64 = 32;
@@ -30,7 +30,10 @@ pub fn run(arguments: CalibrateArguments, call: &Call) -> Result<u8, Failure> {
         calibrate::hold(&mut io::stdin().lock(), &mut io::stdout().lock())?;
         return Ok(FITS);
     }
-    let mut gpu = Gpu::open()?;
+    let mut gpu = match Gpu::open() {
+        Err(_) if arguments.dry_run => return elsewhere(&arguments),
+        opened => opened?,
+    };
     if let Some(what) = &arguments.replay {
         return replay::run(&mut gpu, what, &arguments);
     }
@@ -64,6 +67,19 @@ pub fn run(arguments: CalibrateArguments, call: &Call) -> Result<u8, Failure> {
     let measured = calibrate::calibrate(&mut gpu, &wanted, &|| bar.inc(1));
     bar.finish_and_clear();
     tell(&mut measured?, path, arguments.run.format)
+}
+
+/// What would be measured on the GPU that is named, where this machine has none; without PyTorch, which cannot be asked.
+fn elsewhere(arguments: &CalibrateArguments) -> Result<u8, Failure> {
+    let gpu = planning::gpu(&planning::run_options(&arguments.run)?)?;
+    let capability = gpu.compute_capability;
+    let capability = (capability.major.cast_signed(), capability.minor.cast_signed());
+    let measurements = Measurements { repetitions: arguments.repetitions, ..Measurements::default() };
+    let parts = agenda(&measurements, capability, false, 0);
+    let parts: Vec<(&str, u64, Duration)> = parts.iter().map(|part| (part.what, part.count, part.most)).collect();
+    output::note("there is no GPU here, nor PyTorch with CUDA");
+    output::print(&report::agenda(&gpu.name, &parts))?;
+    Ok(FITS)
 }
 
 /// Writes a profile whole, and shows it.

@@ -146,6 +146,14 @@ pub fn model(options: &mut RunOptions) -> Result<Model, Failure> {
     Ok(model)
 }
 
+/// Has the hub's files of the model that is named in the local cache, where they are needed and can be had.
+pub fn fetch_missing(options: &RunOptions) -> Result<(), Failure> {
+    match options.clone().model() {
+        Err(OpenError::Model(ModelError::NotCached { ref id, .. })) => hub::fetch(id).map(|_| ()),
+        _ => Ok(()), // whoever opens it says what is wrong
+    }
+}
+
 /// The GPU that is named, with what was measured on it.
 pub fn gpu(options: &RunOptions) -> Result<Gpu, Failure> {
     let (catalogue, profiled) = options.catalogue(profiles::folder().as_deref())?;

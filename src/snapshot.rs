@@ -12,7 +12,7 @@ use planner::words::quote;
 use crate::arguments::{CheckArguments, CheckForm, DiffArguments, SnapshotArguments};
 use crate::failure::Failure;
 use crate::output::{self, ALARM, GOOD};
-use crate::planning::run_options;
+use crate::planning::{fetch_missing, run_options};
 use crate::program::{DOES_NOT_FIT, FITS};
 
 /// Where snapshots lie if nobody says otherwise.
@@ -20,7 +20,9 @@ const FOLDER: &str = "memplan";
 
 /// Plans and keeps.
 pub fn keep(arguments: &SnapshotArguments) -> Result<u8, Failure> {
-    let taken = snapshot::take(local(run_options(&arguments.run)?))?;
+    let options = local(run_options(&arguments.run)?);
+    fetch_missing(&options)?;
+    let taken = snapshot::take(options)?;
     match &arguments.output {
         Some(path) => write(path, &taken)?,
         None => output::print_data(&taken.to_string())?,
@@ -100,7 +102,9 @@ fn side(word: &str, flags: &RunOptions) -> Result<Snapshot, Failure> {
         }
         return Ok(snapshot::parse(Path::new(word), &text)?);
     }
-    Ok(snapshot::take(named(word, flags)?)?)
+    let options = named(word, flags)?;
+    fetch_missing(&options)?;
+    Ok(snapshot::take(options)?)
 }
 
 /// The text of a snapshot, if the word names one.

@@ -172,6 +172,7 @@ fn looked_at(run: &[&str]) {
     assert!(shown.as_str().unwrap().contains(&format!("{} bytes", plan["peak_allocated"])), "{shown}");
     hovered(&mut browser);
     zoomed(&mut browser);
+    walked(&mut browser);
     assert!(browser.colours() > 100, "{run:?}: a blank picture");
     let ground = "getComputedStyle(document.body).backgroundColor";
     let light = browser.value(ground);
@@ -200,6 +201,20 @@ fn hovered(browser: &mut Browser) {
     browser.send("Input.dispatchKeyEvent", json!({"type": "keyDown", "key": "Home"}));
     let peak = browser.value("timelines[0].plan.samples[timelines[0].at][2] === timelines[0].plan.peak");
     assert_eq!(peak, true);
+}
+
+/// The keys go through the parts of a picture, and what is below it says which is meant.
+fn walked(browser: &mut Browser) {
+    for picture in ["treemap", "segments"] {
+        let note = format!("document.getElementById('{picture}-note').textContent");
+        let before = browser.value(&note);
+        browser.value(&format!("document.getElementById('{picture}').focus()"));
+        browser.send("Input.dispatchKeyEvent", json!({"type": "keyDown", "key": "ArrowRight"}));
+        let first = browser.value(&note);
+        browser.send("Input.dispatchKeyEvent", json!({"type": "keyDown", "key": "End"}));
+        let last = browser.value(&note);
+        assert!(before != first && first != last, "{picture}: {before} {first} {last}");
+    }
 }
 
 fn zoomed(browser: &mut Browser) {

@@ -231,12 +231,19 @@ fn the_agenda_measures_nothing() {
     assert!(!folder.join("config").exists());
 }
 
+/// A machine without a GPU says what would be measured on the one that is named.
+#[test]
+fn the_agenda_of_another_gpu() {
+    let output = memplan(&["calibrate", "--dry-run", "--gpu", "t4"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("Tesla T4") && text.contains("speeds: matrix products of each type"), "{text}");
+}
+
 /// Whatever is asked, a machine without a GPU says in one line what it lacks. A GPU that is there is hidden.
 #[test]
 fn without_a_gpu_one_line_says_what_is_missing() {
-    for arguments in
-        [&["calibrate"][..], &["calibrate", "--dry-run"], &["calibrate", "--replay", "gpt2"], &["calibrate", "--hold"]]
-    {
+    for arguments in [&["calibrate"][..], &["calibrate", "--replay", "gpt2"], &["calibrate", "--hold"]] {
         let output = memplan(arguments).env("CUDA_VISIBLE_DEVICES", "").output().unwrap();
         let line = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(3), "{arguments:?}: {line}");

@@ -199,6 +199,17 @@ fn revisions_and_tokens_are_asked_with() {
     assert!(!said.contains("secret"));
 }
 
+/// Snapshots and comparisons ask the hub as plans do.
+#[test]
+fn snapshots_ask_the_hub() {
+    let (hub, folder) = (Hub::start(), Folder::new());
+    let kept = hub.call(&folder, &["snapshot", "org/small"]);
+    assert!(text(&kept).contains("model: org/small"), "{kept:?}");
+    let (hub, folder) = (Hub::start(), Folder::new());
+    let compared = hub.call(&folder, &["diff", "gpt2", "org/small"]);
+    assert_eq!(compared.status.code(), Some(0), "{compared:?}");
+}
+
 #[test]
 fn what_the_hub_refuses_is_said_in_one_line() {
     let (hub, folder) = (Hub::start(), Folder::new());

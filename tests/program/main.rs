@@ -25,6 +25,7 @@ mod lists;
 mod models;
 mod output;
 mod pack;
+mod pages;
 mod plans;
 mod reports;
 mod run_file;

@@ -27,13 +27,12 @@ function showArena(plan) {
   const draw = () => drawArena(plan, canvas);
   draw();
   window.addEventListener("resize", draw);
-  canvas.addEventListener("pointermove", (pointer) => {
-    const box = canvas.getBoundingClientRect();
-    const event = (pointer.clientX - box.left) / box.width * arena.length;
-    const byte = (1 - (pointer.clientY - box.top) / box.height) * arena.size;
-    const found = arena.places.find(([from, until, offset, bytes]) => event >= from && event < until && byte >= offset && byte < offset + bytes);
-    if (!found) return;
-    const [from, until, offset, bytes, part, name] = found;
+  const at = (x, y, box) => {
+    const event = x / box.width * arena.length;
+    const byte = (1 - y / box.height) * arena.size;
+    return arena.places.findIndex(([from, until, offset, bytes]) => event >= from && event < until && byte >= offset && byte < offset + bytes);
+  };
+  pointed(canvas, () => arena.places, at, ([from, until, offset, bytes, part, name]) => {
     document.getElementById("arena-note").textContent =
       `${arena.names[name]}: ${human(bytes)} of ${plan.categories[part]} at ${offset}, from event ${from} to ${until} of the step`;
   });

@@ -11,21 +11,29 @@ function figure(id, name, bytes, other) {
     element("dd", { id, "data-bytes": bytes === null ? "" : bytes }, bytes === null ? "none" : human(bytes), element("small", {}, exact), ...versus));
 }
 
+/** Where a run that does not fit runs out. */
+function runsOut(failure) {
+  if (!failure) return "";
+  const where = failure.phase === null ? "at the end" : `in step ${failure.step} ${failure.phase}`;
+  return `; runs out ${where}, at ${failure.op} in ${failure.module || "the model"}, which asks for ${human(failure.requested)}`;
+}
+
 function showFigures() {
   const { report } = first;
   const verdict = document.getElementById("verdict");
   verdict.className = report.fits ? "fits" : "fails";
   verdict.textContent = report.fits
     ? `Fits: ${human(report.peak_reserved)} of ${human(report.capacity)} free, ${human(report.headroom)} to spare`
-    : `Does not fit: ${human(report.peak_reserved)} needed, ${human(report.capacity)} free`;
+    : `Does not fit: ${human(report.peak_reserved)} needed, ${human(report.capacity)} free${runsOut(report.out_of_memory)}`;
   const other = second ? second.report : {};
   document.getElementById("figures").append(
     figure("peak-allocated", "Peak allocated", report.peak_allocated, other.peak_allocated),
     figure("peak-reserved", "Peak reserved", report.peak_reserved, other.peak_reserved),
     figure("capacity", "Free for the allocator", report.capacity, other.capacity));
   if (!report.parameters) return;
+  const { count, bytes } = report.parameters;
   document.getElementById("figures").append(
-    figure("parameters", "Parameters", report.parameters.bytes, other.parameters && other.parameters.bytes));
+    figure("parameters", `Parameters: ${count.toLocaleString("en")}`, bytes, other.parameters && other.parameters.bytes));
 }
 
 function showTimelines() {
@@ -38,6 +46,7 @@ function showTimelines() {
     if (plans.some((plan) => plan.samples.some((sample) => sample[CATEGORIES + part] > 0))) legend.append(category(first, part));
   });
   legend.append(element("span", {}, "- - - reserved"));
+  if (plans.some((plan) => limit(plan.report) <= most)) legend.append(element("span", { class: "capacity" }, "— free for the allocator"));
 }
 
 function showTensors() {
@@ -55,6 +64,11 @@ function showPhases() {
 function showChanges() {
   if (!data.changes) return;
   document.getElementById("changes-section").hidden = false;
+  if (first.title === second.title && data.changes.moved.length === 0) {
+    document.getElementById("changes").append(element("caption", {},
+      "Both are the same plan: flags apply to both. --against takes a run file or a snapshot for another run of the model."));
+    return;
+  }
   const facts = [...data.changes.run, ...data.changes.facts].map((fact) => [fact.what, fact.after, fact.before, ""]);
   const signed = (change) => (change > 0 ? `+${human(change)}` : human(change));
   const moved = [...data.changes.peaks, ...data.changes.moved].slice(0, 60)

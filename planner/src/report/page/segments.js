@@ -63,13 +63,12 @@ function showSegments(plan) {
   const draw = () => drawSegments(plan, canvas);
   draw();
   window.addEventListener("resize", draw);
-  canvas.addEventListener("pointermove", (pointer) => {
-    const box = canvas.getBoundingClientRect();
-    const number = Math.min(Math.floor((pointer.clientY - box.top) / box.height * ROWS), ROWS - 1);
-    const byte = (number + (pointer.clientX - box.left) / box.width) * total / ROWS;
-    const found = placed.find(([first, block]) => byte >= first && byte < first + block[0]);
-    if (!found) return;
-    const [, [size, requested, state, group], segment] = found;
+  const at = (x, y, box) => {
+    const number = Math.min(Math.floor(y / box.height * ROWS), ROWS - 1);
+    const byte = (number + x / box.width) * total / ROWS;
+    return placed.findIndex(([first, block]) => byte >= first && byte < first + block[0]);
+  };
+  pointed(canvas, () => placed, at, ([, [size, requested, state, group], segment]) => {
     const whose = state === "used" && group >= 0 ? `${plan.groups[group][0] || "the model"}: ${plan.groups[group][1]}, ${human(requested)} asked for` : state;
     document.getElementById("segments-note").textContent = `${human(size)}, ${whose}; in a segment of ${human(segment.size)} for ${segment.kind} requests`;
   });

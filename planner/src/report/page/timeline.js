@@ -20,7 +20,7 @@ class Timeline {
       button("−", "zoom out", () => this.zoom(2)), button("+", "zoom in", () => this.zoom(0.5)),
       button("peak", "show the events near the peak", () => this.show(plan.peak - 200, plan.peak + 200)),
       button("all", "show all events", () => this.show(0, plan.events)));
-    place.append(element("div", { class: "timeline" }, element("h3", {}, title), buttons, this.canvas, this.moment));
+    place.append(element("div", { class: "timeline" }, element("div", { class: "bar" }, element("h3", {}, title), buttons), this.canvas, this.moment));
     this.view = [0, plan.events];
     this.at = this.index(plan.peak);
     this.listen();
@@ -202,7 +202,12 @@ class Timeline {
       context.stroke();
     };
     const { peak, report } = this.plan;
-    if (report.capacity <= this.most) line(colour("mark"), [MARGIN.left, y(report.capacity)], [width, y(report.capacity)]);
+    if (limit(report) <= this.most) {
+      line(colour("mark"), [MARGIN.left, y(report.capacity)], [width, y(report.capacity)]);
+      context.fillStyle = colour("mark");
+      context.textAlign = "left";
+      labelled(context, `${human(report.capacity)} free`, MARGIN.left + 6, y(report.capacity) - 5);
+    }
     const [across, up] = [x(peak + 0.5), y(report.peak_allocated)];
     context.fillStyle = colour("mark");
     context.beginPath();
@@ -211,7 +216,7 @@ class Timeline {
     const label = `peak ${human(report.peak_allocated)}`;
     const right = across + context.measureText(label).width + 12 > width;
     context.textAlign = right ? "right" : "left";
-    context.fillText(label, across + (right ? -8 : 8), Math.max(up - 6, 12));
+    labelled(context, label, across + (right ? -8 : 8), Math.max(up - 6, 12));
     const seen = this.plan.samples[this.at][EVENT] + 0.5;
     line(colour("text"), [x(seen), MARGIN.top], [x(seen), y(0)]);
   }

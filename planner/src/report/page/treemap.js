@@ -75,7 +75,7 @@ function drawNode(context, plan, node, box, noted) {
     context.beginPath();
     context.rect(box.x, box.y, box.w - 4, 15);
     context.clip();
-    context.fillText(`${node.name}  ${human(node.bytes)}`, box.x + 3, box.y + 12);
+    context.fillText(fitting(context, [`${node.name}  ${human(node.bytes)}`, node.name, human(node.bytes)], box.w - 6), box.x + 3, box.y + 12);
     context.restore();
   }
   const own = node.own.map((bytes, part) => ({ bytes, part }));
@@ -87,8 +87,20 @@ function drawNode(context, plan, node, box, noted) {
     } else {
       context.fillStyle = plan.colours[item.part];
       context.fillRect(place.x, place.y, Math.max(place.w - .5, .3), Math.max(place.h - .5, .3));
+      if (small) continue;
+      const own = node.own.map((bytes, part) => (part === item.part ? bytes : 0));
+      noted.push([{ path: `${node.path || "the model"} itself`, own, children: new Map(), bytes: item.bytes }, place]);
+      if (place.h < 18) continue;
+      context.fillStyle = "#000000";
+      context.textAlign = "left";
+      context.fillText(fitting(context, [`${plan.categories[item.part]}  ${human(item.bytes)}`, human(item.bytes)], place.w - 8), place.x + 4, place.y + 14);
     }
   }
+}
+
+/** The first of these texts that is no wider; none where all are. */
+function fitting(context, texts, width) {
+  return texts.find((text) => context.measureText(text).width <= width) || "";
 }
 
 /** The category of which a node and all below it have most. */
@@ -116,13 +128,10 @@ function showTreemap(plan) {
   };
   draw();
   window.addEventListener("resize", draw);
-  canvas.addEventListener("pointermove", (pointer) => {
-    const frame = canvas.getBoundingClientRect();
-    const [x, y] = [pointer.clientX - frame.left, pointer.clientY - frame.top];
-    const found = noted.findLast(([, box]) => x >= box.x && x < box.x + box.w && y >= box.y && y < box.y + box.h);
-    if (!found) return;
-    const parts = partsOf(found[0]).map((bytes, part) => [bytes, plan.categories[part]]).filter(([bytes]) => bytes > 0);
+  const at = (x, y) => noted.findLastIndex(([, box]) => x >= box.x && x < box.x + box.w && y >= box.y && y < box.y + box.h);
+  pointed(canvas, () => noted, at, ([node]) => {
+    const parts = partsOf(node).map((bytes, part) => [bytes, plan.categories[part]]).filter(([bytes]) => bytes > 0);
     const words = parts.sort((a, b) => b[0] - a[0]).map(([bytes, name]) => `${name} ${human(bytes)}`).join(", ");
-    document.getElementById("treemap-note").textContent = `${found[0].path || "the model"}: ${human(found[0].bytes)}: ${words}`;
+    document.getElementById("treemap-note").textContent = `${node.path || "the model"}: ${human(node.bytes)}: ${words}`;
   });
 }

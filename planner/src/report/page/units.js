@@ -8,7 +8,8 @@ function human(bytes) {
   if (size < KIB) return `${bytes} B`;
   if (size < KIB ** 2) return `${(bytes / KIB).toFixed(2)} KiB`;
   if (size < KIB ** 3) return `${(bytes / KIB ** 2).toFixed(2)} MiB`;
-  return `${(bytes / KIB ** 3).toFixed(2)} GiB`;
+  if (size < KIB ** 4) return `${(bytes / KIB ** 3).toFixed(2)} GiB`;
+  return `${(bytes / KIB ** 4).toFixed(2)} TiB`;
 }
 
 /** An element with text and children. */
@@ -50,6 +51,50 @@ function ready(canvas) {
   context.clearRect(0, 0, width, height);
   context.font = "12px system-ui, 'DejaVu Sans', sans-serif";
   return [context, width, height];
+}
+
+/**
+ * Lets a pointer, a finger or the arrow keys go through what a picture shows. `items` gives its parts in order, `at(x, y)` the number of
+ * the part at a place of the canvas, `tell(item)` says what a part is.
+ */
+function pointed(canvas, items, at, tell) {
+  let looked = -1;
+  const look = (number) => {
+    const all = items();
+    if (number < 0 || number >= all.length) return;
+    looked = number;
+    tell(all[number]);
+  };
+  const point = (pointer) => {
+    const box = canvas.getBoundingClientRect();
+    look(at(pointer.clientX - box.left, pointer.clientY - box.top, box));
+  };
+  canvas.addEventListener("pointermove", point);
+  canvas.addEventListener("pointerdown", point);
+  canvas.addEventListener("keydown", (key) => {
+    const last = items().length - 1;
+    const steps = { ArrowRight: looked + 1, ArrowDown: looked + 1, ArrowLeft: Math.max(looked - 1, 0), ArrowUp: Math.max(looked - 1, 0), Home: 0, End: last };
+    if (steps[key.key] === undefined) return;
+    key.preventDefault();
+    look(Math.min(steps[key.key], last));
+  });
+}
+
+/** What the allocator may take; without end where nothing says it. */
+function limit(report) {
+  return typeof report.capacity === "number" ? report.capacity : Infinity;
+}
+
+/** A text on a ground of its own, so that no line runs through it. */
+function labelled(context, text, x, y) {
+  const wide = context.measureText(text).width;
+  const left = context.textAlign === "right" ? x - wide : x;
+  context.save();
+  context.fillStyle = colour("panel");
+  context.globalAlpha = 0.85;
+  context.fillRect(left - 2, y - 11, wide + 4, 14);
+  context.restore();
+  context.fillText(text, x, y);
 }
 
 /** A colour of the page's style. */
