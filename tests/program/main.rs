@@ -28,6 +28,7 @@ mod pack;
 mod plans;
 mod reports;
 mod run_file;
+mod schemas;
 mod shell;
 mod snapshots;
 mod specs;
