@@ -72,7 +72,7 @@ fn ended(mut command: Command, code: i32) -> String {
 }
 
 /// What a call on a fake GPU answers in JSON.
-fn told(folder: &Folder, arguments: &[&str]) -> Value {
+fn json_on_fake(folder: &Folder, arguments: &[&str]) -> Value {
     answer(arguments, ended(on_fake(folder, arguments), 0).as_bytes())
 }
 
@@ -84,7 +84,7 @@ fn close(found: &Value, wanted: f64) -> bool {
 #[test]
 fn a_fake_gpu_is_measured() {
     let folder = Folder::new();
-    let profile = told(&folder, &["calibrate", "--no-pytorch", "--format", "json"]);
+    let profile = json_on_fake(&folder, &["calibrate", "--no-pytorch", "--format", "json"]);
     let (memory, speeds) = (&profile["memory"], &profile["speeds"]);
     assert_eq!((&memory["total"], &memory["others"]), (&(4096u64 << 20).into(), &0.into()));
     assert_eq!(memory["granularity"], 2 << 20);
@@ -98,7 +98,7 @@ fn a_fake_gpu_is_measured() {
     {
         assert!(close(&speeds["rates"][rate], wanted), "{rate}: {speeds}");
     }
-    let planned = told(&folder, &["plan", "gpt2", "--format", "json"]);
+    let planned = json_on_fake(&folder, &["plan", "gpt2", "--format", "json"]);
     assert_eq!(planned["gpu"]["memory"], 4096u64 << 20);
     assert_eq!(planned["step"]["profile"], "nvidia-h200");
     assert_eq!(planned["outside_allocator"]["least"], 602 << 20);
@@ -113,7 +113,7 @@ fn other_processes_are_noticed() {
     let mut told = String::new();
     BufReader::new(other.stdout.as_mut().unwrap()).read_line(&mut told).unwrap();
     assert_eq!(told, "{\"stage\":\"context\"}\n");
-    let profile = told(&folder, &["calibrate", "--no-pytorch", "--format", "json"]);
+    let profile = json_on_fake(&folder, &["calibrate", "--no-pytorch", "--format", "json"]);
     assert_eq!(profile["memory"]["others"], 500 << 20);
     assert_eq!(profile["memory"]["context"], 500 << 20);
     other.kill().unwrap();
@@ -141,8 +141,10 @@ esac
     );
     std::fs::set_permissions(&python, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let python = python.to_str().unwrap();
-    let profile =
-        told(&folder, &["calibrate", "--python", python, "--for", "resnet18", "--batch", "4", "--format", "json"]);
+    let profile = json_on_fake(
+        &folder,
+        &["calibrate", "--python", python, "--for", "resnet18", "--batch", "4", "--format", "json"],
+    );
     assert_eq!(profile["measured"]["pytorch"], "2.11.0");
     assert_eq!(profile["workspaces"]["blas"], 33_554_432);
     assert_eq!(profile["memory"]["pytorch"]["attention"], 0);
@@ -176,7 +178,7 @@ fn a_replay_says_whether_the_device_does_as_planned() {
     assert_snapshot("replay", &ended(on_fake(&folder, &replay), 0));
     folder.report(&["plan", "gpt2", "--seq", "512", "--events", &folder.argument("events.json")]);
     let events = folder.argument("events.json");
-    let report = told(&folder, &["calibrate", "--replay", &events, "--format", "json"]);
+    let report = json_on_fake(&folder, &["calibrate", "--replay", &events, "--format", "json"]);
     assert_eq!((&report["as_planned"], &report["limits"]), (&true.into(), &serde_json::json!([])));
     let expandable = [&replay[..], &["--allocator", "expandable_segments:True"]].concat();
     assert!(ended(on_fake(&folder, &expandable), 2).contains("replay a plan without them"));

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::support::{Folder, json_of};
 
@@ -159,6 +159,29 @@ fn is_of_type(value: &Value, word: &str) -> bool {
         "object" => value.is_object(),
         _ => panic!("{word} is no type"),
     }
+}
+
+#[test]
+fn what_does_not_follow_its_schema_is_told() {
+    let schema = &schemas()["pack-validate"];
+    let right = json!({ "schema": 1, "valid": true, "fault": null, "buffers": 3, "peak": 12 });
+    let faults = |answer: &Value| Checked { root: schema }.faults(schema, answer, "answer");
+    assert_eq!(faults(&right), Vec::<String>::new());
+    let wrong = [
+        ("schema", json!(2), "answer.schema: 1, not 2"),
+        ("valid", json!("yes"), "answer.valid: \"boolean\", not \"yes\""),
+        ("buffers", json!(-1), "answer.buffers: >= 0, not -1"),
+        ("peak", json!(1.5), "answer.peak: [\"integer\",\"null\"], not 1.5"),
+        ("more", json!(0), "answer.more is not in the schema"),
+    ];
+    for (key, value, told) in wrong {
+        let mut answer = right.clone();
+        answer[key] = value;
+        assert_eq!(faults(&answer), [told]);
+    }
+    let mut answer = right;
+    answer.as_object_mut().unwrap().remove("fault");
+    assert!(faults(&answer)[0].starts_with("answer: a `fault`, not {"));
 }
 
 /// `json_of` compares every answer with its schema: here each command that needs no GPU is called, with what few others ask for.

@@ -1,6 +1,7 @@
 //! JSON Schemas of the answers for programs, written from their types: what `docs/schemas/` holds, a file each.
 
 use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 use serde_json::json;
 
@@ -40,7 +41,13 @@ pub fn all() -> Vec<(&'static str, Schema)> {
 
 /// An answer's schema: of what is written, so that a key which is always there is required.
 fn of<T: JsonSchema>(name: &'static str, call: &str) -> (&'static str, Schema) {
-    let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    // what refuses unknown keys when it is read may have more of them in an answer
+    let open = RecursiveTransform(|schema: &mut Schema| {
+        if schema.get("additionalProperties").is_some_and(|others| others == false) {
+            schema.remove("additionalProperties");
+        }
+    });
+    let generator = SchemaSettings::draft2020_12().for_serialize().with_transform(open).into_generator();
     let mut schema = generator.into_root_schema_for::<T>();
     schema.insert("title".to_owned(), format!("{call} --format json").into());
     if let Some(version) = schema.pointer_mut("/properties/schema") {
