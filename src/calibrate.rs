@@ -95,7 +95,7 @@ fn tell(profile: &mut Profile, path: PathBuf, format: Format) -> Result<u8, Fail
     output::write_whole(&path, |file| file.write_all(text.as_bytes()))?;
     match format {
         Format::Text => output::print(&report::text(profile, &path.display().to_string())),
-        Format::Json => output::print_json(profile),
+        Format::Json => output::print_json(&report::json(profile)),
     }?;
     Ok(FITS)
 }

@@ -38,7 +38,7 @@ pub fn run(arguments: CheckpointArguments) -> Result<u8, Failure> {
         output::report(
             arguments.run.format,
             || report::curve(&points, wanted.measure, chooser.step()),
-            || report::curve_rows(&points),
+            || report::curve_json(&points),
         )?;
         return Ok(FITS);
     }

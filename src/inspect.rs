@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use planner::model::named::{self, HubId};
 use planner::read::checkpoint;
-use planner::read::inspect::{inspect, report, text};
+use planner::read::inspect::{inspect, text};
 use planner::read::spec::Shelf;
+use planner::report::inspect::report;
 
 use crate::arguments::{Format, InspectArguments};
 use crate::failure::Failure;

@@ -7,8 +7,8 @@ use std::path::Path;
 use packing::{Buffer, Goal, Options, Packing, Status, csv, pack};
 use planner::bytes::Bytes;
 use planner::files;
+use planner::report::packed as report;
 use rustc_hash::FxHashMap;
-use serde::Serialize;
 
 use crate::arguments::{Format, PackArguments};
 use crate::failure::Failure;
@@ -72,7 +72,7 @@ fn packed(
     }
     let report = match arguments.run.format {
         Format::Text => coloured(&result.text()),
-        Format::Json => output::json(&result.report())?,
+        Format::Json => output::json(&report::json(buffers, capacity, &packing))?,
     };
     Ok((result.fits(), report))
 }
@@ -82,31 +82,6 @@ struct Packed<'a> {
     buffers: &'a [Buffer],
     capacity: Option<Bytes>,
     packing: &'a Packing,
-}
-
-/// A packing in JSON; sizes are bytes.
-#[derive(Serialize)]
-struct PackedReport<'a> {
-    status: &'static str,
-    fits: bool,
-    buffers: usize,
-    capacity: Option<Bytes>,
-    lower_bound: u64,
-    proved_bound: u64,
-    peak: u64,
-    gap: u64,
-    /// Only where the buffers fit.
-    layout: Option<Vec<Place<'a>>>,
-}
-
-/// A buffer in its place.
-#[derive(Serialize)]
-struct Place<'a> {
-    id: &'a str,
-    lower: i64,
-    upper: i64,
-    size: u64,
-    offset: u64,
 }
 
 impl Packed<'_> {
@@ -147,42 +122,10 @@ impl Packed<'_> {
         text.push_str(&format!("{:<12}  {}\n", "status", packing.status));
         text
     }
-
-    fn report(&self) -> PackedReport<'_> {
-        let places = self.buffers.iter().zip(&self.packing.offsets);
-        let places = places.map(|(Buffer { id, lower, upper, size, .. }, &offset)| Place {
-            id,
-            lower: *lower,
-            upper: *upper,
-            size: *size,
-            offset,
-        });
-        PackedReport {
-            status: self.packing.status.name(),
-            fits: self.fits(),
-            buffers: self.buffers.len(),
-            capacity: self.capacity,
-            lower_bound: self.packing.lower_bound,
-            proved_bound: self.packing.proved,
-            peak: self.packing.peak,
-            gap: self.gap(),
-            layout: self.fits().then(|| places.collect()),
-        }
-    }
 }
 
 fn percent(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 }
-}
-
-/// A check in JSON.
-#[derive(Serialize)]
-struct CheckReport {
-    valid: bool,
-    fault: Option<String>,
-    buffers: usize,
-    /// Bytes, of a packing that is valid.
-    peak: Option<u64>,
 }
 
 /// Checks the packing of a file; whether it is valid, and the report.
@@ -196,12 +139,7 @@ fn checked(arguments: &PackArguments, mut buffers: Vec<Buffer>, path: &Path) -> 
         Ok(ends.max().unwrap_or(0))
     });
     let report = match arguments.run.format {
-        Format::Json => output::json(&CheckReport {
-            valid: outcome.is_ok(),
-            fault: outcome.as_ref().err().cloned(),
-            buffers: buffers.len(),
-            peak: outcome.as_ref().ok().copied(),
-        })?,
+        Format::Json => output::json(&report::validation(buffers.len(), &outcome))?,
         Format::Text => coloured(&match &outcome {
             Ok(peak) => format!("valid: {} buffers, peak {peak} bytes ({})\n", buffers.len(), Bytes(*peak)),
             Err(fault) => format!("not valid: {fault}\n"),

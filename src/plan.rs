@@ -90,7 +90,7 @@ pub fn gpus_or(options: &RunOptions, default: &str) -> Result<Vec<Gpu>, Failure>
 /// The table of levers; the exit code is that of the run as given.
 fn compared(model: &Model, run: &Run, gpu: &Gpu, format: Format) -> Result<u8, Failure> {
     let rows = compare::compare(model, run, gpu)?;
-    output::report(format, || planner::report::compare::text(&rows), || planner::report::compare::rows(&rows))?;
+    output::report(format, || planner::report::compare::text(&rows), || planner::report::compare::json(&rows))?;
     let fits = rows.first().is_some_and(|row| row.fits);
     Ok(if fits { FITS } else { DOES_NOT_FIT })
 }

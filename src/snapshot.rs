@@ -85,7 +85,7 @@ pub fn diff(arguments: &DiffArguments) -> Result<u8, Failure> {
     output::report(
         arguments.run.format,
         || changes::text((&before, &after), &comparison),
-        || changes::report(&comparison),
+        || changes::json(&comparison),
     )?;
     Ok(FITS)
 }

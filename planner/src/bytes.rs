@@ -14,6 +14,17 @@ use crate::words::quote;
 #[serde(transparent)]
 pub struct Bytes(pub u64);
 
+#[cfg(feature = "schemas")]
+impl schemars::JsonSchema for Bytes {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Bytes".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "description": "A number of bytes.", "type": "integer", "format": "uint64", "minimum": 0 })
+    }
+}
+
 /// 1 KiB.
 pub const KIB: u64 = 1 << 10;
 /// 1 MiB.

@@ -79,9 +79,14 @@ class Plan(Result):
         """The largest tensors at the peak."""
         return list(self.data["largest"])
 
+    @property
+    def _compares(self) -> bool:
+        """Whether it is a comparison (``compare=True``): rows, without a plan of its own."""
+        return "rows" in self.data
+
     def svg(self) -> Optional[str]:
         """The timeline as ``memplan report -o FILE.svg`` draws it, from the files as they are now; ``None`` of a comparison."""
-        if isinstance(self.data, list):
+        if self._compares:
             return None
         told = {key: value for key, value in self._options.items() if key not in ("compare", "events", "format")}
         with tempfile.TemporaryDirectory(prefix="memplan-") as folder:
@@ -91,10 +96,10 @@ class Plan(Result):
                 return without(file.read(), self._folder and self._folder.name)
 
     def __repr__(self) -> str:
-        return super().__repr__() if isinstance(self.data, list) else self.text.splitlines()[0]
+        return super().__repr__() if self._compares else self.text.splitlines()[0]
 
     def _repr_html_(self) -> str:
-        if isinstance(self.data, list):
+        if self._compares:
             return super()._repr_html_()
         peaks = [
             {"": "peak allocated", "bytes": self.peak_allocated},
@@ -106,7 +111,7 @@ class Plan(Result):
 
 def largest_list(data: Any) -> list[dict[str, Any]]:
     """The rows of a report: its longest list of dictionaries."""
-    lists: Iterable[Any] = [data] if isinstance(data, list) else data.values() if isinstance(data, dict) else []
+    lists: Iterable[Any] = data.values() if isinstance(data, dict) else []
     rows = [each for each in lists if isinstance(each, list) and each and all(isinstance(row, dict) for row in each)]
     return max(rows, key=len, default=[])
 

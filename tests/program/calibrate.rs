@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Folder, assert_snapshot, json_of, memplan, report};
+use crate::support::{Folder, answer, assert_snapshot, json_of, memplan, report};
 
 /// Figures made up for the tests; no GPU was measured. The date keeps it young.
 const TEXT: &str = "\
@@ -71,6 +71,11 @@ fn ended(mut command: Command, code: i32) -> String {
     if code < 2 { String::from_utf8(output.stdout).unwrap() } else { stderr }
 }
 
+/// What a call on a fake GPU answers in JSON.
+fn json_on_fake(folder: &Folder, arguments: &[&str]) -> Value {
+    answer(arguments, ended(on_fake(folder, arguments), 0).as_bytes())
+}
+
 fn close(found: &Value, wanted: f64) -> bool {
     (found.as_f64().unwrap() / wanted - 1.0).abs() < 0.001
 }
@@ -79,8 +84,7 @@ fn close(found: &Value, wanted: f64) -> bool {
 #[test]
 fn a_fake_gpu_is_measured() {
     let folder = Folder::new();
-    let text = ended(on_fake(&folder, &["calibrate", "--no-pytorch", "--format", "json"]), 0);
-    let profile: Value = serde_json::from_str(&text).unwrap();
+    let profile = json_on_fake(&folder, &["calibrate", "--no-pytorch", "--format", "json"]);
     let (memory, speeds) = (&profile["memory"], &profile["speeds"]);
     assert_eq!((&memory["total"], &memory["others"]), (&(4096u64 << 20).into(), &0.into()));
     assert_eq!(memory["granularity"], 2 << 20);
@@ -94,8 +98,7 @@ fn a_fake_gpu_is_measured() {
     {
         assert!(close(&speeds["rates"][rate], wanted), "{rate}: {speeds}");
     }
-    let planned: Value =
-        serde_json::from_str(&ended(on_fake(&folder, &["plan", "gpt2", "--format", "json"]), 0)).unwrap();
+    let planned = json_on_fake(&folder, &["plan", "gpt2", "--format", "json"]);
     assert_eq!(planned["gpu"]["memory"], 4096u64 << 20);
     assert_eq!(planned["step"]["profile"], "nvidia-h200");
     assert_eq!(planned["outside_allocator"]["least"], 602 << 20);
@@ -110,8 +113,7 @@ fn other_processes_are_noticed() {
     let mut told = String::new();
     BufReader::new(other.stdout.as_mut().unwrap()).read_line(&mut told).unwrap();
     assert_eq!(told, "{\"stage\":\"context\"}\n");
-    let text = ended(on_fake(&folder, &["calibrate", "--no-pytorch", "--format", "json"]), 0);
-    let profile: Value = serde_json::from_str(&text).unwrap();
+    let profile = json_on_fake(&folder, &["calibrate", "--no-pytorch", "--format", "json"]);
     assert_eq!(profile["memory"]["others"], 500 << 20);
     assert_eq!(profile["memory"]["context"], 500 << 20);
     other.kill().unwrap();
@@ -138,24 +140,11 @@ esac
 "#,
     );
     std::fs::set_permissions(&python, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let text = ended(
-        on_fake(
-            &folder,
-            &[
-                "calibrate",
-                "--python",
-                python.to_str().unwrap(),
-                "--for",
-                "resnet18",
-                "--batch",
-                "4",
-                "--format",
-                "json",
-            ],
-        ),
-        0,
+    let python = python.to_str().unwrap();
+    let profile = json_on_fake(
+        &folder,
+        &["calibrate", "--python", python, "--for", "resnet18", "--batch", "4", "--format", "json"],
     );
-    let profile: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(profile["measured"]["pytorch"], "2.11.0");
     assert_eq!(profile["workspaces"]["blas"], 33_554_432);
     assert_eq!(profile["memory"]["pytorch"]["attention"], 0);
@@ -188,9 +177,8 @@ fn a_replay_says_whether_the_device_does_as_planned() {
     let replay = ["calibrate", "--replay", "gpt2", "--seq", "512", "--precision", "bf16", "--steps", "2"];
     assert_snapshot("replay", &ended(on_fake(&folder, &replay), 0));
     folder.report(&["plan", "gpt2", "--seq", "512", "--events", &folder.argument("events.json")]);
-    let events =
-        ended(on_fake(&folder, &["calibrate", "--replay", &folder.argument("events.json"), "--format", "json"]), 0);
-    let report: Value = serde_json::from_str(&events).unwrap();
+    let events = folder.argument("events.json");
+    let report = json_on_fake(&folder, &["calibrate", "--replay", &events, "--format", "json"]);
     assert_eq!((&report["as_planned"], &report["limits"]), (&true.into(), &serde_json::json!([])));
     let expandable = [&replay[..], &["--allocator", "expandable_segments:True"]].concat();
     assert!(ended(on_fake(&folder, &expandable), 2).contains("replay a plan without them"));

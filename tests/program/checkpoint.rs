@@ -17,7 +17,8 @@ fn the_trade_off() {
     let run = ["checkpoint", "distilbert-base", "--batch", "64", "--granularity", "block", "--curve"];
     assert_snapshot("checkpoint_curve", &report(&run));
     let points = json_of(&[&run[..], &["--format", "json"]].concat());
-    let costs: Vec<u64> = points.as_array().unwrap().iter().map(|p| p["recompute_flops"].as_u64().unwrap()).collect();
+    let costs: Vec<u64> =
+        points["rows"].as_array().unwrap().iter().map(|p| p["recompute_flops"].as_u64().unwrap()).collect();
     assert!(costs.len() > 3, "{costs:?}");
     assert!(costs.windows(2).all(|pair| pair[0] > pair[1]), "{costs:?}");
 }

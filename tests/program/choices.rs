@@ -7,8 +7,8 @@ fn levers_alone_and_together() {
     let run = ["plan", "--full", "gpt2", "--batch", "4", "--seq", "512", "--attention", "eager", "--compare"];
     assert_snapshot("compare_gpt2", &report(&run));
     let rows = json_of(&[&run[..], &["--format", "json"]].concat());
-    let peak = |row: usize| rows[row]["peak_reserved"].as_u64().unwrap();
-    let last = rows.as_array().unwrap().len() - 1;
+    let peak = |row: usize| rows["rows"][row]["peak_reserved"].as_u64().unwrap();
+    let last = rows["rows"].as_array().unwrap().len() - 1;
     assert!((1..last).all(|row| peak(last) <= peak(row)), "all levers together take least");
 }
 

@@ -29,6 +29,7 @@ mod pages;
 mod plans;
 mod reports;
 mod run_file;
+mod schemas;
 mod shell;
 mod snapshots;
 mod specs;

@@ -66,7 +66,7 @@ fn the_layout_in_json() {
     let buffers = folder.argument("buffers.csv");
     let fits = json_of(&pack(&buffers, &["--capacity", "12", "--format", "json"]));
     let expected = json!({
-        "status": "optimal (= lower bound)", "fits": true, "buffers": 2, "capacity": 12,
+        "schema": 1, "status": "optimal (= lower bound)", "fits": true, "buffers": 2, "capacity": 12,
         "lower_bound": 12, "proved_bound": 12, "peak": 12, "gap": 0,
         "layout": [
             { "id": "a", "lower": 0, "upper": 3, "size": 8, "offset": 0 },
@@ -111,7 +111,7 @@ fn packings_that_are_not_valid() {
     folder.write("out.csv", "id,lower,upper,size,offset\na,0,3,4,0\nb,2,5,4,4\nc,5,6,4,8\n");
     let out = folder.argument("out.csv");
     let report = json_of(&["pack", "--validate", &buffers, &out, "--format", "json"]);
-    assert_eq!(report, json!({ "valid": true, "fault": null, "buffers": 3, "peak": 12 }));
+    assert_eq!(report, json!({ "schema": 1, "valid": true, "fault": null, "buffers": 3, "peak": 12 }));
     let aligned = call(&["pack", "--validate", &buffers, &out, "--align", "3"]);
     assert_eq!(aligned.status.code(), Some(1));
 }

@@ -6,7 +6,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::{Folder, assert_snapshot, memplan, recorded};
+use crate::support::{Folder, answer, assert_snapshot, memplan, recorded};
 
 /// A repository with snapshots in it; the program runs there.
 struct Repository(Folder);
@@ -48,7 +48,7 @@ impl Repository {
     }
 
     fn json(&self, arguments: &[&str]) -> Value {
-        serde_json::from_slice(&self.output(arguments).stdout).unwrap()
+        answer(arguments, &self.output(arguments).stdout)
     }
 }
 
@@ -145,7 +145,7 @@ fn a_spec_that_is_edited_to_cost_memory_fails_and_the_module_is_named() {
     let (annotation, _) = repository.call(&["check", "--format", "github"]);
     assert!(annotation.contains("module transformer.h.[0-11].mlp.act"), "{annotation}");
     assert!(annotation.contains("another version"), "{annotation}");
-    let checked = &repository.json(&["check", "--format", "json"])[0];
+    let checked = &repository.json(&["check", "--format", "json"])["snapshots"][0];
     assert_eq!((&checked["status"], &checked["other_version"]), (&"grew".into(), &true.into()));
     let moved = checked["comparison"]["moved"].as_array().unwrap();
     for kind in ["category", "module", "tensor", "phase"] {
@@ -196,7 +196,8 @@ fn other_forms_validate() {
     assert!(messages[1].contains("<models> & 'gone'"), "{messages:?}");
     assert_snapshot("check_github", &repository.report(&["check", "--format", "github"]));
     let json = repository.json(&["check", "--format", "json"]);
-    let states: Vec<&str> = json.as_array().unwrap().iter().map(|file| file["status"].as_str().unwrap()).collect();
+    let states: Vec<&str> =
+        json["snapshots"].as_array().unwrap().iter().map(|file| file["status"].as_str().unwrap()).collect();
     assert_eq!(states, ["grew", "same", "missing model"]);
 }
 

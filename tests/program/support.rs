@@ -8,6 +8,8 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
+use crate::schemas;
+
 /// A call of the program.
 pub fn memplan(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_memplan"));
@@ -53,9 +55,16 @@ pub fn report(arguments: &[&str]) -> String {
     format!("$ memplan {}\n{text}{error}exit code {}\n", arguments.join(" "), output.status.code().unwrap())
 }
 
-/// The JSON that a call prints.
+/// The JSON that a call prints, which follows its schema.
 pub fn json_of(arguments: &[&str]) -> Value {
-    serde_json::from_slice(&call(arguments).stdout).unwrap()
+    answer(arguments, &call(arguments).stdout)
+}
+
+/// The JSON of a call's output, compared with its schema.
+pub fn answer(arguments: &[&str], output: &[u8]) -> Value {
+    let answer = serde_json::from_slice(output).unwrap();
+    schemas::assert_follows(schemas::schema_of(arguments), &answer);
+    answer
 }
 
 /// Compares a text with `snapshots/NAME.snap`.

@@ -8,16 +8,14 @@
 //! ```
 //!
 //! Names are split at dots. Siblings with whole numbers for names fold into one if they are alike: the same names below
-//! them, with the same dtypes and shapes. `text` and `report` show an inspection; it is computed here.
+//! them, with the same dtypes and shapes. `text` shows an inspection, and so does `report::inspect` as JSON; it is computed here.
 
 mod fold;
-mod report;
 mod text;
 mod tree;
 
 use std::collections::BTreeMap;
 
-pub use report::{INSPECTION_SCHEMA, InspectionReport, ModuleReport, report};
 pub use text::text;
 
 use super::checkpoint::Checkpoint;

@@ -37,6 +37,7 @@ const LISTS: &str = "what `memplan calibrate` writes has all";
 
 /// What was measured on a GPU.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// The version of the format.
@@ -65,6 +66,7 @@ pub struct Profile {
 
 /// Where a profile comes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
     /// The GPU, by the driver's name.
@@ -86,6 +88,7 @@ pub struct Provenance {
 
 /// A figure that was measured several times.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Figure {
     /// The middle one.
@@ -98,6 +101,7 @@ pub struct Figure {
 
 /// Memory as the driver tells.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Memory {
     /// Of the device, `cuMemGetInfo`'s total.
@@ -119,6 +123,7 @@ pub struct Memory {
 
 /// What a process of PyTorch's holds outside its allocator, after each of these, one after another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PytorchMemory {
     /// A tensor on the device.
@@ -133,6 +138,7 @@ pub struct PytorchMemory {
 
 /// A roofline fitted to kernels' times.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Fitted {
     /// Seconds that a kernel takes beside its work.
@@ -140,6 +146,7 @@ pub struct Fitted {
     /// Bytes a second in device memory.
     pub bandwidth: f64,
     /// Operations a second of products, by type.
+    #[cfg_attr(feature = "schemas", schemars(with = "std::collections::BTreeMap<String, f64>"))]
     pub rates: Rates,
     /// How far the roofline is from the times, as a part of each: the middle and the most.
     pub error: FitError,
@@ -150,6 +157,7 @@ pub struct Fitted {
 
 /// How far a roofline is from the times that it was fitted to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FitError {
     /// Of half the kernels it is less.
@@ -160,6 +168,7 @@ pub struct FitError {
 
 /// Bytes a second of copies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Copies {
     /// Within the device; read and written bytes are both counted.
@@ -176,6 +185,7 @@ pub struct Copies {
 
 /// What libraries took beside the tensors.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Workspaces {
     /// What PyTorch's allocator held for cuBLAS after a product.
@@ -191,6 +201,7 @@ pub struct Workspaces {
 
 /// What cuDNN took for a convolution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConvolutionWorkspace {
     /// The convolution.
@@ -205,6 +216,7 @@ pub struct ConvolutionWorkspace {
 
 /// Which convolution.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConvolutionKey {
     /// What is computed.
@@ -227,6 +239,7 @@ pub struct ConvolutionKey {
 
 /// What of a convolution is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// Its result.
@@ -239,6 +252,7 @@ pub enum Direction {
 
 /// What cuDNN took for attention.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AttentionWorkspace {
     /// The attention.
@@ -251,6 +265,7 @@ pub struct AttentionWorkspace {
 
 /// Which attention.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AttentionKey {
     /// [batch, heads, length, width] of the queries.
@@ -265,6 +280,7 @@ pub struct AttentionKey {
 
 /// A kernel that was timed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Kernel {
     /// What it does: `product`, `add`, ...

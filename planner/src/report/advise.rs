@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::json::SCHEMA;
+use super::SCHEMA;
 use super::table::{Align, below, table, wrapped};
 use crate::advise::{Advice, CHOSEN, CHOSEN_CODE, CHOSEN_COST, CHOSEN_SOURCE, Change, Combination, Slot, Variant};
 use crate::bytes::Bytes;
@@ -144,6 +144,7 @@ fn left_out(advice: &Advice) -> Option<String> {
 
 /// `memplan advise --format json`. Sizes of memory are bytes.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys are explained where they need it")]
 pub struct AdviceReport {
     pub schema: u32,
@@ -176,6 +177,7 @@ pub struct AdviceReport {
 
 /// A change alone.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct ChangeRow {
     pub name: &'static str,
@@ -203,6 +205,7 @@ pub struct ChangeRow {
 
 /// Changes together.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct CombinationRow {
     pub flags: String,

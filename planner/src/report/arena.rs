@@ -3,6 +3,7 @@
 use indexmap::IndexSet;
 use serde::Serialize;
 
+use super::SCHEMA;
 use super::table::{Align, table};
 use crate::arena::{Arena, Placed};
 use crate::bytes::Bytes;
@@ -44,9 +45,11 @@ pub fn text(name: &str, arena: &Arena<'_>) -> String {
     )
 }
 
-/// An arena in JSON; sizes and offsets are bytes, times are events of the step.
+/// `memplan pack MODEL --format json`: an arena; sizes and offsets are bytes, times are events of the step.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct JsonArena {
+    schema: u32,
     status: &'static str,
     fits: bool,
     capacity: Option<Bytes>,
@@ -95,6 +98,7 @@ pub(super) fn shown(arena: &Arena<'_>) -> Shown {
 
 /// A buffer in its place.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 struct JsonPlace {
     tensor: String,
     module: String,
@@ -123,6 +127,7 @@ pub fn json(arena: &Arena<'_>) -> JsonArena {
         }
     };
     JsonArena {
+        schema: SCHEMA,
         status: arena.status,
         fits: arena.fits(),
         capacity: arena.capacity,

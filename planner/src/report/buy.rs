@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::json::SCHEMA;
+use super::SCHEMA;
 use super::table::{Align, below, table};
 use crate::buy::{Asked, Budget, Lack, Offer, Offers, Wanted, Way};
 use crate::bytes::{Bytes, GIB};
@@ -175,6 +175,7 @@ fn lacking(lack: &Lack) -> String {
 
 /// `memplan buy --format json`. Sizes of memory are bytes, prices US dollars without taxes.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys are explained where they need it")]
 pub struct BuyReport {
     pub schema: u32,
@@ -194,6 +195,7 @@ pub struct BuyReport {
 
 /// A GPU on which nothing fits, with the strategy that asks for least of each.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct LackRow {
     pub gpu: String,
@@ -205,6 +207,7 @@ pub struct LackRow {
 
 /// An offer.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct BuyRow {
     pub gpu: String,
@@ -239,6 +242,7 @@ pub struct BuyRow {
 
 /// A price.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct PriceRow {
     pub usd: f64,

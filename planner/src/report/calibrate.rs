@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::seconds;
 use super::table::{Align, table};
+use super::{SCHEMA, seconds};
 use crate::bytes::Bytes;
 use crate::read::profiles::{Figure, Profile};
 
@@ -87,6 +87,7 @@ fn rate(rate: f64, unit: &str) -> String {
 
 /// A phase of a replay: what the plan has reserved, what that is in the driver's pages, and what the driver says is used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as above")]
 pub struct Step {
     pub step: u64,
@@ -98,6 +99,7 @@ pub struct Step {
 
 /// A replay with what its plan says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Replayed {
     /// Whether the plan fits.
     pub fits: bool,
@@ -146,9 +148,25 @@ pub fn replay(given: &Replayed, limits: &[(u64, Replayed)]) -> String {
     text
 }
 
-/// A replay for programs; sizes are bytes.
+/// `memplan calibrate --format json`: the profile that was written.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
+pub struct JsonProfile<'a> {
+    schema: u32,
+    #[serde(flatten)]
+    profile: &'a Profile,
+}
+
+/// The profile in JSON.
+pub fn json(profile: &Profile) -> JsonProfile<'_> {
+    JsonProfile { schema: SCHEMA, profile }
+}
+
+/// `memplan calibrate --replay --format json`: a replay; sizes are bytes.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct JsonReplay<'a> {
+    schema: u32,
     as_planned: bool,
     #[serde(flatten)]
     given: &'a Replayed,
@@ -157,6 +175,7 @@ pub struct JsonReplay<'a> {
 
 /// A batch at the limit.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 struct JsonLimit<'a> {
     batch: u64,
     #[serde(flatten)]
@@ -166,7 +185,7 @@ struct JsonLimit<'a> {
 /// The replay in JSON.
 pub fn replay_json<'a>(given: &'a Replayed, limits: &'a [(u64, Replayed)]) -> JsonReplay<'a> {
     let limit = |(batch, replayed): &'a (u64, Replayed)| JsonLimit { batch: *batch, replayed };
-    JsonReplay { as_planned: holds(given, limits), given, limits: limits.iter().map(limit).collect() }
+    JsonReplay { schema: SCHEMA, as_planned: holds(given, limits), given, limits: limits.iter().map(limit).collect() }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::SCHEMA;
 use super::table::{Align, list};
 use crate::bytes::Bytes;
 use crate::read::gpus::{Gpu, GpuCatalogue};
@@ -9,11 +10,9 @@ use crate::read::spec::{Configuration, Family};
 
 use Align::{Left, Right};
 
-/// The version of [`GpusReport`] and [`ModelsReport`].
-pub const SCHEMA: u32 = 1;
-
 /// `memplan gpus --format json`.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys say it")]
 pub struct GpusReport {
     pub schema: u32,
@@ -22,6 +21,7 @@ pub struct GpusReport {
 
 /// A GPU.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys say it")]
 pub struct GpuLine {
     pub key: String,
@@ -41,6 +41,7 @@ pub struct GpuLine {
 
 /// `memplan models --format json`.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys say it")]
 pub struct ModelsReport {
     pub schema: u32,
@@ -50,6 +51,7 @@ pub struct ModelsReport {
 
 /// A built-in model.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys say it")]
 pub struct ModelLine {
     pub name: String,
@@ -61,6 +63,7 @@ pub struct ModelLine {
 
 /// A family of architectures.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys say it")]
 pub struct FamilyLine {
     pub name: String,

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::SCHEMA;
 use super::table::{Align, table, wrapped};
 use crate::bytes::Bytes;
 use crate::snapshot::{Comparison, Fact, Held, Kind, Moved, Snapshot};
@@ -120,8 +121,19 @@ pub(super) fn share(moved: &Moved) -> String {
     format!(" ({percent:+.1} %)")
 }
 
+/// `memplan diff --format json`.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
+#[expect(missing_docs, reason = "as in the comparison")]
+pub struct DiffReport {
+    pub schema: u32,
+    #[serde(flatten)]
+    pub comparison: ComparisonReport,
+}
+
 /// A comparison for programs.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the comparison")]
 pub struct ComparisonReport {
     pub run: Vec<FactReport>,
@@ -132,6 +144,7 @@ pub struct ComparisonReport {
 
 /// Something in words that differs.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the comparison")]
 pub struct FactReport {
     pub what: String,
@@ -141,6 +154,7 @@ pub struct FactReport {
 
 /// Bytes that differ; `before_is_bound` and `after_is_bound` where a snapshot does not list them: so many at most.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the comparison")]
 pub struct MovedReport {
     pub kind: &'static str,
@@ -151,8 +165,13 @@ pub struct MovedReport {
     pub after_is_bound: bool,
 }
 
+/// The differences in the form that is written out.
+pub fn json(comparison: &Comparison) -> DiffReport {
+    DiffReport { schema: SCHEMA, comparison: report(comparison) }
+}
+
 /// A comparison in the form that is written out.
-pub fn report(comparison: &Comparison) -> ComparisonReport {
+pub(super) fn report(comparison: &Comparison) -> ComparisonReport {
     let fact =
         |fact: &Fact| FactReport { what: fact.what.clone(), before: fact.before.clone(), after: fact.after.clone() };
     let moved = |moved: &Moved| MovedReport {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use quick_xml::escape::escape;
 use serde::Serialize;
 
+use super::SCHEMA;
 use super::changes::{self, ComparisonReport};
 use super::table::wrapped;
 use crate::bytes::Bytes;
@@ -107,8 +108,18 @@ fn message(file: &Checked) -> String {
     }
 }
 
+/// `memplan check --format json`.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
+#[expect(missing_docs, reason = "the keys explain themselves")]
+pub struct CheckReport {
+    pub schema: u32,
+    pub snapshots: Vec<CheckedReport>,
+}
+
 /// A checked file for programs.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys explain themselves")]
 pub struct CheckedReport {
     pub file: String,
@@ -124,7 +135,7 @@ pub struct CheckedReport {
 }
 
 /// The verdicts for programs.
-pub fn json(checked: &[Checked]) -> Vec<CheckedReport> {
+pub fn json(checked: &[Checked]) -> CheckReport {
     let report = |file: &Checked| {
         let found = file.found.as_ref().ok();
         CheckedReport {
@@ -138,7 +149,7 @@ pub fn json(checked: &[Checked]) -> Vec<CheckedReport> {
             error: file.found.as_ref().err().map(|(_, error)| error.clone()),
         }
     };
-    checked.iter().map(report).collect()
+    CheckReport { schema: SCHEMA, snapshots: checked.iter().map(report).collect() }
 }
 
 /// The verdicts as JUnit's XML: a test case a file.

@@ -3,6 +3,7 @@
 use indexmap::{IndexMap, IndexSet};
 use serde::Serialize;
 
+use super::SCHEMA;
 use super::table::{Align, table, wrapped};
 use crate::bytes::Bytes;
 use crate::checkpoint::{Answer, Choice, Chosen, Currency, Form, Measure, Peaks, Wanted};
@@ -176,6 +177,7 @@ pub fn curve(points: &[(Bytes, Choice)], measure: Measure, step: Cost) -> String
 
 /// Peaks in JSON, in bytes.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct JsonPeaks {
     peak_allocated: u64,
     peak_reserved: u64,
@@ -189,6 +191,7 @@ impl From<&Peaks> for JsonPeaks {
 
 /// A module or a run of calls in JSON.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct JsonModule {
     /// Its path, or `FIRST..LAST`.
     module: String,
@@ -201,6 +204,7 @@ pub struct JsonModule {
 
 /// A choice in JSON.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct JsonChoice {
     modules: Vec<String>,
     details: Vec<JsonModule>,
@@ -247,9 +251,11 @@ impl From<&Choice> for JsonChoice {
     }
 }
 
-/// The answer in JSON; sizes are bytes.
+/// `memplan checkpoint --format json`: the answer; sizes are bytes, and the keys of a choice are there where one fits.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct JsonAnswer {
+    schema: u32,
     fits: bool,
     budget: u64,
     measure: &'static str,
@@ -269,6 +275,7 @@ pub struct JsonAnswer {
 /// The answer for programs.
 pub fn json(asked: &Asked<'_>, answer: &Answer) -> JsonAnswer {
     JsonAnswer {
+        schema: SCHEMA,
         fits: answer.choice.is_some(),
         budget: asked.wanted.budget.0,
         measure: asked.wanted.measure.word(),
@@ -283,8 +290,17 @@ pub fn json(asked: &Asked<'_>, answer: &Answer) -> JsonAnswer {
     }
 }
 
+/// `memplan checkpoint --curve --format json`: the trade-off, a row a budget.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
+pub struct JsonCurve {
+    schema: u32,
+    rows: Vec<JsonPoint>,
+}
+
 /// A point of a curve in JSON.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct JsonPoint {
     budget: u64,
     #[serde(flatten)]
@@ -292,8 +308,9 @@ pub struct JsonPoint {
 }
 
 /// The trade-off for programs.
-pub fn curve_rows(points: &[(Bytes, Choice)]) -> Vec<JsonPoint> {
-    points.iter().map(|(budget, choice)| JsonPoint { budget: budget.0, choice: choice.into() }).collect()
+pub fn curve_json(points: &[(Bytes, Choice)]) -> JsonCurve {
+    let row = |(budget, choice): &(Bytes, Choice)| JsonPoint { budget: budget.0, choice: choice.into() };
+    JsonCurve { schema: SCHEMA, rows: points.iter().map(row).collect() }
 }
 
 /// What applies a choice.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::SCHEMA;
 use super::table::{Align, table};
 use crate::plan::compare::Compared;
 
@@ -30,8 +31,18 @@ pub fn text(rows: &[Compared]) -> String {
     text
 }
 
+/// `memplan plan --compare --format json`: the run as given, then each lever.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
+#[expect(missing_docs, reason = "the keys say it")]
+pub struct CompareReport {
+    pub schema: u32,
+    pub rows: Vec<Row>,
+}
+
 /// A row in JSON.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Row {
     /// The flags; empty for the run as given.
     pub flags: String,
@@ -44,12 +55,12 @@ pub struct Row {
 }
 
 /// The comparison for programs.
-pub fn rows(rows: &[Compared]) -> Vec<Row> {
+pub fn json(rows: &[Compared]) -> CompareReport {
     let row = |row: &Compared| Row {
         flags: row.flags.clone(),
         peak_allocated: row.peak_allocated.0,
         peak_reserved: row.peak_reserved.0,
         fits: row.fits,
     };
-    rows.iter().map(row).collect()
+    CompareReport { schema: SCHEMA, rows: rows.iter().map(row).collect() }
 }

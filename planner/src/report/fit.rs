@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::json::SCHEMA;
+use super::SCHEMA;
 use super::table::{Align, below, table};
 use crate::bytes::{Bytes, GIB};
 use crate::fit::search::BEYOND;
@@ -134,6 +134,7 @@ pub fn rooms_text(head: &Head, rooms: &[Room]) -> String {
 
 /// Where a trace from a file fits, for programs. Sizes of memory are bytes.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys say it")]
 pub struct RoomsReport {
     pub schema: u32,
@@ -145,6 +146,7 @@ pub struct RoomsReport {
 
 /// A GPU.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys say it")]
 pub struct RoomRow {
     pub gpu: String,
@@ -173,6 +175,7 @@ pub fn rooms_json(head: &Head, rooms: &[Room]) -> RoomsReport {
 
 /// `memplan fit --format json`. Sizes of memory are bytes.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys are explained where they need it")]
 pub struct FitReport {
     pub schema: u32,
@@ -190,6 +193,7 @@ pub struct FitReport {
 
 /// A GPU.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct FitRow {
     pub gpu: String,
@@ -217,6 +221,7 @@ pub struct FitRow {
 
 /// Both sides of a largest size.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct LimitRow {
     pub of: &'static str,

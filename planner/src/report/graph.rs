@@ -6,6 +6,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::SCHEMA;
 use super::table::{Align, list};
 use crate::graph::{Argument, DtypeArgument, Graph, Op, Step};
 use crate::ops;
@@ -13,11 +14,9 @@ use crate::ops::aten::{SAME, overloads};
 
 use Align::{Left, Right};
 
-/// The version of [`GraphReport`] and [`OperatorsReport`].
-pub const SCHEMA: u32 = 1;
-
 /// `memplan graph --json`.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys say it")]
 pub struct GraphReport {
     pub schema: u32,
@@ -28,6 +27,7 @@ pub struct GraphReport {
 
 /// An operator's call.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys say it")]
 pub struct OperatorCall {
     pub id: u32,
@@ -41,6 +41,7 @@ pub struct OperatorCall {
 
 /// A tensor.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys say it")]
 pub struct Tensor {
     pub tensor: u32,
@@ -193,6 +194,7 @@ fn written(argument: &Argument) -> String {
 
 /// `memplan ops --format json`.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys say it")]
 pub struct OperatorsReport {
     pub schema: u32,
@@ -203,6 +205,7 @@ pub struct OperatorsReport {
 
 /// An operator of the table.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys say it")]
 pub struct OperatorLine {
     pub name: &'static str,
@@ -213,6 +216,7 @@ pub struct OperatorLine {
 
 /// An overload of ATen.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys say it")]
 pub struct OverloadLine {
     pub name: &'static str,

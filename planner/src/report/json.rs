@@ -4,18 +4,16 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{LARGEST, Planned, options};
+use super::{LARGEST, Planned, SCHEMA, options};
 use crate::bytes::Bytes;
 use crate::ops::Unknown;
 use crate::plan::host::{HostMemory, HostPart, When};
 use crate::replay::Replay;
 use crate::run::{CacheKind, Mode, QuantizedType};
 
-/// The version of [`Report`]: another number means that a key changed its name or meaning.
-pub const SCHEMA: u32 = 1;
-
 /// `memplan plan --format json`.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys of the report are explained where they need it")]
 pub struct Report {
     pub schema: u32,
@@ -64,6 +62,7 @@ pub struct Report {
 
 /// An operator that is not known, in one forward.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys say it")]
 pub struct UnknownReport {
     pub name: String,
@@ -80,6 +79,7 @@ impl From<Unknown> for UnknownReport {
 
 /// The model.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct ModelReport {
     pub name: String,
@@ -92,6 +92,7 @@ pub struct ModelReport {
 
 /// The run, with the defaults filled in.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct RunReport {
     pub mode: &'static str,
@@ -146,6 +147,7 @@ pub struct RunReport {
 
 /// Peaks by the order in which equal free blocks are taken, which the driver's addresses decide before PyTorch 2.12: the least and the most.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct SpreadReport {
     pub peak_allocated: (Bytes, Bytes),
@@ -154,6 +156,7 @@ pub struct SpreadReport {
 
 /// Keys and values of past tokens.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct CacheReport {
     pub kind: &'static str,
@@ -173,6 +176,7 @@ pub struct CacheReport {
 
 /// The GPU.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct GpuReport {
     pub key: String,
@@ -186,6 +190,7 @@ pub struct GpuReport {
 
 /// The allocation that could not be served.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct OutOfMemoryReport {
     pub step: Option<u64>,
@@ -200,6 +205,7 @@ pub struct OutOfMemoryReport {
 
 /// Cached blocks that go back to the driver so that the run fits.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct GivenBackReport {
     pub times: usize,
@@ -211,6 +217,7 @@ pub struct GivenBackReport {
 
 /// Memory outside the allocator.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct OutsideReport {
     pub least: Bytes,
@@ -220,6 +227,7 @@ pub struct OutsideReport {
 
 /// What the host's memory needs, for all ranks on one machine: at most.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct HostReport {
     pub fits: bool,
@@ -235,6 +243,7 @@ pub struct HostReport {
 
 /// A part of it.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct HostPartReport {
     pub name: &'static str,
@@ -246,6 +255,7 @@ pub struct HostPartReport {
 
 /// The operations and the time of a step.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct StepReport {
     /// Operations, second runs counted in.
     pub flops: u64,
@@ -261,6 +271,7 @@ pub struct StepReport {
 
 /// Parameters; what is shared counts once.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct ParametersReport {
     pub count: u64,
@@ -271,6 +282,7 @@ pub struct ParametersReport {
 
 /// A phase's end, as the truth records have it; peaks are those since the end of the phase before.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct PhaseReport {
     pub step: u64,
@@ -283,6 +295,7 @@ pub struct PhaseReport {
 
 /// A tensor that is alive at the peak.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct TensorReport {
     pub bytes: Bytes,

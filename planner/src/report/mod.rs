@@ -17,12 +17,16 @@ pub mod compare;
 pub mod events;
 pub mod fit;
 pub mod graph;
+pub mod inspect;
 pub mod json;
 mod options;
+pub mod packed;
 pub mod page;
 pub mod perfetto;
 pub mod picture;
 pub mod replay;
+#[cfg(feature = "schemas")]
+pub mod schemas;
 pub mod sweep;
 mod table;
 pub mod text;
@@ -42,6 +46,9 @@ use crate::read::gpus::Gpu;
 use crate::read::profiles::Profile;
 use crate::run::{Attention, CacheKind, LoadedTo, LossKind, Mode, Parallel, Run};
 use crate::words::quote;
+
+/// The version of the answers in JSON, which each has under `schema`: another number means that a key changed its name or meaning.
+pub const SCHEMA: u32 = 1;
 
 /// How many of the largest tensors are shown.
 const LARGEST: usize = 10;

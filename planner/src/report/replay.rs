@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 use serde::Serialize;
 
+use super::SCHEMA;
 use super::json::{self, PhaseReport};
 use crate::bytes::Bytes;
 use crate::replay::Replay;
@@ -10,8 +11,10 @@ use crate::trace::file::Head;
 
 /// `memplan replay --format json`.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys say it")]
 pub struct ReplayReport {
+    pub schema: u32,
     pub model: String,
     pub run: String,
     pub device: String,
@@ -31,6 +34,7 @@ pub struct ReplayReport {
 pub fn report(head: &Head, replay: &Replay) -> ReplayReport {
     let whole = replay.whole();
     ReplayReport {
+        schema: SCHEMA,
         model: head.id.clone(),
         run: head.run.clone(),
         device: head.device.clone(),

@@ -3,7 +3,7 @@
 use indexmap::IndexSet;
 use serde::Serialize;
 
-use super::json::SCHEMA;
+use super::SCHEMA;
 use super::table::{Align, below, table};
 use crate::bytes::Bytes;
 use crate::fit::Axis;
@@ -28,6 +28,7 @@ pub struct Swept<'a> {
 
 /// `memplan sweep --format json`.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys say it")]
 pub struct SweepReport {
     pub schema: u32,
@@ -37,6 +38,7 @@ pub struct SweepReport {
 
 /// A combination on a GPU. Sizes of memory are bytes.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct SweepRow {
     pub gpu: String,

@@ -4,21 +4,25 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use super::SCHEMA;
 use super::table::wrapped;
 use crate::read::spec::SpecError;
 use crate::read::spec::changes;
 use crate::versions::{CHANGES, Library, Versions};
 
-/// The releases that are planned, and what changed.
+/// `memplan versions --format json`: the releases that are planned, and what changed.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys say it")]
 pub struct VersionsReport {
+    pub schema: u32,
     pub libraries: Vec<LibraryReport>,
     pub changes: Vec<ChangeReport>,
 }
 
 /// A library's releases.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys say it")]
 pub struct LibraryReport {
     pub library: &'static str,
@@ -29,6 +33,7 @@ pub struct LibraryReport {
 
 /// A change that plans follow.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the keys say it")]
 pub struct ChangeReport {
     pub library: &'static str,
@@ -78,7 +83,7 @@ pub fn report() -> Result<VersionsReport, SpecError> {
         oldest: library.oldest().to_string(),
         newest: library.newest().to_string(),
     });
-    Ok(VersionsReport { libraries: libraries.collect(), changes })
+    Ok(VersionsReport { schema: SCHEMA, libraries: libraries.collect(), changes })
 }
 
 /// The same as text: a heading for each release, a change in a line or two.

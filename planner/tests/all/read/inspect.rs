@@ -128,7 +128,7 @@ fn long_tops_are_cut() {
 
 #[test]
 fn json() {
-    let report = inspect::report(&of(&["h.0.w", "h.1.w", "b"]));
+    let report = planner::report::inspect::report(&of(&["h.0.w", "h.1.w", "b"]));
     let expected = serde_json::json!({
         "schema": 1, "files": 1, "tensors": 3, "parameters": 6, "bytes": 24,
         "dtypes": [{"dtype": "F32", "tensors": 3, "parameters": 6, "bytes": 24}],

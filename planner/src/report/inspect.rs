@@ -2,16 +2,15 @@
 
 use serde::Serialize;
 
-use super::{Inspection, Module, Total};
+use super::SCHEMA;
 use crate::bytes::Bytes;
+use crate::read::inspect::{Inspection, Module, Total};
 
-/// The version of `InspectionReport`: another number means that a key changed its name or meaning.
-pub const INSPECTION_SCHEMA: u32 = 1;
-
-/// `memplan inspect --json`.
+/// `memplan inspect --format json`.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct InspectionReport {
-    /// `INSPECTION_SCHEMA`.
+    /// [`SCHEMA`].
     pub schema: u32,
     /// How many files.
     pub files: usize,
@@ -29,6 +28,7 @@ pub struct InspectionReport {
 
 /// One dtype's tensors.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct DtypeReport {
     /// As safetensors names it: `BF16`.
     pub dtype: String,
@@ -42,6 +42,7 @@ pub struct DtypeReport {
 
 /// One module or tensor; the figures are for all copies together.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct ModuleReport {
     /// One segment of a name, or `[0-31]`.
     pub name: String,
@@ -77,7 +78,7 @@ pub fn report(inspection: &Inspection) -> InspectionReport {
         bytes: total.bytes,
     });
     InspectionReport {
-        schema: INSPECTION_SCHEMA,
+        schema: SCHEMA,
         files: inspection.files,
         tensors,
         parameters,
