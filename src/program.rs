@@ -86,7 +86,7 @@ pub fn run(call: &Call) -> u8 {
 /// let call = Call { arguments: ["memplan", "plan", "gpt2"].map(Into::into).to_vec(), itself: Vec::new() };
 /// let (code, kept) = program::keep(&call);
 /// assert_eq!((code, kept.error), (program::FITS, None));
-/// assert!(kept.text.starts_with("fits: "));
+/// assert!(kept.text.starts_with("fits"));
 /// ```
 pub fn keep(call: &Call) -> (u8, Kept) {
     output::keep(|| run(call))

@@ -1,9 +1,11 @@
 //! What the README and the pages of `docs/` show of the program is what it prints: each command of a page runs in the page's order, in one
 //! folder. A line `...` stands for any others. `UPDATE_DOCS=1` writes what the program prints now, where nothing is left out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::thread;
 
 use tempfile::TempDir;
 
@@ -50,6 +52,11 @@ fn shown(lines: &[&str]) -> Vec<Shown> {
 /// What commands print that write nothing and read no files: pages share some.
 type Known = HashMap<String, Vec<String>>;
 
+/// Whether all is here that a command needs.
+fn is_here(command: &str) -> bool {
+    !ELSEWHERE.iter().any(|word| command.contains(word))
+}
+
 /// Whether a command's output follows from its words alone.
 fn is_known(command: &str) -> bool {
     let reads_nothing = ["memplan plan ", "memplan advise ", "memplan buy ", "memplan fit "];
@@ -85,18 +92,16 @@ fn agree(page: &[&str], lines: &[String]) -> bool {
 }
 
 /// The differences of a page; written away where that is asked for.
-fn differences(path: &Path, known: &mut Known) -> Vec<String> {
+fn differences(path: &Path, known: &Known) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     let folder = TempDir::new().unwrap();
     let (mut wrong, mut anew, mut kept) = (Vec::new(), String::new(), 0);
     for Shown { command, lines: place, indent } in shown(&lines) {
-        if ELSEWHERE.iter().any(|word| command.contains(word)) {
+        if !is_here(&command) {
             continue;
         }
-        let known_before = known.get(&command).filter(|_| is_known(&command)).cloned();
-        let output = known_before.unwrap_or_else(|| printed(&command, folder.path()));
-        known.insert(command.clone(), output.clone());
+        let output = known.get(&command).cloned().unwrap_or_else(|| printed(&command, folder.path()));
         let page: Vec<&str> =
             lines[place.clone()].iter().map(|line| line.strip_prefix(indent).unwrap_or("").trim_end()).collect();
         if page.is_empty() || agree(&page, &output) {
@@ -127,14 +132,34 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// What the commands of pages print that depend on nothing else, side by side.
+fn known(pages: &[PathBuf]) -> Known {
+    let texts: Vec<String> = pages.iter().map(|page| fs::read_to_string(page).unwrap()).collect();
+    let commands = texts.iter().flat_map(|text| shown(&text.lines().collect::<Vec<_>>())).map(|shown| shown.command);
+    let commands: BTreeSet<String> = commands.filter(|command| is_here(command) && is_known(command)).collect();
+    let folder = TempDir::new().unwrap();
+    let (waiting, done) = (Mutex::new(commands.into_iter()), Mutex::new(Known::new()));
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let Some(command) = waiting.lock().unwrap().next() else { return };
+                    let output = printed(&command, folder.path());
+                    done.lock().unwrap().insert(command, output);
+                }
+            });
+        }
+    });
+    done.into_inner().unwrap()
+}
+
 #[test]
 fn what_pages_show_is_what_is_printed() {
     let pages = fs::read_dir(root().join("docs")).unwrap().map(|page| page.unwrap().path());
     let pages = pages.filter(|page| page.extension().is_some_and(|extension| extension == "md"));
-    let mut known = Known::new();
-    let wrong: String = std::iter::once(root().join("README.md"))
-        .chain(pages)
-        .flat_map(|page| differences(&page, &mut known))
-        .collect();
+    let pages: Vec<PathBuf> = std::iter::once(root().join("README.md")).chain(pages).collect();
+    let known = known(&pages);
+    let wrong: String = pages.iter().flat_map(|page| differences(page, &known)).collect();
     assert!(wrong.is_empty(), "{wrong}");
 }
