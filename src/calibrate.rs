@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use calibrate::pytorch::{self, Asked};
-use calibrate::{Facts, Gpu, Plan as Measurements, Wanted, agenda, steps};
+use calibrate::{Facts, Gpu, Part, Plan as Measurements, Wanted, agenda, steps};
 use planner::model;
 use planner::plan::plan;
 use planner::read::profiles::Profile;
@@ -43,10 +43,8 @@ pub fn run(arguments: CalibrateArguments, call: &Call) -> Result<u8, Failure> {
     let has_pytorch = !arguments.no_pytorch && pytorch::is_there(python);
     let asked = if has_pytorch { cudnn_calls(&arguments, &facts)? } else { Asked::default() };
     if arguments.dry_run {
-        let parts = agenda(&measurements, facts.compute_capability, has_pytorch, asked.convolutions.len() as u64);
-        let parts: Vec<(&str, u64, Duration)> = parts.iter().map(|part| (part.what, part.count, part.most)).collect();
-        output::print(&report::agenda(&facts.name, &parts))?;
-        return Ok(FITS);
+        let convolutions = asked.convolutions.len() as u64;
+        return told(&facts.name, &agenda(&measurements, facts.compute_capability, has_pytorch, convolutions));
     }
     if !has_pytorch && !arguments.no_pytorch {
         output::warn(&format!(
@@ -75,10 +73,14 @@ fn elsewhere(arguments: &CalibrateArguments) -> Result<u8, Failure> {
     let capability = gpu.compute_capability;
     let capability = (capability.major.cast_signed(), capability.minor.cast_signed());
     let measurements = Measurements { repetitions: arguments.repetitions, ..Measurements::default() };
-    let parts = agenda(&measurements, capability, false, 0);
-    let parts: Vec<(&str, u64, Duration)> = parts.iter().map(|part| (part.what, part.count, part.most)).collect();
     output::note("there is no GPU here, nor PyTorch with CUDA");
-    output::print(&report::agenda(&gpu.name, &parts))?;
+    told(&gpu.name, &agenda(&measurements, capability, false, 0))
+}
+
+/// Says what would be measured on a GPU.
+fn told(gpu: &str, parts: &[Part]) -> Result<u8, Failure> {
+    let parts: Vec<(&str, u64, Duration)> = parts.iter().map(|part| (part.what, part.count, part.most)).collect();
+    output::print(&report::agenda(gpu, &parts))?;
     Ok(FITS)
 }
 

@@ -38,15 +38,14 @@ pub fn settle(options: &mut RunOptions) -> Result<(), Failure> {
     let found = ask().map_err(|reason| {
         Failure::Absent(format!("--gpu local: {reason}; --gpu NAME plans for another, `memplan gpus` lists them"))
     })?;
-    let (catalogue, _) = options.catalogue(profiles::folder().as_deref())?;
-    match known(&catalogue, &found) {
-        Some(gpu) => take(options, &gpu, &found),
-        None => Err(Failure::Absent(format!(
-            "--gpu local: {} is not among the GPUs that are known: --vram SIZE --gpu NAME plans for its memory with another's \
-             kernels",
-            quote::quoted(&found.name)
-        ))),
+    if take(options, &found)? {
+        return Ok(());
     }
+    Err(Failure::Absent(format!(
+        "--gpu local: {} is not among the GPUs that are known: --vram SIZE --gpu NAME plans for its memory with another's \
+         kernels",
+        quote::quoted(&found.name)
+    )))
 }
 
 /// Takes this machine's GPU where none is named and the driver tells of one that is known.
@@ -57,16 +56,13 @@ pub fn take_by_default(options: &mut RunOptions) -> Result<(), Failure> {
     if options.names_a_gpu() {
         return Ok(());
     }
-    let Ok(found) = ask() else { return Ok(()) };
-    let (catalogue, _) = options.catalogue(profiles::folder().as_deref())?;
-    match known(&catalogue, &found) {
-        Some(gpu) => take(options, &gpu, &found),
-        None => Ok(()),
-    }
+    ask().map_or(Ok(()), |found| take(options, &found).map(|_| ()))
 }
 
-/// The run is for this GPU, and for what is free of it.
-fn take(options: &mut RunOptions, gpu: &Gpu, found: &Found) -> Result<(), Failure> {
+/// The run is for this GPU, and for what is free of it; false where the catalogue does not know it.
+fn take(options: &mut RunOptions, found: &Found) -> Result<bool, Failure> {
+    let (catalogue, _) = options.catalogue(profiles::folder().as_deref())?;
+    let Some(gpu) = known(&catalogue, found) else { return Ok(false) };
     options.gpu = Some(gpu.key.clone());
     let total = gpu.memory.total;
     let free = found.free.filter(|free| *free < total);
@@ -75,11 +71,11 @@ fn take(options: &mut RunOptions, gpu: &Gpu, found: &Found) -> Result<(), Failur
         None => format!("planned for this machine's GPU, {}", gpu.name),
     });
     if let Some(free) = free.filter(|_| options.capacity.is_none()) {
-        let mut left = gpu.clone();
+        let mut left = gpu;
         left.memory.total = free;
         options.capacity = Some(capacity(&Run::default(), &left)?);
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The catalogue's entry. Where several have the driver's name, they differ in memory: the nearest is meant.

@@ -4,7 +4,7 @@ mod model;
 
 use std::path::Path;
 
-use packing::{Buffer, Goal, Options, Packing, Status, csv, pack};
+use packing::{Buffer, Goal, Options, csv, pack};
 use planner::bytes::Bytes;
 use planner::files;
 use planner::report::packed as report;
@@ -66,66 +66,15 @@ fn packed(
         options.time_limit = time_limit;
     }
     let packing = pack(buffers, &options).map_err(|error| about(path, error))?;
-    let result = Packed { buffers, capacity, packing: &packing };
+    let result = report::Packed { buffers, capacity, packing: &packing };
     if let Some(path) = arguments.output.as_deref().filter(|_| result.fits()) {
         output::write_whole(path, |file| file.write_all(csv::write(buffers, &packing.offsets).as_bytes()))?;
     }
     let report = match arguments.run.format {
         Format::Text => coloured(&result.text()),
-        Format::Json => output::json(&report::json(buffers, capacity, &packing))?,
+        Format::Json => output::json(&result.json())?,
     };
     Ok((result.fits(), report))
-}
-
-/// A packing with what was asked of it.
-struct Packed<'a> {
-    buffers: &'a [Buffer],
-    capacity: Option<Bytes>,
-    packing: &'a Packing,
-}
-
-impl Packed<'_> {
-    fn fits(&self) -> bool {
-        self.capacity.is_none_or(|capacity| self.packing.peak <= capacity.0)
-    }
-
-    fn gap(&self) -> u64 {
-        self.packing.peak.saturating_sub(self.packing.lower_bound)
-    }
-
-    fn verdict(&self) -> String {
-        let Packing { peak, proved, status, .. } = *self.packing;
-        match (self.capacity, status) {
-            (None, _) => format!("packed: {}", Bytes(peak)),
-            (Some(capacity), _) if self.fits() => format!("fits: {} of {capacity}", Bytes(peak)),
-            (Some(_), Status::Infeasible) => format!("does not fit: every packing takes at least {proved} bytes"),
-            (Some(_), _) => format!("does not fit: the smallest packing that was found takes {peak} bytes"),
-        }
-    }
-
-    fn text(&self) -> String {
-        let packing = self.packing;
-        let mut rows = vec![("lower bound", packing.lower_bound, Bytes(packing.lower_bound).to_string())];
-        if packing.proved > packing.lower_bound {
-            rows.push(("proved bound", packing.proved, Bytes(packing.proved).to_string()));
-        }
-        rows.push(("peak", packing.peak, Bytes(packing.peak).to_string()));
-        rows.push(("gap", self.gap(), format!("{:.2} %", percent(self.gap(), packing.lower_bound))));
-        if let Some(capacity) = self.capacity {
-            rows.insert(0, ("capacity", capacity.0, capacity.to_string()));
-        }
-        let width = rows.iter().map(|row| row.1.to_string().len()).max().unwrap_or(0);
-        let mut text = format!("{}\n\n{:<12}  {}\n", self.verdict(), "buffers", self.buffers.len());
-        for (name, bytes, people) in rows {
-            text.push_str(&format!("{name:<12}  {bytes:>width$}  {people}\n"));
-        }
-        text.push_str(&format!("{:<12}  {}\n", "status", packing.status));
-        text
-    }
-}
-
-fn percent(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 }
 }
 
 /// Checks the packing of a file; whether it is valid, and the report.

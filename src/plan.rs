@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use planner::fit::smallest::smallest;
+use planner::model::Model;
+use planner::model::named::HubId;
 use planner::model::opened::{DEFAULT_GPU, OpenError};
-use planner::model::{Model, ModelError};
 use planner::plan::compare;
 use planner::read::environment;
-use planner::read::gpus::Gpu;
+use planner::read::gpus::{Gpu, GpuCatalogue};
 use planner::read::run_file;
 use planner::report::{Planned, brief, events, json, text};
 use planner::run::Run;
@@ -24,7 +25,11 @@ use crate::{hub, local, profiles};
 /// Plans, reports, and gives the verdict's exit code.
 pub fn run(arguments: PlanArguments) -> Result<u8, Failure> {
     let said = run_options_here(&arguments.run)?;
-    let (model, run, gpu) = opened(said.clone())?;
+    let (catalogue, profiled) = said.catalogue(profiles::folder().as_deref())?;
+    let gpu = gpu_among(&said, &catalogue, profiled.as_deref())?;
+    let mut options = said.clone();
+    let model = self::model(&mut options)?;
+    let run = options.run();
     if arguments.compare {
         return compared(&model, &run, &gpu, arguments.run.format);
     }
@@ -38,7 +43,7 @@ pub fn run(arguments: PlanArguments) -> Result<u8, Failure> {
     let in_full = arguments.full || arguments.run.format == Format::Json;
     let smallest = match in_full || said.names_a_gpu() || said.capacity.is_some() {
         true => None,
-        false => smallest(&model, &run, &plan, &said.catalogue(profiles::folder().as_deref())?.0)?,
+        false => smallest(&model, &run, &plan, &catalogue)?,
     };
     let shown = || match arguments.full {
         true => text::text(&planned),
@@ -132,10 +137,10 @@ fn surroundings(run: Option<&Path>) -> Option<(PathBuf, environment::Found)> {
 
 /// The model that is named. Says so where a name was taken for a built-in one's.
 pub fn model(options: &mut RunOptions) -> Result<Model, Failure> {
-    let opened = match options.model() {
-        Err(OpenError::Model(ModelError::NotCached { ref id, .. })) if hub::fetch(id)? => options.model(),
-        opened => opened,
-    };
+    let mut opened = options.model();
+    if fetched(opened.as_ref().err().and_then(OpenError::not_cached))? {
+        opened = options.model();
+    }
     let model = opened?;
     if let Some(asked) = options.model.as_deref()
         && model.is_built_in()
@@ -146,19 +151,21 @@ pub fn model(options: &mut RunOptions) -> Result<Model, Failure> {
     Ok(model)
 }
 
-/// Has the hub's files of the model that is named in the local cache, where they are needed and can be had.
-pub fn fetch_missing(options: &RunOptions) -> Result<(), Failure> {
-    match options.clone().model() {
-        Err(OpenError::Model(ModelError::NotCached { ref id, .. })) => hub::fetch(id).map(|_| ()),
-        _ => Ok(()), // whoever opens it says what is wrong
-    }
+/// Whether the hub has given a model that no local cache had, so that it can be opened now; false where none is missing.
+pub fn fetched(missing: Option<&HubId>) -> Result<bool, Failure> {
+    missing.map_or(Ok(false), hub::fetch)
 }
 
 /// The GPU that is named, with what was measured on it.
 pub fn gpu(options: &RunOptions) -> Result<Gpu, Failure> {
     let (catalogue, profiled) = options.catalogue(profiles::folder().as_deref())?;
-    let gpu = options.gpu_of(&catalogue, profiled.as_deref())?;
-    options.gpu.iter().for_each(|name| profiles::say_taken(&catalogue, name));
+    gpu_among(options, &catalogue, profiled.as_deref())
+}
+
+/// The same out of a catalogue that is at hand, with the key of the GPU whose profile the run names.
+fn gpu_among(options: &RunOptions, catalogue: &GpuCatalogue, profiled: Option<&str>) -> Result<Gpu, Failure> {
+    let gpu = options.gpu_of(catalogue, profiled)?;
+    options.gpu.iter().for_each(|name| profiles::say_taken(catalogue, name));
     profiles::doubt(&gpu);
     Ok(gpu)
 }

@@ -12,7 +12,7 @@ use planner::words::quote;
 use crate::arguments::{CheckArguments, CheckForm, DiffArguments, SnapshotArguments};
 use crate::failure::Failure;
 use crate::output::{self, ALARM, GOOD};
-use crate::planning::{fetch_missing, run_options};
+use crate::planning::{fetched, run_options};
 use crate::program::{DOES_NOT_FIT, FITS};
 
 /// Where snapshots lie if nobody says otherwise.
@@ -20,9 +20,7 @@ const FOLDER: &str = "memplan";
 
 /// Plans and keeps.
 pub fn keep(arguments: &SnapshotArguments) -> Result<u8, Failure> {
-    let options = local(run_options(&arguments.run)?);
-    fetch_missing(&options)?;
-    let taken = snapshot::take(options)?;
+    let taken = taken(&local(run_options(&arguments.run)?))?;
     match &arguments.output {
         Some(path) => write(path, &taken)?,
         None => output::print_data(&taken.to_string())?,
@@ -102,9 +100,16 @@ fn side(word: &str, flags: &RunOptions) -> Result<Snapshot, Failure> {
         }
         return Ok(snapshot::parse(Path::new(word), &text)?);
     }
-    let options = named(word, flags)?;
-    fetch_missing(&options)?;
-    Ok(snapshot::take(options)?)
+    taken(&named(word, flags)?)
+}
+
+/// What is kept of a run; the hub is asked for a model that no local cache has.
+fn taken(options: &RunOptions) -> Result<Snapshot, Failure> {
+    let mut taken = snapshot::take(options.clone());
+    if fetched(taken.as_ref().err().and_then(SnapshotError::not_cached))? {
+        taken = snapshot::take(options.clone());
+    }
+    Ok(taken?)
 }
 
 /// The text of a snapshot, if the word names one.

@@ -35,17 +35,19 @@ pub const GIB: u64 = 1 << 30;
 pub const TIB: u64 = 1 << 40;
 
 impl Bytes {
-    /// A size of a GPU's memory or of a change to it, as [`FromStr`] reads it.
+    /// A size of memory, as [`FromStr`] reads it, whose unit nobody forgot.
     ///
     /// # Errors
-    /// As there, and so few bytes without a unit that another one was meant.
+    /// As there, and a number without a unit that is too small to be one of bytes.
     pub fn of_memory(text: &str) -> Result<Bytes, SizeError> {
-        let size: Bytes = text.parse()?;
         let bare = text.trim().ends_with(|c: char| c.is_ascii_digit());
-        match bare && (1..WITHOUT_UNIT).contains(&size.0) {
-            true => Err(SizeError::NoUnit { text: text.trim().to_owned() }),
-            false => Ok(size),
-        }
+        let size = text.parse().ok().filter(|size: &Bytes| !(bare && size.lacks_a_unit()));
+        size.ok_or_else(|| SizeError { text: text.to_owned() })
+    }
+
+    /// Whether it is a number whose unit was forgotten: nobody counts so little memory in bytes.
+    pub(crate) fn lacks_a_unit(self) -> bool {
+        (1..KIB).contains(&self.0)
     }
 
     /// The next multiple of `step`, or `None` where it does not fit in 64 bits.
@@ -70,26 +72,14 @@ impl fmt::Display for Bytes {
 
 /// Text that is no size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SizeError {
-    /// It cannot be read.
-    #[error(
-        "`{}` is no size: write bytes (21474836480) or a number with its unit (20GiB, 1.5GiB, 500MiB, 24GB)",
-        quote::cut(.text)
-    )]
-    NoSize {
-        /// The word or number that was given.
-        text: String,
-    },
-    /// So few bytes that another unit was meant.
-    #[error("`{}` has no unit: {}GiB, {}MiB or {}B", quote::cut(.text), quote::cut(.text), quote::cut(.text), quote::cut(.text))]
-    NoUnit {
-        /// The number that was given.
-        text: String,
-    },
+#[error(
+    "`{}` is no size: write bytes (21474836480) or a number with its unit (20GiB, 1.5GiB, 500MiB, 24GB)",
+    quote::cut(.text)
+)]
+pub struct SizeError {
+    /// The word or number that was given.
+    pub text: String,
 }
-
-/// A number without a unit that is below this is asked for one: nobody counts such memory in bytes.
-const WITHOUT_UNIT: u64 = KIB;
 
 /// Units that a size may be written in: powers of 1024, also as docker and slurm write them, and powers of 1000 as SI names
 /// them.
@@ -119,7 +109,7 @@ impl FromStr for Bytes {
 
     /// Decimals are exact: 1.5GiB are 1610612736 bytes; what is below a byte is cut off.
     fn from_str(text: &str) -> Result<Bytes, SizeError> {
-        size(text.trim()).ok_or_else(|| SizeError::NoSize { text: text.to_owned() })
+        size(text.trim()).ok_or_else(|| SizeError { text: text.to_owned() })
     }
 }
 

@@ -222,6 +222,18 @@ pub enum PlanError {
     },
 }
 
+impl PlanError {
+    /// The path of the module whose code or operator is at fault, where one is.
+    pub(crate) fn module(&self) -> Option<&str> {
+        match self {
+            PlanError::Graph(error) => Some(&error.module),
+            PlanError::Config { error, .. } => Some(&error.module),
+            PlanError::Lower { module, .. } => Some(module),
+            _ => None,
+        }
+    }
+}
+
 /// Plans a run of a model on a GPU.
 ///
 /// # Errors

@@ -413,13 +413,10 @@ impl Run {
     }
 }
 
-/// Memory of less than this is a number whose unit was forgotten.
-const WITHOUT_UNIT: u64 = 1024;
-
 /// Refuses a size of memory that is a number without its unit.
 pub(crate) fn has_unit(what: &'static str, size: Option<Bytes>) -> Result<(), RunError> {
-    match size {
-        Some(Bytes(bytes @ 1..WITHOUT_UNIT)) => Err(RunError::NoUnit { what, bytes }),
-        _ => Ok(()),
+    match size.filter(|size| size.lacks_a_unit()) {
+        Some(Bytes(bytes)) => Err(RunError::NoUnit { what, bytes }),
+        None => Ok(()),
     }
 }

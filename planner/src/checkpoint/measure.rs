@@ -200,15 +200,9 @@ fn leave_out_refused(evaluator: &Evaluator, level: &mut Vec<Call>) -> Result<Vec
     let mut refused = Vec::new();
     while !level.is_empty() {
         let regions = level.iter().map(|call| Region::new(&call.path)).collect();
-        let (module, error) = match evaluator.lower(Checkpointing::Modules(regions)) {
-            Err(PlanError::Graph(error)) => (error.module.clone(), PlanError::Graph(error)),
-            Err(PlanError::Config { path, keys, error }) => {
-                (error.module.clone(), PlanError::Config { path, keys, error })
-            }
-            Err(PlanError::Lower { module, error }) => (module.clone(), PlanError::Lower { module, error }),
-            lowered => return lowered.map(|_| refused),
-        };
-        let Some(place) = level.iter().position(|call| lies_in(&module, &call.path)) else { return Err(error) };
+        let Err(error) = evaluator.lower(Checkpointing::Modules(regions)) else { break };
+        let at_fault = |call: &Call| error.module().is_some_and(|module| lies_in(module, &call.path));
+        let Some(place) = level.iter().position(at_fault) else { return Err(error) };
         refused.push(level.remove(place).path);
     }
     Ok(refused)

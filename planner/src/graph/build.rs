@@ -145,38 +145,32 @@ impl Machine {
         }
     }
 
-    /// Numbers the listed parameters in both orders of the tree. A tied parameter has the name under which it is met first
-    /// (torch/nn/modules/module.py, `_named_members`).
+    /// Numbers the listed parameters in the order of the tree, a module's own before its children's. A tied parameter has the name
+    /// under which it is met first (torch/nn/modules/module.py, `_named_members`).
     pub(super) fn number(&mut self, model: &Rc<Object>) {
         let listed = self.parameters.iter().enumerate().filter(|(_, parameter)| !parameter.buffer);
         let mut open: FxHashMap<TensorId, usize> =
             listed.map(|(number, parameter)| (parameter.tensor, number)).collect();
-        self.number_within(&Value::Object(model.clone()), &mut open, &mut Places::default());
+        self.number_within(&Value::Object(model.clone()), &mut open, &mut 0);
     }
 
-    fn number_within(&mut self, value: &Value, open: &mut FxHashMap<TensorId, usize>, next: &mut Places) {
+    fn number_within(&mut self, value: &Value, open: &mut FxHashMap<TensorId, usize>, next: &mut u32) {
         if let Value::Sequence(children) = value {
             children.iter().for_each(|child| self.number_within(child, open, next));
         }
         let Value::Object(object) = value else { return };
         let (Some(class), Some(module)) = (&object.class, object.module) else { return };
         let attributes = object.attributes.borrow();
-        let mut own = Vec::new();
         for (field, _) in &class.parameters {
             let Some(Value::Tensor(reference)) = attributes.get(&field.name) else { continue };
             let Some(number) = open.remove(&reference.tensor.get()) else { continue };
             let parameter = &mut self.parameters[number];
             parameter.name = join(&self.modules[module.index()].path, &field.name);
-            (parameter.module, parameter.place) = (module, Some(next.own_first));
-            next.own_first += 1;
-            own.push(number);
+            (parameter.module, parameter.place) = (module, Some(*next));
+            *next += 1;
         }
         for child in class.children.iter().filter_map(|(name, _)| attributes.get(name)) {
             self.number_within(child, open, next);
-        }
-        for number in own {
-            self.parameters[number].children_first = next.children_first;
-            next.children_first += 1;
         }
     }
 
@@ -217,7 +211,6 @@ impl Machine {
             name: join(path, name),
             module,
             place: None,
-            children_first: 0,
             tensor,
             shape: self.shape(tensor).clone(),
             dtype: quantized.or(dtype),
@@ -245,13 +238,6 @@ fn apply_within(value: &Value, known: &FxHashMap<TensorId, u32>, order: &mut Vec
         let Some(Value::Tensor(reference)) = attributes.get(name) else { continue };
         order.extend(known.get(&reference.tensor.get()));
     }
-}
-
-/// The next parameter's places in the two orders of the tree.
-#[derive(Default)]
-struct Places {
-    own_first: u32,
-    children_first: u32,
 }
 
 pub(super) fn join(path: &str, name: &str) -> String {

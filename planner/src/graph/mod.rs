@@ -123,8 +123,6 @@ pub struct Parameter {
     pub module: ModuleId,
     /// Its place in `model.named_parameters()`; buffers have none.
     pub place: Option<u32>,
-    /// Its place where a module's own parameters come after its children's, as `fully_shard` goes through them.
-    pub children_first: u32,
     /// The tensor that it is in the program.
     pub tensor: TensorId,
     /// Its shape.
@@ -327,7 +325,7 @@ pub struct Graph {
     pub modules: Vec<Module>,
     /// Parameters and buffers in the order in which `model.to(device)` moves them.
     pub parameters: Vec<Parameter>,
-    /// The same, by their index, as `Module._apply` meets them once adapters are in the tree; a tied one each time.
+    /// The same, by their index, as `Module._apply` and `fully_shard` meet them once adapters are in the tree; a tied one each time.
     pub applied: Vec<u32>,
     /// Shapes of all tensors, by [`TensorId`].
     pub shapes: Vec<Dims>,

@@ -25,15 +25,20 @@ pub(crate) fn load(context: &mut Context) {
     let graph = context.graph.clone();
     let weights = context.settings.weights;
     let mut loaded = loading::load(context);
+    let comes_sharded = super::parallel::brings_parameters(context);
     let storages: Vec<Rc<Storage>> = (0..graph.parameters.len())
-        .map(|number| loaded[number].take().unwrap_or_else(|| place(context, number, weights)))
+        .map(|number| match loaded[number].take() {
+            Some(storage) => storage,
+            None if comes_sharded => context.memory.log.nothing(),
+            None => place(context, number, weights),
+        })
         .collect();
     let adapted = graph.is_adapted();
     let mut trained = Vec::new();
     for (number, (parameter, first)) in graph.parameters.iter().zip(storages).enumerate() {
         let dtype = parameter.dtype.unwrap_or(weights);
         let storage = match parameter.origin {
-            Origin::Adapter { first: made } if !first.is_nothing() && made.unwrap_or(weights) != Dtype::F32 => {
+            Origin::Adapter { first: made } if !comes_sharded && made.unwrap_or(weights) != Dtype::F32 => {
                 allocate(context, number, dtype)
             }
             _ => first,
@@ -57,13 +62,10 @@ pub(crate) fn load(context: &mut Context) {
     context.counted_as(Category::Communication, super::parallel::after_load);
 }
 
-/// The memory of a parameter as it comes to the device; none yet where sharding brings it.
+/// The memory of a parameter as it comes to the device.
 fn place(context: &mut Context, number: usize, weights: Dtype) -> Rc<Storage> {
     let graph = context.graph.clone();
     let parameter = &graph.parameters[number];
-    if super::parallel::brings_parameters(context) {
-        return context.memory.log.nothing();
-    }
     match parameter.origin {
         Origin::Model => allocate(context, number, parameter.dtype.unwrap_or(weights)),
         Origin::Adapter { first } => allocate(context, number, first.unwrap_or(weights)),

@@ -199,10 +199,11 @@ fn describe(name: &str, architecture: Option<&str>, shelf: &Shelf) -> Result<Mod
         return open_export(path, shelf);
     }
     if is_spec(path) && path.is_file() {
-        if run_file::read(path).is_ok_and(|options| options.model.is_some()) {
-            return Err(ModelError::RunFile { path: path.to_owned() });
-        }
-        return open_spec(path, architecture, shelf);
+        let is_run_file = || run_file::read(path).is_ok_and(|options| options.model.is_some());
+        return open_spec(path, architecture, shelf).map_err(|error| match is_run_file() {
+            true => ModelError::RunFile { path: path.to_owned() },
+            false => error,
+        });
     }
     if path.is_file() && path.extension().is_some_and(|extension| extension == "json") {
         return describe_folder(path, architecture, shelf);

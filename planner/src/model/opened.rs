@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::named::HubId;
 use super::{Model, ModelError};
 use crate::files;
 use crate::read::environment::{self, EnvironmentError, Found};
@@ -91,6 +92,13 @@ pub enum OpenError {
         /// The reason, in words.
         source: UnknownOperator,
     },
+}
+
+impl OpenError {
+    /// The model of the hub that lies in no local cache, where that is the reason.
+    pub fn not_cached(&self) -> Option<&HubId> {
+        if let OpenError::Model(ModelError::NotCached { id, .. }) = self { Some(id) } else { None }
+    }
 }
 
 impl RunOptions {

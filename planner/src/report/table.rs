@@ -46,38 +46,28 @@ fn laid_out<const N: usize>(columns: [Align; N], rows: &[[String; N]], most: usi
 
 /// Words in lines of so many columns, at least one; a word of its own length stays whole. What is short enough stays as it is.
 fn broken(words: &str, room: usize) -> Vec<String> {
-    if words.chars().count() <= room {
-        return vec![words.to_owned()];
-    }
-    let mut lines = vec![String::new()];
-    for word in words.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
+    if words.chars().count() <= room { vec![words.to_owned()] } else { lines(words, ("", ""), room) }
 }
 
 /// Words in lines of the width, behind what the first line and the others begin with; a word of its own length stays whole.
 pub(super) fn wrapped(words: &str, first: &str, others: &str) -> String {
-    let (mut text, mut line) = (String::new(), first.to_owned());
+    lines(words, (first, others), WIDTH).join("\n") + "\n"
+}
+
+/// Words in lines of so many columns, behind what the first and the others begin with.
+fn lines(words: &str, (first, others): (&str, &str), room: usize) -> Vec<String> {
+    let (mut lines, mut line) = (Vec::new(), first.to_owned());
     for word in words.split_whitespace() {
-        if !line.trim().is_empty() && line.chars().count() + 1 + word.chars().count() > WIDTH {
-            text.push_str(&line);
-            text.push('\n');
-            line = others.to_owned();
+        if !line.trim().is_empty() && line.chars().count() + 1 + word.chars().count() > room {
+            lines.push(std::mem::replace(&mut line, others.to_owned()));
         }
         if !line.trim().is_empty() {
             line.push(' ');
         }
         line.push_str(word);
     }
-    format!("{text}{line}\n")
+    lines.push(line);
+    lines
 }
 
 /// Remarks below a table, after an empty line.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::Precision;
+use crate::choices::choices;
 use crate::dtype::Dtype;
 use crate::words::quote;
 
@@ -61,15 +62,7 @@ pub enum LoadedTo {
     Gpu,
 }
 
-/// The words for where a model lies.
-const PLACES: [(&str, LoadedTo); 3] = [("meta", LoadedTo::Meta), ("cpu", LoadedTo::Cpu), ("gpu", LoadedTo::Gpu)];
-
-impl fmt::Display for LoadedTo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = PLACES.iter().find(|(_, place)| place == self).map_or("", |(word, _)| word);
-        f.write_str(word)
-    }
-}
+choices!(LoadedTo, "place to load to", "meta" => LoadedTo::Meta, "cpu" => LoadedTo::Cpu, "gpu" => LoadedTo::Gpu);
 
 impl Fsdp {
     /// FSDP2 as it is without options.
@@ -168,7 +161,7 @@ impl Entry<'_> {
     }
 
     fn place(&self) -> Result<LoadedTo, ParallelError> {
-        match PLACES.iter().find(|(word, _)| *word == self.value) {
+        match LoadedTo::ALL.iter().find(|(word, _)| *word == self.value) {
             Some((_, place)) => Ok(*place),
             None => self.wrong("meta, cpu or gpu"),
         }

@@ -23,6 +23,7 @@ use std::path::Path;
 
 use crate::bytes::Bytes;
 use crate::model::Model;
+use crate::model::named::HubId;
 use crate::model::opened::{OpenError, Opened};
 use crate::plan::{Plan, PlanError, plan, recorded};
 use crate::read::gpus::Gpu;
@@ -115,6 +116,13 @@ pub enum SnapshotError {
     /// The trace cannot be read.
     #[error(transparent)]
     Trace(#[from] TraceError),
+}
+
+impl SnapshotError {
+    /// The model of the hub that lies in no local cache, where that is the reason.
+    pub fn not_cached(&self) -> Option<&HubId> {
+        if let SnapshotError::Open(error) = self { error.not_cached() } else { None }
+    }
 }
 
 /// Plans what options say, or replays the trace that they name, and keeps what comes of it.

@@ -20,7 +20,6 @@ fn context(choice: &str, vectors: &[(u64, Dtype)]) -> Context {
     let parameter = |(number, (size, dtype)): (usize, &(u64, Dtype))| Parameter {
         name: format!("p{number}"),
         module: ModuleId(0),
-        children_first: 0,
         place: Some(number as u32),
         tensor: TensorId(number as u32),
         shape: smallvec![*size],

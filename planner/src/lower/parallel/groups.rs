@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use crate::dtype::Dtype;
-use crate::graph::{Dims, Graph, ModuleId};
+use crate::graph::{Dims, Graph, ModuleId, Parameter};
 use crate::lower::LowerError;
 use crate::lower::autograd::{Edge, Leaf};
 use crate::lower::context::Context;
@@ -99,18 +99,25 @@ fn members(graph: &Graph) -> Vec<(ModuleId, Vec<u32>)> {
             groups.push((ModuleId(number as u32), Vec::new()));
         }
     }
-    for (number, parameter) in graph.parameters.iter().enumerate().filter(|(_, parameter)| !parameter.buffer) {
-        let path = &graph.modules[parameter.module.index()].path;
-        let module = block_of(graph, path).map_or(ModuleId(0), |block| ModuleId(block as u32));
-        if let Some((_, numbers)) = groups.iter_mut().find(|(member, _)| *member == module) {
-            numbers.push(number as u32);
+    let mut met = vec![false; graph.parameters.len()];
+    for number in &graph.applied {
+        let parameter = &graph.parameters[*number as usize];
+        if parameter.buffer || std::mem::replace(&mut met[*number as usize], true) {
+            continue;
         }
-    }
-    for (_, numbers) in &mut groups {
-        numbers.sort_by_key(|number| graph.parameters[*number as usize].children_first);
+        let module = group_of(graph, parameter);
+        if let Some((_, numbers)) = groups.iter_mut().find(|(member, _)| *member == module) {
+            numbers.push(*number);
+        }
     }
     groups.retain(|(module, numbers)| *module == ModuleId(0) || !numbers.is_empty());
     groups
+}
+
+/// Whose group a parameter or buffer belongs to: the outermost block's that it lies in, else the model's.
+fn group_of(graph: &Graph, parameter: &Parameter) -> ModuleId {
+    let path = &graph.modules[parameter.module.index()].path;
+    block_of(graph, path).map_or(ModuleId(0), |block| ModuleId(block as u32))
 }
 
 /// The outermost block that a path leads into.
@@ -129,14 +136,13 @@ fn to_empty(context: &mut Context, options: &Fsdp) -> Vec<Option<Rc<Storage>>> {
     for number in &graph.applied {
         let parameter = &graph.parameters[*number as usize];
         let Some((_, full)) = context.program.loaded.get(*number as usize) else { continue };
-        let (storage, elements, size) =
-            (full.storage.clone(), elements_of_shard(&full.sizes, options), full.dtype.size());
+        let full = full.clone();
         if parameter.buffer {
-            let bytes = full.sizes.iter().product::<u64>() * size;
-            fill(context, *number, &storage, bytes);
+            fill(context, *number, &full);
             continue;
         }
-        let make = |context: &mut Context| context.allocate_for("empty_like", elements * size, Some(*number));
+        let bytes = shard_of(&full.sizes, options).iter().product::<u64>() * full.dtype.size();
+        let make = |context: &mut Context| context.allocate_for("empty_like", bytes, Some(*number));
         let shard = parameters::loaded_for(context, parameter, |context| match options.offload {
             true => context.on_host(make),
             false => make(context),
@@ -150,32 +156,35 @@ fn to_empty(context: &mut Context, options: &Fsdp) -> Vec<Option<Rc<Storage>>> {
 fn move_to_device(context: &mut Context, module: ModuleId, numbers: &[u32]) {
     let graph = context.graph.clone();
     let own = |number: &u32| {
-        let owner = &graph.modules[graph.parameters[*number as usize].module.index()].path;
-        graph.parameters[*number as usize].buffer
-            && block_of(&graph, owner).map_or(ModuleId(0), |block| ModuleId(block as u32)) == module
+        let parameter = &graph.parameters[*number as usize];
+        parameter.buffer && group_of(&graph, parameter) == module
     };
     let buffers = graph.applied.iter().copied().filter(own);
     for number in numbers.iter().copied().chain(buffers) {
         let Some((_, full)) = context.program.loaded.get(number as usize) else { continue };
-        let (storage, bytes) = (full.storage.clone(), full.sizes.iter().product::<u64>() * full.dtype.size());
-        if storage.is_nothing() {
-            fill(context, number, &storage, bytes);
+        let full = full.clone();
+        if full.storage.is_nothing() {
+            fill(context, number, &full);
         }
     }
 }
 
 /// A parameter or a buffer gets its memory.
-fn fill(context: &mut Context, number: u32, storage: &Rc<Storage>, bytes: u64) {
+fn fill(context: &mut Context, number: u32, full: &Tensor) {
     let graph = context.graph.clone();
+    let bytes = full.sizes.iter().product::<u64>() * full.dtype.size();
     parameters::loaded_for(context, &graph.parameters[number as usize], |context| {
-        storage.refill(context.allocation("load", bytes, Some(number)));
+        full.storage.refill(context.allocation("load", bytes, Some(number)));
     });
 }
 
-/// The elements of the first rank's shard, which no other's exceeds.
-fn elements_of_shard(sizes: &Dims, options: &Fsdp) -> u64 {
-    let Some((first, rest)) = sizes.split_first() else { return 1 };
-    first.div_ceil(options.ranks) * rest.iter().product::<u64>()
+/// The sizes of the first rank's shard, which no other's exceeds: the first dimension over the ranks, rounded up.
+fn shard_of(sizes: &Dims, options: &Fsdp) -> Dims {
+    let mut cut = sizes.clone();
+    if let Some(first) = cut.first_mut() {
+        *first = first.div_ceil(options.ranks);
+    }
+    cut
 }
 
 /// _fsdp_param.py, `_init_sharded_param`: the first rank's shard, unless it is made already; with offload it is made on the
@@ -190,15 +199,14 @@ fn shard_parameter(
     let graph = context.graph.clone();
     let parameter = &graph.parameters[number as usize];
     let loaded = context.program.loaded.get(number as usize)?.1.clone();
-    let Some(first) = loaded.sizes.first() else {
+    if loaded.sizes.is_empty() {
         let message = format!("{} has no dimension that fully_shard could cut", parameter.name);
         let error = LowerError { op: "fully_shard", module: parameter.module, message };
         context.failure.get_or_insert(error);
         return None;
-    };
-    let mut sizes = loaded.sizes.clone();
-    sizes[0] = first.div_ceil(options.ranks);
-    let elements = elements_of_shard(&loaded.sizes, options);
+    }
+    let sizes = shard_of(&loaded.sizes, options);
+    let elements: u64 = sizes.iter().product();
     let bytes = elements * loaded.dtype.size();
     let cut = |context: &mut Context| {
         let cut = context.allocate_for("new_zeros", bytes, Some(number));

@@ -49,9 +49,9 @@ fn each(context: &mut Context, mut act: impl FnMut(&mut dyn Hooks, &mut Context)
 
 /// Whether parameters and buffers come to the device as the model is wrapped, and not before.
 pub(super) fn brings_parameters(context: &Context) -> bool {
-    let is_quantized = context.graph.is_quantized();
+    let graph = &context.graph;
     let mut ways = context.settings.parallel.iter();
-    ways.any(|way| matches!(way, Parallel::Fsdp(options) if options.loaded_to(is_quantized) != LoadedTo::Gpu))
+    ways.any(|way| matches!(way, Parallel::Fsdp(options) if options.loaded_to(graph.is_quantized()) != LoadedTo::Gpu))
 }
 
 /// The model is on the device, or is brought there: it is wrapped.
