@@ -186,6 +186,15 @@ Examples:
   memplan graph model.pt2 --dot | dot -Tsvg > model.svg
   memplan graph path/to/model --mode infer --json";
 
+const IMPORT_EXAMPLES: &str = "\
+What cannot be written stands in the spec with file and line; a run that comes to it is refused there.
+
+Examples:
+  memplan import site-packages/transformers --family gpt_neox -o gpt_neox.yaml
+  memplan plan gpt_neox.yaml --batch 4 --seq 2048
+
+Exit codes: 0 written whole; 1 written with parts that cannot be said; 2 bad usage or bad input";
+
 const OPERATORS_EXAMPLES: &str = "\
 Examples:
   memplan ops
@@ -248,6 +257,8 @@ pub enum Command {
     Inspect(InspectArguments),
     /// Show a model's forward program: operators with shapes, module by module.
     Graph(Box<GraphArguments>),
+    /// Write a spec from the Python source of a model's family: read, never run.
+    Import(ImportArguments),
     /// List the operators that are known, with what each was read from.
     Ops(OperatorsArguments),
     /// Give a model's buffers, or any with lifetimes, fixed offsets in one arena, or check offsets.
@@ -289,6 +300,23 @@ pub struct PlanArguments {
     /// Show all: bytes, phases, the largest tensors, every note
     #[arg(long)]
     pub full: bool,
+}
+
+/// `memplan import`.
+#[derive(Debug, Args)]
+#[command(after_help = IMPORT_EXAMPLES)]
+pub struct ImportArguments {
+    /// The folder of the package transformers: what `pip show -f` calls .../site-packages/transformers
+    pub package: PathBuf,
+    /// The family: a folder of transformers/models
+    #[arg(long, value_name = "NAME", required_unless_present = "all")]
+    pub family: Option<String>,
+    /// Say of every family how much of it can be written
+    #[arg(long, conflicts_with_all = ["family", "output"])]
+    pub all: bool,
+    /// Write the spec to this file
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// `memplan checkpoint`.

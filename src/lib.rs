@@ -56,6 +56,8 @@ mod graph;
 #[cfg(feature = "program")]
 mod hub;
 #[cfg(feature = "program")]
+mod import;
+#[cfg(feature = "program")]
 mod inspect;
 #[cfg(feature = "program")]
 mod local;

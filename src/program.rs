@@ -9,7 +9,7 @@ use std::ffi::OsString;
 
 use crate::arguments::{self, Command};
 use crate::{
-    advise, buy, calibrate, catalogue, checkpoint, fit, graph, inspect, output, pack, planning, replay, report,
+    advise, buy, calibrate, catalogue, checkpoint, fit, graph, import, inspect, output, pack, planning, replay, report,
     snapshot, sweep,
 };
 
@@ -68,6 +68,7 @@ pub fn run(call: &Call) -> u8 {
         Command::Pack(arguments) => pack::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(*arguments, call),
         Command::Graph(arguments) => graph::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Ops(arguments) => graph::operators(&arguments),
         Command::Gpus(arguments) => catalogue::gpus(&arguments),
         Command::Models(arguments) => catalogue::models(&arguments),

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::call::Given;
 use super::machine::{Machine, Outcome};
-use super::value::{Attributes, Object, Value};
+use super::value::{Attributes, Object, Owned, Value};
 use super::{Dims, Module, ModuleId, Origin, Parameter, Quantized, TensorId};
 use crate::dtype::Dtype;
 use crate::interpret::{Frame, Interpreter, Semantics};
@@ -42,11 +42,15 @@ impl Machine {
             class: Some(class.clone()),
             module,
             attributes: RefCell::new(Attributes::default()),
+            owned: RefCell::new(Owned::of(class)),
             height: Cell::new(None),
         });
         locals.push(Some(Value::Object(object.clone())));
         if class.is_module {
             object.attributes.borrow_mut().insert("training".into(), Value::Bool(false));
+        }
+        if let Some(init) = &class.init {
+            self.initialize(&object, init, &locals)?;
         }
         for (name, expression) in &class.attributes {
             let value = self.compute(expression, &locals)?;
@@ -66,6 +70,19 @@ impl Machine {
         }
         object.settle();
         Ok(Value::Object(object))
+    }
+
+    /// Runs the code of a class's construction; what it computes with tensors happens on the host, where modules are made.
+    fn initialize(&mut self, object: &Rc<Object>, init: &Function, locals: &[Option<Value>]) -> Outcome<()> {
+        let mut frame = Frame::new(init);
+        frame.slots[..locals.len() - 1].clone_from_slice(&locals[..locals.len() - 1]);
+        if let Some(place) = init.names.iter().position(|name| &**name == "self") {
+            frame.slots[place] = Some(Value::Object(object.clone()));
+        }
+        self.on_host += usize::from(object.module.is_some());
+        self.run(frame)?;
+        self.on_host -= usize::from(object.module.is_some());
+        Ok(())
     }
 
     fn compute(&mut self, expression: &Function, locals: &[Option<Value>]) -> Outcome<Value> {
@@ -103,7 +120,7 @@ impl Machine {
             .attributes
             .borrow_mut()
             .insert("training".into(), Value::Bool(training || module.index() >= self.adapters_from));
-        for (name, _) in &class.children {
+        for name in &object.owned.borrow().children {
             let child = object.attributes.borrow().get(name).cloned().unwrap_or(Value::None);
             match (class.elements.get(name), &child) {
                 (Some((prefix, first)), Value::Sequence(children)) => {
@@ -114,14 +131,14 @@ impl Machine {
                 _ => self.enlist_child(&child, &join(path, name), training)?,
             }
         }
-        for (field, dtype) in &class.parameters {
+        for (name, dtype) in &object.owned.borrow().parameters {
             let dtype = dtype.and_then(|dtype| dtype.by(self.rules));
-            self.enlist_tensor(object, module, &field.name, path, Kind::Parameter(dtype))?;
+            self.enlist_tensor(object, module, name, path, Kind::Parameter(dtype))?;
         }
-        for buffer in &class.buffers {
-            let dtype = buffer.dtype.and_then(|dtype| dtype.by(self.rules));
-            let kind = Kind::Buffer { dtype, persistent: buffer.persistent };
-            self.enlist_tensor(object, module, &buffer.field.name, path, kind)?;
+        for (name, dtype, persistent) in &object.owned.borrow().buffers {
+            let dtype = dtype.and_then(|dtype| dtype.by(self.rules));
+            let kind = Kind::Buffer { dtype, persistent: *persistent };
+            self.enlist_tensor(object, module, name, path, kind)?;
         }
         Ok(())
     }
@@ -159,17 +176,17 @@ impl Machine {
             children.iter().for_each(|child| self.number_within(child, open, next));
         }
         let Value::Object(object) = value else { return };
-        let (Some(class), Some(module)) = (&object.class, object.module) else { return };
-        let attributes = object.attributes.borrow();
-        for (field, _) in &class.parameters {
-            let Some(Value::Tensor(reference)) = attributes.get(&field.name) else { continue };
+        let Some(module) = object.module else { return };
+        let (attributes, owned) = (object.attributes.borrow(), object.owned.borrow());
+        for (name, _) in &owned.parameters {
+            let Some(Value::Tensor(reference)) = attributes.get(name) else { continue };
             let Some(number) = open.remove(&reference.tensor.get()) else { continue };
             let parameter = &mut self.parameters[number];
-            parameter.name = join(&self.modules[module.index()].path, &field.name);
+            parameter.name = join(&self.modules[module.index()].path, name);
             (parameter.module, parameter.place) = (module, Some(*next));
             *next += 1;
         }
-        for child in class.children.iter().filter_map(|(name, _)| attributes.get(name)) {
+        for child in owned.children.iter().filter_map(|name| attributes.get(name)) {
             self.number_within(child, open, next);
         }
     }
@@ -228,13 +245,15 @@ fn apply_within(value: &Value, known: &FxHashMap<TensorId, u32>, order: &mut Vec
         children.iter().for_each(|child| apply_within(child, known, order));
     }
     let Value::Object(object) = value else { return };
-    let (Some(class), Some(_)) = (&object.class, object.module) else { return };
-    let attributes = object.attributes.borrow();
-    for child in class.children.iter().filter_map(|(name, _)| attributes.get(name)) {
+    if object.module.is_none() {
+        return;
+    }
+    let (attributes, owned) = (object.attributes.borrow(), object.owned.borrow());
+    for child in owned.children.iter().filter_map(|name| attributes.get(name)) {
         apply_within(child, known, order);
     }
-    let parameters = class.parameters.iter().map(|(field, _)| &field.name);
-    for name in parameters.chain(class.buffers.iter().map(|buffer| &buffer.field.name)) {
+    let parameters = owned.parameters.iter().map(|(name, _)| name);
+    for name in parameters.chain(owned.buffers.iter().map(|(name, ..)| name)) {
         let Some(Value::Tensor(reference)) = attributes.get(name) else { continue };
         order.extend(known.get(&reference.tensor.get()));
     }

@@ -10,27 +10,37 @@ use crate::interpret::{Interpreter, Semantics};
 use crate::read::spec::changes::is_since;
 use crate::read::spec::syntax::Binary;
 
-/// The builtin of that name.
+/// The function of that name, of these or of Python's own.
 pub(super) fn named(name: &str) -> Option<Builtin> {
-    Some(match name {
-        "range" => range,
-        "len" => length,
-        "enumerate" => enumerate,
-        "zip" => zip,
-        "int" => int,
-        "float" => float,
-        "min" => |machine, given| extreme(machine, given, Binary::Less),
-        "max" => |machine, given| extreme(machine, given, Binary::Greater),
-        "getattr" => get_attribute,
-        "hasattr" => has_attribute,
-        "class_name" => class_name,
-        "is_tensor" => |_, given| Ok(Value::Bool(matches!(given.positional.first(), Some(Value::Tensor(_))))),
-        "Output" => output,
-        "require" => require,
-        "since" => since,
-        _ => return None,
-    })
+    let mut all = FUNCTIONS.iter().chain(super::python::FUNCTIONS);
+    all.find(|(known, _)| *known == name).map(|(_, function)| *function)
 }
+
+/// The names of all that code can call and no file of the library defines.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().chain(super::python::FUNCTIONS).map(|(name, _)| *name)
+}
+
+/// The functions by name.
+pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
+    ("range", range),
+    ("len", length),
+    ("enumerate", enumerate),
+    ("zip", zip),
+    ("int", int),
+    ("float", float),
+    ("min", |machine, given| extreme(machine, given, Binary::Less)),
+    ("max", |machine, given| extreme(machine, given, Binary::Greater)),
+    ("getattr", get_attribute),
+    ("hasattr", has_attribute),
+    ("class_name", class_name),
+    ("is_tensor", |_, given| Ok(Value::Bool(matches!(given.positional.first(), Some(Value::Tensor(_)))))),
+    ("Output", output),
+    ("Parameter", super::host::parameter),
+    ("Buffer", super::host::buffer),
+    ("require", require),
+    ("since", since),
+];
 
 /// `since("transformers 5.19")`: whether the run's release is that one or a later one.
 fn since(machine: &mut Machine, given: Given) -> Outcome<Value> {
@@ -54,7 +64,7 @@ fn require(machine: &mut Machine, given: Given) -> Outcome<Value> {
     machine.error(text)
 }
 
-fn show(value: &Value) -> String {
+pub(super) fn show(value: &Value) -> String {
     match value {
         Value::Text(text) => text.to_string(),
         Value::Int(number) => number.to_string(),
@@ -92,23 +102,30 @@ fn integer(machine: &Machine, value: &Value) -> Outcome<i64> {
 fn range(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let numbers = given.positional.iter().map(|value| integer(machine, value)).collect::<Outcome<Vec<_>>>()?;
     numbers.iter().for_each(|number| machine.decisions.exact(*number));
-    let (start, end) = match numbers[..] {
-        [end] => (0, end),
-        [start, end] => (start, end),
-        _ => return machine.error("range takes one or two integers"),
+    let (start, end, step) = match numbers[..] {
+        [end] => (0, end, 1),
+        [start, end] => (start, end, 1),
+        [start, end, step] if step != 0 => (start, end, step),
+        _ => return machine.error("range takes one to three integers, the step not 0"),
     };
-    let length = end.saturating_sub(start);
+    let span = if step > 0 { end.saturating_sub(start) } else { start.saturating_sub(end) };
+    let length = span.max(0) / step.saturating_abs() + i64::from(span.max(0) % step.saturating_abs() != 0);
     if length > 1_000_000 {
         return machine.error(format!("a range of {length} elements is longer than any model's"));
     }
     machine.spend_elements(length.max(0) as usize)?;
-    Ok(Value::sequence((start..end).map(Value::Int).collect()))
+    Ok(Value::sequence((0..length).map(|place| Value::Int(start + place * step)).collect()))
 }
 
 fn length(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [value] = given.exactly(machine)?;
-    if let Value::Dictionary(entries) = &value {
-        return Ok(Value::Int(entries.len() as i64));
+    match &value {
+        Value::Dictionary(entries) => return Ok(Value::Int(entries.len() as i64)),
+        Value::Tensor(tensor) => match machine.shape(tensor.tensor.get()).first() {
+            Some(size) => return Ok(Value::Int(*size as i64)),
+            None => return machine.error("a tensor without dimensions has no length"),
+        },
+        _ => {}
     }
     Ok(Value::Int(machine.elements(&value)?.len() as i64))
 }
@@ -133,6 +150,10 @@ fn int(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [value] = given.exactly(machine)?;
     match value {
         Value::Float(number) => Ok(Value::Int(number as i64)),
+        Value::Text(text) => match text.parse() {
+            Ok(number) => Ok(Value::Int(number)),
+            Err(_) => machine.error("a text that is no integer"),
+        },
         other => integer(machine, &other).map(Value::Int),
     }
 }
@@ -141,6 +162,10 @@ fn float(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [value] = given.exactly(machine)?;
     match value {
         Value::Float(_) => Ok(value),
+        Value::Text(text) => match text.parse() {
+            Ok(number) => Ok(Value::Float(number)),
+            Err(_) => machine.error("a text that is no number"),
+        },
         other => {
             let number = integer(machine, &other)?;
             machine.decisions.exact(number);
@@ -162,6 +187,9 @@ fn extreme(machine: &mut Machine, given: Given, wanted: Binary) -> Outcome<Value
 }
 
 fn get_attribute(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    if let [owner, Value::Text(name)] = &given.positional[..] {
+        return machine.attribute(owner, name);
+    }
     let [owner, name, default] = given.exactly(machine)?;
     Ok(find_attribute(machine, &owner, &name)?.unwrap_or(default))
 }
@@ -209,11 +237,23 @@ impl Machine {
             _ => {}
         }
         match (&left, &right) {
+            (Value::Bool(a), Value::Bool(b)) if operator == Binary::BitAnd => Ok(Value::Bool(*a && *b)),
+            (Value::Bool(a), Value::Bool(b)) if operator == Binary::BitOr => Ok(Value::Bool(*a || *b)),
+            (Value::Bool(a), Value::Bool(b)) if operator == Binary::BitXor => Ok(Value::Bool(a != b)),
             (Value::Int(a), Value::Int(b)) => self.integers(operator, *a, *b),
             (Value::Sequence(a), Value::Sequence(b)) if operator == Binary::Add => {
                 self.spend_elements(a.len() + b.len())?;
                 Ok(Value::sequence(a.iter().chain(b.iter()).cloned().collect()))
             }
+            (Value::Sequence(values), Value::Int(times)) | (Value::Int(times), Value::Sequence(values))
+                if operator == Binary::Multiply =>
+            {
+                let times = usize::try_from(*times).unwrap_or(0);
+                self.spend_elements(times.saturating_mul(values.len()))?;
+                let repeated = std::iter::repeat_n(values.iter().cloned(), times).flatten();
+                Ok(Value::sequence(repeated.collect()))
+            }
+            (Value::Text(a), Value::Text(b)) if operator == Binary::Less => Ok(Value::Bool(a < b)),
             (Value::Text(a), Value::Text(b)) if operator == Binary::Add => {
                 self.spend(a.len() + b.len())?;
                 Ok(Value::Text(format!("{a}{b}").into()))
@@ -238,6 +278,7 @@ impl Machine {
             Binary::MatrixMultiply => "matmul",
             Binary::BitAnd => "bitwise_and",
             Binary::BitOr => "bitwise_or",
+            Binary::BitXor => "bitwise_xor",
             Binary::Equal => "eq",
             Binary::NotEqual => "ne",
             Binary::Less => "lt",
@@ -336,6 +377,7 @@ impl Machine {
         match (container, wanted) {
             (Value::Sequence(values), wanted) => Ok(values.iter().any(|value| equal(value, wanted))),
             (Value::Dictionary(entries), Value::Text(key)) => Ok(entries.contains_key(key)),
+            (Value::Object(bag), Value::Text(key)) if bag.class.is_none() => Ok(bag.attributes.borrow().contains_key(key)),
             (Value::Text(text), Value::Text(part)) => Ok(text.contains(&**part)),
             (other, _) => self.error(format!("{} contains nothing", other.kind())),
         }

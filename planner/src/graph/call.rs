@@ -164,17 +164,24 @@ impl Machine {
             Ok(shapes) => shapes,
             Err(message) => return self.error(format!("{}: {message}", operator.name)),
         };
+        if !self.host.is_empty() && self.on_host == 0 {
+            self.refuse_host_tensors(operator.name, &converted)?;
+        }
         self.spent = self.spent.saturating_sub(STEPS);
         self.spend_elements(shapes.len())?;
         if self.ops.len() >= OPERATORS {
             return self.too_many(self.ops.len() as u64 + 1);
         }
+        if let Some(shape) = shapes.iter().find(|shape| most_bytes(shape).is_none()) {
+            return self.error(format!("{}: a tensor of shape {shape:?} is larger than any memory", operator.name));
+        }
+        if self.on_host > 0 {
+            let outputs = self.emit_on_host(operator, &converted, shapes);
+            return Ok(returned(operator, outputs));
+        }
         let mut outputs = Vec::with_capacity(shapes.len());
         let mut ids = smallvec::SmallVec::new();
         for shape in shapes {
-            if most_bytes(&shape).is_none() {
-                return self.error(format!("{}: a tensor of shape {shape:?} is larger than any memory", operator.name));
-            }
             ids.push(TensorId(self.shapes.len() as u32));
             outputs.push(self.tensor(shape));
         }
@@ -186,11 +193,7 @@ impl Machine {
         if operator.name == ops::BACKWARD {
             self.run_pending_again()?;
         }
-        Ok(match (operator.returns, outputs.len()) {
-            (ops::Returns::Tuple, _) => Value::sequence(outputs),
-            (_, 0) => Value::None,
-            _ => outputs.swap_remove(0),
-        })
+        Ok(returned(operator, outputs))
     }
 
     pub(super) fn argument(&self, value: &Value) -> Outcome<super::Argument> {
@@ -206,6 +209,15 @@ impl Machine {
             Value::Sequence(items) => A::List(items.iter().map(|item| self.argument(item)).collect::<Outcome<_>>()?),
             other => return self.error(format!("{} cannot be an argument of an operator", other.kind())),
         })
+    }
+}
+
+/// What an operator gives back, of its outputs.
+fn returned(operator: &Operator, mut outputs: Vec<Value>) -> Value {
+    match (operator.returns, outputs.len()) {
+        (ops::Returns::Tuple, _) => Value::sequence(outputs),
+        (_, 0) => Value::None,
+        _ => outputs.swap_remove(0),
     }
 }
 

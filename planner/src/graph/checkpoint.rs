@@ -24,8 +24,8 @@ pub struct Pending {
 }
 
 /// The arguments that transformers' layers put aside when they are checkpointed: they would be changed a second time
-/// (transformers 5.17.0, modeling_layers.py, `GradientCheckpointingLayer.__call__`).
-const CACHES: [&str; 3] = ["use_cache", "past_key_values", "layer_past"];
+/// (transformers 5.17.0 and 5.24.0, modeling_layers.py, `GradientCheckpointingLayer.__call__`).
+const CACHES: [&str; 4] = ["use_cache", "past_key_values", "layer_past", "cache"];
 
 impl Given {
     /// The same arguments for a frame: tensors by references that note no drop, since the frame's own hold is counted where

@@ -118,8 +118,10 @@ impl Machine {
     }
 
     fn exchange_children(&mut self, object: &Rc<Object>, path: &str, meant: Meant<'_>, make: Make<'_>) -> Outcome<()> {
-        let Some(class) = object.class.clone().filter(|_| object.module.is_some()) else { return Ok(()) };
-        for (name, _) in &class.children {
+        if object.module.is_none() {
+            return Ok(());
+        }
+        for name in &object.owned.borrow().children {
             let Some(child) = object.attributes.borrow().get(name).cloned() else { continue };
             if let Some(new) = self.exchanged(child, &join(path, name), meant, make)? {
                 let old = object.attributes.borrow_mut().insert(name.clone(), new);

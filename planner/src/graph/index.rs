@@ -27,6 +27,19 @@ impl Machine {
                 }
                 _ => self.error("a list is asked for one element or one range"),
             },
+            // transformers 5.24, utils/generic.py, ModelOutput.__getitem__: fields that are None do not count
+            Value::Object(bag) if bag.class.is_none() => match &subscripts[..] {
+                [Subscript::At(Value::Int(place))] => {
+                    let attributes = bag.attributes.borrow();
+                    let mut given = attributes.values().filter(|value| !matches!(value, Value::None));
+                    match usize::try_from(*place).ok().and_then(|place| given.nth(place)) {
+                        Some(value) => Ok(value.clone()),
+                        None => self.error(format!("an output has no element {place}")),
+                    }
+                }
+                [Subscript::At(Value::Text(key))] => self.attribute(&owner, key),
+                _ => self.error("an output is asked for one field"),
+            },
             Value::Dictionary(entries) => match &subscripts[..] {
                 [Subscript::At(Value::Text(key))] => match entries.get(key) {
                     Some(value) => Ok(value.clone()),

@@ -14,6 +14,7 @@ use super::tape::Tape;
 use super::value::{Object, Reference, ShapeQuestion, Value};
 use super::{Dims, DtypeArgument, GraphError, Module, ModuleId, Op, Parameter, TensorId};
 use crate::dtype::Dtype;
+use crate::interpret::nested::HIGHEST;
 use crate::interpret::{Extent, Frame, Interpreter, Nested, Semantics};
 use crate::ops;
 use crate::read::spec::Definition;
@@ -70,6 +71,14 @@ pub struct Machine {
     pub(super) calls: Vec<super::Call>,
     /// The modules whose code runs, outermost first.
     pub(super) running: Vec<ModuleId>,
+    /// Whether the run is under autocast.
+    pub(super) autocasts: bool,
+    /// Whether autograd records, outside `torch.no_grad()`.
+    pub(super) records: bool,
+    /// How many modules are being made: tensors are the host's then.
+    pub(super) on_host: usize,
+    /// The tensors that were made there.
+    pub(super) host: FxHashMap<TensorId, super::host::HostTensor>,
     pub(super) depth: usize,
     pub(super) spent: usize,
     /// The rules of the run's releases.
@@ -103,6 +112,10 @@ impl Machine {
             around: Rc::new(Cell::new(1)),
             calls: Vec::new(),
             running: Vec::new(),
+            autocasts: false,
+            records: false,
+            on_host: 0,
+            host: FxHashMap::default(),
             depth: 0,
             spent: 0,
             rules,
@@ -171,7 +184,9 @@ impl Semantics for Machine {
                 | Value::Dictionary(_)
                 | Value::Object(_)
                 | Value::Method(..)
+                | Value::Closure(..)
                 | Value::TensorMethod(..)
+                | Value::TensorFunction(..)
         )
     }
 
@@ -209,6 +224,13 @@ impl Semantics for Machine {
         value.extent()
     }
 
+    fn closure(&self, function: &Arc<Function>, slots: Vec<Option<Value>>) -> Outcome<Value> {
+        // a name that no local around it has is looked for outside when it is called
+        let taken: Vec<Value> = slots.into_iter().map(|slot| slot.unwrap_or(Value::Library)).collect();
+        let extent = Extent::around(taken.iter().map(Value::extent));
+        Ok(Value::Closure(function.clone(), Rc::new(Nested::new(taken, extent))))
+    }
+
     fn dictionary(&self, entries: Vec<(Value, Value)>) -> Outcome<Value> {
         let named = |(key, value)| match key {
             Value::Text(key) => Ok((key, value)),
@@ -219,6 +241,9 @@ impl Semantics for Machine {
 
     fn entries(&self, value: &Value) -> Outcome<Vec<(Arc<str>, Value)>> {
         match value {
+            Value::Object(bag) if bag.class.is_none() => {
+                Ok(bag.attributes.borrow().iter().map(|(key, value)| (key.clone(), value.clone())).collect())
+            }
             Value::Dictionary(entries) => Ok(entries.iter().map(|(key, value)| (key.clone(), value.clone())).collect()),
             other => self.error(format!("{} cannot be spread into named arguments", other.kind())),
         }
@@ -264,6 +289,8 @@ impl Semantics for Machine {
                     Value::Builtin(builtin)
                 } else if let Some(operator) = ops::named(name) {
                     Value::Operator(operator)
+                } else if &**name == "library" {
+                    Value::Library
                 } else if &**name == "weights_dtype" {
                     Value::Dtype(DtypeArgument::Weights)
                 } else if let Some(dtype) = Dtype::named(name) {
@@ -290,9 +317,15 @@ impl Semantics for Machine {
                 "numel" => Ok(Value::ShapeMethod(reference.tensor.get(), ShapeQuestion::Count)),
                 _ => match ops::named(name) {
                     Some(operator) => Ok(Value::TensorMethod(reference.clone(), operator)),
-                    None => self.error(format!("no operator is called `{name}`")),
+                    None => match self.definitions.get(name) {
+                        Some(Definition::Function(function)) => {
+                            Ok(Value::TensorFunction(reference.clone(), function.clone()))
+                        }
+                        _ => self.error(format!("no operator is called `{name}`")),
+                    },
                 },
             },
+            Value::Library => self.global(name),
             Value::Dictionary(entries) => match entries.get(name) {
                 Some(value) => Ok(value.clone()),
                 None => self.error(format!("there is no entry `{name}`")),
@@ -305,7 +338,10 @@ impl Semantics for Machine {
         let Value::Object(object) = owner else {
             return self.error(format!("{} has no attributes to assign", owner.kind()));
         };
-        if object.height.get().is_none_or(|height| value.extent().height >= height) {
+        if object.height.get().is_none() {
+            self.register(object, name, &value)?;
+        }
+        if value.extent().height >= object.height.get().unwrap_or(HIGHEST) {
             return self.error(format!(
                 "`{name}` would hold an object that may hold its owner: give it where the owner is made"
             ));
@@ -376,12 +412,24 @@ impl Semantics for Machine {
         match callee {
             Value::Function(function) => self.call_function(&function, given),
             Value::Method(object, function) => self.call_method(object, &function, given),
+            Value::Closure(function, taken) => {
+                let mut frame = Frame::new(&function);
+                for (slot, value) in frame.slots.iter_mut().zip(taken.iter()) {
+                    *slot = (!matches!(value, Value::Library)).then(|| value.clone());
+                }
+                self.bind(&mut frame, given)?;
+                self.run(frame)
+            }
             Value::Class(class) => self.construct(&class, given, String::new()),
             Value::Builtin(builtin) => builtin(self, given),
             Value::Operator(operator) => self.call_operator(operator, given),
             Value::TensorMethod(tensor, operator) => {
                 given.positional.insert(0, Value::Tensor(tensor));
                 self.call_operator(operator, given)
+            }
+            Value::TensorFunction(tensor, function) => {
+                given.positional.insert(0, Value::Tensor(tensor));
+                self.call_function(&function, given)
             }
             Value::ShapeMethod(tensor, question) => self.ask_shape(tensor, question, given),
             Value::Object(object) if object.module.is_some() => self.call_module(&object, given),

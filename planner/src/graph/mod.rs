@@ -20,9 +20,11 @@ mod decisions;
 mod exchange;
 mod foresee;
 mod hooked;
+mod host;
 mod index;
 mod lives;
 mod machine;
+mod python;
 mod repeat;
 mod spans;
 mod state;
@@ -408,3 +410,15 @@ impl fmt::Display for GraphError {
 }
 
 impl std::error::Error for GraphError {}
+
+/// What code of specs can call without saying where it is from: operators, the functions of this module, and what the embedded
+/// library defines.
+///
+/// # Errors
+/// A file of the embedded library that is no spec: its tests see that there is none.
+pub fn callable_names() -> Result<std::collections::BTreeSet<String>, crate::read::spec::SpecError> {
+    let mut names: std::collections::BTreeSet<String> = crate::ops::all().keys().map(|name| (*name).to_owned()).collect();
+    names.extend(builtins::names().map(str::to_owned));
+    names.extend(crate::read::spec::library_names()?);
+    Ok(names)
+}

@@ -108,11 +108,12 @@ impl Collector<'_> {
             Value::Builtin(builtin) => Fixed::Code(*builtin as usize),
             Value::Operator(operator) => Fixed::Code(std::ptr::from_ref(*operator) as usize),
             Value::ShapeMethod(tensor, _) => Fixed::Shape(*tensor),
+            Value::Library => Fixed::Nothing,
             Value::Int(number) => {
                 self.state.integers.push(*number);
                 Fixed::Integer
             }
-            Value::Tensor(reference) | Value::TensorMethod(reference, _) => {
+            Value::Tensor(reference) | Value::TensorMethod(reference, _) | Value::TensorFunction(reference, _) => {
                 self.again(Rc::as_ptr(reference) as usize).unwrap_or_else(|| {
                     let tensor = reference.tensor.get();
                     self.state.tensors.push((tensor, self.machine.shape(tensor).clone()));
@@ -125,6 +126,11 @@ impl Collector<'_> {
                 return;
             }
             Value::Dictionary(entries) => return self.attributes(entries),
+            Value::Closure(function, values) => {
+                self.state.fixed.push(Fixed::Code(Arc::as_ptr(function) as usize));
+                values.iter().for_each(|value| self.value(value));
+                return;
+            }
             Value::Object(object) => return self.object(object),
             Value::Method(object, function) => {
                 self.state.fixed.push(Fixed::Code(Arc::as_ptr(function) as usize));
@@ -184,13 +190,21 @@ impl Replacer<'_> {
                 *number = new;
                 self.integer += 1;
             }
-            Value::Tensor(reference) | Value::TensorMethod(reference, _)
+            Value::Tensor(reference) | Value::TensorMethod(reference, _) | Value::TensorFunction(reference, _)
                 if self.seen.insert(Rc::as_ptr(reference) as usize) =>
             {
                 reference.tensor.set(self.with.tensors[self.tensor]);
                 self.tensor += 1;
             }
             Value::Sequence(values) => {
+                let before = self.replaced;
+                let mut copy = (***values).clone();
+                copy.iter_mut().for_each(|value| self.value(value));
+                if self.replaced > before {
+                    *values = Rc::new(values.with(copy));
+                }
+            }
+            Value::Closure(_, values) => {
                 let before = self.replaced;
                 let mut copy = (***values).clone();
                 copy.iter_mut().for_each(|value| self.value(value));

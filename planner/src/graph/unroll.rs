@@ -112,6 +112,8 @@ impl Machine {
         config: &serde_json::Map<String, serde_json::Value>,
         wanted: &Loop,
     ) -> Outcome<Vec<super::Step>> {
+        self.autocasts = wanted.flags.contains(&(AUTOCAST, true));
+        self.records = wanted.flags.contains(&(RECORDS, true));
         let config = self.config(family, config, wanted)?;
         let class = self.global(&architecture.name.as_str().into())?;
         let given = Given { positional: vec![config.clone()], named: Vec::new() };
@@ -156,6 +158,7 @@ impl Machine {
         run.insert("prefill_tokens".into(), chunk);
         let dtype = cache.dtype.map_or(DtypeArgument::Weights, DtypeArgument::Fixed);
         run.insert("cache_dtype".into(), Value::Dtype(dtype));
+        run.insert("cache_argument".into(), Value::Text(architecture.cache_argument.clone()));
         let inputs = self.global(&architecture.inputs)?;
         let lead = self.global(&wanted.mode.into())?;
         let positional = vec![Value::Object(model.clone()), Value::bag(run), inputs];

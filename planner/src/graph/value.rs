@@ -12,7 +12,7 @@ use super::{DtypeArgument, ModuleId, TensorId};
 use crate::interpret::nested::{HIGHEST, LISTS};
 use crate::interpret::{Extent, Nested};
 use crate::ops::{Default, Operator};
-use crate::read::spec::Class;
+use crate::read::spec::{Buffer, Class, FieldType};
 use crate::read::spec::syntax::Function;
 
 /// Names to values, in the order of their first assignment.
@@ -41,8 +41,33 @@ pub struct Object {
     pub class: Option<Arc<Class>>,
     pub module: Option<ModuleId>,
     pub attributes: RefCell<Attributes>,
+    /// What of them is the module's.
+    pub owned: RefCell<Owned>,
     /// How many levels of values may lie within it; see [`Nested`]. None while it is made: nothing may hold it then.
     pub height: Cell<Option<u32>>,
+}
+
+/// The attributes that `nn.Module` registers, in order.
+#[derive(Debug, Default)]
+pub struct Owned {
+    /// Children: modules, lists of modules or None.
+    pub children: Vec<Arc<str>>,
+    /// Parameters, with the types that the source gives them.
+    pub parameters: Vec<(Arc<str>, Option<FieldType>)>,
+    /// Buffers, with the types that the source gives them, and whether checkpoints hold them.
+    pub buffers: Vec<(Arc<str>, Option<FieldType>, bool)>,
+}
+
+impl Owned {
+    /// What a class declares.
+    pub fn of(class: &Class) -> Owned {
+        let buffer = |buffer: &Buffer| (buffer.field.name.clone(), buffer.dtype, buffer.persistent);
+        Owned {
+            children: class.children.iter().map(|(name, _)| name.clone()).collect(),
+            parameters: class.parameters.iter().map(|(field, dtype)| (field.name.clone(), *dtype)).collect(),
+            buffers: class.buffers.iter().map(buffer).collect(),
+        }
+    }
 }
 
 /// A function that the program itself provides.
@@ -64,10 +89,16 @@ pub enum Value {
     Class(Arc<Class>),
     Function(Arc<Function>),
     Method(Rc<Object>, Arc<Function>),
+    /// A lambda, with the locals that it took along.
+    Closure(Arc<Function>, Rc<Nested<Vec<Value>>>),
     Builtin(Builtin),
     Operator(&'static Operator),
     /// An operator called as a method: the tensor is its first argument.
     TensorMethod(Rc<Reference>, &'static Operator),
+    /// A function of the library called as a method: the tensor is its first argument.
+    TensorFunction(Rc<Reference>, Arc<Function>),
+    /// What code can call, under names that a local may hide: `library.dropout`.
+    Library,
     /// A method of a tensor that asks for its shape.
     ShapeMethod(TensorId, ShapeQuestion),
 }
@@ -103,8 +134,13 @@ impl Value {
 
     /// An object without a class.
     pub fn bag(attributes: Attributes) -> Value {
-        let object =
-            Object { class: None, module: None, attributes: RefCell::new(attributes), height: Cell::new(None) };
+        let object = Object {
+            class: None,
+            module: None,
+            attributes: RefCell::new(attributes),
+            owned: RefCell::default(),
+            height: Cell::new(None),
+        };
         object.settle();
         Value::Object(Rc::new(object))
     }
@@ -112,7 +148,7 @@ impl Value {
     /// How far it goes down.
     pub fn extent(&self) -> Extent {
         match self {
-            Value::Sequence(values) => values.extent(),
+            Value::Sequence(values) | Value::Closure(_, values) => values.extent(),
             Value::Dictionary(entries) => entries.extent(),
             Value::Object(object) | Value::Method(object, _) => {
                 Extent { height: object.height.get().unwrap_or(HIGHEST), count: 0 }
@@ -135,8 +171,10 @@ impl Value {
             Value::Dictionary(_) => "a dictionary",
             Value::Object(_) => "an object",
             Value::Class(_) => "a class",
+            Value::Closure(..) => "a lambda",
             Value::Function(_) | Value::Method(..) | Value::Builtin(_) | Value::Operator(_) => "a function",
-            Value::TensorMethod(..) | Value::ShapeMethod(..) => "a method",
+            Value::TensorMethod(..) | Value::TensorFunction(..) | Value::ShapeMethod(..) => "a method",
+            Value::Library => "the library",
         }
     }
 

@@ -138,6 +138,11 @@ pub trait Semantics: Sized {
         Ok(0)
     }
 
+    /// A function with the locals that it took along.
+    fn closure(&self, _: &Arc<Function>, _: Vec<Option<Self::Value>>) -> Outcome<Self> {
+        self.error("there are no lambdas here")
+    }
+
     /// A dictionary of keys and their values.
     fn dictionary(&self, _: Vec<(Self::Value, Self::Value)>) -> Outcome<Self> {
         self.error("there are no dictionaries here")

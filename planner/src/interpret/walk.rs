@@ -16,6 +16,18 @@ const STEPS: usize = 1 << 28;
 /// What an element of a list counts for: it takes memory for as long as the list is there.
 const ELEMENT: usize = 16;
 
+/// Where code goes behind a statement.
+pub enum Flow<V> {
+    /// To the next one.
+    On,
+    /// To the next iteration of the loop around it.
+    Continue,
+    /// Behind the loop around it.
+    Break,
+    /// Back to the caller.
+    Return(V),
+}
+
 impl<M: Semantics> Interpreter for M {}
 
 /// Runs code by what the machine says of values.
@@ -34,13 +46,23 @@ pub trait Interpreter: Semantics {
     fn bind(&mut self, frame: &mut Locals<'_, Self>, given: Given<Self::Value>) -> Outcome<Self, ()> {
         let function = frame.function;
         let name_of = |parameter: &Parameter| &function.names[usize::from(parameter.name.0)];
-        let plain = || function.parameters.iter().filter(|parameter| !parameter.rest);
-        let Given { positional, named } = given;
-        if positional.len() > plain().count() {
-            let message = format!("{} takes {} arguments, not {}", function.name, plain().count(), positional.len());
-            return self.error(message);
+        let plain = || function.parameters.iter().filter(|parameter| parameter.rest == Rest::One);
+        let Given { mut positional, named } = given;
+        let placed = function.parameters.iter().take_while(|parameter| parameter.rest == Rest::One);
+        let takes_more = function.parameters.iter().find(|parameter| parameter.rest == Rest::Positional);
+        let count = placed.clone().count();
+        match takes_more {
+            Some(parameter) => {
+                let more = positional.split_off(count.min(positional.len()));
+                self.spend_elements(more.len())?;
+                *frame.slot(parameter.name) = Some(self.bounded(Self::sequence(more))?);
+            }
+            None if positional.len() > count => {
+                return self.error(format!("{} takes {count} arguments, not {}", function.name, positional.len()));
+            }
+            None => {}
         }
-        for (parameter, value) in plain().zip(positional) {
+        for (parameter, value) in placed.zip(positional) {
             *frame.slot(parameter.name) = Some(value);
         }
         let mut rest = Vec::new();
@@ -54,7 +76,7 @@ pub trait Interpreter: Semantics {
             }
         }
         for parameter in &function.parameters {
-            if parameter.rest {
+            if parameter.rest == Rest::Named {
                 let entries = rest.drain(..).map(|(name, value)| (Self::literal(&Literal::Text(name)), value));
                 *frame.slot(parameter.name) = Some(self.dictionary(entries.collect())?);
             } else if frame.slot(parameter.name).is_none() {
@@ -75,7 +97,10 @@ pub trait Interpreter: Semantics {
         let function = frame.function;
         let outer = self.place();
         self.enter(function);
-        let returned = self.block(&mut frame, &function.body)?;
+        let returned = match self.block(&mut frame, &function.body)? {
+            Flow::Return(value) => Some(value),
+            _ => None,
+        };
         self.spend(returned.as_ref().map_or(0, |value| Self::extent(value).count))?;
         for number in 0..frame.slots.len() {
             let Some(value) = frame.slots[number].take().filter(Self::can_hold_memory) else { continue };
@@ -124,21 +149,21 @@ pub trait Interpreter: Semantics {
 
     // ---- statements ---------------------------------------------------------------------------------------------
 
-    /// What the statements return; None where they do not.
-    fn block(&mut self, frame: &mut Locals<'_, Self>, statements: &[Statement]) -> Outcome<Self, Option<Self::Value>> {
+    /// Runs statements, one after the other until one of them goes elsewhere.
+    fn block(&mut self, frame: &mut Locals<'_, Self>, statements: &[Statement]) -> Outcome<Self, Flow<Self::Value>> {
         for statement in statements {
             frame.line = statement.at.line;
             self.reach(frame.standing(None, LettingGo::Expression));
             match self.deeper(|machine| machine.statement(frame, statement)) {
-                Ok(None) => {}
+                Ok(Flow::On) => {}
                 Err(error) => return Err(self.placed(error, &frame.function.file, statement.at)),
-                returned => return returned,
+                elsewhere => return elsewhere,
             }
         }
-        Ok(None)
+        Ok(Flow::On)
     }
 
-    fn statement(&mut self, frame: &mut Locals<'_, Self>, statement: &Statement) -> Outcome<Self, Option<Self::Value>> {
+    fn statement(&mut self, frame: &mut Locals<'_, Self>, statement: &Statement) -> Outcome<Self, Flow<Self::Value>> {
         match &statement.kind {
             StatementKind::Evaluate(expression) => drop(self.evaluate(frame, expression)?),
             StatementKind::Assign(target, expression) => {
@@ -159,8 +184,10 @@ pub trait Interpreter: Semantics {
                 self.set_attribute(&owner, name, value)?;
             }
             StatementKind::Update(Target::Sequence(_), ..) => return self.error("a sequence cannot be updated"),
-            StatementKind::Return(None) => return Ok(Some(Self::literal(&Literal::None))),
-            StatementKind::Return(Some(expression)) => return self.evaluate(frame, expression).map(Some),
+            StatementKind::Return(None) => return Ok(Flow::Return(Self::literal(&Literal::None))),
+            StatementKind::Return(Some(expression)) => return self.evaluate(frame, expression).map(Flow::Return),
+            StatementKind::Continue => return Ok(Flow::Continue),
+            StatementKind::Break => return Ok(Flow::Break),
             StatementKind::If(branches, otherwise) => {
                 for (condition, body) in branches {
                     if self.holds(frame, condition)? {
@@ -177,16 +204,16 @@ pub trait Interpreter: Semantics {
                     at += self.iterate(frame, &mut progress, &elements, at)?;
                     let Some(element) = elements.get(at) else { break };
                     self.assign(frame, target, element.clone())?;
-                    let returned = self.block(frame, body)?;
-                    if returned.is_some() {
-                        return Ok(returned);
+                    match self.block(frame, body)? {
+                        Flow::On | Flow::Continue => at += 1,
+                        Flow::Break => break,
+                        returned => return Ok(returned),
                     }
-                    at += 1;
                 }
             }
             StatementKind::Delete(names) => names.iter().for_each(|name| self.set(frame, *name, None)),
         }
-        Ok(None)
+        Ok(Flow::On)
     }
 
     fn assign(&mut self, frame: &mut Locals<'_, Self>, target: &Target, value: Self::Value) -> Outcome<Self, ()> {
@@ -271,6 +298,15 @@ pub trait Interpreter: Semantics {
                 self.bounded(Self::sequence(elements))
             }
             ExpressionKind::Comprehension(comprehension) => self.comprehension(frame, comprehension),
+            ExpressionKind::Lambda(function, around) => {
+                self.spend(function.names.len())?;
+                let mut slots = vec![None; function.names.len()];
+                for (outer, inner) in around {
+                    slots[usize::from(inner.0)] = frame.slots[usize::from(outer.0)].clone();
+                }
+                let made = self.closure(function, slots)?;
+                self.bounded(made)
+            }
             ExpressionKind::Dictionary(entries) => {
                 let mut pairs = Vec::with_capacity(entries.len());
                 for (key, value) in entries {

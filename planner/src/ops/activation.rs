@@ -40,6 +40,28 @@ pub(super) const ROWS: &[Row] = &[
     unary("sin", Autocast::Keeps, &["sin.default"], &[("sin.default", "self", "")], |context, a| {
         one(activation(context, a.tensor(0)?, &SIN))
     }),
+    // derivatives.yaml: the gradient of what rounds is zeros
+    unary("floor", Autocast::Keeps, &[], &[("floor.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &FLOOR))
+    }),
+    unary("round", Autocast::Keeps, &[], &[("round.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &ROUND))
+    }),
+    unary("sign", Autocast::Keeps, &[], &[("sign.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &SIGN))
+    }),
+    unary("reciprocal", Autocast::Full, &[], &[("reciprocal.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &RECIPROCAL))
+    }),
+    unary("logsigmoid", Autocast::Keeps, &[], &[("log_sigmoid.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &LOGSIGMOID))
+    }),
+    row("tril", "input, diagonal=0", Autocast::Keeps, &[], &[("tril.default", "self, diagonal=0", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &TRIL))
+    }),
+    row("triu", "input, diagonal=0", Autocast::Keeps, &[], &[("triu.default", "self, diagonal=0", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &TRIU))
+    }),
     unary("erf", Autocast::Keeps, &["erf.default"], &[("erf.default", "self", "")], |context, a| {
         one(activation(context, a.tensor(0)?, &ERF))
     }),
@@ -99,7 +121,7 @@ pub(super) const ROWS: &[Row] = &[
         &[("gelu.default", "self", "approximate")],
         |context, a| one(activation(context, a.tensor(0)?, &GELU)),
     ),
-    row("clamp", "input, min, max", Autocast::Keeps, &[], &[("clamp.default", "self, min=None, max=None", "")], clamp),
+    row("clamp", "input, min=None, max=None", Autocast::Keeps, &[], &[("clamp.default", "self, min=None, max=None", "")], clamp),
     Row {
         shapes: |_| one_shape(Dims::new()),
         ..row("half_clamp_value", "input", Autocast::Keeps, &[], &[], |context, a| {
@@ -161,6 +183,30 @@ const ERF: Activation =
     Activation { op: "erf", node: "ErfBackward0", keeps: Keeps::Input, backward: &["pow", "neg", "exp", "mul", "mul"] };
 const COS: Activation =
     Activation { op: "cos", node: "CosBackward0", keeps: Keeps::Input, backward: &["sin", "neg", "mul"] };
+const FLOOR: Activation =
+    Activation { op: "floor", node: "FloorBackward0", keeps: Keeps::Nothing, backward: &["zeros_like"] };
+const ROUND: Activation =
+    Activation { op: "round", node: "RoundBackward0", keeps: Keeps::Nothing, backward: &["zeros_like"] };
+const SIGN: Activation =
+    Activation { op: "sign", node: "SignBackward0", keeps: Keeps::Nothing, backward: &["zeros_like"] };
+/// -grad * (result * result)
+const RECIPROCAL: Activation = Activation {
+    op: "reciprocal",
+    node: "ReciprocalBackward0",
+    keeps: Keeps::Result,
+    backward: &["neg", "mul", "mul"],
+};
+/// Its second output is empty on CUDA (Activation.cpp, log_sigmoid_forward_cuda).
+const LOGSIGMOID: Activation = Activation {
+    op: "log_sigmoid_forward",
+    node: "LogSigmoidBackward0",
+    keeps: Keeps::Input,
+    backward: &["log_sigmoid_backward"],
+};
+const TRIL: Activation =
+    Activation { op: "tril", node: "TrilBackward0", keeps: Keeps::Nothing, backward: &["tril"] };
+const TRIU: Activation =
+    Activation { op: "triu", node: "TriuBackward0", keeps: Keeps::Nothing, backward: &["triu"] };
 const SIN: Activation = Activation { op: "sin", node: "SinBackward0", keeps: Keeps::Input, backward: &["cos", "mul"] };
 const TANH: Activation =
     Activation { op: "tanh", node: "TanhBackward0", keeps: Keeps::Result, backward: &["tanh_backward"] };
@@ -199,7 +245,7 @@ const GELU: Activation =
     Activation { op: "gelu", node: "GeluBackward0", keeps: Keeps::Input, backward: &["gelu_backward"] };
 
 fn activation(context: &mut Context, x: &Tensor, rule: &'static Activation) -> Tensor {
-    let dtype = if x.dtype.is_floating() || matches!(rule.op, "neg" | "abs") { x.dtype } else { Dtype::F32 };
+    let dtype = if x.dtype.is_floating() || matches!(rule.op, "neg" | "abs" | "floor" | "round" | "sign" | "tril" | "triu") { x.dtype } else { Dtype::F32 };
     let records = context.records(&[x]);
     let saved_input = (records && rule.keeps == Keeps::Input).then(|| context.save(x));
     let output = elementwise(context, rule.op, &[x], dtype);

@@ -8,7 +8,7 @@ use super::operands::one;
 use super::views::moving;
 use super::{Autocast, Call, Lines, Lower, Lowered, Operand, Operands, Row, Shapes};
 use crate::dtype::Dtype;
-use crate::graph::Dims;
+use crate::graph::{Argument, Dims};
 use crate::lower::context::Context;
 use crate::lower::kernels::sort::cumsum;
 use crate::trace::{Cached, Category};
@@ -16,8 +16,14 @@ use crate::trace::{Cached, Category};
 const SOURCE: &str = "aten/src/ATen/native/TensorFactories.cpp, PadNd.cpp, ReduceOps.cpp";
 
 pub(super) const ROWS: &[Row] = &[
-    row("arange", "end", &[("arange.default", "end", "dtype=5, layout, device, pin_memory")], arange_shape, arange),
-    row("zeros", "size, dtype", &[], sizes_shape, |context, a| filled(context, a, "zeros")),
+    row(
+        "arange",
+        "start, end=None, step=1, dtype=None",
+        &[("arange.default", "end", "dtype=5, layout, device, pin_memory")],
+        arange_shape,
+        arange,
+    ),
+    row("zeros", "size, dtype=None", &[], sizes_shape, |context, a| filled(context, a, "zeros")),
     row("empty_cache", "like", &[], |_| one_shape(smallvec![0]), empty_cache),
     row("scalar_on_device", "like", &[], |_| one_shape(Dims::new()), scalar_on_device),
     row("pad", "input, left, right", &[], pad_shape, pad),
@@ -111,7 +117,9 @@ fn constant_pad(context: &mut Context, operands: &Operands) -> Lowered {
 }
 
 fn cumulative_sum(context: &mut Context, operands: &Operands) -> Lowered {
-    let (x, dtype) = (operands.tensor(0)?, operands.dtype(2).unwrap_or(Dtype::I64));
+    let (x, dtype) = (operands.tensor(0)?, operands.dtype(2));
+    // ReduceOps.cpp, cumsum: integers are added up in int64
+    let dtype = dtype.unwrap_or(if x.dtype.is_floating() { x.dtype } else { Dtype::I64 });
     let output = context.empty("cumsum", &x.sizes, dtype);
     let length = x.sizes.last().copied().unwrap_or(1);
     let rules = context.device.rules;
@@ -124,15 +132,42 @@ fn size(number: i64) -> Result<u64, String> {
 }
 
 fn arange_shape(call: &Call) -> Shapes {
-    one_shape(smallvec![size(call.int(0)?)?])
+    let number = |place| match call.argument(place) {
+        Argument::Int(number) => Ok(*number as f64),
+        Argument::Float(number) => Ok(*number),
+        _ => Err("a range is of numbers".to_owned()),
+    };
+    let (start, end) = match call.argument(1) {
+        Argument::None => (0.0, number(0)?),
+        _ => (number(0)?, number(1)?),
+    };
+    let (span, step) = (end - start, number(2)?);
+    if step == 0.0 || span / step < 0.0 {
+        return Err(format!("a range from {start} to {end} has no steps of {step}"));
+    }
+    one_shape(smallvec![(span / step).ceil() as u64])
 }
 
+/// RangeFactories.cpp, arange: of integers unless a bound or the step is none, then of the default type.
 fn arange(context: &mut Context, operands: &Operands) -> Lowered {
-    let sizes = [size(operands.int(0)?)?];
-    one(context.empty("arange", &sizes, Dtype::I64))
+    let number = |place| match operands.at(place) {
+        Operand::Int(number) => Ok((*number as f64, true)),
+        Operand::Float(number) => Ok((*number, false)),
+        _ => Err("a range is of numbers".to_owned()),
+    };
+    let ((start, a), (end, b)) = match operands.at(1) {
+        Operand::None => ((0.0, true), number(0)?),
+        _ => (number(0)?, number(1)?),
+    };
+    let (step, c) = number(2)?;
+    let dtype = operands.dtype(3).unwrap_or(if a && b && c { Dtype::I64 } else { Dtype::F32 });
+    one(context.empty("arange", &[((end - start) / step).ceil() as u64], dtype))
 }
 
 fn sizes_shape(call: &Call) -> Shapes {
+    if let Argument::Int(only) = call.argument(0) {
+        return one_shape(smallvec![size(*only)?]);
+    }
     one_shape(call.ints(0)?.into_iter().map(size).collect::<Result<_, _>>()?)
 }
 
@@ -141,7 +176,10 @@ fn new_shape(call: &Call) -> Shapes {
 }
 
 fn filled(context: &mut Context, operands: &Operands, op: &'static str) -> Lowered {
-    let sizes: Dims = operands.ints(0)?.into_iter().map(size).collect::<Result<_, _>>()?;
+    let sizes: Dims = match operands.at(0) {
+        Operand::Int(only) => smallvec![size(*only)?],
+        _ => operands.ints(0)?.into_iter().map(size).collect::<Result<_, _>>()?,
+    };
     let dtype = operands.dtype(1).unwrap_or(context.settings.weights);
     one(context.empty(op, &sizes, dtype))
 }

@@ -121,7 +121,7 @@ pub(super) const ROWS: &[Row] = &[
         autocast: Autocast::Full,
         savable: &["pow.Tensor_Scalar"],
         aten: &[("pow.Tensor_Scalar", "self, exponent", "")],
-        shapes: first_shape,
+        shapes: |call| call.shape(0).or_else(|_| call.shape(1)).cloned().and_then(one_shape),
         lower: pow,
     },
     unary("bitwise_not", Autocast::Keeps, &[], &[("bitwise_not.default", "self", "")], |context, a| {
@@ -465,6 +465,14 @@ fn compare(context: &mut Context, op: &'static str, operands: &Operands, dtype: 
 
 /// pow with a number for exponent; backward is grad * (exponent * self.pow(exponent - 1)).
 fn pow(context: &mut Context, operands: &Operands) -> Lowered {
+    if let (None, Ok(exponent)) = (operands.tensor(0).ok(), operands.tensor(1)) {
+        // Pow.cpp, pow(Scalar, Tensor)
+        if context.records(&[exponent]) {
+            return Err("a power whose exponent needs a gradient is not known".to_owned());
+        }
+        let dtype = if exponent.dtype.is_floating() { exponent.dtype } else { Dtype::F32 };
+        return one(elementwise(context, "pow", &[exponent], dtype));
+    }
     let x = operands.tensor(0)?;
     let Some(exponent) = operands.float(1) else { return Err("the exponent must be a number".to_owned()) };
     let saved = context.records(&[x]).then(|| context.save(x));

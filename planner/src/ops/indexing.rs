@@ -154,14 +154,11 @@ fn index_shape(call: &Call) -> Shapes {
     one_shape(shape)
 }
 
-/// Indices whose strides differ are made contiguous, one after the other, before the result; backward is known of one.
+/// Indices whose strides differ are made contiguous, one after the other, before the result.
 fn index(context: &mut Context, operands: &Operands) -> Lowered {
     let (input, indices) = (operands.tensor(0)?, operands.tensors(1)?);
     let recorded = context.records(&[input]);
-    if recorded && indices.len() > 1 {
-        return Err("indexing a tensor that needs a gradient by several others is not known".to_owned());
-    }
-    let saved = recorded.then(|| context.save(indices[0]));
+    let saved = recorded.then(|| indices.iter().map(|index| context.save(index)).collect::<Vec<Saved>>());
     let mut shape = Dims::new();
     for index in &indices {
         shape = broadcast(&shape, &index.sizes)?;
@@ -181,13 +178,13 @@ fn index(context: &mut Context, operands: &Operands) -> Lowered {
         context.empty("index", &sizes, input.dtype)
     };
     if let Some(saved) = saved {
-        record_index(context, input, saved, &output);
+        record_index(context, input, saved, shape.iter().product(), &output);
     }
     one(output)
 }
 
 /// `index_backward`: the gradient is added up into zeros.
-fn record_index(context: &mut Context, input: &Tensor, saved: Saved, output: &Tensor) {
+fn record_index(context: &mut Context, input: &Tensor, saved: Vec<Saved>, count: u64, output: &Tensor) {
     let sizes = input.sizes.clone();
     context.record(
         "IndexBackward0",
@@ -195,11 +192,11 @@ fn record_index(context: &mut Context, input: &Tensor, saved: Saved, output: &Te
         &[output],
         Box::new(move |context, g| {
             let Some(g) = &g[0] else { return Gradients::new() };
-            let index = saved.get(context);
+            let indices: Vec<Tensor> = saved.iter().map(|saved| saved.get(context)).collect();
             let zeros = context.empty("new_zeros", &sizes, g.dtype);
             let architecture = context.cub();
             let copied = if g.is_contiguous() { 0 } else { g.bytes() };
-            context.scratch("_index_put_impl_", &accumulate(architecture, index.count(), sizes[0], copied));
+            context.scratch("_index_put_impl_", &accumulate(architecture, count, &sizes[..indices.len()], copied));
             smallvec![Some(zeros)]
         }),
     );

@@ -65,6 +65,25 @@ pub(super) const ROWS: &[Row] = &[
             one(whole(context, "max", Reduction::ExtremeOfAll, x, x.dtype))
         },
     },
+    Row {
+        name: "argmax",
+        signature: "input, dim, keepdim=False",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/ReduceOps.cpp, argmax",
+        class: Class::Elements,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[("argmax.default", "self, dim, keepdim=False", "")],
+        shapes: |call| {
+            let shape = call.shape(0)?;
+            one_shape(kept(shape, &marks(shape.len(), &[call.int(1)?])?, call.flag(2)))
+        },
+        lower: |context, a| {
+            let x = a.tensor(0)?;
+            let marks = marks(x.sizes.len(), &[a.int(1)?])?;
+            one(reduce(context, "argmax", Reduction::Argument, x, &marks, a.flag(2), Dtype::I64))
+        },
+    },
 ];
 
 /// A reduction of a whole tensor without autograd: of integers or booleans.

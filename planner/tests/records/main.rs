@@ -4,9 +4,10 @@
 //! cargo test --test records                          all cases of all releases
 //! cargo test --test records 2.15/truth               a set of a release
 //! cargo test --test records 2.11/text/t5-small-infer one case
+//! MEMPLAN_RECORDS=new.jsonl MEMPLAN_SPECS=specs cargo test --test records given
 //! ```
 //!
-//! The emulated device on which they were recorded reads zeros on every copy to the host, so that a program decides
+//! The last one looks at records of a file, by specs of a folder, before they become a set. The emulated device on which they were recorded reads zeros on every copy to the host, so that a program decides
 //! otherwise there: about packed sequences without a cache, about rotary frequencies. The plans do the same.
 
 mod case;
@@ -15,16 +16,20 @@ mod sets;
 mod support;
 mod tables;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial, run};
 
 use case::Case;
 use sets::{SETS, Set};
+use support::{lines_of, text_of};
 
 fn main() -> ExitCode {
     // The cases live as long as the tests that share them: each is planned once, for its own test and for a table.
-    let cases: &'static [Case] = SETS.iter().flat_map(Set::cases).collect::<Vec<_>>().leak();
+    let given = std::env::var_os("MEMPLAN_RECORDS").map(|file| given(Path::new(&file)));
+    let cases = given.unwrap_or_else(|| SETS.iter().flat_map(Set::cases).collect());
+    let cases: &'static [Case] = cases.leak();
     let mut trials: Vec<Trial> =
         cases.iter().map(|case| Trial::test(case.path(), move || case.check().map_err(Failed::from))).collect();
     trials.extend(SETS.iter().map(|set| {
@@ -43,4 +48,10 @@ fn main() -> ExitCode {
     trials.push(docs("accuracy.md", "accuracy", tables::accuracy));
     trials.push(docs("exports.md", "exports", tables::exports));
     run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// The cases of a file that is no set yet.
+fn given(file: &Path) -> Vec<Case> {
+    static GIVEN: Set = Set { release: "given", name: "records", count: 0, known: &[] };
+    lines_of(&text_of(file)).map(|line| Case::new(&GIVEN, line)).collect()
 }

@@ -11,6 +11,11 @@ use tempfile::TempDir;
 
 use super::{TruthCase, lines, text_of, truth_folder};
 
+/// The shipped specs, with a folder's before them where `MEMPLAN_SPECS` names one.
+fn shelf() -> Shelf {
+    Shelf { folder: std::env::var_os("MEMPLAN_SPECS").map(Into::into) }
+}
+
 /// The model that a case names, of its spec.
 pub fn model_of(case: &Value) -> Model {
     if case["model"]["library"] == "torchvision" {
@@ -18,7 +23,7 @@ pub fn model_of(case: &Value) -> Model {
         return open(name, None, &Shelf::default()).expect("a built-in model");
     }
     let architecture = case["model"]["architecture"].as_str().expect("a case names its architecture");
-    let family = Shelf::default().family_of_architecture(architecture).expect("sound specs").expect("a known family");
+    let family = shelf().family_of_architecture(architecture).expect("sound specs").expect("a known family");
     Model {
         exported: None,
         name: case["model"]["called"].as_str().unwrap_or("unnamed").to_owned(),

@@ -16,9 +16,9 @@ const INDEX: u64 = Dtype::I64.size();
 /// Bits of a digit of CUB's sort.
 const DIGIT: u32 = 8;
 
-/// Adds `indices` slices to places along the first dimension of a contiguous tensor of `rows` slices; `copied` bytes are those
+/// Adds `indices` slices to places along the first dimensions, of these sizes, of a contiguous tensor; `copied` bytes are those
 /// of the values where they are not contiguous, else 0.
-pub fn accumulate(architecture: Architecture, indices: u64, rows: u64, copied: u64) -> Vec<Step> {
+pub fn accumulate(architecture: Architecture, indices: u64, sizes: &[u64], copied: u64) -> Vec<Step> {
     let mut steps = Steps::default();
     if indices == 0 {
         return steps.finish();
@@ -27,11 +27,18 @@ pub fn accumulate(architecture: Architecture, indices: u64, rows: u64, copied: u
     let wrapped = steps.keep(bytes);
     steps.hold(bytes);
     steps.free(wrapped);
+    for _ in sizes.iter().skip(1) {
+        // the place along a further dimension is added to the first
+        let wrapped = steps.keep(bytes);
+        let place = steps.keep(bytes);
+        steps.free(wrapped);
+        steps.free(place);
+    }
     steps.hold(copied);
     steps.hold(bytes); // sorted
     steps.hold(bytes); // where they came from
     steps.hold(bytes); // 0, 1, 2, ...
-    steps.hold(cub::sort_by_digits(architecture, digits(rows), indices));
+    steps.hold(cub::sort_by_digits(architecture, digits(sizes.iter().product()), indices));
     steps.finish()
 }
 

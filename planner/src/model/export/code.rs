@@ -117,7 +117,7 @@ impl Code {
 
     /// A parameter that a call must give.
     pub fn parameter(&mut self, name: &str) -> Parameter {
-        Parameter { name: self.number(name), default: None, rest: false }
+        Parameter { name: self.number(name), default: None, rest: Rest::One }
     }
 }
 

@@ -77,10 +77,10 @@ impl<'p, 'a> Writer<'p, 'a> {
         }
         let none = || Some(literal(Literal::None));
         let mut parameters: Vec<Parameter> =
-            inputs.iter().map(|name| Parameter { name: *name, default: none(), rest: false }).collect();
+            inputs.iter().map(|name| Parameter { name: *name, default: none(), rest: Rest::One }).collect();
         let body = match way {
             Some(way) if written.len() > 1 => {
-                parameters.insert(0, Parameter { name: way, default: None, rest: false });
+                parameters.insert(0, Parameter { name: way, default: None, rest: Rest::One });
                 let is = |number: usize| binary(Binary::Equal, named(way), int(number as i64));
                 let branches = written.into_iter().enumerate().map(|(number, body)| (is(number), body)).collect();
                 vec![statement(StatementKind::If(branches, Vec::new()), 0)]

@@ -46,12 +46,19 @@ pub(super) struct ArchitectureText {
     pub renamed: IndexMap<String, String>,
     #[serde(default)]
     pub merged: IndexMap<String, String>,
+    #[serde(default = "past_key_values")]
+    pub cache_argument: String,
     #[serde(default)]
     pub generates: bool,
     #[serde(default)]
     pub takes_images: bool,
     #[serde(default)]
     pub trained_as: Option<String>,
+}
+
+/// What transformers called it up to 5.23.
+fn past_key_values() -> String {
+    "past_key_values".to_owned()
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -134,6 +141,7 @@ pub(super) struct FullFieldText {
 #[derive(Debug, Default)]
 pub(super) struct ClassText {
     pub checkpointing_layer: bool,
+    pub init: String,
     pub attributes: IndexMap<String, Scalar>,
     pub children: IndexMap<String, Scalar>,
     pub parameters: IndexMap<String, FieldText>,
@@ -156,6 +164,7 @@ impl<'de> Deserialize<'de> for ClassText {
                 while let Some(key) = map.next_key::<String>()? {
                     match key.as_str() {
                         "checkpointing_layer" => class.checkpointing_layer = map.next_value()?,
+                        "init" => class.init = map.next_value()?,
                         "attributes" => class.attributes = map.next_value()?,
                         "children" => class.children = map.next_value()?,
                         "parameters" => class.parameters = map.next_value()?,
@@ -165,7 +174,7 @@ impl<'de> Deserialize<'de> for ClassText {
                         }
                         other => {
                             return Err(A::Error::custom(format!(
-                                "unknown key `{other}`: a module has attributes, children, parameters, buffers \
+                                "unknown key `{other}`: a module has attributes, children, parameters, buffers or init, \
                                  and methods, which are written with their parameters: `{other}(...)`"
                             )));
                         }

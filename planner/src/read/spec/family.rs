@@ -67,6 +67,8 @@ pub struct Class {
     pub is_checkpointing_layer: bool,
     /// What its construction takes: a function without a body.
     pub constructor: Function,
+    /// The code of its construction, where it is written so; it has no attributes, children, parameters and buffers beside it.
+    pub init: Option<Arc<Function>>,
     /// Attributes in order; each sees the constructor's parameters, then `self`.
     pub attributes: Vec<(Arc<str>, Function)>,
     /// Children in order: modules, lists of modules or None.
@@ -108,6 +110,8 @@ pub struct Architecture {
     pub renamed: Vec<(regex::Regex, String)>,
     /// Tensors in checkpoints that are parts of one parameter, and what of their names becomes its name.
     pub merged: Vec<(regex::Regex, String)>,
+    /// What its forward and its output call the cache.
+    pub cache_argument: Arc<str>,
     /// Whether it can generate.
     pub generates: bool,
     /// Whether it takes images, of the config's `image_size` where a run gives none.
@@ -368,6 +372,7 @@ fn parse_architecture(name: &str, text: &ArchitectureText, file: &Arc<str>) -> R
         ignored: text.ignored.iter().map(|pattern| parsed("ignored", pattern)).collect::<Result<_, _>>()?,
         renamed: replaced("renamed", &text.renamed)?,
         merged: replaced("merged", &text.merged)?,
+        cache_argument: text.cache_argument.as_str().into(),
         generates: text.generates,
         takes_images: text.takes_images,
         trained_as: text.trained_as.clone(),
@@ -387,6 +392,19 @@ fn parse_class(
     let mut locals: Vec<Arc<str>> =
         constructor.parameters.iter().filter_map(|p| constructor.names.get(usize::from(p.name.0)).cloned()).collect();
     locals.push("self".into());
+    let declares = [text.attributes.len(), text.children.len(), text.parameters.len(), text.buffers.len()];
+    let init = match text.init.as_str() {
+        "" => None,
+        _ if declares != [0; 4] => {
+            let message = "init stands in place of attributes, children, parameters and buffers";
+            return Err(SpecError::new(file, at, message));
+        }
+        code => {
+            places.key("init");
+            let body = (code, places.block());
+            Some(Arc::new(parse::function("", (signature, at), body, file)?))
+        }
+    };
     let mut expression = |key: &str, value: &Scalar| {
         let place = places.key(key);
         let at = Position { column: place.column + key.len() as u32 + 2, ..place };
@@ -434,6 +452,7 @@ fn parse_class(
         is_module,
         is_checkpointing_layer,
         constructor,
+        init,
         attributes,
         children,
         elements,

@@ -26,8 +26,10 @@ const SIGNS: [&str; 37] = [
     "+", "-", "*", "/", "%", "@", "&", "|", "~", "<", ">", "=", ";", "!", "^", "?", "$",
 ];
 
-const KEYWORDS: [&str; 15] =
-    ["and", "or", "not", "is", "in", "if", "elif", "else", "for", "return", "del", "None", "True", "False", "pass"];
+const KEYWORDS: [&str; 18] = [
+    "and", "or", "not", "is", "in", "if", "elif", "else", "for", "return", "continue", "break", "del", "None", "True",
+    "False", "pass", "lambda",
+];
 
 /// The tokens of `text`, which begins at `start` within `file`; YAML has taken its indentation from every line.
 pub(super) fn tokens(text: &str, file: &Arc<str>, start: Position) -> Result<Vec<(Token, Position)>, SpecError> {

@@ -72,3 +72,18 @@ pub fn check(file: &str, text: &str) -> Result<(), SpecError> {
     let file: Arc<str> = file.into();
     family::parse(&document::read(&file, text)?, &file, text).map(|_| ())
 }
+
+/// The names that the embedded library defines.
+///
+/// # Errors
+/// A file that is no spec.
+pub fn library_names() -> Result<Vec<String>, SpecError> {
+    let mut names = Vec::new();
+    for (file, text) in super::specs::embedded_files("library") {
+        let file: Arc<str> = file.into();
+        let family = family::parse(&document::read(&file, text)?, &file, text)?;
+        names.extend(family.definitions.into_keys().map(|name| name.to_string()));
+    }
+    names.sort();
+    Ok(names)
+}

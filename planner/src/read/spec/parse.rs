@@ -51,7 +51,7 @@ pub(super) fn expression(
     let mut parser = Parser::new(text.0, text.1, file, &mut names)?;
     let parameters = parameters
         .iter()
-        .map(|parameter| Ok(Parameter { name: parser.number(parameter)?, default: None, rest: false }))
+        .map(|parameter| Ok(Parameter { name: parser.number(parameter)?, default: None, rest: Rest::One }))
         .collect::<Parsed<_>>()?;
     let value = parser.sequence_or_expression()?;
     parser.skip(&Token::Newline);
@@ -192,7 +192,11 @@ impl<'a> Parser<'a> {
         let mut parameters = Vec::new();
         self.expect("(")?;
         while !self.sign(")") {
-            let rest = self.sign("**");
+            let rest = match () {
+                () if self.sign("**") => Rest::Named,
+                () if self.sign("*") => Rest::Positional,
+                () => Rest::One,
+            };
             let local = self.name()?;
             let name = self.number(&local)?;
             let default = if self.sign("=") { Some(self.expression()?) } else { None };
@@ -249,6 +253,12 @@ impl<'a> Parser<'a> {
             let value = if nothing { None } else { Some(self.sequence_or_expression()?) };
             self.newline()?;
             StatementKind::Return(value)
+        } else if self.sign("continue") {
+            self.newline()?;
+            StatementKind::Continue
+        } else if self.sign("break") {
+            self.newline()?;
+            StatementKind::Break
         } else if self.sign("if") {
             self.conditional()?
         } else if self.sign("for") {
@@ -359,6 +369,9 @@ impl<'a> Parser<'a> {
     fn expression(&mut self) -> Parsed<Expression> {
         self.nested(|parser| {
             let at = parser.at();
+            if parser.sign("lambda") {
+                return parser.lambda(at);
+            }
             let value = parser.disjunction()?;
             if !parser.sign("if") {
                 return Ok(value);
@@ -371,6 +384,48 @@ impl<'a> Parser<'a> {
             parser.rise(highest)?;
             Ok(Expression { kind: ExpressionKind::Choice(Box::new([condition, value, otherwise])), at })
         })
+    }
+
+    /// What stands behind `lambda`. Its names are its own; those that are no parameters are looked for around it first.
+    fn lambda(&mut self, at: Position) -> Parsed<Expression> {
+        let mut own = Names::default();
+        std::mem::swap(self.names, &mut own);
+        let parsed = self.lambda_parts();
+        std::mem::swap(self.names, &mut own);
+        let (parameters, value) = parsed?;
+        let is_parameter = |name: &Arc<str>| {
+            parameters.iter().any(|parameter| own.all.get(usize::from(parameter.name.0)) == Some(name))
+        };
+        let mut around = Vec::new();
+        for name in own.all.iter().filter(|name| !is_parameter(name)) {
+            let outer = self.number(name)?;
+            around.extend(own.numbers.get(name).map(|inner| (outer, *inner)));
+        }
+        let body = vec![Statement { at: value.at, kind: StatementKind::Return(Some(value)) }];
+        let function = Function { name: "lambda".to_owned(), file: self.file.clone(), names: own.all, parameters, body };
+        self.rise(0)?;
+        Ok(Expression { kind: ExpressionKind::Lambda(Arc::new(function), around), at })
+    }
+
+    fn lambda_parts(&mut self) -> Parsed<(Vec<Parameter>, Expression)> {
+        let mut parameters = Vec::new();
+        while !self.sign(":") {
+            let rest = match () {
+                () if self.sign("**") => Rest::Named,
+                () if self.sign("*") => Rest::Positional,
+                () => Rest::One,
+            };
+            let name = self.name()?;
+            let name = self.number(&name)?;
+            let default = if self.sign("=") { Some(self.expression()?) } else { None };
+            parameters.push(Parameter { name, default, rest });
+            if !self.sign(",") {
+                self.expect(":")?;
+                break;
+            }
+        }
+        let value = self.expression()?;
+        Ok((parameters, value))
     }
 
     fn disjunction(&mut self) -> Parsed<Expression> {
@@ -453,8 +508,9 @@ impl<'a> Parser<'a> {
     }
 
     fn binary(&mut self, level: usize) -> Parsed<Expression> {
-        const LEVELS: [&[(&str, Binary)]; 4] = [
+        const LEVELS: [&[(&str, Binary)]; 5] = [
             &[("|", Binary::BitOr)],
+            &[("^", Binary::BitXor)],
             &[("&", Binary::BitAnd)],
             &[("+", Binary::Add), ("-", Binary::Subtract)],
             &[

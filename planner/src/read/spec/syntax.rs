@@ -62,6 +62,8 @@ pub enum ExpressionKind {
     Sequence(Vec<Argument>),
     /// `[a for x in b if c]`
     Comprehension(Box<Comprehension>),
+    /// `lambda a: b`: a function, with the locals around it that it uses, as (those locals, the function's).
+    Lambda(Arc<Function>, Vec<(NameId, NameId)>),
     /// `{"a": b}`
     Dictionary(Vec<(Expression, Expression)>),
 }
@@ -150,6 +152,8 @@ pub enum Binary {
     MatrixMultiply,
     /// `&`
     BitAnd,
+    /// `^`
+    BitXor,
     /// `|`
     BitOr,
     /// `==`
@@ -207,6 +211,10 @@ pub enum StatementKind {
     Return(Option<Expression>),
     /// `if a: ... elif b: ... else: ...`
     If(Vec<(Expression, Vec<Statement>)>, Vec<Statement>),
+    /// `continue`
+    Continue,
+    /// `break`
+    Break,
     /// `for a in b: ...`
     For(Target, Expression, Vec<Statement>),
     /// `del a, b`
@@ -220,8 +228,19 @@ pub struct Parameter {
     pub name: NameId,
     /// Its value where the call gives none.
     pub default: Option<Expression>,
-    /// Whether it takes all further named arguments (`**kwargs`).
-    pub rest: bool,
+    /// Which further arguments it takes.
+    pub rest: Rest,
+}
+
+/// Which arguments a parameter takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// The one of its place or its name.
+    One,
+    /// All further ones without a name (`*args`); parameters behind it have names.
+    Positional,
+    /// All further ones with names (`**kwargs`).
+    Named,
 }
 
 /// A function: parameters and a body.

@@ -1,0 +1,186 @@
+//! Classes with what they inherit: the order in which Python looks for methods and attributes.
+
+use std::rc::Rc;
+
+use python_ast::{Expr, Stmt, StmtClassDef, StmtFunctionDef};
+
+use crate::meaning::{Meaning, World};
+use crate::source::{Fault, Module};
+
+/// A class of a source, with the file that it stands in.
+#[derive(Clone, Debug)]
+pub struct Defined {
+    /// The file.
+    pub module: Rc<Module>,
+    /// The class.
+    pub class: Rc<StmtClassDef>,
+}
+
+/// A class with all that it derives from.
+#[derive(Clone, Debug)]
+pub struct Lineage {
+    /// The class, then its bases in Python's order of resolution, as far as they are read.
+    pub classes: Vec<Defined>,
+    /// The bases that are not read: `transformers.modeling_utils.PreTrainedModel`.
+    pub foreign: Vec<String>,
+}
+
+/// A function within a class.
+#[derive(Clone, Debug)]
+pub struct Method {
+    /// Where in the lineage its class stands.
+    pub place: usize,
+    /// The function.
+    pub function: Rc<StmtFunctionDef>,
+}
+
+/// How a method is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MethodKind {
+    /// On an object.
+    Plain,
+    /// As an attribute of an object.
+    Property,
+    /// Without an object.
+    Static,
+}
+
+impl Lineage {
+    /// The lineage of a class: depth first, each base at its last place, as C3 orders what transformers has.
+    ///
+    /// # Errors
+    /// A base that is no class, or whose file is no Python.
+    pub fn of(world: &World, module: &Rc<Module>, class: &Rc<StmtClassDef>) -> Result<Lineage, Fault> {
+        let mut all = Vec::new();
+        collect(world, module, class, &mut all, 0)?;
+        let mut lineage = Lineage { classes: Vec::new(), foreign: Vec::new() };
+        for (place, ancestor) in all.iter().enumerate() {
+            match ancestor {
+                Ancestor::Defined(defined) => {
+                    let again = |other: &Ancestor| matches!(other, Ancestor::Defined(other) if Rc::ptr_eq(&other.class, &defined.class));
+                    if !all[place + 1..].iter().any(again) {
+                        lineage.classes.push(defined.clone());
+                    }
+                }
+                Ancestor::Foreign(name) if !lineage.foreign.contains(name) => lineage.foreign.push(name.clone()),
+                Ancestor::Foreign(_) => {}
+            }
+        }
+        Ok(lineage)
+    }
+
+    /// The first method of that name from a place in the lineage on.
+    pub fn method(&self, name: &str, from: usize) -> Option<Method> {
+        self.classes.iter().enumerate().skip(from).find_map(|(place, defined)| {
+            defined.class.body.iter().find_map(|statement| match statement {
+                Stmt::FunctionDef(function) if function.name.as_str() == name => {
+                    Some(Method { place, function: Rc::new(function.clone()) })
+                }
+                _ => None,
+            })
+        })
+    }
+
+    /// The value of an attribute that the class body gives, with the place of its class.
+    pub fn attribute(&self, name: &str) -> Option<(usize, &Expr)> {
+        self.classes.iter().enumerate().find_map(|(place, defined)| {
+            defined.class.body.iter().find_map(|statement| match statement {
+                Stmt::Assign(assign) => {
+                    let named = assign.targets.iter().any(|target| matches!(target, Expr::Name(n) if n.id.as_str() == name));
+                    named.then_some((place, &*assign.value))
+                }
+                Stmt::AnnAssign(assign) => match (&*assign.target, &assign.value) {
+                    (Expr::Name(n), Some(value)) if n.id.as_str() == name => Some((place, &**value)),
+                    _ => None,
+                },
+                _ => None,
+            })
+        })
+    }
+
+    /// The annotation of an attribute: `config: LlamaConfig`.
+    pub fn annotation(&self, name: &str) -> Option<(usize, &Expr)> {
+        self.classes.iter().enumerate().find_map(|(place, defined)| {
+            defined.class.body.iter().find_map(|statement| match statement {
+                Stmt::AnnAssign(assign) => match &*assign.target {
+                    Expr::Name(n) if n.id.as_str() == name => Some((place, &*assign.annotation)),
+                    _ => None,
+                },
+                _ => None,
+            })
+        })
+    }
+
+    /// Whether it derives from a class that is not read.
+    pub fn derives_from(&self, dotted: &str) -> bool {
+        self.foreign.iter().any(|name| name == dotted)
+    }
+}
+
+impl Method {
+    /// How it is called.
+    pub fn kind(&self) -> MethodKind {
+        let named = |name: &str| {
+            self.function.decorator_list.iter().any(|decorator| match &decorator.expression {
+                Expr::Name(n) => n.id.as_str() == name,
+                Expr::Attribute(a) => a.attr.as_str() == name,
+                _ => false,
+            })
+        };
+        if named("property") || named("cached_property") {
+            MethodKind::Property
+        } else if named("staticmethod") {
+            MethodKind::Static
+        } else {
+            MethodKind::Plain
+        }
+    }
+
+    /// Whether a decorator of that name stands before it, with or without arguments.
+    pub fn is_decorated(&self, name: &str) -> bool {
+        self.function.decorator_list.iter().any(|decorator| {
+            let called = match &decorator.expression {
+                Expr::Call(call) => &*call.func,
+                other => other,
+            };
+            match called {
+                Expr::Name(n) => n.id.as_str() == name,
+                Expr::Attribute(a) => a.attr.as_str() == name,
+                _ => false,
+            }
+        })
+    }
+}
+
+enum Ancestor {
+    Defined(Defined),
+    Foreign(String),
+}
+
+/// The deepest lineage: far beyond any source.
+const DEPTH: usize = 64;
+
+fn collect(
+    world: &World,
+    module: &Rc<Module>,
+    class: &Rc<StmtClassDef>,
+    all: &mut Vec<Ancestor>,
+    depth: usize,
+) -> Result<(), Fault> {
+    if depth > DEPTH || all.len() > DEPTH * DEPTH {
+        return Err(module.fault(class.range, format!("{} derives from itself", class.name)));
+    }
+    all.push(Ancestor::Defined(Defined { module: module.clone(), class: class.clone() }));
+    for base in class.arguments.iter().flat_map(|arguments| &arguments.args) {
+        let Some(dotted) = world.dotted(module, base, &|_| false) else { continue };
+        if world.names.bases.contains_key(&dotted) {
+            all.push(Ancestor::Foreign(dotted));
+            continue;
+        }
+        match world.definition(&dotted)? {
+            Some(Meaning::Class(defined)) => collect(world, &defined.module, &defined.class, all, depth + 1)?,
+            _ => all.push(Ancestor::Foreign(dotted)),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! A config's class: its entries with their defaults, and what it computes of them.
+
+use std::rc::Rc;
+
+use python_ast::{Expr, Number, Stmt, UnaryOp};
+
+use crate::classes::{Lineage, Method, MethodKind};
+use crate::family::{Family, Import};
+use crate::meaning::{Meaning, World};
+use crate::source::Fault;
+
+/// The config's class of an architecture: `config: LlamaConfig` or `config_class = LlamaConfig` in one of its classes.
+///
+/// # Errors
+/// A file that is no Python.
+pub fn class_of(world: &World, lineage: &Lineage) -> Result<Option<Rc<Lineage>>, Fault> {
+    for (place, named) in [lineage.annotation("config"), lineage.attribute("config_class")].into_iter().flatten() {
+        let module = &lineage.classes[place].module;
+        let Some(dotted) = world.dotted(module, named, &|_| false) else { continue };
+        if let Some(Meaning::Class(defined)) = world.definition(&dotted)? {
+            return Lineage::of(world, &defined.module, &defined.class).map(|lineage| Some(Rc::new(lineage)));
+        }
+    }
+    Ok(None)
+}
+
+/// Reads the entries, those of bases first.
+///
+/// # Errors
+/// None so far: what is no plain value is no entry.
+pub fn read(import: &mut Import, config: &Rc<Lineage>, family: &mut Family) -> Result<(), Fault> {
+    for defined in config.classes.iter().rev() {
+        for statement in &defined.class.body {
+            let (target, value) = match statement {
+                Stmt::AnnAssign(assign) => match &assign.value {
+                    Some(value) => (&*assign.target, &**value),
+                    None => continue,
+                },
+                Stmt::Assign(assign) => match assign.targets.first() {
+                    Some(target) => (target, &*assign.value),
+                    None => continue,
+                },
+                _ => continue,
+            };
+            let Expr::Name(name) = target else { continue };
+            let name = name.id.as_str();
+            if name == "attribute_map" {
+                if let Expr::Dict(entries) = value {
+                    let pairs = entries.items.iter().filter_map(|item| Some((text(item.key.as_ref()?)?, text(&item.value)?)));
+                    family.aliases.extend(pairs);
+                }
+                continue;
+            }
+            if import.world.names.ignored_entries.contains(name) || name.starts_with('_') && name.starts_with("__") {
+                continue;
+            }
+            if let Some(value) = json(value) {
+                family.defaults.insert(name.to_owned(), value);
+            }
+        }
+    }
+    // a config that is written as a constructor: its parameters are the entries
+    if let Some(init) = config.method("__init__", 0) {
+        for parameter in init.function.parameters.iter_non_variadic_params() {
+            if let Some(value) = parameter.default.as_deref().and_then(json) {
+                family.defaults.insert(parameter.name().to_string(), value);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the config computes when it is made: `__post_init__` of its class and its bases, properties that models read.
+pub fn derive(import: &mut Import, config: &Rc<Lineage>) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(method) = config.method("convert_rope_params_to_dict", 0).filter(|method| is_of_a_model(config, method)) {
+        import.want_in_place_of("convert_rope", config, &method);
+    }
+    match config.method("__post_init__", 0) {
+        Some(method) => lines.push(format!("{}(config)", import.want_config_method(config, &method))),
+        None => lines.push("settle_config(config)".to_owned()),
+    }
+    if let Some(method) = config.method("validate_architecture", 0).filter(|method| is_of_a_model(config, method)) {
+        lines.push(format!("{}(config)", import.want_config_method(config, &method)));
+    }
+    let needed: Vec<String> = import.needed.iter().cloned().collect();
+    for name in needed {
+        if let Some(method) = config.method(&name, 0)
+            && method.kind() == MethodKind::Property
+            && is_of_a_model(config, &method)
+            && !import.world.names.ignored_entries.contains(&name)
+        {
+            lines.push(format!("config.{name} = {}(config)", import.want_config_method(config, &method)));
+        }
+    }
+    lines
+}
+
+/// Whether a method stands in a model's own file, and not in what all configs derive from.
+fn is_of_a_model(config: &Lineage, method: &Method) -> bool {
+    !config.classes[method.place].module.name.starts_with("transformers.") || config.classes[method.place].module.name.contains(".models.")
+}
+
+fn text(expression: &Expr) -> Option<String> {
+    match expression {
+        Expr::StringLiteral(text) => Some(text.value.to_str().to_owned()),
+        _ => None,
+    }
+}
+
+/// A plain value as JSON; of `field(default=3)` and `interval(...)(default=3)` the default.
+fn json(value: &Expr) -> Option<String> {
+    Some(match value {
+        Expr::NoneLiteral(_) => "null".into(),
+        Expr::BooleanLiteral(flag) => flag.value.to_string(),
+        Expr::NumberLiteral(number) => match &number.value {
+            Number::Int(int) => int.as_i64()?.to_string(),
+            Number::Float(float) => format!("{float:?}"),
+            Number::Complex { .. } => return None,
+        },
+        Expr::UnaryOp(operation) if operation.op == UnaryOp::USub => format!("-{}", json(&operation.operand)?),
+        Expr::StringLiteral(text) => format!("{:?}", text.value.to_str()),
+        Expr::List(list) => sequence(&list.elts)?,
+        Expr::Tuple(tuple) => sequence(&tuple.elts)?,
+        Expr::Dict(entries) => {
+            let pairs: Option<Vec<String>> = entries
+                .items
+                .iter()
+                .map(|item| Some(format!("{:?}: {}", text(item.key.as_ref()?)?, json(&item.value)?)))
+                .collect();
+            format!("{{{}}}", pairs?.join(", "))
+        }
+        Expr::Call(call) => {
+            if let Some(default) = call.arguments.find_keyword("default") {
+                return json(&default.value);
+            }
+            match &call.arguments.find_keyword("default_factory")?.value {
+                Expr::Lambda(lambda) => json(&lambda.body)?,
+                Expr::Name(name) if name.id.as_str() == "list" => "[]".into(),
+                Expr::Name(name) if name.id.as_str() == "dict" => "{}".into(),
+                _ => return None,
+            }
+        }
+        _ => return None,
+    })
+}
+
+fn sequence(elements: &[Expr]) -> Option<String> {
+    let elements: Option<Vec<String>> = elements.iter().map(json).collect();
+    Some(format!("[{}]", elements?.join(", ")))
+}

@@ -1,0 +1,514 @@
+//! A family: its architectures, all that they use, and its config, gathered from where they are defined.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use indexmap::{IndexMap, IndexSet};
+use python_ast::{Expr, Stmt, StmtClassDef, StmtFunctionDef};
+use python_text::TextRange;
+use rustc_hash::FxHashSet;
+
+use crate::classes::{Defined, Lineage, Method, MethodKind};
+use crate::config;
+use crate::meaning::{Meaning, World};
+use crate::source::{Binding, Fault, Module};
+use crate::translate::{Code, Standing, Translator, super_name};
+use crate::write;
+
+/// What has been found to be needed, and how it is called.
+#[derive(Debug)]
+pub struct Import {
+    /// What the import stands on.
+    pub world: World,
+    /// Names that are asked of objects: methods of these names are translated.
+    pub needed: BTreeSet<String>,
+    /// What could not be said.
+    pub faults: Vec<Fault>,
+    classes: IndexMap<String, Rc<Lineage>>,
+    functions: IndexMap<String, Function>,
+    /// Methods of bases that a class calls through `super()`: (class, base, method).
+    supers: IndexSet<(String, String, String)>,
+    /// The name of each definition: its dotted name to what it is called.
+    called: IndexMap<String, String>,
+    /// The modeling file of the family.
+    root: Option<Rc<Module>>,
+}
+
+#[derive(Clone, Debug)]
+enum Function {
+    Free(Rc<Module>, Rc<StmtFunctionDef>),
+    /// A method without an object, or one of a config.
+    Of(Rc<Lineage>, Method, Standing),
+}
+
+/// One architecture, as a spec names it.
+#[derive(Debug)]
+pub struct Architecture {
+    /// The function that makes its inputs.
+    pub inputs: &'static str,
+    /// Whether it generates.
+    pub generates: bool,
+    /// What its forward calls the cache.
+    pub cache_argument: Option<&'static str>,
+    /// Where checkpoints of the base model begin.
+    pub base_prefix: String,
+    /// Parameters that are tied.
+    pub tied: Vec<(String, String)>,
+    /// Names in checkpoints that are passed over.
+    pub ignored: Vec<String>,
+}
+
+/// A family, translated.
+#[derive(Debug, Default)]
+pub struct Family {
+    /// Its name: `gpt_neox`.
+    pub name: String,
+    /// Where it was read.
+    pub source: String,
+    /// Architectures by name.
+    pub architectures: IndexMap<String, Architecture>,
+    /// Entries of its config with their defaults, as JSON.
+    pub defaults: IndexMap<String, String>,
+    /// Other names of entries.
+    pub aliases: IndexMap<String, String>,
+    /// What its config computes.
+    pub derive: Vec<String>,
+    /// Modules and other classes.
+    pub classes: IndexMap<String, Class>,
+    /// Functions.
+    pub functions: IndexMap<String, Code>,
+}
+
+/// A class, translated.
+#[derive(Debug, Default)]
+pub struct Class {
+    /// What its construction takes.
+    pub parameters: String,
+    /// Whether it is a module.
+    pub is_module: bool,
+    /// Whether gradient checkpointing wraps its calls.
+    pub checkpointing_layer: bool,
+    /// The lines of its construction.
+    pub init: Vec<String>,
+    /// Its methods.
+    pub methods: IndexMap<String, Code>,
+}
+
+/// What is known of architectures by how their names end: inputs, whether they generate, the loss (transformers 5.24,
+/// loss/loss_utils.py, LOSS_MAPPING).
+const KINDS: [(&str, &str, bool, &str); 5] = [
+    ("ForCausalLM", "language_model_inputs", true, "ForCausalLMLoss"),
+    ("LMHeadModel", "language_model_inputs", true, "ForCausalLMLoss"),
+    ("ForMaskedLM", "language_model_inputs", false, "ForMaskedLMLoss"),
+    ("ForSequenceClassification", "classifier_inputs", false, "ForSequenceClassificationLoss"),
+    ("Model", "encoder_inputs", false, ""),
+];
+
+impl Import {
+    /// An import that has found nothing yet.
+    pub fn new(world: World) -> Import {
+        Import {
+            world,
+            needed: BTreeSet::new(),
+            faults: Vec::new(),
+            classes: IndexMap::new(),
+            functions: IndexMap::new(),
+            supers: IndexSet::new(),
+            called: IndexMap::new(),
+            root: None,
+        }
+    }
+
+    /// Translates a family of transformers: `gpt_neox`.
+    ///
+    /// # Errors
+    /// A file that is not there or is no Python; no architecture that is known.
+    pub fn family(&mut self, name: &str, version: &str) -> Result<Family, Fault> {
+        let dotted = format!("transformers.models.{name}.modeling_{name}");
+        let Some(module) = self.world.sources.module(&dotted)? else {
+            let file = format!("models/{name}/modeling_{name}.py");
+            return Err(Fault { file, line: 0, message: "there is no such file".into() });
+        };
+        self.root = Some(module.clone());
+        let mut family = Family {
+            name: name.to_owned(),
+            source: format!("transformers {version}, {}", module.file),
+            ..Family::default()
+        };
+        let mut config = None;
+        for class in public_classes(&module) {
+            let lineage = Lineage::of(&self.world, &module, &class)?;
+            if !lineage.derives_from("transformers.modeling_utils.PreTrainedModel") {
+                continue;
+            }
+            let Some((_, inputs, generates, _)) = kind(&class.name) else { continue };
+            let Some(forward) = lineage.method("forward", 0) else { continue };
+            let has_cache = forward.function.parameters.iter_non_variadic_params().any(|p| p.name().as_str() == "cache");
+            let text = |name: &str| match lineage.attribute(name) {
+                Some((_, Expr::StringLiteral(text))) => text.value.to_str().to_owned(),
+                _ => String::new(),
+            };
+            let generates = generates && lineage.derives_from("transformers.generation.GenerationMixin");
+            let base_prefix = if class.name.ends_with("Model") && !class.name.ends_with("LMHeadModel") { String::new() } else { text("base_model_prefix") };
+            let architecture = Architecture {
+                inputs,
+                generates,
+                cache_argument: has_cache.then_some("cache"),
+                base_prefix,
+                tied: pairs(&lineage, "_tied_weights_keys"),
+                ignored: texts(&lineage, "_keys_to_ignore_on_load_unexpected"),
+            };
+            config = config.or(config::class_of(&self.world, &lineage)?);
+            self.want_class(lineage.classes[0].clone());
+            family.architectures.insert(class.name.to_string(), architecture);
+        }
+        let Some(config) = config else {
+            return Err(Fault { file: module.file.clone(), line: 0, message: "it has no architecture that is known".into() });
+        };
+        config::read(self, &config, &mut family)?;
+        self.gather(&mut family, &config)?;
+        Ok(family)
+    }
+
+    /// Translates all that is needed, until nothing more is.
+    fn gather(&mut self, family: &mut Family, config: &Rc<Lineage>) -> Result<(), Fault> {
+        loop {
+            let before = (self.classes.len(), self.functions.len(), self.needed.len(), self.supers.len());
+            self.faults.clear();
+            family.classes.clear();
+            family.functions.clear();
+            family.derive = config::derive(self, config);
+            let mut place = 0;
+            while let Some((name, lineage)) = self.classes.get_index(place).map(|(n, l)| (n.clone(), l.clone())) {
+                let class = self.class(&name, &lineage);
+                family.classes.insert(name, class);
+                place += 1;
+            }
+            let mut place = 0;
+            while let Some((name, function)) = self.functions.get_index(place).map(|(n, f)| (n.clone(), f.clone())) {
+                let code = match function {
+                    Function::Free(module, function) => {
+                        Translator::new(self, module, None, Standing::Free).function(&function, &[])
+                    }
+                    Function::Of(lineage, method, standing) => {
+                        let module = lineage.classes[method.place].module.clone();
+                        let class = Some((lineage, method.place));
+                        Translator::new(self, module, class, standing).function(&method.function, &[])
+                    }
+                };
+                family.functions.insert(name, code);
+                place += 1;
+            }
+            if before == (self.classes.len(), self.functions.len(), self.needed.len(), self.supers.len()) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn class(&mut self, name: &str, lineage: &Rc<Lineage>) -> Class {
+        let bases = lineage.foreign.iter().filter_map(|base| self.world.names.bases.get(base));
+        let checkpointing_layer = bases.clone().any(|base| base.checkpointing_layer);
+        let is_module = lineage.foreign.iter().any(|base| self.world.names.bases.contains_key(base))
+            || lineage.classes.iter().any(|defined| defined.module.name == "torch.nn");
+        let mut class = Class { is_module, checkpointing_layer, ..Class::default() };
+        if let Some(init) = lineage.method("__init__", 0) {
+            let code = self.method(lineage, &init);
+            (class.parameters, class.init) = (code.parameters, code.lines);
+        } else {
+            let init = bases.clone().map(|base| base.init.clone()).find(|init| !init.is_empty());
+            if let Some(init) = init {
+                class.parameters = "config".into();
+                class.init = init.lines().map(|line| line.replace("{0}", "config")).collect();
+            }
+        }
+        let experts = lineage.classes.iter().find_map(|defined| experts_of(&defined.class));
+        if let Some(given) = &experts {
+            class.init.push("self.config = config".to_owned());
+            class.init.extend(given.iter().map(|(name, value)| format!("self.{name} = {value}")));
+            class.init.push("self._is_expert_parallel = False".to_owned());
+        }
+        let mut wanted = vec!["forward".to_owned()];
+        wanted.extend(self.needed.iter().filter(|name| *name != "forward").cloned());
+        for method in wanted {
+            let Some(found) = lineage.method(&method, 0).filter(|found| found.kind() != MethodKind::Static) else { continue };
+            let code = match &experts {
+                Some(_) if method == "forward" => self.experts_forward(),
+                _ => self.method(lineage, &found),
+            };
+            class.methods.insert(method, code);
+        }
+        if experts.is_some() && !class.methods.contains_key("_apply_gate") {
+            let lines = ["gate, up = gate_up_out.chunk(2, dim=-1)", "return self.act_fn(gate) * up"];
+            let code = Code { parameters: "gate_up_out".to_owned(), lines: lines.map(str::to_owned).to_vec() };
+            class.methods.insert("_apply_gate".to_owned(), code);
+        }
+        let supers: Vec<(String, String)> = self
+            .supers
+            .iter()
+            .filter(|(class, ..)| class == name)
+            .map(|(_, owner, method)| (owner.clone(), method.clone()))
+            .collect();
+        for (owner, method) in supers {
+            let Some(place) = lineage.classes.iter().position(|defined| defined.class.name.as_str() == owner) else { continue };
+            if let Some(found) = lineage.method(&method, place) {
+                let code = self.method(lineage, &found);
+                class.methods.insert(super_name(&owner, &method), code);
+            }
+        }
+        class
+    }
+
+    /// What `use_experts_implementation` puts in place of forward (transformers 5.24, integrations/moe.py): the products of all experts at once.
+    fn experts_forward(&mut self) -> Code {
+        const PLACE: &str = "transformers.integrations.moe.grouped_mm_experts_forward";
+        let function = match self.world.definition(PLACE) {
+            Ok(Some(Meaning::Function(module, function))) => self.want_function(module, function),
+            _ => "grouped_mm_experts_forward".to_owned(),
+        };
+        Code {
+            parameters: "hidden_states, top_k_index, top_k_weights".to_owned(),
+            lines: vec![
+                "require_grouped_products(self.config)".to_owned(),
+                format!("return {function}(self, hidden_states, top_k_index, top_k_weights)"),
+            ],
+        }
+    }
+
+    fn method(&mut self, lineage: &Rc<Lineage>, method: &Method) -> Code {
+        let mut before = Vec::new();
+        let has = |name: &str| method.function.parameters.iter_non_variadic_params().any(|p| p.name().as_str() == name);
+        if method.is_decorated("capture_outputs") {
+            before.push("refuse_captured(self.config)".to_owned());
+        }
+        if method.is_decorated("merge_with_config_defaults") && has("use_cache") {
+            before.push("use_cache = cache_wanted(self, use_cache)".to_owned());
+        }
+        if method.is_decorated("dynamic_rope_update") {
+            before.push("update_rope(self, position_ids)".to_owned());
+        }
+        let module = lineage.classes[method.place].module.clone();
+        let class = Some((lineage.clone(), method.place));
+        Translator::new(self, module, class, Standing::Method).function(&method.function, &before)
+    }
+
+    // ---- what is wanted ---------------------------------------------------------------------------------------------
+
+    fn name_for(&mut self, dotted: String, name: &str, module: &Module) -> String {
+        if let Some(known) = self.called.get(&dotted) {
+            return known.clone();
+        }
+        let taken = |name: &str| self.world.known.contains(name) || self.called.values().any(|other| other == name);
+        let file = module.name.rsplit('.').next().unwrap_or_default().trim_start_matches("modeling_");
+        let mut free = name.to_owned();
+        if taken(&free) {
+            free = format!("{name}_of_{file}");
+        }
+        while taken(&free) {
+            free.push('_');
+        }
+        self.called.insert(dotted, free.clone());
+        free
+    }
+
+    /// What a class is called; it is translated.
+    pub fn want_class(&mut self, defined: Defined) -> String {
+        let name = defined.class.name.to_string();
+        let called = self.name_for(format!("{}.{name}", defined.module.name), &name, &defined.module);
+        if !self.classes.contains_key(&called) {
+            match Lineage::of(&self.world, &defined.module, &defined.class) {
+                Ok(lineage) => drop(self.classes.insert(called.clone(), Rc::new(lineage))),
+                Err(fault) => self.faults.push(fault),
+            }
+        }
+        called
+    }
+
+    /// What a function is called; it is translated.
+    pub fn want_function(&mut self, module: Rc<Module>, function: Rc<StmtFunctionDef>) -> String {
+        let name = function.name.to_string();
+        let called = self.name_for(format!("{}.{name}", module.name), &name, &module);
+        self.functions.entry(called.clone()).or_insert(Function::Free(module, function));
+        called
+    }
+
+    /// What a method without an object is called; it is translated.
+    pub fn want_static(&mut self, lineage: &Rc<Lineage>, method: &Method) -> String {
+        self.want_method(lineage, method, Standing::Free)
+    }
+
+    /// What a method of a config is called, a function of the config; it is translated.
+    pub fn want_config_method(&mut self, lineage: &Rc<Lineage>, method: &Method) -> String {
+        let dotted = format!("{}.{}", lineage.classes[method.place].module.name, lineage.classes[method.place].class.name);
+        if let Some(meant) = self.world.names.means.get(&format!("{dotted}.{}", method.function.name)) {
+            return meant.clone();
+        }
+        self.want_method(lineage, method, Standing::Config)
+    }
+
+    /// A config's method stands for a function of the library; it is translated.
+    pub fn want_in_place_of(&mut self, name: &str, lineage: &Rc<Lineage>, method: &Method) {
+        self.functions.entry(name.to_owned()).or_insert(Function::Of(lineage.clone(), method.clone(), Standing::Config));
+    }
+
+    fn want_method(&mut self, lineage: &Rc<Lineage>, method: &Method, standing: Standing) -> String {
+        let defined = &lineage.classes[method.place];
+        let name = super_name(defined.class.name.as_str(), method.function.name.as_str());
+        let dotted = format!("{}.{}.{}", defined.module.name, defined.class.name, method.function.name);
+        let called = self.name_for(dotted, &name, &defined.module.clone());
+        self.functions.entry(called.clone()).or_insert(Function::Of(lineage.clone(), method.clone(), standing));
+        called
+    }
+
+    /// A method of a base is called through `super()`; it is translated into the class that calls it.
+    pub fn want_super(&mut self, lineage: &Rc<Lineage>, owner: &str, method: &str) {
+        let first = &lineage.classes[0];
+        let dotted = format!("{}.{}", first.module.name, first.class.name);
+        let class = self.called.get(&dotted).cloned().unwrap_or_else(|| first.class.name.to_string());
+        self.supers.insert((class, owner.to_owned(), method.to_owned()));
+    }
+
+    /// The operator or function of the library that a name of torch means.
+    pub fn operator(&self, dotted: &str) -> Option<String> {
+        let name = dotted.strip_prefix("torch.")?.rsplit('.').next()?;
+        self.world.known.contains(name).then(|| name.to_owned())
+    }
+
+    /// Whether a class assigns an attribute in any of its methods.
+    pub fn assigns(&self, lineage: &Lineage, name: &str) -> bool {
+        let assigns = |function: &StmtFunctionDef| assigns_within(&function.body, name);
+        lineage.classes.iter().any(|defined| {
+            defined.class.body.iter().any(|statement| matches!(statement, Stmt::FunctionDef(function) if assigns(function)))
+        })
+    }
+
+    /// The loss that an architecture's name chooses.
+    pub fn loss_of(&self, lineage: &Lineage) -> Option<&'static str> {
+        kind(&lineage.classes[0].class.name).map(|(.., loss)| loss).filter(|loss| !loss.is_empty())
+    }
+
+    /// The base model of the family, which `AutoModel` would make.
+    ///
+    /// # Errors
+    /// There is none of the usual name.
+    pub fn base_model(&mut self, module: &Rc<Module>, range: TextRange) -> Result<String, Fault> {
+        let root = self.root.clone().unwrap_or_else(|| module.clone());
+        for class in public_classes(&root) {
+            let is_base = class.name.ends_with("Model") && !class.name.ends_with("PreTrainedModel") && !class.name.ends_with("LMHeadModel");
+            if is_base {
+                return Ok(self.want_class(Defined { module: root.clone(), class }));
+            }
+        }
+        Err(module.fault(range, "the family has no base model"))
+    }
+
+    /// The text of a spec.
+    pub fn spec(&mut self, name: &str, version: &str) -> Result<String, Fault> {
+        let family = self.family(name, version)?;
+        Ok(write::spec(&family))
+    }
+}
+
+/// What a class says of its experts: the decorator's arguments over their defaults.
+fn experts_of(class: &StmtClassDef) -> Option<Vec<(&'static str, String)>> {
+    const DEFAULTS: [(&str, &str); 5] = [
+        ("has_gate", "True"),
+        ("has_bias", "False"),
+        ("has_post_expert_norm", "False"),
+        ("is_transposed", "False"),
+        ("is_concatenated", "True"),
+    ];
+    class.decorator_list.iter().find_map(|decorator| {
+        let (name, keywords) = match &decorator.expression {
+            Expr::Name(name) => (name, None),
+            Expr::Call(call) => match &*call.func {
+                Expr::Name(name) => (name, Some(&call.arguments)),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        if name.id.as_str() != "use_experts_implementation" {
+            return None;
+        }
+        let given = |key: &str, default: &str| {
+            let keyword = keywords.and_then(|arguments| arguments.find_keyword(key));
+            match keyword.map(|keyword| &keyword.value) {
+                Some(Expr::BooleanLiteral(flag)) => if flag.value { "True" } else { "False" }.to_owned(),
+                _ => default.to_owned(),
+            }
+        };
+        Some(DEFAULTS.iter().map(|(key, default)| (*key, given(key, default))).collect())
+    })
+}
+
+fn kind(name: &str) -> Option<(&'static str, &'static str, bool, &'static str)> {
+    KINDS.into_iter().find(|(end, ..)| name.ends_with(end) && !name.ends_with("PreTrainedModel"))
+}
+
+/// The classes that a file offers (`__all__`), in order.
+fn public_classes(module: &Module) -> Vec<Rc<StmtClassDef>> {
+    let listed: Option<FxHashSet<String>> = match module.bindings.get("__all__") {
+        Some(Binding::Value(value)) => match &**value {
+            Expr::List(list) => Some(
+                list.elts
+                    .iter()
+                    .filter_map(|name| match name {
+                        Expr::StringLiteral(text) => Some(text.value.to_str().to_owned()),
+                        _ => None,
+                    })
+                    .collect(),
+            ),
+            _ => None,
+        },
+        _ => None,
+    };
+    let classes = module.bindings.iter().filter_map(|(name, binding)| match binding {
+        Binding::Class(class) if listed.as_ref().is_none_or(|listed| listed.contains(name)) => Some(class.clone()),
+        _ => None,
+    });
+    classes.collect()
+}
+
+/// The entries of a dictionary of texts in a class body.
+fn pairs(lineage: &Lineage, name: &str) -> Vec<(String, String)> {
+    let Some((_, Expr::Dict(entries))) = lineage.attribute(name) else { return Vec::new() };
+    let text = |expression: &Expr| match expression {
+        Expr::StringLiteral(text) => Some(text.value.to_str().to_owned()),
+        _ => None,
+    };
+    entries.items.iter().filter_map(|item| Some((text(item.key.as_ref()?)?, text(&item.value)?))).collect()
+}
+
+fn texts(lineage: &Lineage, name: &str) -> Vec<String> {
+    let Some((_, Expr::List(list))) = lineage.attribute(name) else { return Vec::new() };
+    list.elts
+        .iter()
+        .filter_map(|element| match element {
+            Expr::StringLiteral(text) => Some(text.value.to_str().to_owned()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn assigns_within(statements: &[Stmt], name: &str) -> bool {
+    let is_it = |target: &Expr| match target {
+        Expr::Attribute(attribute) => {
+            attribute.attr.as_str() == name && matches!(&*attribute.value, Expr::Name(owner) if owner.id.as_str() == "self")
+        }
+        _ => false,
+    };
+    statements.iter().any(|statement| match statement {
+        Stmt::Assign(assign) => assign.targets.iter().any(|target| match target {
+            Expr::Tuple(tuple) => tuple.elts.iter().any(is_it),
+            other => is_it(other),
+        }),
+        Stmt::AnnAssign(assign) => is_it(&assign.target),
+        Stmt::AugAssign(assign) => is_it(&assign.target),
+        Stmt::If(conditional) => {
+            assigns_within(&conditional.body, name)
+                || conditional.elif_else_clauses.iter().any(|clause| assigns_within(&clause.body, name))
+        }
+        Stmt::For(repeated) => assigns_within(&repeated.body, name),
+        Stmt::With(with) => assigns_within(&with.body, name),
+        _ => false,
+    })
+}

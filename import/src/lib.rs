@@ -1,0 +1,26 @@
+//! Reads the Python source of a model and writes it as a spec of memplan. The source is read, never run.
+//!
+//! ```text
+//! modeling_x.py, configuration_x.py and what they import   source.rs, meaning.rs
+//!      -> classes with what they inherit                   classes.rs
+//!      -> functions, line by line                          translate.rs, names.yaml
+//!      -> a family: all that its architectures use         family.rs, config.rs
+//!      -> specs/models/x.yaml                              write.rs
+//! ```
+//!
+//! What cannot be said is named with file and line ([`Fault`]), and stands in the spec as a `require` that refuses a run which
+//! comes to it.
+
+pub mod classes;
+mod config;
+pub mod family;
+pub mod meaning;
+pub mod names;
+pub mod source;
+mod translate;
+mod write;
+
+pub use family::Import;
+pub use meaning::World;
+pub use names::Names;
+pub use source::{Fault, Sources};

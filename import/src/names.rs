@@ -1,0 +1,60 @@
+//! The table of what sources name and specs have: `names.yaml`.
+
+use indexmap::IndexMap;
+use rustc_hash::FxHashSet;
+use serde::Deserialize;
+
+/// The table, as its file says it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Names {
+    /// What stands in a spec for a function, class or value: `torch.nn.Linear: Linear`.
+    pub means: IndexMap<String, String>,
+    /// Classes that derive from these take nothing from them; what is said is added to their construction.
+    pub bases: IndexMap<String, Base>,
+    /// What a package offers under its own name, by the file that defines it: `transformers.PreTrainedConfig`.
+    pub offered: IndexMap<String, String>,
+    /// Functions and decorators without a meaning for memory; calls that stand alone go.
+    pub ignored: Vec<String>,
+    /// Arguments that PyTorch's functions have and operators of specs do not, as they do not change what is allocated.
+    pub dropped_arguments: FxHashSet<String>,
+    /// Keys of a config's class that are no entries.
+    pub ignored_entries: FxHashSet<String>,
+}
+
+/// What a class has from a base that is not read.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Base {
+    /// The lines that stand for `super().__init__(...)`, with the call's first argument as `{0}`.
+    pub init: String,
+    /// Whether gradient checkpointing wraps its calls.
+    pub checkpointing_layer: bool,
+    /// Methods that it has: name to what stands for it.
+    pub methods: IndexMap<String, String>,
+}
+
+const TABLE: &str = include_str!("../names.yaml");
+
+impl Names {
+    /// The table.
+    ///
+    /// # Errors
+    /// What is wrong with it: its tests see that nothing is.
+    pub fn table() -> Result<Names, String> {
+        serde_yaml::from_str(TABLE).map_err(|error| format!("import/names.yaml: {error}"))
+    }
+
+    /// A dotted name by the file that defines it.
+    pub fn canonical(&self, dotted: &str) -> String {
+        self.offered.get(dotted).cloned().unwrap_or_else(|| dotted.to_owned())
+    }
+
+    /// Whether a dotted name is of those that have no meaning for memory.
+    pub fn ignores(&self, dotted: &str) -> bool {
+        self.ignored.iter().any(|ignored| match ignored.strip_suffix(".*") {
+            Some(prefix) => dotted.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.')),
+            None => ignored == dotted,
+        })
+    }
+}

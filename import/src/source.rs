@@ -1,0 +1,189 @@
+//! Python's source files: read and parsed when they are first asked for, never run.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use indexmap::IndexMap;
+use python_ast::{Expr, Stmt, StmtClassDef, StmtFunctionDef};
+use python_parser::parse_module;
+use python_text::{Ranged, TextRange};
+use rustc_hash::FxHashMap;
+
+/// What is wrong with a source, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}: {message}")]
+pub struct Fault {
+    /// The file, as messages name it.
+    pub file: String,
+    /// The line, counted from 1; 0 where the whole file is meant.
+    pub line: usize,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// What a name at the top of a file is bound to.
+#[derive(Clone, Debug)]
+pub enum Binding {
+    /// The class at that place in the file's body.
+    Class(Rc<StmtClassDef>),
+    /// The function at that place.
+    Function(Rc<StmtFunctionDef>),
+    /// A value that is computed when the file is imported.
+    Value(Rc<Expr>),
+    /// What another file or package calls so: `torch.nn.Linear`.
+    Import(String),
+}
+
+/// One file, parsed.
+#[derive(Debug)]
+pub struct Module {
+    /// Its dotted name: `transformers.models.llama.modeling_llama`.
+    pub name: String,
+    /// The file as messages name it: the part of its path below the package.
+    pub file: String,
+    /// What its top binds, in order.
+    pub bindings: IndexMap<String, Binding>,
+    starts: Vec<usize>,
+}
+
+/// The most bytes of a source file that are read.
+const LARGEST: u64 = 16 << 20;
+
+impl Module {
+    /// Parses a file's text.
+    ///
+    /// # Errors
+    /// What Python's grammar does not have.
+    pub fn parse(name: &str, file: &str, text: &str) -> Result<Module, Fault> {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let mut module = Module { name: name.into(), file: file.into(), bindings: IndexMap::new(), starts };
+        let parsed = parse_module(text)
+            .map_err(|error| module.fault(error.range(), format!("this is no Python: {}", error.error)))?;
+        for statement in parsed.into_suite() {
+            module.bind(statement);
+        }
+        Ok(module)
+    }
+
+    fn bind(&mut self, statement: Stmt) {
+        match statement {
+            Stmt::ClassDef(class) => {
+                self.bindings.insert(class.name.to_string(), Binding::Class(Rc::new(class)));
+            }
+            Stmt::FunctionDef(function) => {
+                self.bindings.insert(function.name.to_string(), Binding::Function(Rc::new(function)));
+            }
+            Stmt::Import(import) => {
+                for alias in import.names {
+                    let whole = alias.name.to_string();
+                    let (bound, meant) = match alias.asname {
+                        Some(name) => (name.to_string(), whole),
+                        None => {
+                            let first = whole.split('.').next().unwrap_or_default().to_owned();
+                            (first.clone(), first)
+                        }
+                    };
+                    self.bindings.insert(bound, Binding::Import(meant));
+                }
+            }
+            Stmt::ImportFrom(import) => {
+                let above = self.name.rsplitn(import.level as usize + 1, '.').nth(import.level as usize);
+                let package = if import.level == 0 { "" } else { above.unwrap_or("") };
+                let from = import.module.map(|module| module.to_string()).unwrap_or_default();
+                let prefix = [package, &from].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".");
+                for alias in import.names {
+                    let bound = alias.asname.unwrap_or_else(|| alias.name.clone()).to_string();
+                    self.bindings.insert(bound, Binding::Import(format!("{prefix}.{}", alias.name)));
+                }
+            }
+            Stmt::Assign(assign) => {
+                let value = Rc::new(*assign.value);
+                for target in &assign.targets {
+                    if let Expr::Name(name) = target {
+                        self.bindings.insert(name.id.to_string(), Binding::Value(value.clone()));
+                    }
+                }
+            }
+            Stmt::AnnAssign(assign) => {
+                if let (Expr::Name(name), Some(value)) = (*assign.target, assign.value) {
+                    self.bindings.insert(name.id.to_string(), Binding::Value(Rc::new(*value)));
+                }
+            }
+            // what is there is used: `if is_torch_available():`, `try: import ...`
+            Stmt::If(conditional) => conditional.body.into_iter().for_each(|statement| self.bind(statement)),
+            Stmt::Try(tried) => tried.body.into_iter().for_each(|statement| self.bind(statement)),
+            _ => {}
+        }
+    }
+
+    /// The line of a place in the file, counted from 1.
+    pub fn line(&self, range: TextRange) -> usize {
+        self.starts.partition_point(|start| *start <= range.start().to_usize())
+    }
+
+    /// A fault at a place in the file.
+    pub fn fault(&self, range: TextRange, message: impl Into<String>) -> Fault {
+        Fault { file: self.file.clone(), line: self.line(range), message: message.into() }
+    }
+}
+
+/// Where sources are found: packages by their first name, and what stands in for packages that are not read.
+#[derive(Debug, Default)]
+pub struct Sources {
+    packages: Vec<(String, PathBuf)>,
+    parsed: RefCell<FxHashMap<String, Option<Rc<Module>>>>,
+}
+
+/// What memplan says torch.nn's classes are, for classes that derive from them.
+const TORCH_NN: &str = include_str!("../python/torch_nn.py");
+
+impl Sources {
+    /// Sources with a package in a folder: ("transformers", ".../site-packages/transformers").
+    pub fn with(packages: Vec<(String, PathBuf)>) -> Sources {
+        Sources { packages, ..Sources::default() }
+    }
+
+    /// The file of that dotted name, if a package has it.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no Python.
+    pub fn module(&self, name: &str) -> Result<Option<Rc<Module>>, Fault> {
+        if let Some(known) = self.parsed.borrow().get(name) {
+            return Ok(known.clone());
+        }
+        let module = self.read(name)?.map(Rc::new);
+        self.parsed.borrow_mut().insert(name.to_owned(), module.clone());
+        Ok(module)
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Module>, Fault> {
+        if name == "torch.nn" {
+            return Module::parse(name, "torch/nn", TORCH_NN).map(Some);
+        }
+        for (package, folder) in &self.packages {
+            let Some(rest) = name.strip_prefix(package.as_str()) else { continue };
+            if !rest.is_empty() && !rest.starts_with('.') {
+                continue;
+            }
+            let below: Vec<&str> = rest.split('.').filter(|part| !part.is_empty()).collect();
+            let mut path = folder.clone();
+            path.extend(&below);
+            for (path, file) in [(path.with_extension("py"), below.join("/") + ".py"), (path.join("__init__.py"), below.join("/") + "/__init__.py")] {
+                if path.is_file() {
+                    return Module::parse(name, &file, &text(&path, &file)?).map(Some);
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn text(path: &Path, file: &str) -> Result<String, Fault> {
+    let fault = |message: String| Fault { file: file.to_owned(), line: 0, message };
+    let size = std::fs::metadata(path).map_err(|error| fault(error.to_string()))?.len();
+    if size > LARGEST {
+        return Err(fault(format!("{size} bytes are more than a source has")));
+    }
+    std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))
+}

@@ -1,0 +1,1440 @@
+//! Translates functions: the same statements in the same order, with the same local names.
+//!
+//! ```text
+//! Python                                   spec
+//! nn.Linear(a, b, bias=False)              Linear(a, b, bias=False)          names.yaml
+//! torch.cat((a, b), dim=-1)                cat([a, b], dim=-1)
+//! outputs.append(x)                        outputs = outputs + [x]           lists and dictionaries do not change
+//! if a: raise ValueError("...")            require(not a, "...")
+//! super().forward(x)                       self.Base_forward(x)
+//! ```
+//!
+//! A statement that cannot be said becomes `require(False, "FILE:LINE: what")`: a run that comes to it is refused with the place.
+
+use std::rc::Rc;
+
+use python_ast::{
+    BoolOp, CmpOp, Comprehension, Expr, ExprCall, InterpolatedStringElement, Number, Operator, Parameters, Stmt,
+    StmtFunctionDef, UnaryOp,
+};
+use python_text::{Ranged, TextRange};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::classes::{Lineage, MethodKind};
+use crate::family::Import;
+use crate::meaning::Meaning;
+use crate::source::{Fault, Module};
+
+/// A function in a spec.
+#[derive(Clone, Debug)]
+pub struct Code {
+    /// Its parameters: `hidden_states, cache=None`.
+    pub parameters: String,
+    /// Its lines, indented.
+    pub lines: Vec<String>,
+}
+
+/// What is special where a function stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// A function of a file.
+    Free,
+    /// A method of a module.
+    Method,
+    /// A method of a config, whose `kwargs` are entries that its class does not name.
+    Config,
+}
+
+/// A function that is being translated.
+pub struct Translator<'a> {
+    import: &'a mut Import,
+    module: Rc<Module>,
+    /// The lineage of the class, and where in it the function's class stands.
+    class: Option<(Rc<Lineage>, usize)>,
+    standing: Standing,
+    locals: FxHashSet<String>,
+    /// What the function imports itself.
+    imports: FxHashMap<String, String>,
+    /// Whether it makes a module.
+    is_constructor: bool,
+    /// The assignment within an expression that is made before the statement.
+    hoisted: Option<TextRange>,
+}
+
+type Text = Result<Said, Fault>;
+
+/// An expression in words, with how tightly it binds.
+#[derive(Clone, Debug)]
+struct Said {
+    text: String,
+    level: u8,
+}
+
+const CHOICE: u8 = 0;
+const OR: u8 = 1;
+const AND: u8 = 2;
+const NOT: u8 = 3;
+const COMPARISON: u8 = 4;
+const BIT_OR: u8 = 5;
+const BIT_XOR: u8 = 6;
+const BIT_AND: u8 = 7;
+const SUM: u8 = 8;
+const PRODUCT: u8 = 9;
+const SIGN: u8 = 10;
+const POWER: u8 = 11;
+const ATOM: u8 = 12;
+
+fn atom(text: impl Into<String>) -> Said {
+    Said { text: text.into(), level: ATOM }
+}
+
+impl Said {
+    /// The text, in brackets where it binds less tightly than that.
+    fn within(self, level: u8) -> String {
+        if self.level >= level { self.text } else { format!("({})", self.text) }
+    }
+
+    fn negated(self) -> Said {
+        match self.text.as_str() {
+            "True" => atom("False"),
+            "False" => atom("True"),
+            _ => Said { text: format!("not {}", self.within(COMPARISON)), level: NOT },
+        }
+    }
+}
+
+/// Methods that change a tensor's type alone.
+const CASTS: [(&str, &str); 8] = [
+    ("long", "int64"),
+    ("int", "int32"),
+    ("half", "float16"),
+    ("bfloat16", "bfloat16"),
+    ("double", "float64"),
+    ("bool", "bool"),
+    ("short", "int16"),
+    ("byte", "uint8"),
+];
+
+/// What makes tensors from nothing, and whether it takes more than sizes.
+const MADE: [(&str, bool); 8] = [
+    ("zeros", false),
+    ("ones", false),
+    ("empty", false),
+    ("rand", false),
+    ("randn", false),
+    ("full", true),
+    ("tensor", true),
+    ("linspace", true),
+];
+
+/// Python's own functions by what they are called in specs.
+const BUILTINS: [(&str, &str); 22] = [
+    ("len", "len"),
+    ("range", "range"),
+    ("enumerate", "enumerate"),
+    ("zip", "zip"),
+    ("int", "int"),
+    ("float", "float"),
+    ("bool", "truth"),
+    ("min", "min"),
+    ("max", "max"),
+    ("getattr", "getattr"),
+    ("hasattr", "hasattr"),
+    ("setattr", "set_attribute"),
+    ("list", "list"),
+    ("tuple", "list"),
+    ("set", "distinct"),
+    ("sorted", "sorted"),
+    ("reversed", "reversed"),
+    ("sum", "total"),
+    ("all", "every"),
+    ("any", "any"),
+    ("abs", "absolute"),
+    ("round", "round"),
+];
+
+impl<'a> Translator<'a> {
+    /// A translator for a function that stands in a file, and in a class of it.
+    pub fn new(
+        import: &'a mut Import,
+        module: Rc<Module>,
+        class: Option<(Rc<Lineage>, usize)>,
+        standing: Standing,
+    ) -> Translator<'a> {
+        Translator { import, module, class, standing, locals: FxHashSet::default(), imports: FxHashMap::default(), is_constructor: false, hoisted: None }
+    }
+
+    /// Translates a function; its first parameter is left out where that is the object.
+    pub fn function(mut self, function: &StmtFunctionDef, before: &[String]) -> Code {
+        self.is_constructor = function.name.as_str() == "__init__";
+        self.find_locals(function);
+        let parameters = self.parameters(&function.parameters).unwrap_or_else(|fault| {
+            self.import.faults.push(fault);
+            String::new()
+        });
+        let mut lines = before.to_vec();
+        self.block(&function.body, 0, &mut lines);
+        Code { parameters, lines }
+    }
+
+    /// An expression that stands alone: a constant of a file or a class.
+    pub fn constant(mut self, value: &Expr) -> Result<String, Fault> {
+        self.expression(value).map(|said| said.within(ATOM))
+    }
+
+    fn fault<T>(&self, range: TextRange, message: impl Into<String>) -> Result<T, Fault> {
+        Err(self.module.fault(range, message))
+    }
+
+    // ---- names ------------------------------------------------------------------------------------------------------
+
+    fn find_locals(&mut self, function: &StmtFunctionDef) {
+        let parameters = &function.parameters;
+        for parameter in parameters.iter_non_variadic_params() {
+            self.locals.insert(parameter.parameter.name.to_string());
+        }
+        for parameter in parameters.vararg.iter().chain(&parameters.kwarg) {
+            self.locals.insert(parameter.name.to_string());
+        }
+        self.find_bound(&function.body);
+    }
+
+    fn find_bound(&mut self, statements: &[Stmt]) {
+        for statement in statements {
+            match statement {
+                Stmt::Assign(assign) => assign.targets.iter().for_each(|target| self.find_targets(target)),
+                Stmt::AnnAssign(assign) => self.find_targets(&assign.target),
+                Stmt::AugAssign(assign) => self.find_targets(&assign.target),
+                Stmt::For(repeated) => {
+                    self.find_targets(&repeated.target);
+                    self.find_bound(&repeated.body);
+                }
+                Stmt::While(repeated) => self.find_bound(&repeated.body),
+                Stmt::If(conditional) => {
+                    if let Some(named) = first_named(&conditional.test) {
+                        self.find_targets(&named.target);
+                    }
+                    self.find_bound(&conditional.body);
+                    conditional.elif_else_clauses.iter().for_each(|clause| self.find_bound(&clause.body));
+                }
+                Stmt::With(with) => {
+                    with.items.iter().filter_map(|item| item.optional_vars.as_deref()).for_each(|v| self.find_targets(v));
+                    self.find_bound(&with.body);
+                }
+                Stmt::Try(tried) => self.find_bound(&tried.body),
+                Stmt::FunctionDef(inner) => drop(self.locals.insert(inner.name.to_string())),
+                _ => {}
+            }
+        }
+    }
+
+    fn find_targets(&mut self, target: &Expr) {
+        match target {
+            Expr::Name(name) => drop(self.locals.insert(name.id.to_string())),
+            Expr::Tuple(tuple) => tuple.elts.iter().for_each(|target| self.find_targets(target)),
+            Expr::List(list) => list.elts.iter().for_each(|target| self.find_targets(target)),
+            Expr::Starred(starred) => self.find_targets(&starred.value),
+            _ => {}
+        }
+    }
+
+    /// The dotted name that an expression spells, if it begins at the top of the file.
+    fn dotted(&self, expression: &Expr) -> Option<String> {
+        let mut first = expression;
+        while let Expr::Attribute(attribute) = first {
+            first = &attribute.value;
+        }
+        if let Expr::Name(name) = first
+            && let Some(meant) = self.imports.get(name.id.as_str())
+        {
+            let mut rest = Vec::new();
+            let mut at = expression;
+            while let Expr::Attribute(attribute) = at {
+                rest.push(attribute.attr.to_string());
+                at = &attribute.value;
+            }
+            rest.push(meant.clone());
+            rest.reverse();
+            return Some(rest.join("."));
+        }
+        self.import.world.dotted(&self.module, expression, &|name| self.locals.contains(name))
+    }
+
+    /// What stands in the spec for a dotted name; a local of the same name hides it not.
+    fn meaning(&mut self, dotted: &str, range: TextRange) -> Text {
+        let said = self.meant(dotted, range)?;
+        Ok(if self.locals.contains(&said.text) { atom(format!("library.{}", said.text)) } else { said })
+    }
+
+    fn meant(&mut self, dotted: &str, range: TextRange) -> Text {
+        if let Some(meant) = self.import.world.names.means.get(dotted) {
+            return Ok(atom(meant.clone()));
+        }
+        if let Some(name) = self.import.operator(dotted) {
+            return Ok(atom(name));
+        }
+        match self.import.world.definition(dotted)? {
+            Some(Meaning::Class(defined)) => {
+                let lineage = Lineage::of(&self.import.world, &defined.module, &defined.class)?;
+                if lineage.derives_from("transformers.utils.generic.ModelOutput")
+                    || lineage.derives_from("transformers.utils.ModelOutput")
+                {
+                    return Ok(atom("Output"));
+                }
+                Ok(atom(self.import.want_class(defined)))
+            }
+            Some(Meaning::Function(module, function)) => Ok(atom(self.import.want_function(module, function))),
+            Some(Meaning::Value(module, value)) => {
+                let text = Translator::new(self.import, module, None, Standing::Free).constant(&value)?;
+                Ok(atom(text))
+            }
+            None => match dotted.rsplit_once('.') {
+                Some((owner, name)) => self.attribute_of_class(owner, name, dotted, range),
+                None => self.fault(range, format!("`{dotted}` has no counterpart")),
+            },
+        }
+    }
+
+    /// `Class.method` and `Class.CONSTANT`.
+    fn attribute_of_class(&mut self, owner: &str, name: &str, dotted: &str, range: TextRange) -> Text {
+        if let Some(Meaning::Class(defined)) = self.import.world.definition(owner)? {
+            let lineage = Rc::new(Lineage::of(&self.import.world, &defined.module, &defined.class)?);
+            if let Some(method) = lineage.method(name, 0)
+                && method.kind() == MethodKind::Static
+            {
+                return Ok(atom(self.import.want_static(&lineage, &method)));
+            }
+            if let Some((place, value)) = lineage.attribute(name) {
+                let module = lineage.classes[place].module.clone();
+                return Ok(atom(Translator::new(self.import, module, None, Standing::Free).constant(value)?));
+            }
+        }
+        self.fault(range, format!("`{dotted}` has no counterpart"))
+    }
+
+    fn name(&mut self, name: &str, expression: &Expr) -> Text {
+        if self.standing == Standing::Config && name == "kwargs" {
+            return Ok(atom("self"));
+        }
+        if self.locals.contains(name) && !self.imports.contains_key(name) {
+            return Ok(atom(name));
+        }
+        match self.dotted(expression) {
+            Some(dotted) => self.meaning(&dotted, expression.range()),
+            None => match BUILTINS.iter().find(|(python, _)| *python == name) {
+                Some((_, meant)) => Ok(atom(*meant)),
+                None => self.fault(expression.range(), format!("`{name}` has no counterpart")),
+            },
+        }
+    }
+
+    // ---- statements -------------------------------------------------------------------------------------------------
+
+    fn block(&mut self, statements: &[Stmt], depth: usize, lines: &mut Vec<String>) {
+        for statement in statements {
+            let before = lines.len();
+            if let Err(fault) = self.statement(statement, depth, lines) {
+                lines.truncate(before);
+                lines.push(line(depth, format!("require(False, {})", quoted(&fault.to_string()))));
+                self.import.faults.push(fault);
+            }
+        }
+    }
+
+    fn statement(&mut self, statement: &Stmt, depth: usize, lines: &mut Vec<String>) -> Result<(), Fault> {
+        let mut say = |text: String| lines.push(line(depth, text));
+        match statement {
+            Stmt::Pass(_) | Stmt::Global(_) => {}
+            Stmt::Break(_) => say("break".into()),
+            Stmt::Continue(_) => say("continue".into()),
+            Stmt::Expr(evaluated) => {
+                for text in self.evaluated(&evaluated.value)? {
+                    say(text);
+                }
+            }
+            Stmt::Return(returned) => match &returned.value {
+                None => say("return None".into()),
+                Some(value) => {
+                    let value = self.expression(value)?.text;
+                    say(format!("return {value}"));
+                }
+            },
+            Stmt::Assign(assign) => {
+                let value = self.expression(&assign.value)?;
+                let mut targets = assign.targets.iter();
+                if let Some(first) = targets.next() {
+                    say(self.assigned(first, value)?);
+                    for other in targets {
+                        let value = self.expression(first)?;
+                        say(self.assigned(other, value)?);
+                    }
+                }
+            }
+            Stmt::AnnAssign(assign) => {
+                if let Some(value) = &assign.value {
+                    let value = self.expression(value)?;
+                    say(self.assigned(&assign.target, value)?);
+                }
+            }
+            Stmt::AugAssign(assign) => {
+                let value = self.expression(&assign.value)?;
+                let target = self.expression(&assign.target)?;
+                let in_place = matches!(assign.op, Operator::Add | Operator::Sub | Operator::Mult | Operator::Div);
+                if in_place && !matches!(&*assign.target, Expr::Subscript(_)) {
+                    let (sign, _) = sign_of(assign.op);
+                    say(format!("{} {sign}= {}", target.text, value.text));
+                } else if in_place {
+                    let name = match assign.op {
+                        Operator::Add => "add_",
+                        Operator::Sub => "sub_",
+                        Operator::Mult => "mul_",
+                        _ => "div_",
+                    };
+                    say(format!("{}.{name}({})", target.within(ATOM), value.text));
+                } else {
+                    let (sign, level) = sign_of(assign.op);
+                    let sum = format!("{} {sign} {}", target.within(level), value.within(level + 1));
+                    say(self.assigned(&assign.target, Said { text: sum, level })?);
+                }
+            }
+            Stmt::Delete(deleted) => {
+                let names: Vec<String> = deleted
+                    .targets
+                    .iter()
+                    .map(|target| match target {
+                        Expr::Name(name) => Ok(name.id.to_string()),
+                        other => self.fault(other.range(), "only names are deleted"),
+                    })
+                    .collect::<Result<_, _>>()?;
+                say(format!("del {}", names.join(", ")));
+            }
+            Stmt::Raise(raised) => {
+                let message = raised.exc.as_deref().map_or("it raises".into(), |exc| self.raised(exc));
+                say(format!("require(False, {message})"));
+            }
+            Stmt::Assert(asserted) => {
+                let test = self.expression(&asserted.test)?.text;
+                let message = asserted.msg.as_deref().map_or_else(|| quoted("an assertion fails"), |m| self.message(m));
+                say(format!("require({test}, {message})"));
+            }
+            Stmt::If(conditional) => {
+                // `if (a := b) ...`: the name is bound before the test
+                if let Some(named) = first_named(&conditional.test) {
+                    let value = self.expression(&named.value)?.text;
+                    let target = self.target(&named.target)?;
+                    say(format!("{target} = {value}"));
+                    self.hoisted = Some(named.range);
+                }
+                return self.conditional(conditional, depth, lines);
+            }
+            Stmt::For(repeated) => {
+                if !repeated.orelse.is_empty() {
+                    return self.fault(repeated.range, "`for ... else` is not known");
+                }
+                let source = self.expression(&repeated.iter)?.text;
+                let target = self.target(&repeated.target)?;
+                say(format!("for {target} in {source}:"));
+                self.body(&repeated.body, depth + 1, lines);
+            }
+            Stmt::With(with) => {
+                let mut ends = Vec::new();
+                for item in &with.items {
+                    let (begin, end) = self.context(&item.context_expr)?;
+                    begin.into_iter().for_each(&mut say);
+                    ends.extend(end);
+                }
+                self.block(&with.body, depth, lines);
+                ends.into_iter().rev().for_each(|end| lines.push(line(depth, end)));
+            }
+            Stmt::Import(import) => {
+                for alias in &import.names {
+                    let bound = alias.asname.as_ref().unwrap_or(&alias.name).to_string();
+                    self.imports.insert(bound, alias.name.to_string());
+                }
+            }
+            Stmt::ImportFrom(import) => {
+                let level = import.level as usize;
+                let above = self.module.name.rsplitn(level + 1, '.').nth(level).unwrap_or("").to_owned();
+                let package = if level == 0 { String::new() } else { above };
+                let from = import.module.as_ref().map(|module| module.to_string()).unwrap_or_default();
+                for alias in &import.names {
+                    let bound = alias.asname.as_ref().unwrap_or(&alias.name).to_string();
+                    let parts = [package.as_str(), &from, alias.name.as_str()];
+                    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+                    self.imports.insert(bound, parts.join("."));
+                }
+            }
+            other => return self.fault(other.range(), format!("{} is not known", kind_of(other))),
+        }
+        Ok(())
+    }
+
+    /// The statements of a branch or a loop, `pass` where nothing is left of them.
+    fn body(&mut self, statements: &[Stmt], depth: usize, lines: &mut Vec<String>) {
+        let before = lines.len();
+        self.block(statements, depth, lines);
+        if lines.len() == before {
+            lines.push(line(depth, "pass"));
+        }
+    }
+
+    fn conditional(
+        &mut self,
+        conditional: &python_ast::StmtIf,
+        depth: usize,
+        lines: &mut Vec<String>,
+    ) -> Result<(), Fault> {
+        let first = (Some(&*conditional.test), &conditional.body);
+        let clauses = conditional.elif_else_clauses.iter().map(|clause| (clause.test.as_ref(), &clause.body));
+        let mut said = Vec::new();
+        for (test, body) in std::iter::once(first).chain(clauses) {
+            let test = match test {
+                Some(test) => self.expression(test)?.text,
+                None => "True".into(),
+            };
+            if test == "False" {
+                continue;
+            }
+            let ends = test == "True";
+            let mut inner = Vec::new();
+            self.block(body, 0, &mut inner);
+            said.push((test, inner));
+            if ends {
+                break;
+            }
+        }
+        while said.last().is_some_and(|(_, inner)| inner.is_empty()) {
+            said.pop();
+        }
+        let indented = |inner: &[String], depth: usize| inner.iter().map(|text| line(depth, text)).collect::<Vec<_>>();
+        for (place, (test, inner)) in said.iter().enumerate() {
+            let alone = said.len() == 1;
+            match (place, test.as_str()) {
+                (0, "True") => {
+                    lines.extend(indented(inner, depth));
+                    return Ok(());
+                }
+                // `if a: raise ...` in one line
+                (0, test) if alone && inner.len() == 1 && inner[0].starts_with("require(False, ") => {
+                    let message = &inner[0]["require(False, ".len()..];
+                    let negated = match test.strip_prefix("not ") {
+                        Some(rest) if !rest.contains(" and ") && !rest.contains(" or ") && !rest.contains(" if ") => rest.to_owned(),
+                        _ => format!("not ({test})"),
+                    };
+                    lines.push(line(depth, format!("require({negated}, {message}")));
+                    return Ok(());
+                }
+                (0, test) => lines.push(line(depth, format!("if {test}:"))),
+                (_, "True") => lines.push(line(depth, "else:")),
+                (_, test) => lines.push(line(depth, format!("elif {test}:"))),
+            }
+            match inner.is_empty() {
+                true => lines.push(line(depth + 1, "pass")),
+                false => lines.extend(indented(inner, depth + 1)),
+            }
+        }
+        Ok(())
+    }
+
+    /// What a context manager does where it begins and where it ends.
+    fn context(&mut self, expression: &Expr) -> Result<(Vec<String>, Vec<String>), Fault> {
+        let Expr::Call(call) = expression else { return self.fault(expression.range(), "this context manager is not known") };
+        let dotted = self.dotted(&call.func).unwrap_or_default();
+        let name = dotted.rsplit('.').next().unwrap_or_default();
+        match name {
+            "no_grad" | "inference_mode" => {
+                Ok((vec!["no_grad_begins()".into()], vec!["no_grad_ends()".into()]))
+            }
+            "maybe_autocast" | "autocast" => {
+                let disabled = call.arguments.keywords.iter().any(|keyword| {
+                    keyword.arg.as_ref().is_some_and(|name| name.as_str() == "enabled")
+                        && matches!(&keyword.value, Expr::BooleanLiteral(flag) if !flag.value)
+                });
+                match disabled {
+                    true => Ok((vec!["enter_autocast(False)".into()], vec!["exit_autocast()".into()])),
+                    false => self.fault(expression.range(), "autocast that is switched on is not known"),
+                }
+            }
+            _ => self.fault(expression.range(), format!("the context manager `{name}` is not known")),
+        }
+    }
+
+    /// A statement that is an expression: what it does, if it does anything.
+    fn evaluated(&mut self, expression: &Expr) -> Result<Vec<String>, Fault> {
+        let call = match expression {
+            Expr::StringLiteral(_) | Expr::EllipsisLiteral(_) => return Ok(Vec::new()),
+            Expr::Call(call) => call,
+            other => return Ok(vec![self.expression(other)?.text]),
+        };
+        if self.is_ignored(&call.func) {
+            return Ok(Vec::new());
+        }
+        let arguments = &call.arguments;
+        if let Expr::Attribute(method) = &*call.func {
+            let name = method.attr.as_str();
+            if is_super(&method.value) {
+                return self.super_statement(call, name);
+            }
+            let single = match (&*arguments.args, arguments.keywords.len()) {
+                ([value], 0) => Some(value),
+                _ => None,
+            };
+            match (name, single) {
+                ("append", Some(value)) => {
+                    let (owner, value) = (self.expression(&method.value)?.within(SUM), self.expression(value)?.text);
+                    let longer = Said { text: format!("{owner} + [{value}]"), level: SUM };
+                    return Ok(vec![self.assigned(&method.value, longer)?]);
+                }
+                ("extend", Some(value)) => {
+                    let (owner, value) = (self.expression(&method.value)?.within(SUM), self.expression(value)?.within(PRODUCT));
+                    let longer = Said { text: format!("{owner} + list({value})"), level: SUM };
+                    return Ok(vec![self.assigned(&method.value, longer)?]);
+                }
+                ("update", Some(Expr::Dict(entries))) => {
+                    let owner = self.expression(&method.value)?.text;
+                    let mut said = Vec::new();
+                    for item in &entries.items {
+                        let Some(key) = &item.key else { return self.fault(call.range, "a spread dictionary is not known here") };
+                        let (key, value) = (self.expression(key)?.text, self.expression(&item.value)?.text);
+                        said.push(self.assigned(&method.value, atom(format!("with_entry({owner}, {key}, {value})")))?);
+                    }
+                    return Ok(said);
+                }
+                ("setdefault", None) if arguments.args.len() == 2 => {
+                    let owner = self.expression(&method.value)?.text;
+                    let (key, value) = (self.expression(&arguments.args[0])?.text, self.expression(&arguments.args[1])?.text);
+                    return Ok(match owner.as_str() {
+                        "self" => vec![format!("settle_entry(self, {key}, {value})")],
+                        _ => vec![self.assigned(&method.value, atom(format!("with_default({owner}, {key}, {value})")))?],
+                    });
+                }
+                ("pop", _) if self.standing == Standing::Config => return Ok(Vec::new()),
+                ("register_buffer", _) if arguments.args.len() >= 2 => {
+                    let persistent = match arguments.find_keyword("persistent").map(|keyword| &keyword.value).or(arguments.args.get(2)) {
+                        Some(flag) => self.expression(flag)?.text,
+                        None => "True".into(),
+                    };
+                    let value = self.expression(&arguments.args[1])?.text;
+                    let owner = self.expression(&method.value)?.text;
+                    return Ok(vec![match &arguments.args[0] {
+                        Expr::StringLiteral(name) => format!("{owner}.{} = Buffer({value}, {persistent})", name.value.to_str()),
+                        name => {
+                            let name = self.expression(name)?.text;
+                            format!("set_attribute({owner}, {name}, Buffer({value}, {persistent}))")
+                        }
+                    }]);
+                }
+                ("register_parameter", _) | ("add_module", _) if arguments.args.len() == 2 => {
+                    let owner = self.expression(&method.value)?.text;
+                    let (name, value) = (self.expression(&arguments.args[0])?.text, self.expression(&arguments.args[1])?.text);
+                    return Ok(vec![format!("set_attribute({owner}, {name}, {value})")]);
+                }
+                _ => {}
+            }
+        }
+        Ok(vec![self.expression(expression)?.text])
+    }
+
+    /// `super().__init__(config)` and its like, as a statement.
+    fn super_statement(&mut self, call: &ExprCall, name: &str) -> Result<Vec<String>, Fault> {
+        let Some((lineage, place)) = self.class.clone() else { return self.fault(call.range, "super() stands in no class") };
+        if lineage.method(name, place + 1).is_some() {
+            return Ok(vec![self.call(call)?.text]);
+        }
+        if name != "__init__" {
+            return match self.foreign_method(&lineage, name) {
+                Some(meant) => Ok(vec![format!("{meant}(self)")]),
+                None => self.fault(call.range, format!("no base that is read has `{name}`")),
+            };
+        }
+        let mut said = Vec::new();
+        for foreign in &lineage.foreign {
+            let Some(base) = self.import.world.names.bases.get(foreign) else {
+                return self.fault(call.range, format!("the base `{foreign}` is not known"));
+            };
+            let init = base.init.clone();
+            if init.is_empty() {
+                continue;
+            }
+            let first = match call.arguments.args.first() {
+                Some(first) => self.expression(first)?.text,
+                None => match call.arguments.keywords.first() {
+                    Some(keyword) => self.expression(&keyword.value)?.text,
+                    None => "None".into(),
+                },
+            };
+            said.extend(init.lines().map(|text| text.replace("{0}", &first)));
+        }
+        Ok(said)
+    }
+
+    fn foreign_method(&self, lineage: &Lineage, name: &str) -> Option<String> {
+        lineage.foreign.iter().find_map(|base| self.import.world.names.bases.get(base)?.methods.get(name).cloned())
+    }
+
+    fn is_ignored(&self, callee: &Expr) -> bool {
+        if let Expr::Attribute(method) = callee
+            && matches!(&*method.value, Expr::Name(name) if name.id.as_str() == "self")
+            && matches!(method.attr.as_str(), "post_init" | "init_weights" | "reset_parameters" | "_init_weights" | "tie_weights")
+        {
+            return true;
+        }
+        match (self.dotted(callee), callee) {
+            (Some(dotted), _) => {
+                let logs = self.module.bindings.get("logger").is_some() && dotted.starts_with(&format!("{}.logger.", self.module.name));
+                logs || self.import.world.names.ignores(&dotted)
+            }
+            (None, Expr::Name(name)) => name.id.as_str() == "print",
+            _ => false,
+        }
+    }
+
+    /// `target = value`, where the target may be an entry of a list or dictionary, or a part of a tensor.
+    fn assigned(&mut self, target: &Expr, value: Said) -> Result<String, Fault> {
+        if let Expr::Subscript(subscript) = target {
+            let owner = self.expression(&subscript.value)?;
+            let is_part = |expression: &Expr| {
+                matches!(expression, Expr::Slice(_) | Expr::EllipsisLiteral(_))
+                    || matches!(expression, Expr::Tuple(parts) if parts.elts.iter().any(|part| matches!(part, Expr::Slice(_) | Expr::EllipsisLiteral(_))))
+            };
+            if is_part(&subscript.slice) {
+                let part = self.expression(target)?.text;
+                return Ok(format!("{part}.copy_({})", value.text));
+            }
+            if matches!(&*subscript.slice, Expr::Tuple(_)) {
+                return self.fault(subscript.range, "an assignment to elements of a tensor is not known");
+            }
+            let key = self.expression(&subscript.slice)?.text;
+            // an entry of an entry: the outer one is put in place as well
+            let changed = atom(format!("with_entry({}, {key}, {})", owner.text, value.text));
+            return self.assigned(&subscript.value, changed);
+        }
+        Ok(format!("{} = {}", self.target(target)?, value.text))
+    }
+
+    fn target(&mut self, target: &Expr) -> Result<String, Fault> {
+        match target {
+            Expr::Name(name) => Ok(name.id.to_string()),
+            Expr::Attribute(attribute) => {
+                Ok(format!("{}.{}", self.expression(&attribute.value)?.within(ATOM), attribute.attr))
+            }
+            Expr::Tuple(tuple) => {
+                let targets: Result<Vec<String>, Fault> = tuple.elts.iter().map(|target| self.target(target)).collect();
+                targets.map(|targets| targets.join(", "))
+            }
+            other => self.fault(other.range(), "this cannot be assigned in a spec"),
+        }
+    }
+
+    /// The message of what is raised.
+    fn raised(&mut self, exception: &Expr) -> String {
+        match exception {
+            Expr::Call(call) => match call.arguments.args.first() {
+                Some(message) => self.message(message),
+                None => quoted("it raises"),
+            },
+            _ => quoted("it raises"),
+        }
+    }
+
+    fn message(&mut self, message: &Expr) -> String {
+        match message {
+            Expr::StringLiteral(text) => quoted(text.value.to_str()),
+            Expr::FString(text) => {
+                let parts = text.value.elements().map(|element| match element {
+                    InterpolatedStringElement::Literal(literal) => quoted(&literal.value),
+                    InterpolatedStringElement::Interpolation(part) => match self.expression(&part.expression) {
+                        Ok(said) => said.text,
+                        Err(_) => quoted("..."),
+                    },
+                });
+                format!("[{}]", parts.collect::<Vec<_>>().join(", "))
+            }
+            _ => quoted("it raises"),
+        }
+    }
+
+    // ---- expressions ------------------------------------------------------------------------------------------------
+
+    fn expression(&mut self, expression: &Expr) -> Text {
+        match expression {
+            Expr::NoneLiteral(_) => Ok(atom("None")),
+            Expr::BooleanLiteral(flag) => Ok(atom(if flag.value { "True" } else { "False" })),
+            Expr::NumberLiteral(number) => match &number.value {
+                Number::Int(int) => match int.as_i64() {
+                    Some(int) => Ok(atom(int.to_string())),
+                    None => self.fault(number.range, "this number is too large"),
+                },
+                Number::Float(float) => Ok(atom(format!("{float:?}"))),
+                Number::Complex { .. } => self.fault(number.range, "complex numbers are not known"),
+            },
+            Expr::StringLiteral(text) => Ok(atom(quoted(text.value.to_str()))),
+            Expr::FString(_) => Ok(atom(format!("text({})", self.message(expression)))),
+            Expr::Name(name) => self.name(name.id.as_str(), expression),
+            Expr::Attribute(_) => self.attribute(expression),
+            Expr::Call(call) => self.call(call),
+            Expr::Subscript(subscript) => {
+                if let Some(dotted) = self.dotted(&subscript.value)
+                    && let Some(meant) = self.import.world.names.means.get(&format!("{dotted}[]")).cloned()
+                {
+                    let key = self.expression(&subscript.slice)?.text;
+                    return Ok(atom(format!("{meant}({key})")));
+                }
+                let owner = self.expression(&subscript.value)?.within(ATOM);
+                let items = match &*subscript.slice {
+                    Expr::Tuple(tuple) => &tuple.elts[..],
+                    single => std::slice::from_ref(single),
+                };
+                let items: Result<Vec<String>, Fault> = items.iter().map(|item| self.subscript(item)).collect();
+                Ok(atom(format!("{owner}[{}]", items?.join(", "))))
+            }
+            Expr::BoolOp(operation) => {
+                let (word, level) = match operation.op {
+                    BoolOp::And => ("and", AND),
+                    BoolOp::Or => ("or", OR),
+                };
+                let mut parts = Vec::new();
+                for value in &operation.values {
+                    let said = self.expression(value)?;
+                    let (ends, passes) = if operation.op == BoolOp::And { ("False", "True") } else { ("True", "False") };
+                    if said.text == passes {
+                        continue;
+                    }
+                    let is_end = said.text == ends;
+                    parts.push(said.within(level + 1));
+                    if is_end {
+                        break;
+                    }
+                }
+                match &parts[..] {
+                    [] => Ok(atom(if operation.op == BoolOp::And { "True" } else { "False" })),
+                    [only] => Ok(Said { text: only.clone(), level: if only.contains(' ') { level } else { ATOM } }),
+                    // what was evaluated before the end has no effect on memory
+                    [.., last] if last == "False" && operation.op == BoolOp::And => Ok(atom("False")),
+                    [.., last] if last == "True" && operation.op == BoolOp::Or => Ok(atom("True")),
+                    _ => Ok(Said { text: parts.join(&format!(" {word} ")), level }),
+                }
+            }
+            Expr::UnaryOp(operation) => {
+                let operand = self.expression(&operation.operand)?;
+                match operation.op {
+                    UnaryOp::Not => Ok(operand.negated()),
+                    UnaryOp::USub => Ok(Said { text: format!("-{}", operand.within(SIGN)), level: SIGN }),
+                    UnaryOp::Invert => Ok(Said { text: format!("~{}", operand.within(SIGN)), level: SIGN }),
+                    UnaryOp::UAdd => Ok(operand),
+                }
+            }
+            Expr::BinOp(operation) => {
+                let (sign, level) = sign_of(operation.op);
+                let (left, right) = (self.expression(&operation.left)?, self.expression(&operation.right)?);
+                let left_level = if level == POWER { ATOM } else { level };
+                let right_level = if level == POWER { SIGN } else { level + 1 };
+                Ok(Said { text: format!("{} {sign} {}", left.within(left_level), right.within(right_level)), level })
+            }
+            Expr::Compare(comparison) => {
+                let mut text = self.expression(&comparison.left)?.within(BIT_OR);
+                for (operator, right) in comparison.ops.iter().zip(&comparison.comparators) {
+                    let sign = match operator {
+                        CmpOp::Eq => "==",
+                        CmpOp::NotEq => "!=",
+                        CmpOp::Lt => "<",
+                        CmpOp::LtE => "<=",
+                        CmpOp::Gt => ">",
+                        CmpOp::GtE => ">=",
+                        CmpOp::Is => "is",
+                        CmpOp::IsNot => "is not",
+                        CmpOp::In => "in",
+                        CmpOp::NotIn => "not in",
+                    };
+                    text = format!("{text} {sign} {}", self.expression(right)?.within(BIT_OR));
+                }
+                Ok(Said { text, level: COMPARISON })
+            }
+            Expr::If(choice) => {
+                let test = self.expression(&choice.test)?;
+                match test.text.as_str() {
+                    "True" => return self.expression(&choice.body),
+                    "False" => return self.expression(&choice.orelse),
+                    _ => {}
+                }
+                let (then, otherwise) = (self.expression(&choice.body)?, self.expression(&choice.orelse)?);
+                let text = format!("{} if {} else {}", then.within(OR), test.within(OR), otherwise.within(CHOICE));
+                Ok(Said { text, level: CHOICE })
+            }
+            Expr::Tuple(tuple) => self.sequence(&tuple.elts),
+            Expr::List(list) => self.sequence(&list.elts),
+            Expr::Set(set) => self.sequence(&set.elts),
+            Expr::Lambda(lambda) => {
+                let outer = self.locals.clone();
+                let parameters = match &lambda.parameters {
+                    Some(parameters) => {
+                        for parameter in parameters.iter_non_variadic_params() {
+                            self.locals.insert(parameter.parameter.name.to_string());
+                        }
+                        for parameter in parameters.vararg.iter().chain(&parameters.kwarg) {
+                            self.locals.insert(parameter.name.to_string());
+                        }
+                        self.parameters(parameters)?
+                    }
+                    None => String::new(),
+                };
+                let body = self.expression(&lambda.body);
+                self.locals = outer;
+                let space = if parameters.is_empty() { "" } else { " " };
+                Ok(Said { text: format!("lambda{space}{parameters}: {}", body?.within(CHOICE)), level: CHOICE })
+            }
+            // bound before the statement that it stands in
+            Expr::Named(named) if self.hoisted == Some(named.range) => self.expression(&named.target),
+            Expr::Starred(starred) => Ok(Said { text: format!("*{}", self.expression(&starred.value)?.within(ATOM)), level: CHOICE }),
+            Expr::ListComp(list) => self.comprehension(&list.elt, &list.generators, list.range),
+            Expr::Generator(list) => self.comprehension(&list.elt, &list.generators, list.range),
+            Expr::DictComp(list) => {
+                let pair = Expr::List(python_ast::ExprList {
+                    node_index: Default::default(),
+                    range: list.range,
+                    elts: vec![(*list.key).clone(), (*list.value).clone()],
+                    ctx: python_ast::ExprContext::Load,
+                });
+                let pairs = self.comprehension(&pair, &list.generators, list.range)?;
+                Ok(atom(format!("dictionary({})", pairs.text)))
+            }
+            Expr::SetComp(list) => self.comprehension(&list.elt, &list.generators, list.range),
+            Expr::Dict(dictionary) => {
+                let mut entries = Vec::new();
+                for item in &dictionary.items {
+                    let Some(key) = &item.key else { return self.fault(dictionary.range, "a spread dictionary is not known") };
+                    entries.push(format!("{}: {}", self.expression(key)?.text, self.expression(&item.value)?.text));
+                }
+                Ok(atom(format!("{{{}}}", entries.join(", "))))
+            }
+            other => self.fault(other.range(), format!("{} is not known", kind_of_expression(other))),
+        }
+    }
+
+    fn sequence(&mut self, elements: &[Expr]) -> Text {
+        let said: Result<Vec<String>, Fault> =
+            elements.iter().map(|element| self.expression(element).map(|said| said.text)).collect();
+        Ok(atom(format!("[{}]", said?.join(", "))))
+    }
+
+    fn comprehension(&mut self, element: &Expr, generators: &[Comprehension], range: TextRange) -> Text {
+        let [generator] = generators else { return self.fault(range, "a comprehension of several loops is not known") };
+        let source = self.expression(&generator.iter)?.within(OR);
+        let outer = self.locals.clone();
+        self.find_targets(&generator.target);
+        let said = (|| {
+            let target = self.target(&generator.target)?;
+            let element = self.expression(element)?.text;
+            let mut text = format!("[{element} for {target} in {source}");
+            if !generator.ifs.is_empty() {
+                let conditions: Result<Vec<String>, Fault> =
+                    generator.ifs.iter().map(|test| self.expression(test).map(|said| said.within(NOT))).collect();
+                text += &format!(" if {}", conditions?.join(" and "));
+            }
+            Ok(atom(text + "]"))
+        })();
+        self.locals = outer;
+        said
+    }
+
+    fn subscript(&mut self, item: &Expr) -> Result<String, Fault> {
+        match item {
+            Expr::Slice(slice) => {
+                let mut part = |bound: &Option<Box<Expr>>| match bound {
+                    Some(bound) => self.expression(bound).map(|said| said.text),
+                    None => Ok(String::new()),
+                };
+                let (lower, upper, step) = (part(&slice.lower)?, part(&slice.upper)?, part(&slice.step)?);
+                Ok(if step.is_empty() { format!("{lower}:{upper}") } else { format!("{lower}:{upper}:{step}") })
+            }
+            Expr::EllipsisLiteral(_) => Ok("...".into()),
+            other => self.expression(other).map(|said| said.text),
+        }
+    }
+
+    fn attribute(&mut self, expression: &Expr) -> Text {
+        let Expr::Attribute(attribute) = expression else { return self.expression(expression) };
+        let name = attribute.attr.as_str();
+        if let Some(dotted) = self.dotted(expression) {
+            return self.meaning(&dotted, expression.range());
+        }
+        if let Expr::Name(owner) = &*attribute.value
+            && owner.id.as_str() == "self"
+            && let Some((lineage, _)) = self.class.clone()
+        {
+            return self.attribute_of_self(&lineage, name, expression.range());
+        }
+        let is_device = match &*attribute.value {
+            Expr::Attribute(inner) => inner.attr.as_str() == "device",
+            Expr::Name(name) => name.id.as_str() == "device",
+            _ => false,
+        };
+        if name == "type" && is_device {
+            return Ok(atom(quoted("cuda")));
+        }
+        if let (Expr::Attribute(inner), "__name__") = (&*attribute.value, name)
+            && inner.attr.as_str() == "__class__"
+        {
+            return Ok(atom(format!("class_name({})", self.expression(&inner.value)?.text)));
+        }
+        let owner = self.expression(&attribute.value)?.within(ATOM);
+        Ok(match name {
+            "T" => atom(format!("{owner}.transpose(0, 1)")),
+            "mT" => atom(format!("{owner}.transpose(-1, -2)")),
+            "data" => atom(owner),
+            _ => {
+                self.import.needed.insert(name.to_owned());
+                atom(format!("{owner}.{name}"))
+            }
+        })
+    }
+
+    fn attribute_of_self(&mut self, lineage: &Rc<Lineage>, name: &str, range: TextRange) -> Text {
+        if let Some(method) = lineage.method(name, 0) {
+            return Ok(match method.kind() {
+                MethodKind::Static => atom(self.import.want_static(lineage, &method)),
+                MethodKind::Property => {
+                    self.import.needed.insert(name.to_owned());
+                    match self.standing {
+                        Standing::Config => atom(format!("{}(self)", self.import.want_config_method(lineage, &method))),
+                        _ => atom(format!("self.{name}()")),
+                    }
+                }
+                MethodKind::Plain => {
+                    self.import.needed.insert(name.to_owned());
+                    atom(format!("self.{name}"))
+                }
+            });
+        }
+        if !self.import.assigns(lineage, name)
+            && let Some((place, value)) = lineage.attribute(name)
+            && self.standing != Standing::Config
+        {
+            let module = lineage.classes[place].module.clone();
+            return Ok(atom(Translator::new(self.import, module, None, Standing::Free).constant(value)?));
+        }
+        if self.standing == Standing::Method {
+            match name {
+                "dtype" => return Ok(atom("weights_dtype")),
+                "device" => return Ok(atom("None")),
+                "loss_function" => return self.fault(range, "the loss function is called where it stands"),
+                _ => {}
+            }
+        }
+        Ok(atom(format!("self.{name}")))
+    }
+
+    fn call(&mut self, call: &ExprCall) -> Text {
+        let arguments = &call.arguments;
+        if let Expr::Attribute(method) = &*call.func {
+            let name = method.attr.as_str();
+            if is_super(&method.value) {
+                return self.super_call(call, name);
+            }
+            if let Some(said) = self.method_call(call, &method.value, name)? {
+                return Ok(said);
+            }
+        }
+        if let Expr::Name(name) = &*call.func
+            && !self.locals.contains(name.id.as_str())
+            && !self.module.bindings.contains_key(name.id.as_str())
+        {
+            match (name.id.as_str(), &*arguments.args) {
+                ("isinstance", [value, kinds]) => {
+                    let value = self.expression(value)?.text;
+                    return Ok(atom(format!("is_instance({value}, [{}])", self.kinds(kinds)?.join(", "))));
+                }
+                ("getattr", [owner, Expr::StringLiteral(attribute)]) => {
+                    return Ok(atom(format!("{}.{}", self.expression(owner)?.within(ATOM), attribute.value.to_str())));
+                }
+                ("dict", []) => {
+                    let mut entries = Vec::new();
+                    for keyword in &arguments.keywords {
+                        let Some(key) = &keyword.arg else { return self.fault(call.range, "a spread dictionary is not known") };
+                        entries.push(format!("{}: {}", quoted(key.as_str()), self.expression(&keyword.value)?.text));
+                    }
+                    return Ok(atom(format!("{{{}}}", entries.join(", "))));
+                }
+                ("str", [value]) => return Ok(atom(format!("text([{}])", self.expression(value)?.text))),
+                ("type", [value]) => return Ok(atom(format!("class_name({})", self.expression(value)?.text))),
+                ("super", _) => return self.fault(call.range, "super() stands alone"),
+                _ => {}
+            }
+        }
+        let dotted = self.dotted(&call.func);
+        if let Some(class) = dotted.as_deref().and_then(|dotted| dotted.strip_suffix("._from_config").or_else(|| dotted.strip_suffix(".from_config")))
+            && let Some(Meaning::Class(defined)) = self.import.world.definition(class)?
+        {
+            let class = self.import.want_class(defined);
+            return Ok(atom(format!("{class}({})", self.expression(&arguments.args[0])?.text)));
+        }
+        if let Some(made) = dotted.as_deref().and_then(|dotted| MADE.iter().find(|(name, _)| dotted.strip_prefix("torch.") == Some(*name))) {
+            return self.made(call, *made);
+        }
+        match dotted.as_deref() {
+            Some("torch.nn.Linear") if arguments.find_keyword("dtype").is_some() => {
+                return Ok(atom(format!("TypedLinear({})", self.said_arguments(call, true)?)));
+            }
+            Some("torch.nn.ModuleList" | "torch.nn.ParameterList") => {
+                return match &*arguments.args {
+                    [] => Ok(atom("[]")),
+                    [list] => self.expression(list),
+                    _ => self.fault(call.range, "a list of modules is made of one list"),
+                };
+            }
+            Some("torch.nn.Sequential") => return Ok(atom(format!("Sequential({})", self.sequence(&arguments.args)?.text))),
+            Some("transformers.pytorch_utils.apply_chunking_to_forward") if arguments.args.len() > 3 => {
+                let function = self.expression(&arguments.args[0])?.within(ATOM);
+                let inputs: Result<Vec<String>, Fault> =
+                    arguments.args[3..].iter().map(|argument| self.expression(argument).map(|said| said.text)).collect();
+                return Ok(atom(format!("{function}({})", inputs?.join(", "))));
+            }
+            Some("torch.Size") => return self.expression(&arguments.args[0]),
+            Some("transformers.models.auto.modeling_auto.AutoModel.from_config" | "transformers.models.auto.AutoModel.from_config") => {
+                let base = self.import.base_model(&self.module, call.range)?;
+                return Ok(atom(format!("{base}({})", self.said_arguments(call, false)?)));
+            }
+            _ => {}
+        }
+        if let Some(dotted) = &dotted
+            && let Some(folded) = self.import.world.names.means.get(&format!("{dotted}()"))
+        {
+            return Ok(atom(folded.clone()));
+        }
+        let is_torch = dotted.as_ref().is_some_and(|dotted| dotted.starts_with("torch."));
+        let callee = self.expression(&call.func)?.within(ATOM);
+        if callee == "Output" {
+            return self.output(call, dotted.as_deref());
+        }
+        Ok(atom(format!("{callee}({})", self.said_arguments(call, is_torch)?)))
+    }
+
+    /// A tensor made from nothing: sizes may be given one by one. Without a type it is of the default type, which is that of the weights where
+    /// modules are made and float32 elsewhere.
+    fn made(&mut self, call: &ExprCall, (name, takes_value): (&'static str, bool)) -> Text {
+        let arguments = &call.arguments;
+        let mut said = Vec::new();
+        for argument in &arguments.args {
+            said.push(self.expression(argument)?.text);
+        }
+        if !takes_value {
+            let is_list = |text: &str| text.starts_with('[');
+            said = match &said[..] {
+                [] => Vec::new(),
+                [only] if !only.starts_with('*') || is_list(only) => vec![only.clone()],
+                several => vec![format!("[{}]", several.join(", "))],
+            };
+        }
+        let mut has_dtype = false;
+        for keyword in &arguments.keywords {
+            match keyword.arg.as_ref().map(|name| name.as_str()) {
+                Some("dtype") => {
+                    has_dtype = true;
+                    said.push(format!("dtype={}", self.expression(&keyword.value)?.text));
+                }
+                Some("size") => said.insert(0, self.expression(&keyword.value)?.text),
+                Some("fill_value" | "steps" | "start" | "end") => {
+                    let name = keyword.arg.as_ref().map(|name| name.to_string()).unwrap_or_default();
+                    said.push(format!("{name}={}", self.expression(&keyword.value)?.text));
+                }
+                _ => {}
+            }
+        }
+        if !has_dtype && !self.is_constructor {
+            let integral = |text: &str| text.parse::<i64>().is_ok();
+            let is = match (name, said.get(1).map(String::as_str)) {
+                ("full", Some("True" | "False")) => "bool",
+                ("full", Some(value)) if integral(value) => "int64",
+                ("tensor", _) if said.first().is_some_and(|data| data.trim_matches(['[', ']']).split(", ").all(integral)) => "int64",
+                _ => "float32",
+            };
+            said.push(format!("dtype={is}"));
+        }
+        let name = if self.locals.contains(name) { format!("library.{name}") } else { name.to_owned() };
+        Ok(atom(format!("{name}({})", said.join(", "))))
+    }
+
+    /// An output of a model: the fields that its class has and the call leaves out are None.
+    fn output(&mut self, call: &ExprCall, dotted: Option<&str>) -> Text {
+        let mut fields = Vec::new();
+        if let Some(Meaning::Class(defined)) = dotted.map(|dotted| self.import.world.definition(dotted)).transpose()?.flatten() {
+            let lineage = Lineage::of(&self.import.world, &defined.module, &defined.class)?;
+            for defined in lineage.classes.iter().rev() {
+                for statement in &defined.class.body {
+                    if let Stmt::AnnAssign(assign) = statement
+                        && let Expr::Name(name) = &*assign.target
+                        && !fields.contains(&name.id.to_string())
+                    {
+                        fields.push(name.id.to_string());
+                    }
+                }
+            }
+        }
+        let (mut given, mut spread) = (Vec::new(), Vec::new());
+        for (place, value) in call.arguments.args.iter().enumerate() {
+            let Some(field) = fields.get(place).cloned() else { return self.fault(call.range, "an output has no such field") };
+            given.push((field, self.expression(value)?.text));
+        }
+        for keyword in &call.arguments.keywords {
+            match &keyword.arg {
+                Some(name) => given.push((name.to_string(), self.expression(&keyword.value)?.text)),
+                None => spread.push(format!("**{}", self.expression(&keyword.value)?.within(ATOM))),
+            }
+        }
+        for field in fields.into_iter().filter(|_| spread.is_empty()) {
+            if !given.iter().any(|(name, _)| *name == field) {
+                given.push((field, "None".into()));
+            }
+        }
+        let named = given.into_iter().map(|(name, value)| format!("{name}={value}"));
+        let given: Vec<String> = spread.into_iter().chain(named).collect();
+        Ok(atom(format!("Output({})", given.join(", "))))
+    }
+
+    fn super_call(&mut self, call: &ExprCall, name: &str) -> Text {
+        let Some((lineage, place)) = self.class.clone() else { return self.fault(call.range, "super() stands in no class") };
+        let Some(method) = lineage.method(name, place + 1) else {
+            return self.fault(call.range, format!("no base that is read has `{name}`"));
+        };
+        let owner = lineage.classes[method.place].class.name.to_string();
+        if self.standing == Standing::Config {
+            let function = self.import.want_config_method(&lineage, &method);
+            return Ok(atom(format!("{function}(self)")));
+        }
+        self.import.want_super(&lineage, &owner, name);
+        Ok(atom(format!("self.{}({})", super_name(&owner, name), self.said_arguments(call, false)?)))
+    }
+
+    /// A call of a method that lists, dictionaries, texts, configs and modules have.
+    fn method_call(&mut self, call: &ExprCall, owner: &Expr, name: &str) -> Result<Option<Said>, Fault> {
+        let arguments = &call.arguments;
+        if self.dotted(owner).is_some() {
+            return Ok(None);
+        }
+        let is_self = matches!(owner, Expr::Name(name) if name.id.as_str() == "self");
+        if is_self && self.standing == Standing::Config
+            && let Some((lineage, _)) = self.class.clone()
+            && let Some(method) = lineage.method(name, 0)
+        {
+            return Ok(Some(atom(format!("{}(self)", self.import.want_config_method(&lineage, &method)))));
+        }
+        if is_self && let Some((lineage, _)) = self.class.clone() && lineage.method(name, 0).is_none() {
+            if name == "loss_function" {
+                let loss = self.import.loss_of(&lineage);
+                return match loss {
+                    Some(loss) => Ok(Some(atom(format!("{loss}({})", self.said_arguments(call, false)?)))),
+                    None => self.fault(call.range, "the loss of this architecture is not known"),
+                };
+            }
+            if let Some(meant) = self.foreign_method(&lineage, name) {
+                let given = self.said_arguments(call, false)?;
+                let separator = if given.is_empty() { "" } else { ", " };
+                return Ok(Some(atom(format!("{meant}(self{separator}{given})"))));
+            }
+        }
+        if arguments.args.is_empty() && arguments.keywords.is_empty()
+            && let Some((_, dtype)) = CASTS.iter().find(|(cast, _)| *cast == name)
+        {
+            return Ok(Some(atom(format!("{}.to({dtype})", self.expression(owner)?.within(ATOM)))));
+        }
+        let mut of = |word: &str, default: Option<&str>| -> Result<Option<Said>, Fault> {
+            let owner = self.expression(owner)?.text;
+            let mut said = vec![owner];
+            for argument in &arguments.args {
+                said.push(self.expression(argument)?.text);
+            }
+            if said.len() == 2 {
+                said.extend(default.map(str::to_owned));
+            }
+            Ok(Some(atom(format!("{word}({})", said.join(", ")))))
+        };
+        match (name, arguments.args.len()) {
+            ("get", 1 | 2) => of("entry", Some("None")),
+            ("pop", 1 | 2) if matches!(arguments.args[0], Expr::StringLiteral(_)) => of("entry", Some("None")),
+            ("items", 0) => of("items", None),
+            ("keys", 0) => of("keys", None),
+            ("values", 0) => of("values", None),
+            ("startswith", 1) => of("starts_with", None),
+            ("endswith", 1) => of("ends_with", None),
+            ("copy", 0) => self.expression(owner).map(Some),
+            ("get_text_config", _) => of("text_config_of", None),
+            ("to", _) => self.moved(call, owner).map(Some),
+            ("type", 1) if arguments.keywords.is_empty() => self.moved(call, owner).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// `x.to(device, dtype)`: where it goes is the device that all is on.
+    fn moved(&mut self, call: &ExprCall, owner: &Expr) -> Text {
+        let is_device = |expression: &Expr| match expression {
+            Expr::Attribute(attribute) => attribute.attr.as_str() == "device",
+            Expr::Name(name) => name.id.as_str() == "device",
+            Expr::StringLiteral(_) => true,
+            _ => false,
+        };
+        let owner = self.expression(owner)?.within(ATOM);
+        let mut said = Vec::new();
+        for argument in call.arguments.args.iter().filter(|argument| !is_device(argument)) {
+            said.push(self.expression(argument)?.text);
+        }
+        for keyword in &call.arguments.keywords {
+            match keyword.arg.as_ref().map(|name| name.as_str()) {
+                Some("dtype") => said.push(self.expression(&keyword.value)?.text),
+                Some("device" | "non_blocking" | "copy" | "memory_format") => {}
+                _ => return self.fault(call.range, "this way to move a tensor is not known"),
+            }
+        }
+        Ok(atom(match said.is_empty() {
+            true => owner,
+            false => format!("{owner}.to({})", said.join(", ")),
+        }))
+    }
+
+    fn kinds(&mut self, kinds: &Expr) -> Result<Vec<String>, Fault> {
+        match kinds {
+            Expr::Tuple(tuple) => {
+                let mut all = Vec::new();
+                for kind in &tuple.elts {
+                    all.extend(self.kinds(kind)?);
+                }
+                Ok(all)
+            }
+            Expr::BinOp(either) => {
+                let mut all = self.kinds(&either.left)?;
+                all.extend(self.kinds(&either.right)?);
+                Ok(all)
+            }
+            Expr::Name(name) => Ok(vec![quoted(name.id.as_str())]),
+            Expr::Attribute(attribute) => Ok(vec![quoted(attribute.attr.as_str())]),
+            other => self.fault(other.range(), "this kind is not known"),
+        }
+    }
+
+    fn said_arguments(&mut self, call: &ExprCall, is_torch: bool) -> Result<String, Fault> {
+        let is_method = matches!(&*call.func, Expr::Attribute(method) if self.import.world.known.contains(method.attr.as_str()));
+        let mut said = Vec::new();
+        for argument in &call.arguments.args {
+            said.push(self.expression(argument)?.text);
+        }
+        for keyword in &call.arguments.keywords {
+            match &keyword.arg {
+                Some(name) => {
+                    if (is_torch || is_method) && self.import.world.names.dropped_arguments.contains(name.as_str()) {
+                        continue;
+                    }
+                    said.push(format!("{name}={}", self.expression(&keyword.value)?.text));
+                }
+                None => said.push(format!("**{}", self.expression(&keyword.value)?.within(ATOM))),
+            }
+        }
+        Ok(said.join(", "))
+    }
+
+    /// Whether the first parameter is the object, which specs do not name.
+    fn leaves_self(&self, parameters: &Parameters) -> bool {
+        self.standing == Standing::Method && parameters.args.first().is_some_and(|first| first.parameter.name.as_str() == "self")
+    }
+
+    fn parameters(&mut self, parameters: &Parameters) -> Result<String, Fault> {
+        let mut said = Vec::new();
+        for parameter in parameters.iter_non_variadic_params() {
+            let name = parameter.parameter.name.as_str();
+            if name == "self" && self.standing == Standing::Method {
+                continue;
+            }
+            said.push(match &parameter.default {
+                Some(default) => format!("{name}={}", self.expression(default)?.text),
+                None => name.to_owned(),
+            });
+        }
+        // a function of Python may have parameters without a default behind others; in a spec those come to be None
+        if let Some(first) = said.iter().position(|text| text.contains('=')) {
+            for text in said.iter_mut().skip(first).filter(|text| !text.contains('=')) {
+                text.push_str("=None");
+            }
+        }
+        if let Some(rest) = &parameters.vararg {
+            said.insert(parameters.posonlyargs.len() + parameters.args.len() - usize::from(self.leaves_self(parameters)), format!("*{}", rest.name));
+        }
+        if let Some(rest) = parameters.kwarg.as_ref().filter(|_| self.standing != Standing::Config) {
+            said.push(format!("**{}", rest.name));
+        }
+        Ok(said.join(", "))
+    }
+}
+
+/// What a method of a base is called in the class that derives from it: `Base_forward`.
+pub fn super_name(owner: &str, method: &str) -> String {
+    format!("{owner}_{}", method.trim_matches('_'))
+}
+
+/// The assignment that a test evaluates first, whatever else it does.
+fn first_named(test: &Expr) -> Option<&python_ast::ExprNamed> {
+    match test {
+        Expr::Named(named) => Some(named),
+        Expr::UnaryOp(operation) => first_named(&operation.operand),
+        Expr::Compare(comparison) => first_named(&comparison.left),
+        Expr::BoolOp(operation) => operation.values.first().and_then(first_named),
+        Expr::Call(call) => call.arguments.args.first().and_then(first_named),
+        Expr::Attribute(attribute) => first_named(&attribute.value),
+        _ => None,
+    }
+}
+
+fn is_super(expression: &Expr) -> bool {
+    matches!(expression, Expr::Call(call) if matches!(&*call.func, Expr::Name(name) if name.id.as_str() == "super"))
+}
+
+fn sign_of(operator: Operator) -> (&'static str, u8) {
+    match operator {
+        Operator::Add => ("+", SUM),
+        Operator::Sub => ("-", SUM),
+        Operator::Mult => ("*", PRODUCT),
+        Operator::MatMult => ("@", PRODUCT),
+        Operator::Div => ("/", PRODUCT),
+        Operator::Mod => ("%", PRODUCT),
+        Operator::FloorDiv => ("//", PRODUCT),
+        Operator::Pow => ("**", POWER),
+        Operator::BitOr => ("|", BIT_OR),
+        Operator::BitXor => ("^", BIT_XOR),
+        Operator::BitAnd => ("&", BIT_AND),
+        Operator::LShift => ("<<", SUM),
+        Operator::RShift => (">>", SUM),
+    }
+}
+
+fn line(depth: usize, text: impl AsRef<str>) -> String {
+    format!("{}{}", "  ".repeat(depth), text.as_ref())
+}
+
+/// A text as specs write it: they have no escapes.
+pub fn quoted(text: &str) -> String {
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    match text.contains('"') {
+        false => format!("\"{text}\""),
+        true if text.contains('\'') => format!("\"{}\"", text.replace('"', "'")),
+        true => format!("'{text}'"),
+    }
+}
+
+fn kind_of(statement: &Stmt) -> &'static str {
+    match statement {
+        Stmt::While(_) => "a while loop",
+        Stmt::Try(_) => "a try statement",
+        Stmt::FunctionDef(_) => "a function within a function",
+        Stmt::ClassDef(_) => "a class within a function",
+        Stmt::Match(_) => "a match statement",
+        _ => "this statement",
+    }
+}
+
+fn kind_of_expression(expression: &Expr) -> &'static str {
+    match expression {
+        Expr::Lambda(_) => "a lambda",
+        Expr::Named(_) => "an assignment within an expression",
+        Expr::DictComp(_) => "a comprehension of a dictionary",
+        Expr::Slice(_) => "a slice outside brackets",
+        Expr::Await(_) | Expr::Yield(_) | Expr::YieldFrom(_) => "a coroutine",
+        _ => "this expression",
+    }
+}

@@ -1,0 +1,115 @@
+//! Writes a family as a spec.
+
+use std::fmt::Write as _;
+
+use crate::family::{Architecture, Class, Family};
+use crate::translate::Code;
+
+/// The text of a spec file.
+pub fn spec(family: &Family) -> String {
+    let mut text = String::new();
+    write(&mut text, family).map_or_else(|_| String::new(), |()| text)
+}
+
+fn write(text: &mut String, family: &Family) -> std::fmt::Result {
+    writeln!(text, "# Written by `memplan import`; what is changed here is lost when it is imported again.")?;
+    writeln!(text, "name: {}", family.name)?;
+    writeln!(text, "source: {}", family.source)?;
+    writeln!(text, "uses: [transformers, loops]")?;
+    writeln!(text, "architectures:")?;
+    for (name, architecture) in &family.architectures {
+        self::architecture(text, name, architecture)?;
+    }
+    writeln!(text, "config:")?;
+    writeln!(text, "  defaults:")?;
+    for (name, value) in &family.defaults {
+        writeln!(text, "    {name}: {value}")?;
+    }
+    if !family.aliases.is_empty() {
+        let aliases: Vec<String> = family.aliases.iter().map(|(alias, entry)| format!("{alias}: {entry}")).collect();
+        writeln!(text, "  aliases: {{{}}}", aliases.join(", "))?;
+    }
+    writeln!(text, "  derive: |")?;
+    family.derive.iter().try_for_each(|line| writeln!(text, "    {line}"))?;
+    for (section, is_module) in [("modules", true), ("classes", false)] {
+        let classes = family.classes.iter().filter(|(_, class)| class.is_module == is_module);
+        if classes.clone().next().is_none() {
+            continue;
+        }
+        writeln!(text, "{section}:")?;
+        for (place, (name, class)) in classes.enumerate() {
+            if place > 0 {
+                writeln!(text)?;
+            }
+            self::class(text, name, class)?;
+        }
+    }
+    if !family.functions.is_empty() {
+        writeln!(text, "functions:")?;
+        for (place, (name, code)) in family.functions.iter().enumerate() {
+            if place > 0 {
+                writeln!(text)?;
+            }
+            function(text, 2, name, code)?;
+        }
+    }
+    Ok(())
+}
+
+fn architecture(text: &mut String, name: &str, architecture: &Architecture) -> std::fmt::Result {
+    writeln!(text, "  {name}:")?;
+    writeln!(text, "    inputs: {}", architecture.inputs)?;
+    if !architecture.base_prefix.is_empty() {
+        writeln!(text, "    base_prefix: {}", architecture.base_prefix)?;
+    }
+    if !architecture.tied.is_empty() {
+        let pairs: Vec<String> = architecture.tied.iter().map(|(name, other)| format!("{name}: {other}")).collect();
+        writeln!(text, "    tied: {{{}}}", pairs.join(", "))?;
+    }
+    if !architecture.ignored.is_empty() {
+        let patterns: Vec<String> = architecture.ignored.iter().map(|pattern| format!("'{}'", pattern.replace('\'', "''"))).collect();
+        writeln!(text, "    ignored: [{}]", patterns.join(", "))?;
+    }
+    if architecture.generates {
+        writeln!(text, "    generates: true")?;
+    }
+    if let Some(name) = architecture.cache_argument {
+        writeln!(text, "    cache_argument: {name}")?;
+    }
+    Ok(())
+}
+
+fn class(text: &mut String, name: &str, class: &Class) -> std::fmt::Result {
+    key(text, 2, &format!("{name}({})", class.parameters))?;
+    writeln!(text)?;
+    let is_empty = !class.checkpointing_layer && class.init.is_empty() && class.methods.is_empty();
+    if is_empty {
+        writeln!(text, "    checkpointing_layer: false")?;
+    }
+    if class.checkpointing_layer {
+        writeln!(text, "    checkpointing_layer: true")?;
+    }
+    if !class.init.is_empty() {
+        writeln!(text, "    init: |")?;
+        class.init.iter().try_for_each(|line| writeln!(text, "      {line}"))?;
+    }
+    class.methods.iter().try_for_each(|(name, code)| function(text, 4, name, code))
+}
+
+fn function(text: &mut String, indent: usize, name: &str, code: &Code) -> std::fmt::Result {
+    key(text, indent, &format!("{name}({})", code.parameters))?;
+    writeln!(text, " |")?;
+    if code.lines.is_empty() {
+        writeln!(text, "{:indent$}  return None", "")?;
+    }
+    code.lines.iter().try_for_each(|line| writeln!(text, "{:indent$}  {line}", ""))
+}
+
+/// A key of YAML, in quotes where it needs them.
+fn key(text: &mut String, indent: usize, key: &str) -> std::fmt::Result {
+    let needs = key.contains(['"', '{', '[', '#', '&', '*']) || key.contains(": ");
+    match needs {
+        true => write!(text, "{:indent$}'{}':", "", key.replace('\'', "\"")),
+        false => write!(text, "{:indent$}{key}:", ""),
+    }
+}

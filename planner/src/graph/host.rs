@@ -1,0 +1,175 @@
+//! The construction of modules in code: what is computed on the host before the model is on the device, and what of it
+//! becomes the module's own.
+//!
+//! ```text
+//! self.norm = LayerNorm(config.width)          a child
+//! self.scale = Parameter(ones(config.width))   a parameter
+//! self.ids = Buffer(arange(config.length))     a buffer, of the type that the computation has
+//! self.width = config.width                    an attribute
+//! ```
+//!
+//! As in torch/nn/modules/module.py (2.15), `__setattr__`: modules, parameters and buffers are registered in the order in which they are
+//! assigned. Tensors of the host have a shape and a type and take no memory of the device.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::call::Given;
+use super::machine::{Machine, Outcome};
+use super::value::{Object, Reference, Value};
+use super::{Argument, Dims, DtypeArgument, TensorId};
+use crate::dtype::Dtype;
+use crate::interpret::Semantics;
+use crate::ops::Operator;
+use crate::read::spec::FieldType;
+
+/// What is known of a tensor of the host.
+#[derive(Clone, Copy, Debug)]
+pub struct HostTensor {
+    /// Its type; that of the weights where the code gives none.
+    dtype: Option<Dtype>,
+    /// What the module that it is assigned to makes of it.
+    becomes: Becomes,
+}
+
+/// What a module makes of a tensor that is assigned to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Becomes {
+    Nothing,
+    Parameter,
+    Buffer { persistent: bool },
+}
+
+/// `Parameter(data, requires_grad=True)`
+pub(super) fn parameter(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    owned(machine, given, Becomes::Parameter)
+}
+
+/// `Buffer(data, persistent=True)`
+pub(super) fn buffer(machine: &mut Machine, mut given: Given) -> Outcome<Value> {
+    let named = given.named.iter().position(|(name, _)| &**name == "persistent");
+    let persistent = match (given.positional.len(), named) {
+        (2, None) => given.positional.pop(),
+        (_, Some(place)) => Some(given.named.remove(place).1),
+        _ => None,
+    };
+    let persistent = persistent.map_or(Ok(true), |value| machine.truth(&value))?;
+    owned(machine, given, Becomes::Buffer { persistent })
+}
+
+fn owned(machine: &mut Machine, given: Given, becomes: Becomes) -> Outcome<Value> {
+    match given.positional.first() {
+        None | Some(Value::None) => Ok(Value::None),
+        Some(Value::Tensor(data)) => {
+            let id = data.tensor.get();
+            let Some(dtype) = machine.host.get(&id).map(|known| known.dtype) else {
+                return machine.error("a module's parameters and buffers are made where the module is");
+            };
+            let shape = machine.shape(id).clone();
+            Ok(machine.host_tensor(shape, dtype, becomes))
+        }
+        Some(other) => machine.error(format!("{} is no tensor", other.kind())),
+    }
+}
+
+impl Machine {
+    fn host_tensor(&mut self, shape: Dims, dtype: Option<Dtype>, becomes: Becomes) -> Value {
+        let tensor = TensorId(self.shapes.len() as u32);
+        self.shapes.push(shape);
+        self.host.insert(tensor, HostTensor { dtype, becomes });
+        Value::Tensor(Rc::new(Reference { tensor: tensor.into(), tape: None }))
+    }
+
+    /// The results of an operator that runs on the host.
+    pub(super) fn emit_on_host(
+        &mut self,
+        operator: &'static Operator,
+        arguments: &[Argument],
+        shapes: impl IntoIterator<Item = Dims>,
+    ) -> Vec<Value> {
+        let dtype = self.host_type(operator.name, arguments);
+        shapes.into_iter().map(|shape| self.host_tensor(shape, dtype, Becomes::Nothing)).collect()
+    }
+
+    /// Refuses tensors of the host where the model runs.
+    pub(super) fn refuse_host_tensors(&self, name: &str, arguments: &[Argument]) -> Outcome<()> {
+        for argument in arguments {
+            match argument {
+                Argument::Tensor(tensor) if self.host.contains_key(tensor) && !self.listed.contains(tensor) => {
+                    return self.error(format!("{name}: a tensor that is neither a parameter nor a buffer stays on the host"));
+                }
+                Argument::List(parts) => self.refuse_host_tensors(name, parts)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The type of a result on the host: the one that is asked for, else what the operator gives, else that of the first tensor.
+    /// A division of integers gives floats of the default type, as does a range of floats (torch/_refs/__init__.py).
+    fn host_type(&self, name: &str, arguments: &[Argument]) -> Option<Dtype> {
+        let asked = arguments.iter().find_map(|argument| match argument {
+            Argument::Dtype(DtypeArgument::Fixed(dtype)) => Some(Some(*dtype)),
+            Argument::Dtype(DtypeArgument::Of(tensor)) => Some(self.host.get(tensor)?.dtype),
+            Argument::Dtype(_) => Some(None),
+            _ => None,
+        });
+        let is_float = |argument: &Argument| matches!(argument, Argument::Float(_));
+        asked.unwrap_or_else(|| match name {
+            "arange" => (!arguments.iter().any(is_float)).then_some(Dtype::I64),
+            "eq" | "ne" | "lt" | "le" | "gt" | "ge" => Some(Dtype::Bool),
+            "float" => Some(Dtype::F32),
+            "long" => Some(Dtype::I64),
+            _ => {
+                let listed = arguments.iter().flat_map(|argument| match argument {
+                    Argument::List(parts) => &parts[..],
+                    single => std::slice::from_ref(single),
+                });
+                let tensors = listed.filter_map(|argument| match argument {
+                    Argument::Tensor(tensor) => self.host.get(tensor),
+                    _ => None,
+                });
+                let types: Vec<Option<Dtype>> = tensors.map(|known| known.dtype).collect();
+                let floats = types.iter().find(|dtype| dtype.is_none_or(Dtype::is_floating));
+                let mixes = name == "div" || name == "pow" || arguments.iter().any(is_float);
+                match floats {
+                    Some(dtype) => *dtype,
+                    None if mixes => None,
+                    None => types.first().copied().flatten(),
+                }
+            }
+        })
+    }
+
+    /// Registers what is assigned to a module while it is made: children, parameters, buffers.
+    pub(super) fn register(&mut self, object: &Rc<Object>, name: &Arc<str>, value: &Value) -> Outcome<()> {
+        if object.module.is_none() {
+            return Ok(());
+        }
+        let mut owned = object.owned.borrow_mut();
+        match value {
+            Value::Tensor(reference) => {
+                let Some(known) = self.host.get(&reference.tensor.get()) else { return Ok(()) };
+                let dtype = known.dtype.map(FieldType::always);
+                match known.becomes {
+                    Becomes::Nothing => {}
+                    Becomes::Parameter if owned.parameters.iter().any(|(known, _)| known == name) => {}
+                    Becomes::Parameter => owned.parameters.push((name.clone(), dtype)),
+                    Becomes::Buffer { .. } if owned.buffers.iter().any(|(known, ..)| known == name) => {}
+                    Becomes::Buffer { persistent } => owned.buffers.push((name.clone(), dtype, persistent)),
+                }
+            }
+            value if is_child(value) && !owned.children.contains(name) => owned.children.push(name.clone()),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn is_child(value: &Value) -> bool {
+    match value {
+        Value::Object(object) => object.module.is_some(),
+        Value::Sequence(values) => !values.is_empty() && values.iter().all(is_child),
+        _ => false,
+    }
+}

@@ -1,0 +1,316 @@
+//! Python's own functions and the methods of its texts, lists and dictionaries, as imported sources call them. Lists and dictionaries do
+//! not change here: `with_entry(entries, key, value)` gives another one, which the importer assigns in place of the first.
+
+use super::call::Given;
+use super::machine::{Machine, Outcome};
+use super::value::{Attributes, Builtin, Value};
+use crate::interpret::{Interpreter, Semantics};
+use crate::read::spec::syntax::Binary;
+
+/// The functions by name.
+pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
+    ("text", text),
+    ("starts_with", |machine, given| compare_texts(machine, given, |text, part| text.starts_with(part))),
+    ("ends_with", |machine, given| compare_texts(machine, given, |text, part| text.ends_with(part))),
+    ("is_instance", is_instance),
+    ("set_attribute", set_attribute),
+    ("entry", entry),
+    ("with_entry", with_entry),
+    ("with_default", with_default),
+    ("settle_entry", settle_entry),
+    ("no_grad_begins", |machine, _| machine.emit_named("set_grad_enabled", vec![Value::Bool(false)])),
+    ("no_grad_ends", |machine, _| {
+            let records = machine.records;
+            machine.emit_named("set_grad_enabled", vec![Value::Bool(records)])
+        }),
+    ("grad_enabled", |machine, _| Ok(Value::Bool(machine.records))),
+    ("identity", |machine, given| {
+            let [value] = given.exactly(machine)?;
+            Ok(value)
+        }),
+    ("copied", |machine, given| {
+            let [value] = given.exactly(machine)?;
+            Ok(value)
+        }),
+    ("finfo", |_, _| Ok(Value::bag([("min", -3.4e38), ("max", 3.4e38), ("eps", 1e-6), ("tiny", 1e-38)].map(|(name, value)| (name.into(), Value::Float(value))).into_iter().collect()))),
+    ("dictionary", dictionary),
+    ("autocasts", |machine, _| Ok(Value::Bool(machine.autocasts))),
+    ("items", items),
+    ("values", |machine, given| parts(machine, given, |_, value| value.clone())),
+    ("keys", |machine, given| parts(machine, given, |key, _| Value::Text(key.clone()))),
+    ("list", list),
+    ("sorted", sorted),
+    ("reversed", reversed),
+    ("total", total),
+    ("any", |machine, given| some(machine, given, true)),
+    ("every", |machine, given| some(machine, given, false)),
+    ("product", product),
+    ("distinct", distinct),
+    ("truth", |machine, given| {
+            let [value] = given.exactly(machine)?;
+            machine.truth(&value).map(Value::Bool)
+        }),
+    ("absolute", |machine, given| round(machine, given, f64::abs)),
+    ("ceil", |machine, given| round(machine, given, f64::ceil)),
+    ("floor_of", |machine, given| round(machine, given, f64::floor)),
+    ("round", |machine, given| round(machine, given, f64::round_ties_even)),
+    ("root", |machine, given| real(machine, given, f64::sqrt)),
+    ("logarithm", |machine, given| real(machine, given, f64::ln)),
+    ("exponential", |machine, given| real(machine, given, f64::exp)),
+    ("logarithm10", |machine, given| real(machine, given, f64::log10)),
+    ("logarithm2", |machine, given| real(machine, given, f64::log2)),
+];
+
+/// `f"layer_{i}"` is `text(["layer_", i])`.
+fn text(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [parts] = given.exactly(machine)?;
+    let shown = super::builtins::show(&parts);
+    machine.spend(shown.len())?;
+    Ok(Value::Text(shown.into()))
+}
+
+fn compare_texts(machine: &mut Machine, given: Given, compare: fn(&str, &str) -> bool) -> Outcome<Value> {
+    let [text, part] = given.exactly(machine)?;
+    match (&text, &part) {
+        (Value::Text(text), Value::Text(part)) => Ok(Value::Bool(compare(text, part))),
+        _ => machine.error("texts are compared here"),
+    }
+}
+
+/// `isinstance(value, (int, list))` is `is_instance(value, ["int", "list"])`.
+fn is_instance(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [value, kinds] = given.exactly(machine)?;
+    for kind in machine.elements(&kinds)?.iter() {
+        let Value::Text(kind) = kind else { return machine.error("a kind is a text") };
+        let is = match &value {
+            Value::Bool(_) => matches!(&**kind, "bool" | "int"),
+            Value::Int(_) => &**kind == "int",
+            Value::Float(_) => &**kind == "float",
+            Value::Text(_) => &**kind == "str",
+            Value::Sequence(_) => matches!(&**kind, "list" | "tuple" | "ModuleList"),
+            Value::Dictionary(_) => &**kind == "dict",
+            Value::Tensor(_) => &**kind == "Tensor",
+            Value::Object(object) => match &object.class {
+                // caches derive from Cache, as their names say (cache_utils.py)
+                Some(class) => class.name == *kind || (&**kind == "Cache" && class.name.ends_with("Cache")),
+                None => &**kind == "ModelOutput",
+            },
+            _ => false,
+        };
+        if is {
+            return Ok(Value::Bool(true));
+        }
+    }
+    Ok(Value::Bool(false))
+}
+
+/// `setattr(owner, name, value)`
+fn set_attribute(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [owner, name, value] = given.exactly(machine)?;
+    let Value::Text(name) = name else { return machine.error("an attribute's name is a text") };
+    machine.set_attribute(&owner, &name, value)?;
+    Ok(Value::None)
+}
+
+fn entries_of(machine: &Machine, value: &Value) -> Outcome<Attributes> {
+    match value {
+        Value::Dictionary(entries) => Ok((***entries).clone()),
+        Value::Object(object) if object.class.is_none() => Ok(object.attributes.borrow().clone()),
+        Value::None => Ok(Attributes::default()),
+        other => machine.error(format!("{} has no entries", other.kind())),
+    }
+}
+
+/// `entries.get(key, default)`, and `entries.pop(key, default)` where the entry does no harm.
+fn entry(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [entries, key, default] = given.exactly(machine)?;
+    let Value::Text(key) = key else { return machine.error("a key is a text") };
+    Ok(match &entries {
+        Value::Dictionary(entries) => entries.get(&key).cloned(),
+        Value::Object(object) if object.class.is_none() => object.attributes.borrow().get(&key).cloned(),
+        other => return machine.error(format!("{} has no entries", other.kind())),
+    }
+    .unwrap_or(default))
+}
+
+/// `entries[key] = value`, as another dictionary.
+fn with_entry(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [entries, key, value] = given.exactly(machine)?;
+    if let (Value::Sequence(values), Value::Int(place)) = (&entries, &key) {
+        let mut changed = (***values).clone();
+        let place = if *place < 0 { place + changed.len() as i64 } else { *place };
+        return match usize::try_from(place).ok().and_then(|place| changed.get_mut(place)) {
+            Some(element) => {
+                *element = value;
+                machine.spend_elements(changed.len())?;
+                Ok(Value::sequence(changed))
+            }
+            None => machine.error(format!("a list of {} has no element {place}", changed.len())),
+        };
+    }
+    if let (Value::Tensor(_), Value::Tensor(_)) = (&entries, &key) {
+        machine.emit_named("index_put_", vec![entries.clone(), key, value])?;
+        return Ok(entries);
+    }
+    let Value::Text(key) = key else { return machine.error("a key is a text") };
+    let mut changed = entries_of(machine, &entries)?;
+    machine.spend_elements(changed.len())?;
+    changed.insert(key, value);
+    Ok(Value::dictionary(changed))
+}
+
+/// `entries.setdefault(key, value)`, as another dictionary.
+fn with_default(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [entries, key, value] = given.exactly(machine)?;
+    let Value::Text(key) = key else { return machine.error("a key is a text") };
+    let mut changed = entries_of(machine, &entries)?;
+    machine.spend_elements(changed.len())?;
+    changed.entry(key).or_insert(value);
+    Ok(Value::dictionary(changed))
+}
+
+/// `kwargs.setdefault(key, value)` of a config: the entry has that value where none is given.
+fn settle_entry(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [owner, key, value] = given.exactly(machine)?;
+    let (Value::Object(object), Value::Text(key)) = (&owner, key) else { return machine.error("a config is settled here") };
+    if !object.attributes.borrow().contains_key(&key) {
+        machine.set_attribute(&owner, &key, value)?;
+    }
+    Ok(Value::None)
+}
+
+/// `{key: value for ...}` of the pairs.
+fn dictionary(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [pairs] = given.exactly(machine)?;
+    let mut entries = Attributes::default();
+    for pair in machine.elements(&pairs)?.iter() {
+        match &machine.elements(pair)?[..] {
+            [Value::Text(key), value] => drop(entries.insert(key.clone(), value.clone())),
+            [Value::Int(key), value] => drop(entries.insert(key.to_string().into(), value.clone())),
+            _ => return machine.error("a dictionary is made of keys that are texts, and values"),
+        }
+    }
+    Ok(Value::dictionary(entries))
+}
+
+fn items(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    parts(machine, given, |key, value| Value::sequence(vec![Value::Text(key.clone()), value.clone()]))
+}
+
+fn parts(
+    machine: &mut Machine,
+    given: Given,
+    part: fn(&std::sync::Arc<str>, &Value) -> Value,
+) -> Outcome<Value> {
+    let [entries] = given.exactly(machine)?;
+    let entries = entries_of(machine, &entries)?;
+    machine.spend_elements(3 * entries.len())?;
+    Ok(Value::sequence(entries.iter().map(|(key, value)| part(key, value)).collect()))
+}
+
+/// `list(values)` and `tuple(values)`
+fn list(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    if given.positional.is_empty() {
+        return Ok(Value::sequence(Vec::new()));
+    }
+    let [values] = given.exactly(machine)?;
+    Ok(Value::Sequence(machine.elements(&values)?))
+}
+
+/// `set(values)`: each once, in the order in which they come first.
+fn distinct(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let mut seen: Vec<Value> = Vec::new();
+    if let Some(values) = given.positional.first() {
+        for value in machine.elements(values)?.iter() {
+            machine.spend(seen.len())?;
+            let list = Value::sequence(seen.clone());
+            let is_in = machine.binary(Binary::In, value.clone(), list)?;
+            if !machine.truth(&is_in)? {
+                seen.push(value.clone());
+            }
+        }
+    }
+    Ok(Value::sequence(seen))
+}
+
+fn sorted(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [values] = given.exactly(machine)?;
+    let mut sorted: Vec<Value> = Vec::new();
+    for value in machine.elements(&values)?.iter() {
+        let mut place = sorted.len();
+        while place > 0 {
+            let less = machine.binary(Binary::Less, value.clone(), sorted[place - 1].clone())?;
+            if !machine.truth(&less)? {
+                break;
+            }
+            machine.spend(1)?;
+            place -= 1;
+        }
+        sorted.insert(place, value.clone());
+    }
+    Ok(Value::sequence(sorted))
+}
+
+fn reversed(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [values] = given.exactly(machine)?;
+    let values = machine.elements(&values)?;
+    machine.spend_elements(values.len())?;
+    Ok(Value::sequence(values.iter().rev().cloned().collect()))
+}
+
+/// `sum(values)`
+fn total(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let mut arguments = given.positional.into_iter();
+    let (Some(values), first) = (arguments.next(), arguments.next()) else {
+        return machine.error("sum takes a list");
+    };
+    let mut sum = first.unwrap_or(Value::Int(0));
+    for value in machine.elements(&values)?.iter() {
+        machine.spend(1)?;
+        sum = machine.binary(Binary::Add, sum, value.clone())?;
+    }
+    Ok(sum)
+}
+
+/// `math.prod(values)`
+fn product(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [values] = given.exactly(machine)?;
+    let mut product = Value::Int(1);
+    for value in machine.elements(&values)?.iter() {
+        machine.spend(1)?;
+        product = machine.binary(Binary::Multiply, product, value.clone())?;
+    }
+    Ok(product)
+}
+
+/// `any(values)` where `wanted` is true, `all(values)` where it is false.
+fn some(machine: &mut Machine, given: Given, wanted: bool) -> Outcome<Value> {
+    let [values] = given.exactly(machine)?;
+    for value in machine.elements(&values)?.iter() {
+        if machine.truth(value)? == wanted {
+            return Ok(Value::Bool(wanted));
+        }
+    }
+    Ok(Value::Bool(!wanted))
+}
+
+fn number(machine: &mut Machine, given: Given) -> Outcome<f64> {
+    let [value] = given.exactly(machine)?;
+    match value {
+        Value::Int(number) => {
+            machine.decisions.exact(number);
+            Ok(number as f64)
+        }
+        Value::Float(number) => Ok(number),
+        Value::Bool(flag) => Ok(f64::from(u8::from(flag))),
+        other => machine.error(format!("{} is no number", other.kind())),
+    }
+}
+
+fn round(machine: &mut Machine, given: Given, round: fn(f64) -> f64) -> Outcome<Value> {
+    Ok(Value::Int(round(number(machine, given)?) as i64))
+}
+
+fn real(machine: &mut Machine, given: Given, function: fn(f64) -> f64) -> Outcome<Value> {
+    Ok(Value::Float(function(number(machine, given)?)))
+}

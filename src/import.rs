@@ -1,0 +1,80 @@
+//! `memplan import`: a spec from the Python source of a family.
+
+use std::path::Path;
+
+use import::{Fault, Import, Names, Sources, World};
+
+use planner::files;
+
+use crate::arguments::ImportArguments;
+use crate::failure::Failure;
+use crate::output;
+use crate::program::{BAD, DOES_NOT_FIT, FITS};
+
+/// The most bytes of the file that names the release.
+const LARGEST: u64 = 1 << 20;
+
+/// Writes the spec of a family, and says what could not be said.
+pub fn run(arguments: &ImportArguments) -> Result<u8, Failure> {
+    let version = version(&arguments.package)?;
+    if arguments.all {
+        return all(&arguments.package, &version);
+    }
+    let name = arguments.family.as_deref().unwrap_or_default();
+    let mut import = Import::new(world(&arguments.package)?);
+    let spec = import.spec(name, &version).map_err(|fault| Failure::new(fault, None))?;
+    match &arguments.output {
+        Some(path) => output::write_whole(path, |file| file.write_all(spec.as_bytes()))?,
+        None => output::print_data(&spec)?,
+    }
+    import.faults.iter().for_each(|fault| output::warn(&fault.to_string()));
+    Ok(if import.faults.is_empty() { FITS } else { DOES_NOT_FIT })
+}
+
+/// Imports every family, and says of each how many of its statements could not be said.
+fn all(package: &Path, version: &str) -> Result<u8, Failure> {
+    let models = package.join("models");
+    let entries = std::fs::read_dir(&models).map_err(|error| Failure::new(format!("{}: {error}", models.display()), None))?;
+    let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    let (mut whole, mut part, mut none) = (0, 0, 0);
+    for name in names.iter().filter(|name| models.join(name).join(format!("modeling_{name}.py")).is_file()) {
+        let mut import = Import::new(world(package)?);
+        let said = match import.spec(name, version) {
+            Ok(_) if import.faults.is_empty() => {
+                whole += 1;
+                "whole".to_owned()
+            }
+            Ok(_) => {
+                part += 1;
+                let first = import.faults.first().map(Fault::to_string).unwrap_or_default();
+                format!("{} places cannot be said, the first: {first}", import.faults.len())
+            }
+            Err(fault) => {
+                none += 1;
+                format!("not written: {fault}")
+            }
+        };
+        output::print(&format!("{name:24} {said}\n"))?;
+    }
+    output::print(&format!("{whole} whole, {part} in part, {none} not\n"))?;
+    Ok(if whole + part == 0 { BAD } else { FITS })
+}
+
+fn world(package: &Path) -> Result<World, Failure> {
+    let names = Names::table().map_err(|error| Failure::new(error, None))?;
+    let sources = Sources::with(vec![("transformers".to_owned(), package.to_owned())]);
+    let known = planner::graph::callable_names().map_err(|error| Failure::new(error, None))?;
+    Ok(World { sources, names, known: known.into_iter().collect() })
+}
+
+/// The release of the package: `__version__` of its `__init__.py`.
+fn version(package: &Path) -> Result<String, Failure> {
+    let path = package.join("__init__.py");
+    let text = files::text(&path, LARGEST).map_err(|error| {
+        let hint = "name the folder of the package: .../site-packages/transformers";
+        Failure::new(format!("{}: {error}", path.display()), Some(hint.to_owned()))
+    })?;
+    let line = text.lines().find_map(|line| line.strip_prefix("__version__ = "));
+    Ok(line.map(|version| version.trim_matches(['"', '\''])).unwrap_or("of an unknown release").to_owned())
+}
