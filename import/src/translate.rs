@@ -675,7 +675,7 @@ impl<'a> Translator<'a> {
     fn is_ignored(&self, callee: &Expr) -> bool {
         if let Expr::Attribute(method) = callee
             && matches!(&*method.value, Expr::Name(name) if name.id.as_str() == "self")
-            && matches!(method.attr.as_str(), "post_init" | "init_weights" | "reset_parameters" | "_init_weights" | "tie_weights")
+            && matches!(method.attr.as_str(), "post_init" | "warn_if_padding_and_no_attention_mask" | "_register_load_state_dict_pre_hook" | "init_weights" | "reset_parameters" | "_init_weights" | "tie_weights")
         {
             return true;
         }
@@ -1254,6 +1254,14 @@ impl<'a> Translator<'a> {
             ("items", 0) => of("items", None),
             ("keys", 0) => of("keys", None),
             ("values", 0) => of("values", None),
+            // of a tensor: its largest along a dimension with where it is, or its largest
+            ("max" | "min", 0) if arguments.find_keyword("dim").is_none() => {
+                Ok(Some(atom(format!("{}.max_of_all()", self.expression(owner)?.within(ATOM)))))
+            }
+            ("max" | "min", _) => {
+                let owner = self.expression(owner)?.within(ATOM);
+                Ok(Some(atom(format!("{owner}.max_along({})", self.said_arguments(call, true)?))))
+            }
             ("startswith", 1) => of("starts_with", None),
             ("endswith", 1) => of("ends_with", None),
             ("copy", 0) => self.expression(owner).map(Some),

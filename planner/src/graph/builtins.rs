@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::call::Given;
+use super::DtypeArgument;
 use super::decisions::Kind;
 use super::machine::{Machine, Outcome};
 use super::value::{Builtin, Value};
@@ -228,6 +229,10 @@ impl Machine {
         if matches!(left, Value::Tensor(_)) || matches!(right, Value::Tensor(_)) {
             return self.tensor_binary(operator, left, right);
         }
+        if let (Value::Dtype(a), Value::Dtype(b)) = (&left, &right) {
+            let is_same = self.is_same_type(*a, *b)?;
+            return Ok(Value::Bool(is_same == (operator == Binary::Equal)));
+        }
         match operator {
             Binary::Equal | Binary::NotEqual => {
                 self.spend(left.extent().count.min(right.extent().count))?;
@@ -265,6 +270,15 @@ impl Machine {
                 }
                 _ => self.error(format!("{} and {} do not go together in arithmetic", left.kind(), right.kind())),
             },
+        }
+    }
+
+    /// Whether two types are one. Those of tensors that operators give are known when memory is planned, and not before.
+    fn is_same_type(&self, a: DtypeArgument, b: DtypeArgument) -> Outcome<bool> {
+        match (self.settled(a), self.settled(b)) {
+            (a, b) if a == b => Ok(true),
+            (DtypeArgument::Fixed(_), DtypeArgument::Fixed(_)) => Ok(false),
+            _ => self.error("whether a tensor has a certain type is not known here"),
         }
     }
 

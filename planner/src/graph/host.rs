@@ -105,6 +105,15 @@ impl Machine {
         Ok(())
     }
 
+    /// A type with what is known of the tensor that it is of.
+    pub(super) fn settled(&self, dtype: DtypeArgument) -> DtypeArgument {
+        let DtypeArgument::Of(tensor) = dtype else { return dtype };
+        match self.host.get(&tensor) {
+            Some(known) => known.dtype.map_or(DtypeArgument::Weights, DtypeArgument::Fixed),
+            None => dtype,
+        }
+    }
+
     /// The type of a result on the host: the one that is asked for, else what the operator gives, else that of the first tensor.
     /// A division of integers gives floats of the default type, as does a range of floats (torch/_refs/__init__.py).
     fn host_type(&self, name: &str, arguments: &[Argument]) -> Option<Dtype> {

@@ -7,7 +7,7 @@ use super::elementwise::{elementwise, like_first};
 use super::operands::one;
 use super::reduce::whole;
 use super::views::view;
-use super::{Autocast, Lines, Lower, Lowered, Names, Operands, Row};
+use super::{Autocast, Lines, Lower, Lowered, Names, Operand, Operands, Row};
 use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
@@ -274,6 +274,11 @@ fn activation(context: &mut Context, x: &Tensor, rule: &'static Activation) -> T
 /// Between two numbers.
 fn clamp(context: &mut Context, operands: &Operands) -> Lowered {
     let x = operands.tensor(0)?;
+    let bounds: smallvec::SmallVec<[&'static str; 2]> = [(1, "ge"), (2, "le")]
+        .into_iter()
+        .filter(|(place, _)| !matches!(operands.at(*place), Operand::None))
+        .map(|(_, op)| op)
+        .collect();
     let saved = context.records(&[x]).then(|| context.save(x));
     let output = elementwise(context, "clamp", &[x], x.dtype);
     if let Some(saved) = saved {
@@ -284,7 +289,7 @@ fn clamp(context: &mut Context, operands: &Operands) -> Lowered {
             Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
                 let saved = saved.get(context);
-                smallvec![Some(clamp_backward(context, g, &saved))]
+                smallvec![Some(clamp_backward(context, g, &saved, &bounds))]
             }),
         );
     }
@@ -326,12 +331,13 @@ fn clamp_half(context: &mut Context, x: &Tensor, limit: &Tensor) -> Tensor {
 }
 
 /// FunctionsManual.cpp, `clamp_backward` of numbers: where(self >= min and self <= max, grad, 0), the zero made first.
-fn clamp_backward(context: &mut Context, g: &Tensor, x: &Tensor) -> Tensor {
+fn clamp_backward(context: &mut Context, g: &Tensor, x: &Tensor, bounds: &[&'static str]) -> Tensor {
     let zero = context.empty("scalar_tensor", &[], g.dtype);
-    let within = elementwise(context, "ge", &[x], Dtype::Bool);
-    let below = elementwise(context, "le", &[x], Dtype::Bool);
-    let result = elementwise(context, "where", &[&within, g, &zero], g.dtype);
-    drop(below);
+    let masks: smallvec::SmallVec<[Tensor; 2]> =
+        bounds.iter().map(|op| elementwise(context, op, &[x], Dtype::Bool)).collect();
+    let Some(within) = masks.first() else { return g.clone() };
+    let result = elementwise(context, "where", &[within, g, &zero], g.dtype);
+    drop(masks);
     result
 }
 
@@ -339,7 +345,7 @@ fn clamp_backward(context: &mut Context, g: &Tensor, x: &Tensor) -> Tensor {
 /// through one after the other.
 fn clamp_between_backward(context: &mut Context, g: &Tensor, x: &Tensor) -> Tensor {
     if !context.device.rules.has(Change::ClampMasksEachBound) {
-        return clamp_backward(context, g, x);
+        return clamp_backward(context, g, x, &["ge", "le"]);
     }
     let zero = context.empty("scalar_tensor", &[], Dtype::Bool);
     let [one, two, three, above] = ["ge", "eq", "ne", "where"].map(|op| elementwise(context, op, &[x], Dtype::Bool));

@@ -66,6 +66,22 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
+        name: "max_along",
+        signature: "input, dim, keepdim=False",
+        returns: Returns::Tuple,
+        source: "aten/src/ATen/native/TensorCompare.cpp, max; FunctionsManual.cpp, value_selecting_reduction_backward",
+        class: Class::Elements,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[("max.dim", "self, dim, keepdim=False", ""), ("min.dim", "self, dim, keepdim=False", "")],
+        shapes: |call| {
+            let shape = call.shape(0)?;
+            let shape = kept(shape, &marks(shape.len(), &[call.int(1)?])?, call.flag(2));
+            Ok(smallvec![shape.clone(), shape])
+        },
+        lower: max_along,
+    },
+    Row {
         name: "argmax",
         signature: "input, dim, keepdim=False",
         returns: Returns::One,
@@ -85,6 +101,32 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
 ];
+
+/// The largest along a dimension, and where it is; the gradient is put into zeros.
+fn max_along(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let marks = marks(x.sizes.len(), &[operands.int(1)?])?;
+    let sizes = kept(&x.sizes, &marks, operands.flag(2));
+    let values = context.empty("max", &sizes, x.dtype);
+    let indices = context.empty("max", &sizes, Dtype::I64);
+    let layout = layout(&x.sizes, &x.strides);
+    let steps = scratch(&context.device, Reduction::ExtremeWithIndex, &layout, x.dtype, &marks, x.dtype);
+    context.scratch("max", &steps);
+    if context.records(&[x]) {
+        let (saved, sizes) = (context.save(&indices), x.sizes.clone());
+        context.record(
+            "MaxBackward0",
+            &[Some(x)],
+            &[&values],
+            Box::new(move |context, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                let _indices = saved.get(context);
+                smallvec![Some(context.empty("zeros", &sizes, g.dtype))]
+            }),
+        );
+    }
+    Ok(smallvec![values, indices])
+}
 
 /// A reduction of a whole tensor without autograd: of integers or booleans.
 pub(super) fn whole(context: &mut Context, op: &'static str, kind: Reduction, x: &Tensor, dtype: Dtype) -> Tensor {
