@@ -34,7 +34,8 @@ pub fn run(arguments: &ImportArguments) -> Result<u8, Failure> {
 /// Imports every family, and says of each how many of its statements could not be said.
 fn all(package: &Path, version: &str) -> Result<u8, Failure> {
     let models = package.join("models");
-    let entries = std::fs::read_dir(&models).map_err(|error| Failure::new(format!("{}: {error}", models.display()), None))?;
+    let entries =
+        std::fs::read_dir(&models).map_err(|error| Failure::new(format!("{}: {error}", models.display()), None))?;
     let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     let (mut whole, mut part, mut none) = (0, 0, 0);

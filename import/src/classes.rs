@@ -86,7 +86,8 @@ impl Lineage {
         self.classes.iter().enumerate().find_map(|(place, defined)| {
             defined.class.body.iter().find_map(|statement| match statement {
                 Stmt::Assign(assign) => {
-                    let named = assign.targets.iter().any(|target| matches!(target, Expr::Name(n) if n.id.as_str() == name));
+                    let named =
+                        assign.targets.iter().any(|target| matches!(target, Expr::Name(n) if n.id.as_str() == name));
                     named.then_some((place, &*assign.value))
                 }
                 Stmt::AnnAssign(assign) => match (&*assign.target, &assign.value) {

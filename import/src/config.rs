@@ -46,7 +46,8 @@ pub fn read(import: &mut Import, config: &Rc<Lineage>, family: &mut Family) -> R
             let name = name.id.as_str();
             if name == "attribute_map" {
                 if let Expr::Dict(entries) = value {
-                    let pairs = entries.items.iter().filter_map(|item| Some((text(item.key.as_ref()?)?, text(&item.value)?)));
+                    let pairs =
+                        entries.items.iter().filter_map(|item| Some((text(item.key.as_ref()?)?, text(&item.value)?)));
                     family.aliases.extend(pairs);
                 }
                 continue;
@@ -73,7 +74,8 @@ pub fn read(import: &mut Import, config: &Rc<Lineage>, family: &mut Family) -> R
 /// What the config computes when it is made: `__post_init__` of its class and its bases, properties that models read.
 pub fn derive(import: &mut Import, config: &Rc<Lineage>) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(method) = config.method("convert_rope_params_to_dict", 0).filter(|method| is_of_a_model(config, method)) {
+    if let Some(method) = config.method("convert_rope_params_to_dict", 0).filter(|method| is_of_a_model(config, method))
+    {
         import.want_in_place_of("convert_rope", config, &method);
     }
     match config.method("__post_init__", 0) {
@@ -98,7 +100,8 @@ pub fn derive(import: &mut Import, config: &Rc<Lineage>) -> Vec<String> {
 
 /// Whether a method stands in a model's own file, and not in what all configs derive from.
 fn is_of_a_model(config: &Lineage, method: &Method) -> bool {
-    !config.classes[method.place].module.name.starts_with("transformers.") || config.classes[method.place].module.name.contains(".models.")
+    !config.classes[method.place].module.name.starts_with("transformers.")
+        || config.classes[method.place].module.name.contains(".models.")
 }
 
 fn text(expression: &Expr) -> Option<String> {

@@ -65,6 +65,8 @@ pub struct Family {
     pub name: String,
     /// Where it was read.
     pub source: String,
+    /// The release that it was read in: `5.24`.
+    pub release: String,
     /// Architectures by name.
     pub architectures: IndexMap<String, Architecture>,
     /// Entries of its config with their defaults, as JSON.
@@ -133,6 +135,7 @@ impl Import {
         let mut family = Family {
             name: name.to_owned(),
             source: format!("transformers {version}, {}", module.file),
+            release: version.splitn(3, '.').take(2).collect::<Vec<_>>().join("."),
             ..Family::default()
         };
         let mut config = None;
@@ -143,13 +146,18 @@ impl Import {
             }
             let Some((_, inputs, generates, _)) = kind(&class.name) else { continue };
             let Some(forward) = lineage.method("forward", 0) else { continue };
-            let has_cache = forward.function.parameters.iter_non_variadic_params().any(|p| p.name().as_str() == "cache");
+            let has_cache =
+                forward.function.parameters.iter_non_variadic_params().any(|p| p.name().as_str() == "cache");
             let text = |name: &str| match lineage.attribute(name) {
                 Some((_, Expr::StringLiteral(text))) => text.value.to_str().to_owned(),
                 _ => String::new(),
             };
             let generates = generates && lineage.derives_from("transformers.generation.GenerationMixin");
-            let base_prefix = if class.name.ends_with("Model") && !class.name.ends_with("LMHeadModel") { String::new() } else { text("base_model_prefix") };
+            let base_prefix = if class.name.ends_with("Model") && !class.name.ends_with("LMHeadModel") {
+                String::new()
+            } else {
+                text("base_model_prefix")
+            };
             let architecture = Architecture {
                 inputs,
                 generates,
@@ -163,7 +171,11 @@ impl Import {
             family.architectures.insert(class.name.to_string(), architecture);
         }
         let Some(config) = config else {
-            return Err(Fault { file: module.file.clone(), line: 0, message: "it has no architecture that is known".into() });
+            return Err(Fault {
+                file: module.file.clone(),
+                line: 0,
+                message: "it has no architecture that is known".into(),
+            });
         };
         config::read(self, &config, &mut family)?;
         self.gather(&mut family, &config)?;
@@ -230,7 +242,9 @@ impl Import {
         let mut wanted = vec!["forward".to_owned()];
         wanted.extend(self.needed.iter().filter(|name| *name != "forward").cloned());
         for method in wanted {
-            let Some(found) = lineage.method(&method, 0).filter(|found| found.kind() != MethodKind::Static) else { continue };
+            let Some(found) = lineage.method(&method, 0).filter(|found| found.kind() != MethodKind::Static) else {
+                continue;
+            };
             let code = match &experts {
                 Some(_) if method == "forward" => self.experts_forward(),
                 _ => self.method(lineage, &found),
@@ -249,7 +263,9 @@ impl Import {
             .map(|(_, owner, method)| (owner.clone(), method.clone()))
             .collect();
         for (owner, method) in supers {
-            let Some(place) = lineage.classes.iter().position(|defined| defined.class.name.as_str() == owner) else { continue };
+            let Some(place) = lineage.classes.iter().position(|defined| defined.class.name.as_str() == owner) else {
+                continue;
+            };
             if let Some(found) = lineage.method(&method, place) {
                 let code = self.method(lineage, &found);
                 class.methods.insert(super_name(&owner, &method), code);
@@ -338,7 +354,8 @@ impl Import {
 
     /// What a method of a config is called, a function of the config; it is translated.
     pub fn want_config_method(&mut self, lineage: &Rc<Lineage>, method: &Method) -> String {
-        let dotted = format!("{}.{}", lineage.classes[method.place].module.name, lineage.classes[method.place].class.name);
+        let dotted =
+            format!("{}.{}", lineage.classes[method.place].module.name, lineage.classes[method.place].class.name);
         if let Some(meant) = self.world.names.means.get(&format!("{dotted}.{}", method.function.name)) {
             return meant.clone();
         }
@@ -347,7 +364,11 @@ impl Import {
 
     /// A config's method stands for a function of the library; it is translated.
     pub fn want_in_place_of(&mut self, name: &str, lineage: &Rc<Lineage>, method: &Method) {
-        self.functions.entry(name.to_owned()).or_insert(Function::Of(lineage.clone(), method.clone(), Standing::Config));
+        self.functions.entry(name.to_owned()).or_insert(Function::Of(
+            lineage.clone(),
+            method.clone(),
+            Standing::Config,
+        ));
     }
 
     fn want_method(&mut self, lineage: &Rc<Lineage>, method: &Method, standing: Standing) -> String {
@@ -377,7 +398,11 @@ impl Import {
     pub fn assigns(&self, lineage: &Lineage, name: &str) -> bool {
         let assigns = |function: &StmtFunctionDef| assigns_within(&function.body, name);
         lineage.classes.iter().any(|defined| {
-            defined.class.body.iter().any(|statement| matches!(statement, Stmt::FunctionDef(function) if assigns(function)))
+            defined
+                .class
+                .body
+                .iter()
+                .any(|statement| matches!(statement, Stmt::FunctionDef(function) if assigns(function)))
         })
     }
 
@@ -393,7 +418,9 @@ impl Import {
     pub fn base_model(&mut self, module: &Rc<Module>, range: TextRange) -> Result<String, Fault> {
         let root = self.root.clone().unwrap_or_else(|| module.clone());
         for class in public_classes(&root) {
-            let is_base = class.name.ends_with("Model") && !class.name.ends_with("PreTrainedModel") && !class.name.ends_with("LMHeadModel");
+            let is_base = class.name.ends_with("Model")
+                && !class.name.ends_with("PreTrainedModel")
+                && !class.name.ends_with("LMHeadModel");
             if is_base {
                 return Ok(self.want_class(Defined { module: root.clone(), class }));
             }
@@ -492,7 +519,8 @@ fn texts(lineage: &Lineage, name: &str) -> Vec<String> {
 fn assigns_within(statements: &[Stmt], name: &str) -> bool {
     let is_it = |target: &Expr| match target {
         Expr::Attribute(attribute) => {
-            attribute.attr.as_str() == name && matches!(&*attribute.value, Expr::Name(owner) if owner.id.as_str() == "self")
+            attribute.attr.as_str() == name
+                && matches!(&*attribute.value, Expr::Name(owner) if owner.id.as_str() == "self")
         }
         _ => false,
     };

@@ -60,7 +60,9 @@ impl World {
                 Some(Binding::Class(class)) => {
                     return Ok(Some(Meaning::Class(Defined { module: module.clone(), class: class.clone() })));
                 }
-                Some(Binding::Function(function)) => return Ok(Some(Meaning::Function(module.clone(), function.clone()))),
+                Some(Binding::Function(function)) => {
+                    return Ok(Some(Meaning::Function(module.clone(), function.clone())));
+                }
                 Some(Binding::Value(value)) => return Ok(Some(Meaning::Value(module.clone(), value.clone()))),
                 Some(Binding::Import(next)) => self.names.canonical(next),
                 None => return Ok(None),

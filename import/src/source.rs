@@ -169,7 +169,10 @@ impl Sources {
             let below: Vec<&str> = rest.split('.').filter(|part| !part.is_empty()).collect();
             let mut path = folder.clone();
             path.extend(&below);
-            for (path, file) in [(path.with_extension("py"), below.join("/") + ".py"), (path.join("__init__.py"), below.join("/") + "/__init__.py")] {
+            for (path, file) in [
+                (path.with_extension("py"), below.join("/") + ".py"),
+                (path.join("__init__.py"), below.join("/") + "/__init__.py"),
+            ] {
                 if path.is_file() {
                     return Module::parse(name, &file, &text(&path, &file)?).map(Some);
                 }

@@ -161,7 +161,16 @@ impl<'a> Translator<'a> {
         class: Option<(Rc<Lineage>, usize)>,
         standing: Standing,
     ) -> Translator<'a> {
-        Translator { import, module, class, standing, locals: FxHashSet::default(), imports: FxHashMap::default(), is_constructor: false, hoisted: None }
+        Translator {
+            import,
+            module,
+            class,
+            standing,
+            locals: FxHashSet::default(),
+            imports: FxHashMap::default(),
+            is_constructor: false,
+            hoisted: None,
+        }
     }
 
     /// Translates a function; its first parameter is left out where that is the object.
@@ -218,7 +227,10 @@ impl<'a> Translator<'a> {
                     conditional.elif_else_clauses.iter().for_each(|clause| self.find_bound(&clause.body));
                 }
                 Stmt::With(with) => {
-                    with.items.iter().filter_map(|item| item.optional_vars.as_deref()).for_each(|v| self.find_targets(v));
+                    with.items
+                        .iter()
+                        .filter_map(|item| item.optional_vars.as_deref())
+                        .for_each(|v| self.find_targets(v));
                     self.find_bound(&with.body);
                 }
                 Stmt::Try(tried) => self.find_bound(&tried.body),
@@ -518,7 +530,9 @@ impl<'a> Translator<'a> {
                 (0, test) if alone && inner.len() == 1 && inner[0].starts_with("require(False, ") => {
                     let message = &inner[0]["require(False, ".len()..];
                     let negated = match test.strip_prefix("not ") {
-                        Some(rest) if !rest.contains(" and ") && !rest.contains(" or ") && !rest.contains(" if ") => rest.to_owned(),
+                        Some(rest) if !rest.contains(" and ") && !rest.contains(" or ") && !rest.contains(" if ") => {
+                            rest.to_owned()
+                        }
                         _ => format!("not ({test})"),
                     };
                     lines.push(line(depth, format!("require({negated}, {message}")));
@@ -538,13 +552,13 @@ impl<'a> Translator<'a> {
 
     /// What a context manager does where it begins and where it ends.
     fn context(&mut self, expression: &Expr) -> Result<(Vec<String>, Vec<String>), Fault> {
-        let Expr::Call(call) = expression else { return self.fault(expression.range(), "this context manager is not known") };
+        let Expr::Call(call) = expression else {
+            return self.fault(expression.range(), "this context manager is not known");
+        };
         let dotted = self.dotted(&call.func).unwrap_or_default();
         let name = dotted.rsplit('.').next().unwrap_or_default();
         match name {
-            "no_grad" | "inference_mode" => {
-                Ok((vec!["no_grad_begins()".into()], vec!["no_grad_ends()".into()]))
-            }
+            "no_grad" | "inference_mode" => Ok((vec!["no_grad_begins()".into()], vec!["no_grad_ends()".into()])),
             "maybe_autocast" | "autocast" => {
                 let disabled = call.arguments.keywords.iter().any(|keyword| {
                     keyword.arg.as_ref().is_some_and(|name| name.as_str() == "enabled")
@@ -586,7 +600,8 @@ impl<'a> Translator<'a> {
                     return Ok(vec![self.assigned(&method.value, longer)?]);
                 }
                 ("extend", Some(value)) => {
-                    let (owner, value) = (self.expression(&method.value)?.within(SUM), self.expression(value)?.within(PRODUCT));
+                    let (owner, value) =
+                        (self.expression(&method.value)?.within(SUM), self.expression(value)?.within(PRODUCT));
                     let longer = Said { text: format!("{owner} + list({value})"), level: SUM };
                     return Ok(vec![self.assigned(&method.value, longer)?]);
                 }
@@ -594,7 +609,9 @@ impl<'a> Translator<'a> {
                     let owner = self.expression(&method.value)?.text;
                     let mut said = Vec::new();
                     for item in &entries.items {
-                        let Some(key) = &item.key else { return self.fault(call.range, "a spread dictionary is not known here") };
+                        let Some(key) = &item.key else {
+                            return self.fault(call.range, "a spread dictionary is not known here");
+                        };
                         let (key, value) = (self.expression(key)?.text, self.expression(&item.value)?.text);
                         said.push(self.assigned(&method.value, atom(format!("with_entry({owner}, {key}, {value})")))?);
                     }
@@ -602,22 +619,31 @@ impl<'a> Translator<'a> {
                 }
                 ("setdefault", None) if arguments.args.len() == 2 => {
                     let owner = self.expression(&method.value)?.text;
-                    let (key, value) = (self.expression(&arguments.args[0])?.text, self.expression(&arguments.args[1])?.text);
+                    let (key, value) =
+                        (self.expression(&arguments.args[0])?.text, self.expression(&arguments.args[1])?.text);
                     return Ok(match owner.as_str() {
                         "self" => vec![format!("settle_entry(self, {key}, {value})")],
-                        _ => vec![self.assigned(&method.value, atom(format!("with_default({owner}, {key}, {value})")))?],
+                        _ => {
+                            vec![self.assigned(&method.value, atom(format!("with_default({owner}, {key}, {value})")))?]
+                        }
                     });
                 }
                 ("pop", _) if self.standing == Standing::Config => return Ok(Vec::new()),
                 ("register_buffer", _) if arguments.args.len() >= 2 => {
-                    let persistent = match arguments.find_keyword("persistent").map(|keyword| &keyword.value).or(arguments.args.get(2)) {
+                    let persistent = match arguments
+                        .find_keyword("persistent")
+                        .map(|keyword| &keyword.value)
+                        .or(arguments.args.get(2))
+                    {
                         Some(flag) => self.expression(flag)?.text,
                         None => "True".into(),
                     };
                     let value = self.expression(&arguments.args[1])?.text;
                     let owner = self.expression(&method.value)?.text;
                     return Ok(vec![match &arguments.args[0] {
-                        Expr::StringLiteral(name) => format!("{owner}.{} = Buffer({value}, {persistent})", name.value.to_str()),
+                        Expr::StringLiteral(name) => {
+                            format!("{owner}.{} = Buffer({value}, {persistent})", name.value.to_str())
+                        }
                         name => {
                             let name = self.expression(name)?.text;
                             format!("set_attribute({owner}, {name}, Buffer({value}, {persistent}))")
@@ -626,7 +652,8 @@ impl<'a> Translator<'a> {
                 }
                 ("register_parameter", _) | ("add_module", _) if arguments.args.len() == 2 => {
                     let owner = self.expression(&method.value)?.text;
-                    let (name, value) = (self.expression(&arguments.args[0])?.text, self.expression(&arguments.args[1])?.text);
+                    let (name, value) =
+                        (self.expression(&arguments.args[0])?.text, self.expression(&arguments.args[1])?.text);
                     return Ok(vec![format!("set_attribute({owner}, {name}, {value})")]);
                 }
                 _ => {}
@@ -637,7 +664,9 @@ impl<'a> Translator<'a> {
 
     /// `super().__init__(config)` and its like, as a statement.
     fn super_statement(&mut self, call: &ExprCall, name: &str) -> Result<Vec<String>, Fault> {
-        let Some((lineage, place)) = self.class.clone() else { return self.fault(call.range, "super() stands in no class") };
+        let Some((lineage, place)) = self.class.clone() else {
+            return self.fault(call.range, "super() stands in no class");
+        };
         if lineage.method(name, place + 1).is_some() {
             return Ok(vec![self.call(call)?.text]);
         }
@@ -675,13 +704,23 @@ impl<'a> Translator<'a> {
     fn is_ignored(&self, callee: &Expr) -> bool {
         if let Expr::Attribute(method) = callee
             && matches!(&*method.value, Expr::Name(name) if name.id.as_str() == "self")
-            && matches!(method.attr.as_str(), "post_init" | "warn_if_padding_and_no_attention_mask" | "_register_load_state_dict_pre_hook" | "init_weights" | "reset_parameters" | "_init_weights" | "tie_weights")
+            && matches!(
+                method.attr.as_str(),
+                "post_init"
+                    | "warn_if_padding_and_no_attention_mask"
+                    | "_register_load_state_dict_pre_hook"
+                    | "init_weights"
+                    | "reset_parameters"
+                    | "_init_weights"
+                    | "tie_weights"
+            )
         {
             return true;
         }
         match (self.dotted(callee), callee) {
             (Some(dotted), _) => {
-                let logs = self.module.bindings.get("logger").is_some() && dotted.starts_with(&format!("{}.logger.", self.module.name));
+                let logs = self.module.bindings.get("logger").is_some()
+                    && dotted.starts_with(&format!("{}.logger.", self.module.name));
                 logs || self.import.world.names.ignores(&dotted)
             }
             (None, Expr::Name(name)) => name.id.as_str() == "print",
@@ -796,7 +835,8 @@ impl<'a> Translator<'a> {
                 let mut parts = Vec::new();
                 for value in &operation.values {
                     let said = self.expression(value)?;
-                    let (ends, passes) = if operation.op == BoolOp::And { ("False", "True") } else { ("True", "False") };
+                    let (ends, passes) =
+                        if operation.op == BoolOp::And { ("False", "True") } else { ("True", "False") };
                     if said.text == passes {
                         continue;
                     }
@@ -885,7 +925,9 @@ impl<'a> Translator<'a> {
             }
             // bound before the statement that it stands in
             Expr::Named(named) if self.hoisted == Some(named.range) => self.expression(&named.target),
-            Expr::Starred(starred) => Ok(Said { text: format!("*{}", self.expression(&starred.value)?.within(ATOM)), level: CHOICE }),
+            Expr::Starred(starred) => {
+                Ok(Said { text: format!("*{}", self.expression(&starred.value)?.within(ATOM)), level: CHOICE })
+            }
             Expr::ListComp(list) => self.comprehension(&list.elt, &list.generators, list.range),
             Expr::Generator(list) => self.comprehension(&list.elt, &list.generators, list.range),
             Expr::DictComp(list) => {
@@ -902,7 +944,9 @@ impl<'a> Translator<'a> {
             Expr::Dict(dictionary) => {
                 let mut entries = Vec::new();
                 for item in &dictionary.items {
-                    let Some(key) = &item.key else { return self.fault(dictionary.range, "a spread dictionary is not known") };
+                    let Some(key) = &item.key else {
+                        return self.fault(dictionary.range, "a spread dictionary is not known");
+                    };
                     entries.push(format!("{}: {}", self.expression(key)?.text, self.expression(&item.value)?.text));
                 }
                 Ok(atom(format!("{{{}}}", entries.join(", "))))
@@ -1050,7 +1094,9 @@ impl<'a> Translator<'a> {
                 ("dict", []) => {
                     let mut entries = Vec::new();
                     for keyword in &arguments.keywords {
-                        let Some(key) = &keyword.arg else { return self.fault(call.range, "a spread dictionary is not known") };
+                        let Some(key) = &keyword.arg else {
+                            return self.fault(call.range, "a spread dictionary is not known");
+                        };
                         entries.push(format!("{}: {}", quoted(key.as_str()), self.expression(&keyword.value)?.text));
                     }
                     return Ok(atom(format!("{{{}}}", entries.join(", "))));
@@ -1062,13 +1108,18 @@ impl<'a> Translator<'a> {
             }
         }
         let dotted = self.dotted(&call.func);
-        if let Some(class) = dotted.as_deref().and_then(|dotted| dotted.strip_suffix("._from_config").or_else(|| dotted.strip_suffix(".from_config")))
+        if let Some(class) = dotted
+            .as_deref()
+            .and_then(|dotted| dotted.strip_suffix("._from_config").or_else(|| dotted.strip_suffix(".from_config")))
             && let Some(Meaning::Class(defined)) = self.import.world.definition(class)?
         {
             let class = self.import.want_class(defined);
             return Ok(atom(format!("{class}({})", self.expression(&arguments.args[0])?.text)));
         }
-        if let Some(made) = dotted.as_deref().and_then(|dotted| MADE.iter().find(|(name, _)| dotted.strip_prefix("torch.") == Some(*name))) {
+        if let Some(made) = dotted
+            .as_deref()
+            .and_then(|dotted| MADE.iter().find(|(name, _)| dotted.strip_prefix("torch.") == Some(*name)))
+        {
             return self.made(call, *made);
         }
         match dotted.as_deref() {
@@ -1082,15 +1133,22 @@ impl<'a> Translator<'a> {
                     _ => self.fault(call.range, "a list of modules is made of one list"),
                 };
             }
-            Some("torch.nn.Sequential") => return Ok(atom(format!("Sequential({})", self.sequence(&arguments.args)?.text))),
+            Some("torch.nn.Sequential") => {
+                return Ok(atom(format!("Sequential({})", self.sequence(&arguments.args)?.text)));
+            }
             Some("transformers.pytorch_utils.apply_chunking_to_forward") if arguments.args.len() > 3 => {
                 let function = self.expression(&arguments.args[0])?.within(ATOM);
-                let inputs: Result<Vec<String>, Fault> =
-                    arguments.args[3..].iter().map(|argument| self.expression(argument).map(|said| said.text)).collect();
+                let inputs: Result<Vec<String>, Fault> = arguments.args[3..]
+                    .iter()
+                    .map(|argument| self.expression(argument).map(|said| said.text))
+                    .collect();
                 return Ok(atom(format!("{function}({})", inputs?.join(", "))));
             }
             Some("torch.Size") => return self.expression(&arguments.args[0]),
-            Some("transformers.models.auto.modeling_auto.AutoModel.from_config" | "transformers.models.auto.AutoModel.from_config") => {
+            Some(
+                "transformers.models.auto.modeling_auto.AutoModel.from_config"
+                | "transformers.models.auto.AutoModel.from_config",
+            ) => {
                 let base = self.import.base_model(&self.module, call.range)?;
                 return Ok(atom(format!("{base}({})", self.said_arguments(call, false)?)));
             }
@@ -1145,7 +1203,11 @@ impl<'a> Translator<'a> {
             let is = match (name, said.get(1).map(String::as_str)) {
                 ("full", Some("True" | "False")) => "bool",
                 ("full", Some(value)) if integral(value) => "int64",
-                ("tensor", _) if said.first().is_some_and(|data| data.trim_matches(['[', ']']).split(", ").all(integral)) => "int64",
+                ("tensor", _)
+                    if said.first().is_some_and(|data| data.trim_matches(['[', ']']).split(", ").all(integral)) =>
+                {
+                    "int64"
+                }
                 _ => "float32",
             };
             said.push(format!("dtype={is}"));
@@ -1157,7 +1219,9 @@ impl<'a> Translator<'a> {
     /// An output of a model: the fields that its class has and the call leaves out are None.
     fn output(&mut self, call: &ExprCall, dotted: Option<&str>) -> Text {
         let mut fields = Vec::new();
-        if let Some(Meaning::Class(defined)) = dotted.map(|dotted| self.import.world.definition(dotted)).transpose()?.flatten() {
+        if let Some(Meaning::Class(defined)) =
+            dotted.map(|dotted| self.import.world.definition(dotted)).transpose()?.flatten()
+        {
             let lineage = Lineage::of(&self.import.world, &defined.module, &defined.class)?;
             for defined in lineage.classes.iter().rev() {
                 for statement in &defined.class.body {
@@ -1172,7 +1236,9 @@ impl<'a> Translator<'a> {
         }
         let (mut given, mut spread) = (Vec::new(), Vec::new());
         for (place, value) in call.arguments.args.iter().enumerate() {
-            let Some(field) = fields.get(place).cloned() else { return self.fault(call.range, "an output has no such field") };
+            let Some(field) = fields.get(place).cloned() else {
+                return self.fault(call.range, "an output has no such field");
+            };
             given.push((field, self.expression(value)?.text));
         }
         for keyword in &call.arguments.keywords {
@@ -1192,7 +1258,9 @@ impl<'a> Translator<'a> {
     }
 
     fn super_call(&mut self, call: &ExprCall, name: &str) -> Text {
-        let Some((lineage, place)) = self.class.clone() else { return self.fault(call.range, "super() stands in no class") };
+        let Some((lineage, place)) = self.class.clone() else {
+            return self.fault(call.range, "super() stands in no class");
+        };
         let Some(method) = lineage.method(name, place + 1) else {
             return self.fault(call.range, format!("no base that is read has `{name}`"));
         };
@@ -1212,13 +1280,17 @@ impl<'a> Translator<'a> {
             return Ok(None);
         }
         let is_self = matches!(owner, Expr::Name(name) if name.id.as_str() == "self");
-        if is_self && self.standing == Standing::Config
+        if is_self
+            && self.standing == Standing::Config
             && let Some((lineage, _)) = self.class.clone()
             && let Some(method) = lineage.method(name, 0)
         {
             return Ok(Some(atom(format!("{}(self)", self.import.want_config_method(&lineage, &method)))));
         }
-        if is_self && let Some((lineage, _)) = self.class.clone() && lineage.method(name, 0).is_none() {
+        if is_self
+            && let Some((lineage, _)) = self.class.clone()
+            && lineage.method(name, 0).is_none()
+        {
             if name == "loss_function" {
                 let loss = self.import.loss_of(&lineage);
                 return match loss {
@@ -1232,7 +1304,8 @@ impl<'a> Translator<'a> {
                 return Ok(Some(atom(format!("{meant}(self{separator}{given})"))));
             }
         }
-        if arguments.args.is_empty() && arguments.keywords.is_empty()
+        if arguments.args.is_empty()
+            && arguments.keywords.is_empty()
             && let Some((_, dtype)) = CASTS.iter().find(|(cast, _)| *cast == name)
         {
             return Ok(Some(atom(format!("{}.to({dtype})", self.expression(owner)?.within(ATOM)))));
@@ -1319,7 +1392,8 @@ impl<'a> Translator<'a> {
     }
 
     fn said_arguments(&mut self, call: &ExprCall, is_torch: bool) -> Result<String, Fault> {
-        let is_method = matches!(&*call.func, Expr::Attribute(method) if self.import.world.known.contains(method.attr.as_str()));
+        let is_method =
+            matches!(&*call.func, Expr::Attribute(method) if self.import.world.known.contains(method.attr.as_str()));
         let mut said = Vec::new();
         for argument in &call.arguments.args {
             said.push(self.expression(argument)?.text);
@@ -1340,7 +1414,8 @@ impl<'a> Translator<'a> {
 
     /// Whether the first parameter is the object, which specs do not name.
     fn leaves_self(&self, parameters: &Parameters) -> bool {
-        self.standing == Standing::Method && parameters.args.first().is_some_and(|first| first.parameter.name.as_str() == "self")
+        self.standing == Standing::Method
+            && parameters.args.first().is_some_and(|first| first.parameter.name.as_str() == "self")
     }
 
     fn parameters(&mut self, parameters: &Parameters) -> Result<String, Fault> {
@@ -1362,7 +1437,10 @@ impl<'a> Translator<'a> {
             }
         }
         if let Some(rest) = &parameters.vararg {
-            said.insert(parameters.posonlyargs.len() + parameters.args.len() - usize::from(self.leaves_self(parameters)), format!("*{}", rest.name));
+            said.insert(
+                parameters.posonlyargs.len() + parameters.args.len() - usize::from(self.leaves_self(parameters)),
+                format!("*{}", rest.name),
+            );
         }
         if let Some(rest) = parameters.kwarg.as_ref().filter(|_| self.standing != Standing::Config) {
             said.push(format!("**{}", rest.name));

@@ -15,6 +15,7 @@ fn write(text: &mut String, family: &Family) -> std::fmt::Result {
     writeln!(text, "# Written by `memplan import`; what is changed here is lost when it is imported again.")?;
     writeln!(text, "name: {}", family.name)?;
     writeln!(text, "source: {}", family.source)?;
+    writeln!(text, "read_in: transformers {}", family.release)?;
     writeln!(text, "uses: [transformers, loops]")?;
     writeln!(text, "architectures:")?;
     for (name, architecture) in &family.architectures {
@@ -67,7 +68,8 @@ fn architecture(text: &mut String, name: &str, architecture: &Architecture) -> s
         writeln!(text, "    tied: {{{}}}", pairs.join(", "))?;
     }
     if !architecture.ignored.is_empty() {
-        let patterns: Vec<String> = architecture.ignored.iter().map(|pattern| format!("'{}'", pattern.replace('\'', "''"))).collect();
+        let patterns: Vec<String> =
+            architecture.ignored.iter().map(|pattern| format!("'{}'", pattern.replace('\'', "''"))).collect();
         writeln!(text, "    ignored: [{}]", patterns.join(", "))?;
     }
     if architecture.generates {

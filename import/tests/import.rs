@@ -124,7 +124,8 @@ fn world(modeling: &str) -> World {
     fs::create_dir_all(&tiny).expect("a folder");
     fs::write(tiny.join("modeling_tiny.py"), modeling).expect("a file");
     fs::write(tiny.join("configuration_tiny.py"), CONFIGURATION).expect("a file");
-    let known = ["Linear", "Embedding", "Activation", "Parameter", "Buffer", "cat", "dropout", "ones", "arange", "chunk"];
+    let known =
+        ["Linear", "Embedding", "Activation", "Parameter", "Buffer", "cat", "dropout", "ones", "arange", "chunk"];
     World {
         // what is read once is kept: the folder may go after the first look at it
         sources: Sources::with(vec![("transformers".to_owned(), folder.keep())]),

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use super::call::Given;
 use super::DtypeArgument;
+use super::call::Given;
 use super::decisions::Kind;
 use super::machine::{Machine, Outcome};
 use super::value::{Builtin, Value};
@@ -391,7 +391,9 @@ impl Machine {
         match (container, wanted) {
             (Value::Sequence(values), wanted) => Ok(values.iter().any(|value| equal(value, wanted))),
             (Value::Dictionary(entries), Value::Text(key)) => Ok(entries.contains_key(key)),
-            (Value::Object(bag), Value::Text(key)) if bag.class.is_none() => Ok(bag.attributes.borrow().contains_key(key)),
+            (Value::Object(bag), Value::Text(key)) if bag.class.is_none() => {
+                Ok(bag.attributes.borrow().contains_key(key))
+            }
             (Value::Text(text), Value::Text(part)) => Ok(text.contains(&**part)),
             (other, _) => self.error(format!("{} contains nothing", other.kind())),
         }

@@ -96,7 +96,8 @@ impl Machine {
         for argument in arguments {
             match argument {
                 Argument::Tensor(tensor) if self.host.contains_key(tensor) && !self.listed.contains(tensor) => {
-                    return self.error(format!("{name}: a tensor that is neither a parameter nor a buffer stays on the host"));
+                    return self
+                        .error(format!("{name}: a tensor that is neither a parameter nor a buffer stays on the host"));
                 }
                 Argument::List(parts) => self.refuse_host_tensors(name, parts)?,
                 _ => {}

@@ -417,7 +417,8 @@ impl std::error::Error for GraphError {}
 /// # Errors
 /// A file of the embedded library that is no spec: its tests see that there is none.
 pub fn callable_names() -> Result<std::collections::BTreeSet<String>, crate::read::spec::SpecError> {
-    let mut names: std::collections::BTreeSet<String> = crate::ops::all().keys().map(|name| (*name).to_owned()).collect();
+    let mut names: std::collections::BTreeSet<String> =
+        crate::ops::all().keys().map(|name| (*name).to_owned()).collect();
     names.extend(builtins::names().map(str::to_owned));
     names.extend(crate::read::spec::library_names()?);
     Ok(names)

@@ -20,19 +20,26 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
     ("settle_entry", settle_entry),
     ("no_grad_begins", |machine, _| machine.emit_named("set_grad_enabled", vec![Value::Bool(false)])),
     ("no_grad_ends", |machine, _| {
-            let records = machine.records;
-            machine.emit_named("set_grad_enabled", vec![Value::Bool(records)])
-        }),
+        let records = machine.records;
+        machine.emit_named("set_grad_enabled", vec![Value::Bool(records)])
+    }),
     ("grad_enabled", |machine, _| Ok(Value::Bool(machine.records))),
     ("identity", |machine, given| {
-            let [value] = given.exactly(machine)?;
-            Ok(value)
-        }),
+        let [value] = given.exactly(machine)?;
+        Ok(value)
+    }),
     ("copied", |machine, given| {
-            let [value] = given.exactly(machine)?;
-            Ok(value)
-        }),
-    ("finfo", |_, _| Ok(Value::bag([("min", -3.4e38), ("max", 3.4e38), ("eps", 1e-6), ("tiny", 1e-38)].map(|(name, value)| (name.into(), Value::Float(value))).into_iter().collect()))),
+        let [value] = given.exactly(machine)?;
+        Ok(value)
+    }),
+    ("finfo", |_, _| {
+        Ok(Value::bag(
+            [("min", -3.4e38), ("max", 3.4e38), ("eps", 1e-6), ("tiny", 1e-38)]
+                .map(|(name, value)| (name.into(), Value::Float(value)))
+                .into_iter()
+                .collect(),
+        ))
+    }),
     ("dictionary", dictionary),
     ("autocasts", |machine, _| Ok(Value::Bool(machine.autocasts))),
     ("items", items),
@@ -47,9 +54,9 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
     ("product", product),
     ("distinct", distinct),
     ("truth", |machine, given| {
-            let [value] = given.exactly(machine)?;
-            machine.truth(&value).map(Value::Bool)
-        }),
+        let [value] = given.exactly(machine)?;
+        machine.truth(&value).map(Value::Bool)
+    }),
     ("absolute", |machine, given| round(machine, given, f64::abs)),
     ("ceil", |machine, given| round(machine, given, f64::ceil)),
     ("floor_of", |machine, given| round(machine, given, f64::floor)),
@@ -172,7 +179,9 @@ fn with_default(machine: &mut Machine, given: Given) -> Outcome<Value> {
 /// `kwargs.setdefault(key, value)` of a config: the entry has that value where none is given.
 fn settle_entry(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [owner, key, value] = given.exactly(machine)?;
-    let (Value::Object(object), Value::Text(key)) = (&owner, key) else { return machine.error("a config is settled here") };
+    let (Value::Object(object), Value::Text(key)) = (&owner, key) else {
+        return machine.error("a config is settled here");
+    };
     if !object.attributes.borrow().contains_key(&key) {
         machine.set_attribute(&owner, &key, value)?;
     }
@@ -197,11 +206,7 @@ fn items(machine: &mut Machine, given: Given) -> Outcome<Value> {
     parts(machine, given, |key, value| Value::sequence(vec![Value::Text(key.clone()), value.clone()]))
 }
 
-fn parts(
-    machine: &mut Machine,
-    given: Given,
-    part: fn(&std::sync::Arc<str>, &Value) -> Value,
-) -> Outcome<Value> {
+fn parts(machine: &mut Machine, given: Given, part: fn(&std::sync::Arc<str>, &Value) -> Value) -> Outcome<Value> {
     let [entries] = given.exactly(machine)?;
     let entries = entries_of(machine, &entries)?;
     machine.spend_elements(3 * entries.len())?;

@@ -12,8 +12,8 @@ use super::{DtypeArgument, ModuleId, TensorId};
 use crate::interpret::nested::{HIGHEST, LISTS};
 use crate::interpret::{Extent, Nested};
 use crate::ops::{Default, Operator};
-use crate::read::spec::{Buffer, Class, FieldType};
 use crate::read::spec::syntax::Function;
+use crate::read::spec::{Buffer, Class, FieldType};
 
 /// Names to values, in the order of their first assignment.
 pub type Attributes = IndexMap<Arc<str>, Value, FxBuildHasher>;

@@ -56,12 +56,22 @@ pub(super) const ROWS: &[Row] = &[
     unary("logsigmoid", Autocast::Keeps, &[], &[("log_sigmoid.default", "self", "")], |context, a| {
         one(activation(context, a.tensor(0)?, &LOGSIGMOID))
     }),
-    row("tril", "input, diagonal=0", Autocast::Keeps, &[], &[("tril.default", "self, diagonal=0", "")], |context, a| {
-        one(activation(context, a.tensor(0)?, &TRIL))
-    }),
-    row("triu", "input, diagonal=0", Autocast::Keeps, &[], &[("triu.default", "self, diagonal=0", "")], |context, a| {
-        one(activation(context, a.tensor(0)?, &TRIU))
-    }),
+    row(
+        "tril",
+        "input, diagonal=0",
+        Autocast::Keeps,
+        &[],
+        &[("tril.default", "self, diagonal=0", "")],
+        |context, a| one(activation(context, a.tensor(0)?, &TRIL)),
+    ),
+    row(
+        "triu",
+        "input, diagonal=0",
+        Autocast::Keeps,
+        &[],
+        &[("triu.default", "self, diagonal=0", "")],
+        |context, a| one(activation(context, a.tensor(0)?, &TRIU)),
+    ),
     unary("erf", Autocast::Keeps, &["erf.default"], &[("erf.default", "self", "")], |context, a| {
         one(activation(context, a.tensor(0)?, &ERF))
     }),
@@ -121,7 +131,14 @@ pub(super) const ROWS: &[Row] = &[
         &[("gelu.default", "self", "approximate")],
         |context, a| one(activation(context, a.tensor(0)?, &GELU)),
     ),
-    row("clamp", "input, min=None, max=None", Autocast::Keeps, &[], &[("clamp.default", "self, min=None, max=None", "")], clamp),
+    row(
+        "clamp",
+        "input, min=None, max=None",
+        Autocast::Keeps,
+        &[],
+        &[("clamp.default", "self, min=None, max=None", "")],
+        clamp,
+    ),
     Row {
         shapes: |_| one_shape(Dims::new()),
         ..row("half_clamp_value", "input", Autocast::Keeps, &[], &[], |context, a| {
@@ -203,10 +220,8 @@ const LOGSIGMOID: Activation = Activation {
     keeps: Keeps::Input,
     backward: &["log_sigmoid_backward"],
 };
-const TRIL: Activation =
-    Activation { op: "tril", node: "TrilBackward0", keeps: Keeps::Nothing, backward: &["tril"] };
-const TRIU: Activation =
-    Activation { op: "triu", node: "TriuBackward0", keeps: Keeps::Nothing, backward: &["triu"] };
+const TRIL: Activation = Activation { op: "tril", node: "TrilBackward0", keeps: Keeps::Nothing, backward: &["tril"] };
+const TRIU: Activation = Activation { op: "triu", node: "TriuBackward0", keeps: Keeps::Nothing, backward: &["triu"] };
 const SIN: Activation = Activation { op: "sin", node: "SinBackward0", keeps: Keeps::Input, backward: &["cos", "mul"] };
 const TANH: Activation =
     Activation { op: "tanh", node: "TanhBackward0", keeps: Keeps::Result, backward: &["tanh_backward"] };
@@ -245,7 +260,12 @@ const GELU: Activation =
     Activation { op: "gelu", node: "GeluBackward0", keeps: Keeps::Input, backward: &["gelu_backward"] };
 
 fn activation(context: &mut Context, x: &Tensor, rule: &'static Activation) -> Tensor {
-    let dtype = if x.dtype.is_floating() || matches!(rule.op, "neg" | "abs" | "floor" | "round" | "sign" | "tril" | "triu") { x.dtype } else { Dtype::F32 };
+    let dtype =
+        if x.dtype.is_floating() || matches!(rule.op, "neg" | "abs" | "floor" | "round" | "sign" | "tril" | "triu") {
+            x.dtype
+        } else {
+            Dtype::F32
+        };
     let records = context.records(&[x]);
     let saved_input = (records && rule.keeps == Keeps::Input).then(|| context.save(x));
     let output = elementwise(context, rule.op, &[x], dtype);

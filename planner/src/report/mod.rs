@@ -107,13 +107,27 @@ impl Planned<'_> {
             let (name, newest) = (library.name(), library.newest());
             format!("{name} {release} is not known here: planned by the rules of {newest}, the newest that is")
         });
+        let other = self.model.family.read_in.and_then(|(library, release)| {
+            let planned = self.run.versions().of(library);
+            let (family, name) = (&self.model.family.name, library.name());
+            (planned != release).then(|| {
+                format!("{family} was read in {name} {release}: what it does otherwise in {planned} is not known here")
+            })
+        });
         let lists = some.map(|(noun, (names, what))| {
             let first: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
             let more = if names.len() > 3 { format!(" and {} more", names.len() - 3) } else { String::new() };
             let plural = if names.len() == 1 { "" } else { "s" };
             format!("{} {noun}{plural} {what}: {}{more}", names.len(), quote::cut(&first.join(", ")))
         });
-        newer.chain(lists).chain(self.not_quantized()).chain(sharded).chain(self.unknown_operators()).collect()
+        newer
+            .into_iter()
+            .chain(other)
+            .chain(lists)
+            .chain(self.not_quantized())
+            .chain(sharded)
+            .chain(self.unknown_operators())
+            .collect()
     }
 
     /// Experts that stay as they are where linear layers are quantised: they are parameters of three dimensions of a module that is no

@@ -140,6 +140,8 @@ pub struct Family {
     pub name: String,
     /// What it was read from.
     pub source: String,
+    /// The release that it was read in, where others may differ from it and it does not say how.
+    pub read_in: Option<(Library, Release)>,
     /// Its file.
     pub file: Arc<str>,
     /// A digest (CRC-32) of its text and of the libraries that it uses: another one says that something was edited.
@@ -306,7 +308,15 @@ pub(super) fn parse(document: &Document, file: &Arc<str>, text: &str) -> Result<
         let body = (document.config.derive.as_str(), places.block());
         Some(Arc::new(parse::function("", ("derive(config)", at), body, file)?))
     };
+    let read_in = match &document.read_in {
+        None => None,
+        Some(text) => Some(span(text).ok_or_else(|| {
+            let message = format!("read_in: `{text}` names no release: write transformers 5.24");
+            SpecError::new(file, Position::default(), &message)
+        })?),
+    };
     Ok(Family {
+        read_in,
         name: document.name.clone(),
         source: document.source.clone(),
         file: file.clone(),

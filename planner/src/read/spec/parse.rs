@@ -402,7 +402,8 @@ impl<'a> Parser<'a> {
             around.extend(own.numbers.get(name).map(|inner| (outer, *inner)));
         }
         let body = vec![Statement { at: value.at, kind: StatementKind::Return(Some(value)) }];
-        let function = Function { name: "lambda".to_owned(), file: self.file.clone(), names: own.all, parameters, body };
+        let function =
+            Function { name: "lambda".to_owned(), file: self.file.clone(), names: own.all, parameters, body };
         self.rise(0)?;
         Ok(Expression { kind: ExpressionKind::Lambda(Arc::new(function), around), at })
     }
