@@ -84,7 +84,7 @@ impl Machine {
                 if class.is_checkpointing_layer {
                     self.checkpointed.insert(module, saved.clone());
                 }
-                for (name, _) in &class.children {
+                for name in &object.owned.borrow().children {
                     let child = object.attributes.borrow().get(name).cloned();
                     child.iter().for_each(|child| self.switch_on(child, saved));
                 }
@@ -200,11 +200,12 @@ fn first_embedding(value: &Value) -> Option<ModuleId> {
         Value::Sequence(values) => values.iter().find_map(first_embedding),
         Value::Object(object) => {
             let class = object.class.as_ref()?;
-            if &*class.name == "Embedding" {
+            // an imported class that derives from it has its constructor under that name
+            if &*class.name == "Embedding" || class.methods.contains_key("Embedding_init") {
                 return object.module;
             }
-            let attributes = object.attributes.borrow();
-            class.children.iter().find_map(|(name, _)| attributes.get(name).and_then(first_embedding))
+            let (attributes, owned) = (object.attributes.borrow(), object.owned.borrow());
+            owned.children.iter().find_map(|name| attributes.get(name).and_then(first_embedding))
         }
         _ => None,
     }

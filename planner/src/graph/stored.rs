@@ -196,19 +196,19 @@ fn last_parameter(value: &Value, path: &str, seen: &mut Seen, last: &mut String)
             }
         }
         Value::Object(object) => {
-            let (Some(class), Some(module)) = (&object.class, object.module) else { return };
+            let Some(module) = object.module else { return };
             if !seen.modules.insert(module) {
                 return;
             }
-            let attributes = object.attributes.borrow();
-            for (field, _) in &class.parameters {
-                if let Some(Value::Tensor(reference)) = attributes.get(&field.name)
+            let (attributes, owned) = (object.attributes.borrow(), object.owned.borrow());
+            for (name, _) in &owned.parameters {
+                if let Some(Value::Tensor(reference)) = attributes.get(name)
                     && seen.tensors.insert(reference.tensor.get())
                 {
-                    *last = join(path, &field.name);
+                    *last = join(path, name);
                 }
             }
-            for (name, _) in &class.children {
+            for name in &owned.children {
                 if let Some(child) = attributes.get(name) {
                     last_parameter(child, &join(path, name), seen, last);
                 }
