@@ -18,6 +18,7 @@ const SOURCE: &str = "aten/src/ATen/native/TensorFactories.cpp, PadNd.cpp, Reduc
 pub(super) const ROWS: &[Row] = &[
     row("arange", "end", &[("arange.default", "end", "dtype=5, layout, device, pin_memory")], arange_shape, arange),
     row("zeros", "size, dtype", &[], sizes_shape, |context, a| filled(context, a, "zeros")),
+    row("eye", "size, dtype", &[], sizes_shape, |context, a| filled(context, a, "eye")),
     row("empty_cache", "like", &[], |_| one_shape(smallvec![0]), empty_cache),
     row("scalar_on_device", "like", &[], |_| one_shape(Dims::new()), scalar_on_device),
     row("pad", "input, left, right", &[], pad_shape, pad),

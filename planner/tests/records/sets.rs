@@ -73,6 +73,10 @@ pub const SETS: &[Set] = &[
     exact("2.15", "targets", 5),
     // FSDP2 from the meta device and from the CPU; sharding.jsonl has the cases alone.
     exact("2.15", "sharding", 13),
+    // peft's bias, modules_to_save, use_rslora and use_dora; lora.jsonl has the cases alone.
+    exact("2.15", "lora", 29),
+    // An export with a loss of its own, which is cross entropy of scores in bf16 under autocast; losses.jsonl has the cases alone.
+    exact("2.15", "losses", 4),
 ];
 
 impl Set {
