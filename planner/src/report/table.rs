@@ -70,11 +70,30 @@ fn laid_out<const N: usize>(columns: [Align; N], rows: &[[String; N]], flows: us
     text
 }
 
-/// Words in lines of so many columns, at least one, behind the spaces that they begin with; a word of its own length stays whole.
-/// What is short enough stays as it is.
+/// Words in lines of so many columns, at least one, behind the spaces that they begin with. What is short enough stays as it is.
 fn broken(words: &str, room: usize) -> Vec<String> {
+    if words.chars().count() <= room {
+        return vec![words.to_owned()];
+    }
     let indent = &words[..words.len() - words.trim_start().len()];
-    if words.chars().count() <= room { vec![words.to_owned()] } else { lines(words, (indent, indent), room) }
+    let parts: Vec<String> =
+        words.split_whitespace().flat_map(|word| parts(word, room.saturating_sub(indent.len()))).collect();
+    lines(&parts.join(" "), (indent, indent), room)
+}
+
+/// A word, or where it is longer than a line and a module's path its parts, each of which ends with a dot.
+fn parts(word: &str, room: usize) -> Vec<String> {
+    if word.contains('/') {
+        return vec![word.to_owned()]; // a file's path, or an address
+    }
+    let mut parts = vec![String::new()];
+    for name in word.split_inclusive('.') {
+        match parts.last_mut() {
+            Some(part) if part.is_empty() || part.chars().count() + name.chars().count() <= room => part.push_str(name),
+            _ => parts.push(name.to_owned()),
+        }
+    }
+    parts
 }
 
 /// Words in lines of the width, behind what the first line and the others begin with; a word of its own length stays whole.
