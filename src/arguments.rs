@@ -8,7 +8,7 @@ mod snapshot;
 mod sweep;
 mod words;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -21,6 +21,7 @@ use planner::bytes::Bytes;
 use planner::checkpoint::{Currency, Form, Granularity, Measure};
 use planner::run::{Pattern, whole};
 use planner::words::nearest::edits;
+use planner::words::quote;
 
 pub use replay::{ReplayArguments, WhyArguments};
 pub use report::ReportArguments;
@@ -525,8 +526,15 @@ pub fn read(arguments: &[OsString]) -> Result<Command, Failure> {
             output::print(&error.render().ansi().to_string())?;
             Err(Failure::Said(FITS))
         }
+        Err(error) if error.kind() == ErrorKind::InvalidUtf8 => Err(no_text(arguments)),
         Err(error) => Err(usage(&error)),
     }
+}
+
+/// The argument that is no text, where one has to be.
+fn no_text(arguments: &[OsString]) -> Failure {
+    let argument = arguments.iter().find(|argument| argument.to_str().is_none());
+    Failure::new(quote::no_text(argument.map_or(OsStr::new(""), OsString::as_os_str)), None)
 }
 
 /// The flags of a command, as `program::flags` gives them.

@@ -45,6 +45,14 @@ impl Failure {
         Failure::Message { line: error.to_string(), hint }
     }
 
+    /// What it says in one line.
+    pub fn line(&self) -> String {
+        match self {
+            Failure::Said(_) => String::new(),
+            Failure::Absent(line) | Failure::Message { line, .. } => one_line(line),
+        }
+    }
+
     /// Tells it on stderr, and gives the exit code.
     pub fn report(self) -> u8 {
         match self {

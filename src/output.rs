@@ -26,6 +26,13 @@ pub const ALARM: Style = AnsiColor::Red.on_default().bold();
 /// What to look at.
 pub const CARE: Style = AnsiColor::Yellow.on_default().bold();
 
+/// Lays texts out for the terminal that they go to; elsewhere they keep their width.
+pub fn follow_terminal() {
+    if let Some((columns, _)) = terminal_size::terminal_size_of(io::stdout()).filter(|_| !kept::is_on()) {
+        planner::report::lay_out_for(columns.0.into());
+    }
+}
+
 /// Prints text for people, in which nothing hides.
 pub fn print(text: &str) -> Result<(), Failure> {
     print_data(&quote::visible(text))

@@ -51,6 +51,7 @@ pub fn flags(command: &str) -> Vec<Flag> {
 
 /// Does what a call asks for, writes to the process's streams, and gives the exit code.
 pub fn run(call: &Call) -> u8 {
+    output::follow_terminal();
     let done = arguments::read(&call.arguments).and_then(|command| match command {
         Command::Plan(arguments) => planning::run(*arguments),
         Command::Checkpoint(arguments) => checkpoint::run(*arguments),

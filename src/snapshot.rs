@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use planner::read::run_file;
 use planner::report::{changes, check as report};
 use planner::run::RunOptions;
-use planner::snapshot::{self, Checked, Found, Snapshot, SnapshotError, Verdict};
+use planner::snapshot::{self, Checked, Found, Refusal, Snapshot, SnapshotError, Tolerance, Verdict};
 use planner::words::quote;
 
 use crate::arguments::{CheckArguments, CheckForm, DiffArguments, SnapshotArguments};
@@ -35,7 +35,7 @@ pub fn check(arguments: &CheckArguments) -> Result<u8, Failure> {
     let planned = files.iter().map(|file| {
         let checked = match &arguments.against {
             Some(other) => snapshot::check_against(file, other, arguments.tolerance),
-            None => snapshot::check(file, arguments.tolerance),
+            None => again(file, arguments.tolerance),
         };
         bar.inc(1);
         checked
@@ -61,6 +61,16 @@ pub fn check(arguments: &CheckArguments) -> Result<u8, Failure> {
     }
     let passes = arguments.update || checked.iter().all(Checked::passes);
     Ok(if passes { FITS } else { DOES_NOT_FIT })
+}
+
+/// Plans a kept run again; the hub is asked for a model that no local cache has, and what it refuses is this file's own error.
+fn again(file: &Path, tolerance: Tolerance) -> Checked {
+    let checked = snapshot::check(file, tolerance);
+    match fetched(checked.not_cached.as_ref()) {
+        Ok(false) => checked,
+        Ok(true) => snapshot::check(file, tolerance),
+        Err(failure) => Checked { found: Err((Refusal::MissingModel, failure.line())), ..checked },
+    }
 }
 
 /// The report with verdicts in colour.

@@ -27,6 +27,16 @@ pub enum Status {
 }
 
 impl Status {
+    /// All of them.
+    pub const ALL: [Status; 6] = [
+        Status::OptimalBound,
+        Status::OptimalExhausted,
+        Status::Feasible,
+        Status::Infeasible,
+        Status::TimeLimit,
+        Status::NotFound,
+    ];
+
     /// The word for it.
     pub fn name(self) -> &'static str {
         match self {

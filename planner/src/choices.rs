@@ -12,7 +12,7 @@ pub struct UnknownChoice {
     pub choices: String,
 }
 
-/// The words of an enum of choices: what memplan writes, and behind `|` what other programs write.
+/// The words of an enum of choices: what memplan writes, in answers for programs too, and behind `|` what other programs write.
 macro_rules! choices {
     ($type:ty, $what:literal, $($word:literal $(| $other:literal)* => $value:expr),+ $(,)?) => {
         impl $type {
@@ -43,6 +43,23 @@ macro_rules! choices {
         impl std::fmt::Display for $type {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.pad(self.word())
+            }
+        }
+
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(self.word())
+            }
+        }
+
+        #[cfg(feature = "schemas")]
+        impl schemars::JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "enum": [$($word),+] })
             }
         }
     };

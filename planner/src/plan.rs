@@ -315,6 +315,7 @@ pub(crate) fn prepare(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation)
     let precision = precision(model, run, quantization.as_ref())?;
     let mut graph = program(model, run, emulation)?;
     checks::trainable(run, &graph.parameters)?;
+    checks::magnitudes(run, precision.dtype(), &graph.parameters)?;
     let architecture = model.architecture(run.mode.records())?;
     let plain = stored_parameters(model, run, &graph)?;
     let agreement = agree(model, architecture, &plain)?;

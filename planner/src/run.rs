@@ -20,7 +20,7 @@ use crate::dtype::Dtype;
 use crate::versions::{VersionError, Versions};
 use crate::words::quote;
 
-pub use adapters::{ALL_LINEAR, Lora, Pattern, QuantizedType};
+pub use adapters::{ALL_LINEAR, Lora, Pattern, QuantizedType, TrainedBias};
 pub use backend::Backend;
 pub use cache::{CacheDtype, PAGE_TOKENS};
 pub use checkpoints::{Checkpointing, Region, SavedOperators, UnknownOperator};

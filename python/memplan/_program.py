@@ -103,7 +103,9 @@ def several(value: Any) -> list[str]:
 
 
 def word(value: Any) -> str:
-    """A value as a word of the command line."""
+    """A value as a word of the command line; a list within a dictionary has `+` between."""
+    if isinstance(value, (list, tuple)):
+        return "+".join(word(each) for each in value)
     if isinstance(value, bool):
         return str(value).lower()
     return os.fspath(value) if isinstance(value, os.PathLike) else str(value)

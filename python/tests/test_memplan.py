@@ -43,6 +43,9 @@ def test_options_are_flags():
     run = memplan.plan("llama-3.2-1b", checkpoint=["model.layers.0", "model.layers.1"], hold_outputs=True, use_cache=False).data["run"]
     assert run["checkpoint"] and run["hold_outputs"] and run["use_cache"] is False
     assert memplan.plan("gpt2", lora={"r": 8, "alpha": 16}).data == memplan.plan("gpt2", lora="r=8,alpha=16").data
+    choices = {"r": 8, "targets": ["c_attn", "c_proj"], "modules_to_save": ["wte"], "bias": "all", "use_dora": True}
+    words = "r=8,targets=c_attn+c_proj,modules_to_save=wte,bias=all,use_dora=true"
+    assert memplan.plan("gpt2", lora=choices).data == memplan.plan("gpt2", lora=words).data
     variables = {"CUBLAS_WORKSPACE_CONFIG": ":16:8", "CUBLASLT_WORKSPACE_SIZE": 1024}
     assert memplan.plan("gpt2", variable=variables).data["run"]["variables"].keys() == variables.keys()
 

@@ -147,6 +147,30 @@ fn a_file_that_is_not_utf8_is_named_with_its_line() {
     }
 }
 
+/// A folder whose name is no text: it is named by `.` from within, and refused in one line from elsewhere.
+#[test]
+#[cfg(unix)]
+fn a_name_that_is_not_utf8_is_refused_in_one_line() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let (folder, (config, header)) = (Folder::new(), recorded("gpt2"));
+    let name = OsStr::from_bytes(b"m\xffx");
+    let model = folder.join("").join(name);
+    fs::rename(folder.model("model", &config, &header), &model).unwrap();
+    let within = memplan(&["plan", "."]).current_dir(&model).output().unwrap();
+    assert!(within.stdout.starts_with(b"fits"), "{within:?}");
+    let inspected = memplan(&["inspect"]).arg(&model).output().unwrap();
+    assert_eq!(inspected.status.code(), Some(0), "{inspected:?}");
+    for words in [&["plan"][..], &["graph"], &["advise"], &["plan", "gpt2", "--specs"], &["plan", "gpt2", "--weights"]]
+    {
+        let Output { status, stderr, .. } = memplan(words).arg(&model).output().unwrap();
+        let error = String::from_utf8(stderr).unwrap();
+        assert_eq!(status.code(), Some(2), "{words:?}: {error}");
+        short(&error);
+        assert!(error.contains("x` is not UTF-8: rename it, or go there and name it `.`"), "{words:?}: {error}");
+    }
+}
+
 #[test]
 #[cfg(unix)]
 fn pipes_and_devices_are_refused_at_once_by_every_reader() {

@@ -210,6 +210,24 @@ fn snapshots_ask_the_hub() {
     assert_eq!(compared.status.code(), Some(0), "{compared:?}");
 }
 
+/// A kept plan of a model that no cache has: the hub is asked, and what it refuses is that file's own error.
+#[test]
+fn checks_ask_the_hub() {
+    let (hub, folder) = (Hub::start(), Folder::new());
+    let (kept, gated) = (folder.argument("kept.yaml"), folder.argument("gated.yaml"));
+    assert_eq!(hub.call(&folder, &["snapshot", "org/small", "-o", &kept]).status.code(), Some(0));
+    fs::remove_dir_all(folder.join("cache")).unwrap();
+    let checked = hub.call(&folder, &["check", &kept]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    let other = fs::read_to_string(&kept).unwrap().replace("org/small", "gated/m");
+    fs::write(&gated, other).unwrap();
+    let checked = hub.call(&folder, &["check", &kept, &gated]);
+    let said = text(&checked);
+    assert_eq!(checked.status.code(), Some(2), "{said}");
+    assert!(said.contains("kept.yaml: same") && said.contains("gated.yaml: missing model"), "{said}");
+    assert!(said.contains("gated/m is gated: its makers let in who asks"), "{said}");
+}
+
 #[test]
 fn what_the_hub_refuses_is_said_in_one_line() {
     let (hub, folder) = (Hub::start(), Folder::new());

@@ -36,6 +36,40 @@ fn refused(output: &Output) -> String {
     error
 }
 
+/// What a call writes to a terminal of so many columns.
+#[cfg(target_os = "linux")]
+fn on_a_terminal(columns: u16, arguments: &[&str]) -> String {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{Winsize, tcsetwinsize};
+    use std::io::Read;
+
+    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&controller).unwrap();
+    unlockpt(&controller).unwrap();
+    let name = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
+    let terminal = File::options().read(true).write(true).open(name).unwrap();
+    tcsetwinsize(&terminal, Winsize { ws_row: 50, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    let mut child = memplan(arguments).stdout(terminal).spawn().unwrap();
+    let mut said = Vec::new();
+    let _ = File::from(controller).read_to_end(&mut said); // ends with an error where the other side is closed
+    child.wait().unwrap();
+    String::from_utf8(said).unwrap()
+}
+
+/// Text is as wide as the terminal that it goes to, elsewhere of 80 columns.
+#[test]
+#[cfg(target_os = "linux")]
+fn text_follows_the_terminal() {
+    let widest = |text: &str| text.lines().map(|line| line.trim_end().chars().count()).max().unwrap();
+    for arguments in [&["advise", "gpt2", "--capacity", "2GiB"][..], &["plan", "gpt2", "--full", "--mode", "infer"]] {
+        let piped = String::from_utf8(memplan(arguments).output().unwrap().stdout).unwrap();
+        assert!(widest(&piped) <= 80, "{piped}");
+        let (narrow, wide) = (on_a_terminal(80, arguments), on_a_terminal(120, arguments));
+        assert_eq!(narrow.replace("\r\n", "\n"), piped);
+        assert!((81..=120).contains(&widest(&wide)), "{wide}");
+    }
+}
+
 #[test]
 fn a_link_stays_and_its_file_keeps_its_mode() {
     for (number, bits) in [0o600, 0o644, 0o640, 0o755].into_iter().enumerate() {

@@ -117,7 +117,7 @@ fn differences(path: &Path, known: &Known) -> Vec<String> {
             continue;
         }
         lines[kept..place.start].iter().for_each(|line| anew += &format!("{line}\n"));
-        output.iter().for_each(|line| anew += format!("{indent}{line}\n").trim_end_matches(' '));
+        output.iter().for_each(|line| anew += &format!("{}\n", format!("{indent}{line}").trim_end()));
         kept = place.end;
     }
     lines[kept..].iter().for_each(|line| anew += &format!("{line}\n"));

@@ -104,7 +104,8 @@ fn variables_change_the_workspace() {
         "--variable",
         "CUBLASLT_WORKSPACE_SIZE=64",
     ]);
-    let with = "\nwith   PyTorch 2.15, transformers 5.24, CUBLAS_WORKSPACE_CONFIG=:16:8, CUBLASLT_WORKSPACE_SIZE=64\n";
+    let with =
+        "\nwith   PyTorch 2.15, transformers 5.24, CUBLAS_WORKSPACE_CONFIG=:16:8,\n       CUBLASLT_WORKSPACE_SIZE=64\n";
     assert!(text.contains(with), "{text}");
     let unknown = call(&["plan", "--full", "gpt2", "--variable", "HOME=/"]);
     assert_eq!(unknown.status.code(), Some(2));

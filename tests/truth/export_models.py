@@ -23,6 +23,7 @@ def model_of(case):
     try:
         if source["library"] == "transformers":
             import transformers
+            import own_losses  # noqa: F401
             from transformers.integrations.executorch import register_dynamic_cache_export_support
             with contextlib.suppress(ValueError):  # known already
                 register_dynamic_cache_export_support()
@@ -70,8 +71,8 @@ def export(case):
 
 
 def without_folders(value):
-    """Stack traces name the files below the installation's folder."""
-    return re.sub(r'File \\"[^"]*?site-packages/', r'File \\"', json.dumps(value, separators=(",", ":")))
+    """Stack traces name the files below the installation's folder, or this one."""
+    return re.sub(r'File \\"[^"]*?(?:site-packages|tests/truth)/', r'File \\"', json.dumps(value, separators=(",", ":")))
 
 
 def main():

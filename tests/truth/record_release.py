@@ -14,7 +14,7 @@ ORACLE names the folder of record.py. One import serves all cases: each is a for
 import argparse, collections, functools, gzip, json, os, sys, time, traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SETS = ["truth", "unseen", "text", "caches", "experts", "optimizers", "adapters", "combinations", "selective", "parallel", "vision", "exports", "long", "targets", "sharding"]
+SETS = ["truth", "unseen", "text", "caches", "experts", "optimizers", "adapters", "combinations", "selective", "parallel", "vision", "exports", "long", "targets", "sharding", "imported", "lora", "losses"]
 OVERLOADS = {"add": "Tensor", "div": "Tensor", "mean": "dim", "mul": "Tensor", "pow": "Tensor_Scalar", "sub": "Tensor", "sum": "dim_IntList", "where": "self"}
 
 
@@ -98,6 +98,13 @@ def without_double_quantisation():
     Params4bit.__new__ = lambda cls, *a, **k: made(cls, *a, **{**k, "compress_statistics": False})
 
 
+def with_all_choices(choices):
+    """record.py gives LoraConfig the rank, alpha, dropout and targets alone."""
+    import peft
+    others = {key: value for key, value in choices.items() if key not in ("r", "alpha", "dropout", "targets")}
+    peft.LoraConfig = functools.partial(peft.LoraConfig, **others)
+
+
 def loaded_to(case):
     """Where the model lies before fully_shard: record.py moves it to the device."""
     return words(case["parallel"]["fsdp"])[1].get("load", "cuda") if "fsdp" in (case.get("parallel") or {}) else "cuda"
@@ -120,20 +127,37 @@ def with_own_types(build_model):
     return build
 
 
+def in_the_cases_type(quantize):
+    """Biases of the layers that record.py makes anew are of the case's type, as the model's own are."""
+    def within(model, kind, dtype, torch):
+        torch.set_default_dtype(dtype)
+        try:
+            quantize(model, kind, dtype, torch)
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+    return within
+
+
 def prepare(case):
     """Makes record.py do what this case asks for beyond its keys."""
+    import own_losses  # noqa: F401
     import record
     if case.get("optimizer", {}).get("name") == "adadelta":
         options = {key: value for key, value in case["optimizer"].items() if key != "name" and value is not None}
         record.optimizer_for = lambda case, parameters, torch: torch.optim.Adadelta(parameters, lr=1e-3, **options)
     record.parallelise, record.apply_checkpointing = parallelise, apply_checkpointing
-    record.build_model = with_own_types(record.build_model)
+    record.build_model, record.quantize = with_own_types(record.build_model), in_the_cases_type(record.quantize)
     if case.get("double_quant") is False:
         without_double_quantisation()
+    if case["lora"]:
+        with_all_choices(case["lora"])
     if case["model"]["library"] == "transformers" and "pixel" not in case and "ViT" not in case["model"]["architecture"]:
         import record_caches  # encoder-decoders too: it takes record.inputs_for's place
         plain, both = record_caches.inputs_of_a_language_model, record_caches.inputs_for
         record.inputs_for = lambda case, model, torch: both(case, getattr(model, "module", model), torch) if case["mode"] in ("infer", "generate") else plain(case, model, torch)
+    if case["model"].get("architecture") == "OwnLossLM":
+        record.inputs_for = own_losses.inputs_for
 
 
 # ---- recording --------------------------------------------------------------------------------------------------------------

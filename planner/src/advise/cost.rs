@@ -1,6 +1,6 @@
 //! What a change costs: a class, ordered by how much a user gives up, and an amount within the class.
 
-use std::fmt;
+use crate::choices::choices;
 
 /// What a change is paid with; the classes are ordered, the cheapest first. That order is a judgement, and the only one here:
 /// time before rounding, rounding before hardware, hardware before another result.
@@ -24,39 +24,9 @@ pub enum Class {
     Model,
 }
 
-impl Class {
-    /// All of them, the cheapest first.
-    pub const ALL: [Class; 8] = [
-        Class::Nothing,
-        Class::Launches,
-        Class::Recomputation,
-        Class::Transfers,
-        Class::Rounding,
-        Class::Communication,
-        Class::Training,
-        Class::Model,
-    ];
-
-    /// Its name.
-    pub fn word(self) -> &'static str {
-        match self {
-            Class::Nothing => "nothing",
-            Class::Launches => "launches",
-            Class::Recomputation => "recomputation",
-            Class::Transfers => "transfers",
-            Class::Rounding => "rounding",
-            Class::Communication => "communication",
-            Class::Training => "training",
-            Class::Model => "model",
-        }
-    }
-}
-
-impl fmt::Display for Class {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.word())
-    }
-}
+choices!(Class, "class of costs", "nothing" => Class::Nothing, "launches" => Class::Launches,
+    "recomputation" => Class::Recomputation, "transfers" => Class::Transfers, "rounding" => Class::Rounding,
+    "communication" => Class::Communication, "training" => Class::Training, "model" => Class::Model);
 
 /// The cost of one change; the class counts before the amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -56,7 +56,7 @@ pub(super) fn smallest(changes: &[Change], plan: &mut Planning<'_>) -> Found {
     for (place, change) in changes.iter().enumerate() {
         search.learn(vec![place], Some((change.peaks.fits, change.unlimited)));
     }
-    let fits = Class::ALL.into_iter().find_map(|class| search.within(class));
+    let fits = Class::ALL.iter().find_map(|(_, class)| search.within(*class));
     let tried = search.known.keys().filter(|set| set.len() > 1).count() as u64;
     let nearest = search.nearest.map(|(_, set)| set).filter(|_| fits.is_none());
     Found { fits, nearest, tried, untried: combinations(changes).saturating_sub(tried) }

@@ -51,12 +51,11 @@ impl Held {
     /// Reads it off a plan.
     pub fn of(plan: &Plan, accumulates: bool) -> Held {
         let totals = plan.parameters();
-        let adapted = plan.graph.is_adapted();
         let trained = plan
             .graph
             .parameters
             .iter()
-            .filter(|parameter| !parameter.buffer && parameter.needs_gradient(adapted, plan.trainable.as_ref()));
+            .filter(|parameter| !parameter.buffer && parameter.needs_gradient(plan.trainable.as_ref()));
         let element = plan.precision.dtype().size();
         let fixed = (totals.bytes + totals.buffers).0.saturating_sub(totals.trainable * element);
         let largest = trained.map(|parameter| parameter.shape.iter().product()).max().unwrap_or(0);

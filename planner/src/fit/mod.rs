@@ -12,13 +12,12 @@ pub mod smallest;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-
 use rustc_hash::FxHashMap;
 
 use rayon::prelude::*;
 
 use crate::bytes::Bytes;
+use crate::choices::choices;
 use crate::model::Model;
 use crate::plan::footprint::{Footprint, Peaks, alike, footprint, peaks_within};
 use crate::plan::recorded::{Settled, settle};
@@ -44,15 +43,6 @@ impl Axis {
         [Axis::Batch, if model.takes_images() { Axis::Image } else { Axis::Seq }]
     }
 
-    /// Its name, which is its flag's.
-    pub fn word(self) -> &'static str {
-        match self {
-            Axis::Batch => "batch",
-            Axis::Seq => "seq",
-            Axis::Image => "image",
-        }
-    }
-
     /// A run's size.
     pub fn size(self, model: &Model, run: &Run) -> u64 {
         match self {
@@ -74,11 +64,8 @@ impl Axis {
     }
 }
 
-impl fmt::Display for Axis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.word())
-    }
-}
+// its flags
+choices!(Axis, "size", "batch" => Axis::Batch, "seq" => Axis::Seq, "image" => Axis::Image);
 
 /// The largest size that fits, all else as given.
 #[derive(Clone, Debug, PartialEq, Eq)]

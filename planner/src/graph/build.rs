@@ -27,17 +27,11 @@ enum Kind {
 impl Machine {
     /// Makes an instance; a module is given its path by the module that it becomes a child of.
     pub(super) fn construct(&mut self, class: &Arc<Class>, given: Given, path: String) -> Outcome<Value> {
-        if self.modules.len() >= super::machine::MODULES {
-            return self.error(format!("the model has more than {} modules", super::machine::MODULES));
-        }
         let mut constructor = Frame::new(&class.constructor);
         self.bind(&mut constructor, given)?;
         let parameters = class.constructor.parameters.iter();
         let mut locals: Vec<_> = parameters.map(|p| constructor.slots[usize::from(p.name.0)].take()).collect();
-        let module = class.is_module.then(|| {
-            self.modules.push(Module { path, class: class.name.clone(), block: false, calls: 0, gives_tensors: true });
-            ModuleId(self.modules.len() as u32 - 1)
-        });
+        let module = if class.is_module { Some(self.new_module(class, path)?) } else { None };
         let object = Rc::new(Object {
             class: Some(class.clone()),
             module,
@@ -85,6 +79,15 @@ impl Machine {
         Ok(())
     }
 
+    /// A module of the class, of which nothing is known but its path.
+    pub(super) fn new_module(&mut self, class: &Class, path: String) -> Outcome<ModuleId> {
+        if self.modules.len() >= super::machine::MODULES {
+            return self.error(format!("the model has more than {} modules", super::machine::MODULES));
+        }
+        self.modules.push(Module { path, class: class.name.clone(), block: false, calls: 0, gives_tensors: true });
+        Ok(ModuleId(self.modules.len() as u32 - 1))
+    }
+
     fn compute(&mut self, expression: &Function, locals: &[Option<Value>]) -> Outcome<Value> {
         let mut slots = locals.to_vec();
         slots.resize(expression.names.len().max(locals.len()), None);
@@ -119,7 +122,7 @@ impl Machine {
         object
             .attributes
             .borrow_mut()
-            .insert("training".into(), Value::Bool(training || module.index() >= self.adapters_from));
+            .insert("training".into(), Value::Bool(training || self.adapters.contains(&module.index())));
         for name in &object.owned.borrow().children {
             let child = object.attributes.borrow().get(name).cloned().unwrap_or(Value::None);
             match (class.elements.get(name), &child) {

@@ -3,17 +3,20 @@
 //! ```text
 //! quantize   every Linear but the heads  ->  quantized_linear(linear, kind, nested)    specs/library/bitsandbytes.yaml
 //! adapt      every module of a target's  ->  lora_layer(layer, lora)                   specs/library/peft.yaml
+//! save       (saved.rs) every module that is trained whole
 //! ```
 //!
 //! What takes a layer's place is written in those specs; here is only which layers are meant.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::build::{VISIT, join};
 use super::call::Given;
 use super::machine::{Machine, Outcome};
+use super::saved::is_within;
 use super::value::{Attributes, Object, Value};
 use super::{DtypeArgument, Quantized, TensorId};
 use crate::dtype::Dtype;
@@ -26,6 +29,17 @@ const HEADS: [&str; 3] = ["lm_head", "score", "classifier"];
 
 /// The types of new tensors; None for that of the run's weights.
 pub(super) type AdapterTypes = FxHashMap<TensorId, Option<Dtype>>;
+
+/// What LoRA's adapters are.
+#[derive(Default)]
+pub(super) struct Adapters {
+    /// The types that their parameters have at first.
+    pub types: AdapterTypes,
+    /// The parameters of layers whose weight is stored the other way round.
+    pub transposed: FxHashSet<TensorId>,
+    /// The biases of the layers that they adapt.
+    pub biases: FxHashSet<TensorId>,
+}
 
 /// Decides about a module by its path, its own name and itself.
 pub(super) type Meant<'a> = &'a dyn Fn(&str, &Object) -> bool;
@@ -58,20 +72,21 @@ impl Machine {
         if count == 0 { self.error("quantize: the model has no linear layers beside its head") } else { Ok(()) }
     }
 
-    /// Wraps the layers that LoRA's targets name, in the order of `model.named_modules()`; gives the types that their adapters
-    /// have at first (peft 0.21.2, tuners/tuners_utils.py, `inject_adapter` and `check_target_module_exists`).
+    /// Wraps the layers that LoRA's targets name, in the order of `model.named_modules()`, but for modules that are trained whole
+    /// (peft 0.21.2, tuners/tuners_utils.py, `inject_adapter` and `check_target_module_exists`).
     pub(super) fn adapt(
         &mut self,
         model: &Rc<Object>,
         lora: &Lora,
         architecture: &Architecture,
         autocast: bool,
-    ) -> Outcome<AdapterTypes> {
+    ) -> Outcome<Adapters> {
         let make = self.global(&"lora_layer".into())?;
         let mut choices = Attributes::default();
         choices.insert("r".into(), Value::Int(lora.rank as i64));
         choices.insert("alpha".into(), Value::Float(lora.alpha));
         choices.insert("dropout".into(), Value::Float(lora.dropout));
+        choices.insert("dora".into(), Value::Bool(lora.dora));
         choices.insert("autocast".into(), Value::Bool(autocast));
         let choices = Value::bag(choices);
         let heads = heads(model, architecture);
@@ -85,20 +100,28 @@ impl Machine {
                 return self.error(format!("lora: the target `{target}` matches no module"));
             }
         }
-        let meant = |path: &str, object: &Object| lora.targets.iter().any(|target| is_target(target, path, object));
-        let mut types = AdapterTypes::default();
-        self.exchange(model, &meant, &mut |machine, layer| {
+        let meant = |path: &str, object: &Object| {
+            !is_within(path, &lora.saved) && lora.targets.iter().any(|target| is_target(target, path, object))
+        };
+        let mut adapters = Adapters::default();
+        let count = self.exchange(model, &meant, &mut |machine, layer| {
             let first = machine.shapes.len();
-            let followed = followed_type(&layer);
+            adapters.biases.extend(bias(&layer));
+            let (followed, transposed) = (followed_type(&layer), class_of(&layer).as_deref() == Some("Conv1D"));
             let positional = vec![layer, choices.clone()];
             let made = machine.call(make.clone(), Given { positional, named: Vec::new() })?;
-            types.extend((first..machine.shapes.len()).map(|number| (TensorId(number as u32), followed)));
+            let made_now = (first..machine.shapes.len()).map(|number| TensorId(number as u32));
+            adapters.types.extend(made_now.clone().map(|tensor| (tensor, followed)));
+            adapters.transposed.extend(made_now.filter(|_| transposed));
             Ok(made)
         })?;
-        Ok(types)
+        match count {
+            0 => self.error("lora: all targets are among modules_to_save: nothing is left to adapt"),
+            _ => Ok(adapters),
+        }
     }
 
-    fn find_module(&mut self, model: &Rc<Object>, meant: Meant<'_>) -> bool {
+    pub(super) fn find_module(&mut self, model: &Rc<Object>, meant: Meant<'_>) -> bool {
         let found = std::cell::Cell::new(false);
         let looks = |path: &str, object: &Object| {
             found.set(found.get() || meant(path, object));
@@ -149,6 +172,21 @@ impl Machine {
             }
             _ => Ok(None),
         }
+    }
+}
+
+/// The class of a module.
+fn class_of(module: &Value) -> Option<Arc<str>> {
+    let Value::Object(module) = module else { return None };
+    Some(module.class.as_ref()?.name.clone())
+}
+
+/// The bias of a layer that has one.
+fn bias(layer: &Value) -> Option<TensorId> {
+    let Value::Object(layer) = layer else { return None };
+    match layer.attributes.borrow().get("bias") {
+        Some(Value::Tensor(bias)) => Some(bias.tensor.get()),
+        _ => None,
     }
 }
 

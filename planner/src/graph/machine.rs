@@ -1,6 +1,7 @@
 //! What running code of a spec is over tensors that have only a shape: names, attributes, and what is true of values.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -52,8 +53,8 @@ pub struct Machine {
     pub(super) reentrant: bool,
     /// The module whose output needs a gradient.
     pub(super) input_embedding: Option<ModuleId>,
-    /// Where the modules of adapters begin: they are in training mode as they were made.
-    pub(super) adapters_from: usize,
+    /// The modules of adapters: they are in training mode as they were made.
+    pub(super) adapters: Range<usize>,
     /// The checkpointed calls whose backward is to come.
     pub(super) pending: Vec<super::checkpoint::Pending>,
     pub(super) checkpoints: Vec<super::Checkpoint>,
@@ -102,7 +103,7 @@ impl Machine {
             checkpointed: FxHashMap::default(),
             reentrant: false,
             input_embedding: None,
-            adapters_from: usize::MAX,
+            adapters: 0..0,
             pending: Vec::new(),
             checkpoints: Vec::new(),
             repeats: Vec::new(),

@@ -26,6 +26,7 @@ mod lives;
 mod machine;
 mod python;
 mod repeat;
+mod saved;
 mod spans;
 mod state;
 mod stored;
@@ -137,7 +138,7 @@ pub struct Parameter {
     pub stored: bool,
     /// How it comes to the device.
     pub origin: Origin,
-    /// Whether it was made without a gradient, as what belongs to a quantised layer is.
+    /// Whether it needs no gradient: it belongs to a quantised layer, or others are trained in its stead, as adapters are.
     pub frozen: bool,
 }
 
@@ -153,6 +154,13 @@ pub enum Origin {
         /// That type; the run's weights' where None is given.
         first: Option<Dtype>,
     },
+    /// Afterwards, with the adapters that are the two parameters before it: DoRA's magnitude of the weight that they adapt.
+    Magnitude {
+        /// Whether that weight is stored the other way round.
+        transposed: bool,
+    },
+    /// Afterwards, with a copy of a module that is trained whole (peft's `modules_to_save`).
+    Copied,
 }
 
 impl Origin {
@@ -190,12 +198,11 @@ impl Quantized {
 }
 
 impl Parameter {
-    /// Whether it needs a gradient in a run that trains the parameters of these names; adapters alone where there are any.
-    pub fn needs_gradient(&self, adapted: bool, trainable: Option<&regex::Regex>) -> bool {
-        let adapter = matches!(self.origin, Origin::Adapter { .. });
+    /// Whether it needs a gradient in a run that trains the parameters of these names.
+    pub fn needs_gradient(&self, trainable: Option<&regex::Regex>) -> bool {
         let chosen = trainable.map_or(!self.frozen, |chosen| chosen.is_match(&self.name));
         let floating = self.dtype.is_none_or(Dtype::is_floating);
-        !self.buffer && floating && if adapted { adapter } else { chosen }
+        !self.buffer && floating && chosen
     }
 }
 
@@ -352,11 +359,6 @@ impl Graph {
     pub fn is_quantized(&self) -> bool {
         let quantized = |parameter: &Parameter| matches!(parameter.origin, Origin::Quantized(_));
         self.loading.is_some() || self.parameters.iter().any(quantized)
-    }
-
-    /// Whether adapters were added to the model.
-    pub fn is_adapted(&self) -> bool {
-        self.parameters.iter().any(|parameter| matches!(parameter.origin, Origin::Adapter { .. }))
     }
 
     /// How the model computes attention, by what its calls are; None without any.

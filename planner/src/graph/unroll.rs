@@ -6,13 +6,14 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::call::Given;
+use super::exchange::Adapters;
 use super::machine::{Machine, Outcome};
 use super::value::{Attributes, Object, Value};
 use super::{DtypeArgument, Graph, GraphError, Origin, StoredLayers};
 use crate::dtype::Dtype;
 use crate::interpret::{Interpreter, Semantics};
 use crate::read::spec::{Architecture, Family};
-use crate::run::{Attention, Checkpointing, Lora, QuantizedType, SavedOperators};
+use crate::run::{Attention, Checkpointing, Lora, QuantizedType, SavedOperators, TrainedBias};
 use crate::versions::Rules;
 
 /// What the loop of a run is told: entries of `run` in specs/library/loops.yaml.
@@ -94,6 +95,9 @@ pub fn unroll(
     }
 }
 
+/// The module of specs/library/peft.yaml that holds a magnitude.
+const MAGNITUDE: &str = "DoraLinearLayer";
+
 /// The switch that says that whatever Python reads from the device is zero, as on the emulated device of the records: what
 /// a program decides by such values, it decides otherwise there (specs ask `config._reads_zeros`).
 pub const READS_ZEROS: &str = "reads_zeros";
@@ -174,8 +178,9 @@ impl Machine {
         Ok(steps)
     }
 
-    /// Lists the model's parameters, then those of its adapters, under the names that peft gives them all
-    /// (peft 0.21.2, peft_model.py: the model is `base_model.model` of what `get_peft_model` returns).
+    /// Lists the model's parameters, then those of its adapters, then copies of modules that are trained whole, under the names
+    /// that peft gives them all (peft 0.21.2, peft_model.py: the model is `base_model.model` of what `get_peft_model` returns).
+    /// The model's own are not trained, but for biases (tuners/tuners_utils.py, `_mark_only_adapters_as_trainable`).
     fn enlist_adapted(
         &mut self,
         model: &Rc<Object>,
@@ -186,14 +191,41 @@ impl Machine {
         const PATH: &str = "base_model.model";
         let training = wanted.training;
         self.enlist(model, PATH, training)?;
-        self.adapters_from = self.modules.len();
-        let types = self.adapt(model, lora, architecture, wanted.flags.contains(&(AUTOCAST, true)))?;
-        let first = self.parameters.len();
+        let (own, modules) = (self.parameters.len(), self.modules.len());
+        let Adapters { types, transposed, biases } =
+            self.adapt(model, lora, architecture, wanted.flags.contains(&(AUTOCAST, true)))?;
+        self.adapters = modules..self.modules.len();
         self.enlist(model, PATH, training)?;
-        for parameter in &mut self.parameters[first..] {
+        let (before, adapters) = self.parameters.split_at_mut(own);
+        for parameter in before {
+            parameter.frozen = !match lora.bias {
+                TrainedBias::None => false,
+                TrainedBias::All => parameter.name.ends_with(".bias"),
+                TrainedBias::LoraOnly => biases.contains(&parameter.tensor),
+            };
+        }
+        for parameter in adapters {
             let first = types.get(&parameter.tensor).copied().flatten();
-            parameter.origin = Origin::Adapter { first };
+            parameter.origin = match &*self.modules[parameter.module.index()].class {
+                MAGNITUDE => Origin::Magnitude { transposed: transposed.contains(&parameter.tensor) },
+                _ => Origin::Adapter { first },
+            };
             parameter.dtype = Some(Dtype::F32);
+            parameter.stored = false;
+        }
+        if lora.saved.is_empty() { Ok(()) } else { self.enlist_saved(model, &lora.saved, PATH, training) }
+    }
+
+    /// Lists the copies of these modules, which are trained in their stead, in the order in which they are made.
+    fn enlist_saved(&mut self, model: &Rc<Object>, names: &[String], path: &str, training: bool) -> Outcome<()> {
+        let originals = self.save(model, names)?;
+        let first = self.parameters.len();
+        self.enlist(model, path, training)?;
+        let (before, copies) = self.parameters.split_at_mut(first);
+        before.iter_mut().for_each(|parameter| parameter.frozen |= originals.contains(&parameter.tensor));
+        copies.sort_by_key(|parameter| parameter.tensor);
+        for parameter in copies {
+            parameter.origin = Origin::Copied;
             parameter.stored = false;
         }
         Ok(())

@@ -48,7 +48,7 @@ pub struct Object {
 }
 
 /// The attributes that `nn.Module` registers, in order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Owned {
     /// Children: modules, lists of modules or None.
     pub children: Vec<Arc<str>>,

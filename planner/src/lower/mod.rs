@@ -15,6 +15,7 @@ pub mod device;
 pub mod iterator;
 pub mod kernels;
 mod loading;
+mod magnitude;
 pub mod measured;
 pub(crate) mod optimizer;
 mod parallel;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::autograd::{Edge, Leaf};
 use super::context::Context;
 use super::tensor::{Storage, Tensor, TensorData, contiguous_strides};
-use super::{loading, quantized};
+use super::{loading, magnitude, quantized};
 use crate::dtype::Dtype;
 use crate::graph::{Origin, Parameter};
 use crate::trace::Category;
@@ -19,8 +19,8 @@ pub struct Trained {
 }
 
 /// Allocates parameters and buffers one by one, children before parents, as `model.to(device)` does; then adapters, which
-/// are made in the type of what they adapt and become float32 together
-/// (peft 0.21.2, tuners/tuners_utils.py, `cast_adapter_dtype`).
+/// are made in the type of what they adapt, and copies of modules that are trained whole; then the adapters become float32
+/// together (peft 0.21.2, tuners/tuners_utils.py, `inject_adapter` and `cast_adapter_dtype`).
 pub(crate) fn load(context: &mut Context) {
     let graph = context.graph.clone();
     let weights = context.settings.weights;
@@ -33,7 +33,6 @@ pub(crate) fn load(context: &mut Context) {
             None => place(context, number, weights),
         })
         .collect();
-    let adapted = graph.is_adapted();
     let mut trained = Vec::new();
     for (number, (parameter, first)) in graph.parameters.iter().zip(storages).enumerate() {
         let dtype = parameter.dtype.unwrap_or(weights);
@@ -41,11 +40,12 @@ pub(crate) fn load(context: &mut Context) {
             Origin::Adapter { first: made } if !comes_sharded && made.unwrap_or(weights) != Dtype::F32 => {
                 allocate(context, number, dtype)
             }
+            Origin::Magnitude { .. } if !comes_sharded && weights != Dtype::F32 => allocate(context, number, dtype),
             _ => first,
         };
         let strides = contiguous_strides(&parameter.shape);
         let tensor = TensorData::new(storage, dtype, parameter.shape.clone(), strides.clone());
-        if dtype.is_floating() && parameter.needs_gradient(adapted, context.settings.trainable.as_ref()) {
+        if dtype.is_floating() && parameter.needs_gradient(context.settings.trainable.as_ref()) {
             let (sizes, module, number) = (parameter.shape.clone(), parameter.module, number as u32);
             let (gradient, variable) = Default::default();
             let leaf = Leaf { parameter: number, sizes, strides, dtype, module, gradient, variable };
@@ -67,8 +67,11 @@ fn place(context: &mut Context, number: usize, weights: Dtype) -> Rc<Storage> {
     let graph = context.graph.clone();
     let parameter = &graph.parameters[number];
     match parameter.origin {
-        Origin::Model => allocate(context, number, parameter.dtype.unwrap_or(weights)),
+        Origin::Model | Origin::Copied => allocate(context, number, parameter.dtype.unwrap_or(weights)),
         Origin::Adapter { first } => allocate(context, number, first.unwrap_or(weights)),
+        Origin::Magnitude { transposed } => {
+            loaded_for(context, parameter, |context| magnitude::load(context, number, transposed))
+        }
         Origin::Quantized(form) => {
             let load = |context: &mut Context| quantized::load(context, number as u32, &parameter.shape, form);
             loaded_for(context, parameter, load)

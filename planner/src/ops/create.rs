@@ -24,6 +24,7 @@ pub(super) const ROWS: &[Row] = &[
         arange,
     ),
     row("zeros", "size, dtype=None", &[], sizes_shape, |context, a| filled(context, a, "zeros")),
+    row("eye", "size, dtype", &[], sizes_shape, |context, a| filled(context, a, "eye")),
     row("empty_cache", "like", &[], |_| one_shape(smallvec![0]), empty_cache),
     row("scalar_on_device", "like", &[], |_| one_shape(Dims::new()), scalar_on_device),
     row("pad", "input, left, right", &[], pad_shape, pad),

@@ -12,7 +12,7 @@ use super::call::one as one_shape;
 use super::elementwise::cast;
 use super::matrix::{linear_of, matmul, mm};
 use super::operands::one;
-use super::reduce::whole;
+use super::reduce::{reduce, whole};
 use super::views::transposed;
 use super::{Autocast, Call, Class, Lowered, Multiplied, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
@@ -114,7 +114,7 @@ fn matmul_4bit(context: &mut Context, operands: &Operands) -> Lowered {
         let output =
             TensorData::new(output.storage.clone(), output.dtype, output.sizes.clone(), output.strides.clone());
         let weight = weight.clone();
-        let (needs_input, needs_bias) = (input.requires_grad(), bias.is_some_and(|bias| bias.requires_grad()));
+        let (needs_input, bias_dtype) = (input.requires_grad(), trained(bias));
         context.record(
             "MatMul4BitBackward",
             &[Some(input), None, bias],
@@ -122,15 +122,24 @@ fn matmul_4bit(context: &mut Context, operands: &Operands) -> Lowered {
             Box::new(move |context, g| {
                 let _weight = &weight;
                 let Some(g) = &g[0] else { return Gradients::new() };
-                if needs_bias {
-                    context.fail("the bias of a quantised layer is not trained");
-                }
-                smallvec![needs_input.then(|| input_gradient(context, g, weight_of)), None, None]
+                let bias = bias_dtype.map(|dtype| bias_gradient(context, g, dtype));
+                smallvec![needs_input.then(|| input_gradient(context, g, weight_of)), None, bias]
             }),
         );
         return one(output);
     }
     one(output)
+}
+
+/// The type of a bias that needs a gradient.
+fn trained(bias: Option<&Tensor>) -> Option<Dtype> {
+    bias.filter(|bias| bias.requires_grad()).map(|bias| bias.dtype)
+}
+
+/// `grad_output.sum(0, dtype=ctx.dtype_bias)`, in 4 bits as in 8: autograd sums what is left of the other dimensions.
+fn bias_gradient(context: &mut Context, g: &Tensor, dtype: Dtype) -> Tensor {
+    let marks: Vec<bool> = (0..g.sizes.len()).map(|dim| dim == 0).collect();
+    reduce(context, "sum", Reduction::Sum, g, &marks, false, dtype)
 }
 
 /// `MatMul4Bit.backward`: the weight is made whole in the type it had, the gradient times it.
@@ -197,18 +206,20 @@ fn matmul_8bit(context: &mut Context, operands: &Operands) -> Lowered {
     if context.records(&tracked) {
         let kept = flat.unwrap_or_else(|| input.clone());
         let (dtype, input_sizes, weight_sizes) = (input.dtype, input.sizes.clone(), weight.sizes.clone());
-        let needs_input = input.requires_grad();
+        let (needs_input, bias_dtype) = (input.requires_grad(), trained(bias));
         context.record(
             "MatMul8bitLtBackward",
             &[Some(input), None, bias],
             &[&output],
             Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
-                let sizes = &input_sizes;
-                smallvec![needs_input.then(|| int8_gradient(context, g, dtype, &weight_sizes, sizes)), None, None]
+                let (sizes, bias) = (&input_sizes, bias_dtype.map(|dtype| bias_gradient(context, g, dtype)));
+                smallvec![needs_input.then(|| int8_gradient(context, g, dtype, &weight_sizes, sizes)), None, bias]
             }),
         );
-        context.keep_with_node(&output, crate::lower::context::detach(&kept));
+        if needs_input {
+            context.keep_with_node(&output, crate::lower::context::detach(&kept));
+        }
     }
     one(output)
 }

@@ -39,6 +39,18 @@ pub(super) const ROWS: &[Row] = &[
         lower: sum,
     },
     Row {
+        name: "vector_norm",
+        signature: "input, dim",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/LinearAlgebra.cpp, linalg_vector_norm_out",
+        class: Class::Elements,
+        autocast: Autocast::Full,
+        savable: &[],
+        aten: &[],
+        shapes: reduced_shape,
+        lower: vector_norm,
+    },
+    Row {
         name: "all",
         signature: "input",
         returns: Returns::One,
@@ -216,6 +228,16 @@ pub(crate) fn sum_to(context: &mut Context, gradient: Tensor, sizes: &[u64]) -> 
 
 fn mean(context: &mut Context, operands: &Operands) -> Lowered {
     one(mean_of(context, operands.tensor(0)?, &operands.ints(1)?, operands.flag(2))?)
+}
+
+/// `torch.linalg.vector_norm(input, dim=dim)` of what needs no gradient.
+fn vector_norm(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    if context.records(&[x]) {
+        return Err("the gradient of a norm is not planned".to_owned());
+    }
+    let marks = marks(x.sizes.len(), &operands.ints(1)?)?;
+    one(reduce(context, "linalg_vector_norm", Reduction::Norm, x, &marks, false, x.dtype))
 }
 
 /// The mean over some dimensions.

@@ -1,5 +1,6 @@
 //! What a run and a model must have in common.
 
+use crate::dtype::Dtype;
 use crate::graph::{Origin, Parameter};
 use crate::model::quantization::Quantization;
 use crate::run::{Mode, Run, RunError};
@@ -42,4 +43,21 @@ pub(super) fn trainable(run: &Run, parameters: &[Parameter]) -> Result<(), RunEr
         (_, Some(parameter)) => Err(RunError::QuantizedTrained { name: parameter.name.clone() }),
         _ => Ok(()),
     }
+}
+
+/// Checks that DoRA's magnitudes can be planned: where a weight that is stored the other way round stays as it is, peft makes a
+/// parameter of its view, whose gradient nobody asked for (peft 0.21.2, utils/other.py, `transpose`).
+///
+/// # Errors
+/// Such weights, where dropout has them multiplied again.
+pub(super) fn magnitudes(run: &Run, weights: Dtype, parameters: &[Parameter]) -> Result<(), RunError> {
+    let drops = run.lora.as_ref().is_some_and(|lora| lora.dropout > 0.0);
+    let transposed = |parameter: &Parameter| parameter.origin == Origin::Magnitude { transposed: true };
+    if drops && weights == Dtype::F32 && parameters.iter().any(transposed) {
+        return Err(RunError::Contradiction(
+            "lora: use_dora with dropout is not planned for float32 weights that are stored the other way round, as GPT-2's \
+             are: leave dropout out, or say a precision of bf16",
+        ));
+    }
+    Ok(())
 }

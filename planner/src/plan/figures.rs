@@ -28,7 +28,6 @@ impl Plan {
     /// Counts parameters and buffers: weights that lie packed by what they stand for, their bytes as they lie.
     pub fn parameters(&self) -> ParameterTotals {
         let mut totals = ParameterTotals::default();
-        let adapted = self.graph.is_adapted();
         for parameter in &self.graph.parameters {
             let stored: u64 = parameter.shape.iter().product();
             let dtype = parameter.dtype.unwrap_or(self.precision.dtype());
@@ -40,7 +39,7 @@ impl Plan {
             }
             totals.count += count;
             totals.bytes += bytes;
-            let trained = parameter.needs_gradient(adapted, self.trainable.as_ref());
+            let trained = parameter.needs_gradient(self.trainable.as_ref());
             totals.trainable += if trained && dtype.is_floating() { count } else { 0 };
         }
         totals

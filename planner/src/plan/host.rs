@@ -14,6 +14,7 @@
 
 use super::Plan;
 use crate::bytes::Bytes;
+use crate::choices::choices;
 use crate::run::{LoadedTo, Parallel, Run};
 use crate::trace::{Category, Event};
 
@@ -28,6 +29,8 @@ pub enum When {
     /// In the loop.
     Running,
 }
+
+choices!(When, "time", "loading" => When::Loading, "running" => When::Running);
 
 /// A part of what the host holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,11 +3,14 @@
 use serde::Serialize;
 
 use super::SCHEMA;
-use super::table::{Align, below, table, wrapped};
-use crate::advise::{Advice, CHOSEN, CHOSEN_CODE, CHOSEN_COST, CHOSEN_SOURCE, Change, Combination, Slot, Variant};
+use super::table::{Align, below, broken_at, wrapped};
+use crate::advise::{
+    Advice, CHOSEN, CHOSEN_CODE, CHOSEN_COST, CHOSEN_SOURCE, Change, Class, Combination, Slot, Variant,
+};
 use crate::bytes::Bytes;
 use crate::model::Model;
 use crate::read::gpus::Gpu;
+use crate::run::Precision;
 
 use Align::{Left, Right};
 
@@ -38,20 +41,26 @@ pub fn text(advised: &Advised<'_>) -> String {
 }
 
 fn changes(Advised { advice, gpu, .. }: &Advised<'_>) -> String {
-    let header = ["paid with", "", "saves", "reserved", "step", ""].map(str::to_owned);
+    let header = ["paid with", "saves", "reserved", "step", ""].map(str::to_owned);
+    let heading = |class: Class| [class.word(), "", "", "", ""].map(str::to_owned);
     let line = |change: &Change| {
         [
-            change.cost.class.to_string(),
-            shown(change),
+            format!("  {}", shown(change)),
             signed(saves(advice, change)),
             change.peaks.reserved.to_string(),
             change.effort.seconds(gpu).map_or_else(|| "-".to_owned(), super::seconds),
-            if change.peaks.fits { "fits" } else { "does not fit" }.to_owned(),
+            if change.peaks.fits { "fits" } else { "" }.to_owned(),
         ]
     };
-    let shown = advice.changes.iter().filter(|change| saves(advice, change) > 0 || change.peaks.fits);
-    let lines: Vec<[String; 6]> = std::iter::once(header).chain(shown.map(line)).collect();
-    table([Left, Left, Right, Right, Right, Left], &lines)
+    let shown: Vec<&Change> =
+        advice.changes.iter().filter(|change| saves(advice, change) > 0 || change.peaks.fits).collect();
+    let classes = shown.chunk_by(|before, after| before.cost.class == after.cost.class);
+    let within = classes.flat_map(|changes| {
+        let class = changes.first().map(|change| heading(change.cost.class));
+        class.into_iter().chain(changes.iter().map(|change| line(change)))
+    });
+    let lines: Vec<[String; 5]> = std::iter::once(header).chain(within).collect();
+    broken_at(0, [Left, Right, Right, Right, Left], &lines)
 }
 
 /// A change's flags, or its name where they are long.
@@ -80,7 +89,7 @@ fn conclusion(advised: &Advised<'_>) -> String {
         (None, Some(nearest)) => ("nothing that was tried fits; the nearest", nearest),
         (None, None) => return below(["nothing is known that would change this run".to_owned()]),
     };
-    let mut text = format!("\n{verdict}: {}", figures(advice, combination));
+    let mut text = format!("\n{}", wrapped(&format!("{verdict}: {}", figures(advice, combination)), "", "  "));
     text.push_str(&wrapped(&words(&combination.variant), "  ", "    "));
     for (number, place) in combination.changes.iter().enumerate() {
         let change = &advice.changes[*place];
@@ -112,7 +121,7 @@ fn figures(advice: &Advice, combination: &Combination) -> String {
     let more = if again > 0 { format!(", {share:.1} % more operations a step") } else { String::new() };
     let host = Some(combination.host).filter(|host| host.0 > 0);
     let host = host.map_or_else(String::new, |host| format!(", {host} in the host's memory"));
-    format!("{} of {} free{more}{host}\n", combination.peaks.reserved, advice.capacity)
+    format!("{} of {} free{more}{host}", combination.peaks.reserved, advice.capacity)
 }
 
 fn not_tried(advice: &Advice) -> String {
@@ -150,7 +159,7 @@ pub struct AdviceReport {
     pub schema: u32,
     pub model: String,
     pub gpu: String,
-    pub precision: &'static str,
+    pub precision: Precision,
     pub fits: bool,
     /// Of the run as given; without a limit where it does not fit.
     pub peak_allocated: Bytes,
@@ -191,8 +200,8 @@ pub struct ChangeRow {
     pub peak_reserved: Bytes,
     /// The bytes that the run keeps in the memory of the host.
     pub host: Bytes,
-    /// What it is paid with: nothing, launches, recomputation, transfers, rounding, communication, training or model.
-    pub class: &'static str,
+    /// What it is paid with.
+    pub class: Class,
     pub cost: &'static str,
     /// Operations that are computed again in a step.
     pub recompute_flops: u64,
@@ -232,7 +241,7 @@ pub fn json(advised: &Advised<'_>) -> AdviceReport {
         schema: SCHEMA,
         model: model.name.clone(),
         gpu: gpu.key.clone(),
-        precision: advice.precision.word(),
+        precision: advice.precision,
         fits: advice.given.fits,
         peak_allocated: advice.given.allocated,
         peak_reserved: advice.given.reserved,
@@ -259,7 +268,7 @@ fn change_row(Advised { advice, gpu, .. }: &Advised<'_>, change: &Change) -> Cha
         peak_allocated: change.peaks.allocated,
         peak_reserved: change.peaks.reserved,
         host: change.host,
-        class: change.cost.class.word(),
+        class: change.cost.class,
         cost: change.words,
         recompute_flops: change.effort.recomputed.flops,
         step_seconds: change.effort.seconds(gpu),

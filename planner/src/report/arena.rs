@@ -7,7 +7,7 @@ use super::SCHEMA;
 use super::table::{Align, table};
 use crate::arena::{Arena, Placed};
 use crate::bytes::Bytes;
-use crate::trace::Lifetime;
+use crate::trace::{Category, Lifetime};
 
 use Align::{Left, Right};
 
@@ -50,6 +50,7 @@ pub fn text(name: &str, arena: &Arena<'_>) -> String {
 #[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct JsonArena {
     schema: u32,
+    #[cfg_attr(feature = "schemas", schemars(extend("enum" = packing::Status::ALL.map(packing::Status::name))))]
     status: &'static str,
     fits: bool,
     capacity: Option<Bytes>,
@@ -103,7 +104,7 @@ struct JsonPlace {
     tensor: String,
     module: String,
     op: String,
-    category: String,
+    category: Category,
     bytes: Bytes,
     offset: Bytes,
     lower: u64,
@@ -119,7 +120,7 @@ pub fn json(arena: &Arena<'_>) -> JsonArena {
             tensor: trace.tensor(&allocation),
             module: trace.module(&allocation).to_owned(),
             op: trace.operator(&allocation).to_owned(),
-            category: placed.life.category.key(),
+            category: placed.life.category,
             bytes: allocation.bytes,
             offset: placed.offset,
             lower: placed.life.from,

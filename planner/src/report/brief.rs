@@ -3,7 +3,7 @@
 
 use super::blocks::timeline;
 use super::table::{Align, table, wrapped};
-use super::text::{releases, run_line, verdict};
+use super::text::{headed, releases, run_line, verdict};
 use super::{Planned, quote};
 use crate::bytes::Bytes;
 use crate::fit::smallest::Smallest;
@@ -65,8 +65,7 @@ fn subject(planned: &Planned<'_>) -> String {
     let model =
         format!("{}: {}, {} parameters, {}", model.name, plan.architecture, count(parameters.count), parameters.bytes);
     let gpu = format!("{}, {}; {}", gpu.name, gpu.memory.total, releases(run));
-    let lines = [("model ", model), ("run   ", run_line(planned)), ("gpu   ", gpu)];
-    lines.map(|(name, text)| wrapped(&text, name, "       ")).concat()
+    [headed("model", &model), headed("run", &run_line(planned)), headed("gpu", &gpu)].concat()
 }
 
 /// A number of parameters as people say it: `8.19 B`, `124 M`.
@@ -85,11 +84,7 @@ fn peaks(replay: &Replay) -> String {
     let module = last.as_ref().map_or("", |allocation| replay.trace.module(allocation));
     let place = replay.peak_phase().map_or_else(String::new, Phase::to_string);
     let at = if module.is_empty() { String::new() } else { format!(", {module}") };
-    wrapped(
-        &format!("{} allocated, {} reserved: {place}{at}", whole.peak_allocated, whole.peak_reserved),
-        "peak  ",
-        "       ",
-    )
+    headed("peak", &format!("{} allocated, {} reserved: {place}{at}", whole.peak_allocated, whole.peak_reserved))
 }
 
 fn categories(replay: &Replay, rows: usize) -> String {

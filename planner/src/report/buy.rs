@@ -180,7 +180,7 @@ fn lacking(lack: &Lack) -> String {
 pub struct BuyReport {
     pub schema: u32,
     pub model: String,
-    pub mode: &'static str,
+    pub mode: Mode,
     pub max_gpus: u64,
     /// The cheapest first.
     pub rows: Vec<BuyRow>,
@@ -256,7 +256,7 @@ pub fn json(bought: &Bought<'_>) -> BuyReport {
     BuyReport {
         schema: SCHEMA,
         model: model.name.clone(),
-        mode: run.mode.word(),
+        mode: run.mode,
         max_gpus: wanted.most,
         rows: offers.offers.iter().map(row).collect(),
         beyond_budget: offers.beyond,

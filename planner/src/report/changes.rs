@@ -157,7 +157,7 @@ pub struct FactReport {
 #[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the comparison")]
 pub struct MovedReport {
-    pub kind: &'static str,
+    pub kind: Kind,
     pub name: String,
     pub before: Bytes,
     pub after: Bytes,
@@ -175,7 +175,7 @@ pub(super) fn report(comparison: &Comparison) -> ComparisonReport {
     let fact =
         |fact: &Fact| FactReport { what: fact.what.clone(), before: fact.before.clone(), after: fact.after.clone() };
     let moved = |moved: &Moved| MovedReport {
-        kind: moved.kind.word(),
+        kind: moved.kind,
         name: moved.name.clone(),
         before: moved.before.bytes(),
         after: moved.after.bytes(),

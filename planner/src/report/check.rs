@@ -9,7 +9,7 @@ use super::SCHEMA;
 use super::changes::{self, ComparisonReport};
 use super::table::wrapped;
 use crate::bytes::Bytes;
-use crate::snapshot::{Checked, Found, Kind, Moved, Verdict};
+use crate::snapshot::{Checked, Found, Kind, Moved, Refusal, Verdict};
 
 /// The verdicts for people: a line a file, and below it what differs.
 pub fn text(checked: &[Checked]) -> String {
@@ -117,6 +117,16 @@ pub struct CheckReport {
     pub snapshots: Vec<CheckedReport>,
 }
 
+/// What became of a file.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
+#[serde(untagged)]
+#[expect(missing_docs, reason = "the types say it")]
+pub enum Status {
+    Found(Verdict),
+    Refused(Refusal),
+}
+
 /// A checked file for programs.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
@@ -124,7 +134,7 @@ pub struct CheckReport {
 pub struct CheckedReport {
     pub file: String,
     /// The verdict, or why there is none.
-    pub status: &'static str,
+    pub status: Status,
     pub passes: bool,
     /// Whether another program or other specs planned now.
     pub other_version: bool,
@@ -140,7 +150,10 @@ pub fn json(checked: &[Checked]) -> CheckReport {
         let found = file.found.as_ref().ok();
         CheckedReport {
             file: file.path.display().to_string(),
-            status: file.words(),
+            status: match &file.found {
+                Ok(found) => Status::Found(found.verdict),
+                Err((refusal, _)) => Status::Refused(*refusal),
+            },
             passes: file.passes(),
             other_version: found.is_some_and(|found| found.is_other_version()),
             peak_allocated: found.map(|found| found.now.peaks.allocated),

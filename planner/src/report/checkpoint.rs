@@ -214,7 +214,7 @@ pub struct JsonChoice {
     /// By the GPU's roofline.
     recompute_seconds: Option<f64>,
     /// What was to be least.
-    cost: &'static str,
+    cost: Currency,
     optimal: bool,
     /// Where operations were to be least; else null.
     lower_bound_flops: Option<u64>,
@@ -243,7 +243,7 @@ impl From<&Choice> for JsonChoice {
             peak_reserved: choice.peaks.reserved.0,
             recompute_flops: choice.recompute.flops,
             recompute_seconds: seconds(choice.recompute),
-            cost: choice.currency.word(),
+            cost: choice.currency,
             optimal: choice.optimal,
             lower_bound_flops: (choice.currency == Currency::Flops).then_some(choice.lower_bound),
             lower_bound_seconds: (choice.currency == Currency::Time).then(|| choice.lower_bound as f64 / 1e9),
@@ -258,7 +258,7 @@ pub struct JsonAnswer {
     schema: u32,
     fits: bool,
     budget: u64,
-    measure: &'static str,
+    measure: Measure,
     #[serde(flatten)]
     choice: Option<JsonChoice>,
     step_flops: u64,
@@ -278,7 +278,7 @@ pub fn json(asked: &Asked<'_>, answer: &Answer) -> JsonAnswer {
         schema: SCHEMA,
         fits: answer.choice.is_some(),
         budget: asked.wanted.budget.0,
-        measure: asked.wanted.measure.word(),
+        measure: asked.wanted.measure,
         choice: answer.choice.as_ref().map(JsonChoice::from),
         step_flops: answer.step.flops,
         step_seconds: seconds(answer.step),

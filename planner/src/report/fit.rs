@@ -10,7 +10,7 @@ use crate::fit::{Axis, Found, Limit, Room, Row, Stop};
 use crate::model::Model;
 use crate::plan::footprint::Peaks;
 use crate::read::gpus::Gpu;
-use crate::run::{Mode, Run};
+use crate::run::{Mode, Precision, Run};
 use crate::trace::file::Head;
 
 use Align::{Left, Right};
@@ -180,7 +180,7 @@ pub fn rooms_json(head: &Head, rooms: &[Room]) -> RoomsReport {
 pub struct FitReport {
     pub schema: u32,
     pub model: String,
-    pub mode: &'static str,
+    pub mode: Mode,
     pub batch: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
@@ -206,7 +206,7 @@ pub struct FitRow {
     pub peak_allocated: Option<Bytes>,
     pub peak_reserved: Option<Bytes>,
     pub given_back: Option<Bytes>,
-    pub precision: Option<&'static str>,
+    pub precision: Option<Precision>,
     /// The largest that fit, all else as given; null where none does.
     pub max_batch: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -224,7 +224,7 @@ pub struct FitRow {
 #[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct LimitRow {
-    pub of: &'static str,
+    pub of: Axis,
     pub largest: Option<u64>,
     pub peak_reserved: Option<Bytes>,
     pub next: u64,
@@ -239,7 +239,7 @@ pub fn json(model: &Model, run: &Run, rows: &[Row]) -> FitReport {
     FitReport {
         schema: SCHEMA,
         model: model.name.clone(),
-        mode: run.mode.word(),
+        mode: run.mode,
         batch: run.batch,
         seq: image.is_none().then_some(run.seq),
         image,
@@ -264,7 +264,7 @@ fn fit_row(row: &Row) -> FitRow {
         peak_allocated: given.map(|given| given.allocated),
         peak_reserved: given.map(|given| given.reserved),
         given_back: given.filter(|given| given.fits).map(|given| given.given_back),
-        precision: found.map(|found| found.precision.word()),
+        precision: found.map(|found| found.precision),
         max_batch: largest(Axis::Batch).flatten(),
         max_seq: largest(Axis::Seq),
         max_image: largest(Axis::Image),
@@ -279,7 +279,7 @@ fn limit_row(limit: &Limit) -> LimitRow {
         Stop::Refused(reason) => (None, Some(reason.clone())),
     };
     LimitRow {
-        of: limit.axis.word(),
+        of: limit.axis,
         largest: limit.largest.map(|(size, _)| size),
         peak_reserved: limit.largest.map(|(_, peaks)| peaks.reserved),
         next: limit.next,

@@ -9,7 +9,8 @@ use crate::bytes::Bytes;
 use crate::ops::Unknown;
 use crate::plan::host::{HostMemory, HostPart, When};
 use crate::replay::Replay;
-use crate::run::{CacheKind, Mode, QuantizedType};
+use crate::run::{Attention, CacheKind, Kernel, Mode, Precision, QuantizedType};
+use crate::trace::Category;
 
 /// `memplan plan --format json`.
 #[derive(Clone, Debug, Serialize)]
@@ -95,14 +96,14 @@ pub struct ModelReport {
 #[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct RunReport {
-    pub mode: &'static str,
+    pub mode: Mode,
     pub batch: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<u64>,
     pub new_tokens: Option<u64>,
-    pub precision: &'static str,
+    pub precision: Precision,
     pub optimizer: Option<String>,
     pub clip: Option<f64>,
     pub accumulate: Option<u64>,
@@ -117,15 +118,15 @@ pub struct RunReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_save: Option<String>,
     pub steps: u64,
-    pub attention: &'static str,
-    pub sdpa: &'static str,
+    pub attention: Attention,
+    pub sdpa: Kernel,
     pub hold_outputs: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trainable: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lora: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub quantize: Option<String>,
+    pub quantize: Option<QuantizedType>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub double_quant: Option<bool>,
     /// The form in which the checkpoint stores quantised weights.
@@ -159,7 +160,7 @@ pub struct SpreadReport {
 #[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "as in the report")]
 pub struct CacheReport {
-    pub kind: &'static str,
+    pub kind: CacheKind,
     /// The most that is alive at once, and of which layers; `cross_attention` is the encoder's.
     pub bytes: Bytes,
     pub full_attention: Bytes,
@@ -247,7 +248,7 @@ pub struct HostReport {
 #[expect(missing_docs, reason = "as in the report")]
 pub struct HostPartReport {
     pub name: &'static str,
-    pub when: &'static str,
+    pub when: When,
     pub count: u64,
     pub each: Bytes,
     pub bytes: Bytes,
@@ -299,7 +300,7 @@ pub struct PhaseReport {
 #[expect(missing_docs, reason = "as in the report")]
 pub struct TensorReport {
     pub bytes: Bytes,
-    pub category: String,
+    pub category: Category,
     pub module: String,
     pub op: String,
     pub node: Option<String>,
@@ -369,12 +370,12 @@ fn run(planned: &Planned<'_>) -> RunReport {
     let run = planned.run;
     let image = planned.model.image_of(run);
     RunReport {
-        mode: run.mode.word(),
+        mode: run.mode,
         batch: run.batch,
         seq: image.is_none().then_some(run.seq),
         image,
         new_tokens: (run.mode == Mode::Generate).then_some(run.new_tokens),
-        precision: planned.plan.precision.word(),
+        precision: planned.plan.precision,
         optimizer: (run.mode == Mode::Train).then(|| run.optimizer.to_string()),
         clip: run.clip.filter(|_| run.mode == Mode::Train),
         accumulate: (run.mode == Mode::Train).then_some(run.accumulate),
@@ -384,12 +385,12 @@ fn run(planned: &Planned<'_>) -> RunReport {
         use_cache: run.use_cache,
         checkpoint_save: run.checkpoint_save.as_ref().map(|saved| saved.to_string()),
         steps: run.steps,
-        attention: planned.plan.graph.attention().or(run.attention).unwrap_or_default().word(),
-        sdpa: run.sdpa.word(),
+        attention: planned.plan.graph.attention().or(run.attention).unwrap_or_default(),
+        sdpa: run.sdpa,
         hold_outputs: run.hold_outputs,
         trainable: run.trainable.as_ref().map(|pattern| pattern.to_string()),
         lora: run.lora.as_ref().map(|lora| lora.to_string()),
-        quantize: run.quantize.map(|form| form.to_string()),
+        quantize: run.quantize,
         double_quant: run.quantize.filter(|form| *form != QuantizedType::Int8).map(|_| run.double_quant),
         stored: planned.quantization().map(|stored| stored.word()),
         allocator: run.allocator.clone(),
@@ -404,7 +405,7 @@ fn run(planned: &Planned<'_>) -> RunReport {
 fn host_memory(host: HostMemory) -> HostReport {
     let part = |part: &HostPart| HostPartReport {
         name: part.name,
-        when: if part.when == When::Loading { "loading" } else { "running" },
+        when: part.when,
         count: part.count,
         each: part.each,
         bytes: part.bytes(),
@@ -430,7 +431,7 @@ fn kv_cache(planned: &Planned<'_>) -> Option<CacheReport> {
     let bytes = cached.total();
     let held = run.cache_dtype.map_or(planned.plan.precision.dtype(), |dtype| dtype.0);
     (bytes > Bytes(0)).then(|| CacheReport {
-        kind: run.cache_kind().word(),
+        kind: run.cache_kind(),
         bytes,
         full_attention: cached.full,
         sliding_attention: cached.window,
@@ -510,7 +511,7 @@ fn largest(planned: &Planned<'_>) -> Vec<TensorReport> {
         let allocation = &planned.plan.trace.allocation(live.id);
         TensorReport {
             bytes: allocation.bytes,
-            category: live.category.key(),
+            category: live.category,
             module: planned.plan.trace.module(allocation).to_owned(),
             op: planned.plan.trace.operator(allocation).to_owned(),
             node: planned.plan.trace.node(allocation).map(str::to_owned),

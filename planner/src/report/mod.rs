@@ -47,6 +47,8 @@ use crate::read::profiles::Profile;
 use crate::run::{Attention, CacheKind, LoadedTo, LossKind, Mode, Parallel, Run};
 use crate::words::quote;
 
+pub use table::lay_out_for;
+
 /// The version of the answers in JSON, which each has under `schema`: another number means that a key changed its name or meaning.
 pub const SCHEMA: u32 = 1;
 

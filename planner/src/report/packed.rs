@@ -11,6 +11,7 @@ use crate::bytes::Bytes;
 #[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct PackedReport<'a> {
     schema: u32,
+    #[cfg_attr(feature = "schemas", schemars(extend("enum" = Status::ALL.map(Status::name))))]
     status: &'static str,
     fits: bool,
     buffers: usize,

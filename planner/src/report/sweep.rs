@@ -9,6 +9,7 @@ use crate::bytes::Bytes;
 use crate::fit::Axis;
 use crate::model::Model;
 use crate::read::gpus::Gpu;
+use crate::run::Precision;
 use crate::sweep::{Combination, Row};
 
 use Align::{Left, Right};
@@ -43,7 +44,7 @@ pub struct SweepReport {
 pub struct SweepRow {
     pub gpu: String,
     /// Null where the run is refused and gives none.
-    pub precision: Option<&'static str>,
+    pub precision: Option<Precision>,
     pub checkpoint: String,
     /// Where they are chosen: none, the modules, or full where no choice fits.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +77,7 @@ fn line(swept: &Swept<'_>, row: &Row) -> SweepRow {
     let images = swept.model.takes_images();
     SweepRow {
         gpu: swept.gpus[row.gpu].key.clone(),
-        precision: planned.or(run.precision).map(|precision| precision.word()),
+        precision: planned.or(run.precision),
         checkpoint: if *chosen { "auto".to_owned() } else { run.checkpoint.to_string() },
         chosen: row.chosen.as_ref().map(|chosen| chosen.to_string()),
         seq: (!images).then_some(run.seq),
@@ -101,7 +102,7 @@ pub fn csv(swept: &Swept<'_>) -> String {
         let number = |bytes: Option<Bytes>| bytes.map_or_else(String::new, |bytes| bytes.0.to_string());
         let cells = [
             quoted(&row.gpu),
-            row.precision.unwrap_or_default().to_owned(),
+            row.precision.map_or_else(String::new, |precision| precision.to_string()),
             quoted(&row.checkpoint),
             row.seq.or(row.image).map_or_else(String::new, |size| size.to_string()),
             row.batch.to_string(),
@@ -142,7 +143,7 @@ pub fn text(swept: &Swept<'_>) -> String {
         };
         [
             row.gpu,
-            row.precision.unwrap_or("-").to_owned(),
+            row.precision.map_or_else(|| "-".to_owned(), |precision| precision.to_string()),
             row.checkpoint,
             row.seq.or(row.image).map_or_else(String::new, |size| size.to_string()),
             row.batch.to_string(),

@@ -1,13 +1,11 @@
 //! A plan as text for people: the verdict, what was planned, the peaks, the timeline, the phases, what the memory at the peak is for.
 //!
-//! At most 60 lines; figures are exact bytes with the human form beside.
-
-use std::fmt::Write;
+//! At most 70 lines; figures are exact bytes with the human form beside.
 
 use Align::{Left, Right};
 
 use super::blocks::timeline;
-use super::table::{Align, table, wrapped};
+use super::table::{Align, list, table, wrapped};
 use super::{LARGEST, Planned, options};
 use crate::allocate::PhaseFigures;
 use crate::bytes::Bytes;
@@ -37,7 +35,7 @@ pub fn text(planned: &Planned<'_>) -> String {
 
 /// Renders a trace from a file that was replayed; its first line is the verdict.
 pub fn replayed(head: &Head, replay: &Replay) -> String {
-    let line = |name: &str, text: &str| if text.is_empty() { String::new() } else { format!("{name:<7}{text}\n") };
+    let line = |name: &str, text: &str| if text.is_empty() { String::new() } else { headed(name, text) };
     let with = if head.torch.is_empty() { String::new() } else { format!("PyTorch {}", head.torch) };
     let subject = [line("model", &head.id), line("run", &head.run), line("with", &with), line("gpu", &head.device)];
     let options = line("", &head.allocator);
@@ -78,11 +76,11 @@ pub fn verdict_of(replay: &Replay, torch: &str) -> String {
     if let Some(failure) = replay.failure() {
         let (error, place) = (failure.error, replay.trace.module(&failure.allocation));
         let place = if place.is_empty() { "the model" } else { place };
+        let phase = failure.phase.map_or_else(|| "the end".to_owned(), Phase::to_string);
+        let at = format!("runs out in {phase}: {} in {place}", replay.trace.asked_by(&failure.allocation));
         return format!(
-            "does not fit: {peak} needed, {capacity} free\n\
-             runs out in {}, at {} in {place}:\n  {} asked for, {} allocated, {} reserved\n",
-            failure.phase.map_or_else(|| "the end".to_owned(), Phase::to_string),
-            replay.trace.asked_by(&failure.allocation),
+            "does not fit: {peak} needed, {capacity} free\n{}  {} asked for, {} allocated, {} reserved\n",
+            wrapped(&at, "", "  "),
             failure.allocation.bytes,
             error.allocated,
             error.reserved,
@@ -94,20 +92,19 @@ pub fn verdict_of(replay: &Replay, torch: &str) -> String {
         let times = replay.outcome.given_back.len();
         let first = replay.phase_at(replay.outcome.given_back[0].event).map_or_else(String::new, Phase::to_string);
         let often = if times == 1 { String::new() } else { format!(", {times} times, first") };
-        let _ = writeln!(
-            line,
-            "only because cached blocks are given back to the driver{often} in {first}: {} in all",
-            replay.given_back()
-        );
+        let given_back = replay.given_back();
+        let remark =
+            format!("only because cached blocks are given back to the driver{often} in {first}: {given_back} in all");
+        line.push_str(&wrapped(&remark, "", "  "));
     }
     if let Some(spread) = &replay.outcome.spread {
         let same = spread.reserved.0 == spread.reserved.1;
         let ((least, most), of) = if same { (spread.allocated, "allocated") } else { (spread.reserved, "reserved") };
-        let _ = writeln!(
-            line,
-            "bounded: {} to {} bytes {of}; PyTorch {} takes equal free blocks by the driver's addresses",
-            least.0, most.0, torch
+        let remark = format!(
+            "bounded: {} to {} bytes {of}; PyTorch {torch} takes equal free blocks by the driver's addresses",
+            least.0, most.0
         );
+        line.push_str(&wrapped(&remark, "", "  "));
     }
     line
 }
@@ -115,23 +112,26 @@ pub fn verdict_of(replay: &Replay, torch: &str) -> String {
 fn subject(planned: &Planned<'_>) -> String {
     let Planned { model, run, gpu, plan } = planned;
     let parameters = plan.parameters();
-    let mut text = format!(
-        "model  {}: {}, {} parameters, {} bytes ({})\nrun    {}\n",
-        model.name,
-        plan.architecture,
-        parameters.count,
-        parameters.bytes.0,
-        parameters.bytes,
-        run_line(planned)
-    );
-    if !run.allocator.is_empty() {
-        let _ = writeln!(text, "       {}", run.allocator);
-    }
-    let _ = writeln!(text, "with   {}", releases(run));
-    let memory = gpu.memory.total;
-    let _ = writeln!(text, "gpu    {}: {} bytes ({memory}), source: {}", gpu.name, memory.0, gpu.memory.source);
-    text.push_str(&step(planned));
-    text
+    let (count, bytes, memory) = (parameters.count, parameters.bytes, gpu.memory.total);
+    let model = format!("{}: {}, {count} parameters, {} bytes ({bytes})", model.name, plan.architecture, bytes.0);
+    let gpu = format!("{}: {} bytes ({memory}), source: {}", gpu.name, memory.0, gpu.memory.source);
+    let allocator = if run.allocator.is_empty() { String::new() } else { headed("", &run.allocator) };
+    [
+        headed("model", &model),
+        headed("run", &run_line(planned)),
+        allocator,
+        headed("with", &releases(run)),
+        headed("gpu", &gpu),
+        step(planned).map_or_else(String::new, |step| headed("step", &step)),
+    ]
+    .concat()
+}
+
+/// A line below what it is about.
+pub(super) fn headed(name: &str, text: &str) -> String {
+    let below = " ".repeat(7);
+    let first = if name.is_empty() { below.clone() } else { format!("{name:<6}") };
+    wrapped(text, &first, &below)
 }
 
 /// `PyTorch 2.15, transformers 5.24 (uv.lock)`, with the environment's variables.
@@ -189,23 +189,20 @@ pub(super) fn words(planned: &Planned<'_>) -> Vec<String> {
 }
 
 /// How long a step takes.
-fn step(planned: &Planned<'_>) -> String {
+fn step(planned: &Planned<'_>) -> Option<String> {
     let (gpu, step) = (planned.gpu, planned.plan.step);
-    let Some(seconds) = step.seconds() else { return String::new() };
-    let time = super::seconds(seconds);
+    let time = super::seconds(step.seconds()?);
     let fitted = gpu.profile.as_ref().and_then(|profile| Some((profile, profile.speeds.as_ref()?)));
     let copies = step.copies.map(|copies| format!("; copies to and from the host {} more", super::seconds(copies)));
     let copies = copies.unwrap_or_default();
-    match fitted {
+    Some(match fitted {
         Some((profile, fitted)) => {
             let error = 100.0 * fitted.error.median;
-            format!(
-                "step   about {time} on the GPU, by the profile {} (half of its kernels within {error:.0} %){copies}\n",
-                profile.name
-            )
+            let name = &profile.name;
+            format!("about {time} on the GPU, by the profile {name} (half of its kernels within {error:.0} %){copies}")
         }
-        None => format!("step   at least {time} on the GPU: by its datasheet, not measured{copies}\n"),
-    }
+        None => format!("at least {time} on the GPU: by its datasheet, not measured{copies}"),
+    })
 }
 
 /// The cache that was chosen.
@@ -297,7 +294,7 @@ fn largest(replay: &Replay) -> String {
             [bytes.0.to_string(), bytes.to_string(), category, format!("{place}{count}: {}", siblings.by)]
         })
         .collect();
-    format!("largest at the peak\n{}", table([Right, Right, Left, Left], &rows))
+    format!("largest at the peak\n{}", list([Right, Right, Left, Left], &rows))
 }
 
 /// What the host's memory needs, where that was asked.
@@ -321,7 +318,7 @@ fn host(planned: &Planned<'_>) -> String {
     let left_out = "not counted: what worker processes hold themselves (Python, lists of a dataset), and pages of mapped checkpoints, \
                     which the kernel can drop";
     let each = if ranks > 1 { "each rank\n" } else { "" };
-    format!("{verdict}{on}\n{each}{}{}", table([Left, Right, Right, Left, Left], &rows), wrapped(left_out, "  ", "  "))
+    format!("{verdict}{on}\n{each}{}{}", list([Left, Right, Right, Left, Left], &rows), wrapped(left_out, "  ", "  "))
 }
 
 fn remarks(planned: &Planned<'_>) -> String {

@@ -17,6 +17,24 @@ pub struct Lora {
     pub dropout: f64,
     /// The names, or ends of paths, of the modules that are adapted; [`ALL_LINEAR`] is every linear layer but the head.
     pub targets: Vec<String>,
+    /// The biases of the model that are trained beside the adapters.
+    pub bias: TrainedBias,
+    /// The ends of paths of modules of which a copy is trained whole (`modules_to_save`).
+    pub saved: Vec<String>,
+    /// Whether the layers' weights have magnitudes that are trained too: DoRA.
+    pub dora: bool,
+}
+
+/// The biases of the model that are trained beside its adapters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrainedBias {
+    /// None of them.
+    #[default]
+    None,
+    /// Each of the model's.
+    All,
+    /// Those of the layers that are adapted.
+    LoraOnly,
 }
 
 /// The target that stands for every linear layer but the output embedding, or the head of a classifier
@@ -71,11 +89,10 @@ const LARGEST_RANK: u64 = 1 << 20;
 impl FromStr for Lora {
     type Err = String;
 
-    /// `r=16,alpha=32,dropout=0.05,targets=q_proj+v_proj`; peft's defaults for what is left out. No targets are those that peft
-    /// chooses for the family.
+    /// `r=16,alpha=32,dropout=0.05,targets=q_proj+v_proj,modules_to_save=lm_head,bias=all`; peft's defaults for what is left
+    /// out. No targets are those that peft chooses for the family.
     fn from_str(text: &str) -> Result<Lora, String> {
-        let mut lora = Lora { rank: 8, alpha: 8.0, dropout: 0.0, targets: Vec::new() };
-        let mut alpha = None;
+        let mut lora = Lora::default();
         for part in text.split(',').filter(|part| !part.trim().is_empty()) {
             let (key, value) = match part.split_once('=') {
                 Some((key, value)) => (key.trim(), value.trim()),
@@ -83,31 +100,43 @@ impl FromStr for Lora {
                 None => return Err(format!("lora: `{}` is not KEY=VALUE: a rank is r=16", quote::cut(part))),
             };
             let wrong = |what: &str| format!("lora: {key} must be {what}, not `{}`", quote::cut(value));
+            let switch = || value.to_lowercase().parse::<bool>().ok();
             let number = || value.parse::<f64>().ok().filter(|number| number.is_finite());
             match key {
                 "r" | "rank" | "lora_r" | "lora_rank" => {
                     lora.rank = value.parse().map_err(|_| wrong("a whole number"))?
                 }
-                "alpha" | "lora_alpha" => alpha = Some(number().ok_or_else(|| wrong("a number"))?),
+                "alpha" | "lora_alpha" => lora.alpha = number().ok_or_else(|| wrong("a number"))?,
                 "dropout" | "lora_dropout" => lora.dropout = number().ok_or_else(|| wrong("a number"))?,
-                "targets" | "target_modules" => {
-                    lora.targets = value.split('+').map(|target| target.trim().to_owned()).collect()
-                }
-                // the scale is a number in the forward pass either way
-                "use_rslora" if matches!(value.to_lowercase().as_str(), "true" | "false") => {}
-                "bias" if value == "none" => {}
-                "use_dora" if value.eq_ignore_ascii_case("false") => {}
-                "bias" | "use_dora" | "modules_to_save" => {
-                    return Err(format!("lora: {key}={} is not planned", quote::cut(value)));
-                }
+                "targets" | "target_modules" => lora.targets = names(value),
+                "bias" => lora.bias = value.parse().map_err(|error| format!("lora: {error}"))?,
+                "modules_to_save" => lora.saved = names(value),
+                "use_dora" => lora.dora = switch().ok_or_else(|| wrong("true or false"))?,
+                // another number for the scale: no memory
+                "use_rslora" => drop(switch().ok_or_else(|| wrong("true or false"))?),
                 _ => {
                     let key = quote::cut(key);
-                    return Err(format!("lora: unknown key `{key}`: the keys are r, alpha, dropout and targets"));
+                    return Err(format!("lora: unknown key `{key}`: the keys are {KEYS}"));
                 }
             }
         }
-        lora.alpha = alpha.unwrap_or(lora.alpha);
         lora.check()
+    }
+}
+
+/// The keys of the choices.
+const KEYS: &str = "r, alpha, dropout, targets, bias, modules_to_save, use_dora and use_rslora";
+
+/// `q_proj+v_proj`
+fn names(text: &str) -> Vec<String> {
+    text.split('+').map(|name| name.trim().to_owned()).collect()
+}
+
+impl Default for Lora {
+    /// peft's defaults.
+    fn default() -> Lora {
+        let (targets, saved) = Default::default();
+        Lora { rank: 8, alpha: 8.0, dropout: 0.0, targets, bias: TrainedBias::None, saved, dora: false }
     }
 }
 
@@ -115,7 +144,7 @@ impl Lora {
     /// Itself, if its figures can be.
     ///
     /// # Errors
-    /// A rank of zero, a dropout outside [0, 1), a target without a name.
+    /// A rank of zero, a dropout outside [0, 1), a target or a module to save without a name.
     pub fn check(self) -> Result<Lora, String> {
         match () {
             () if !(1..=LARGEST_RANK).contains(&self.rank) => {
@@ -126,6 +155,10 @@ impl Lora {
             }
             () if self.targets.iter().any(String::is_empty) => {
                 Err("lora: a target has no name: they are written as targets=q_proj+v_proj".to_owned())
+            }
+            () if self.saved.iter().any(String::is_empty) => {
+                Err("lora: a module to save has no name: they are written as modules_to_save=embed_tokens+lm_head"
+                    .to_owned())
             }
             () => Ok(self),
         }
@@ -138,12 +171,23 @@ impl fmt::Display for Lora {
         if self.dropout > 0.0 {
             write!(f, ",dropout={}", self.dropout)?;
         }
-        if self.targets.is_empty() {
-            return Ok(());
+        for (key, names) in [("targets", &self.targets), ("modules_to_save", &self.saved)] {
+            if !names.is_empty() {
+                write!(f, ",{key}={}", names.join("+"))?;
+            }
         }
-        write!(f, ",targets={}", self.targets.join("+"))
+        if self.bias != TrainedBias::None {
+            write!(f, ",bias={}", self.bias)?;
+        }
+        if self.dora {
+            f.write_str(",use_dora=true")?;
+        }
+        Ok(())
     }
 }
+
+choices!(TrainedBias, "choice of biases", "none" => TrainedBias::None, "all" => TrainedBias::All,
+    "lora-only" => TrainedBias::LoraOnly);
 
 choices!(QuantizedType, "quantised form", "nf4" | "4bit" | "4-bit" | "bnb-4bit" => QuantizedType::Nf4,
     "fp4" => QuantizedType::Fp4, "int8" | "8bit" | "8-bit" | "llm.int8" | "bnb-8bit" => QuantizedType::Int8);

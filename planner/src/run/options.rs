@@ -84,7 +84,8 @@ options! {
     trainable: Pattern, Training "--trainable <REGEX>",
         "Train only the parameters whose full names this regular expression matches [default: all]";
     lora: Lora, Training "--lora <CHOICES>",
-        "Train LoRA adapters in place of the model: r=16,alpha=32,dropout=0.05,targets=q_proj+v_proj";
+        "Train LoRA adapters in place of the model: r=16,alpha=32,dropout=0.05,targets=q_proj+v_proj; also bias, \
+         modules_to_save and use_dora";
     quantize: QuantizedType, Run "--quantize <FORM>", "Quantise linear layers as bitsandbytes does: nf4, fp4 or int8";
     double_quant: bool = true, Run "--double-quant <SWITCH>",
         "Quantise the scales of 4-bit weights as well: true or false";

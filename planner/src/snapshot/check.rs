@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use super::{Comparison, Moved, Snapshot, SnapshotError, compare, read, take};
 use crate::bytes::Bytes;
+use crate::choices::choices;
 use crate::model::ModelError;
+use crate::model::named::HubId;
 use crate::model::opened::OpenError;
 use crate::plan::PlanError;
 use crate::words::quote;
@@ -78,19 +80,11 @@ pub enum Verdict {
     NoLongerFits,
 }
 
-impl Verdict {
-    /// Its words.
-    pub fn words(self) -> &'static str {
-        match self {
-            Verdict::Same => "same",
-            Verdict::Changed => "changed, with the same peaks",
-            Verdict::Shrank => "shrank",
-            Verdict::Tolerated => "grew within the tolerance",
-            Verdict::Grew => "grew",
-            Verdict::NoLongerFits => "no longer fits",
-        }
-    }
+choices!(Verdict, "verdict", "same" => Verdict::Same, "changed, with the same peaks" => Verdict::Changed,
+    "shrank" => Verdict::Shrank, "grew within the tolerance" => Verdict::Tolerated, "grew" => Verdict::Grew,
+    "no longer fits" => Verdict::NoLongerFits);
 
+impl Verdict {
     /// Whether a check passes with it.
     pub fn passes(self) -> bool {
         !matches!(self, Verdict::Grew | Verdict::NoLongerFits)
@@ -108,16 +102,10 @@ pub enum Refusal {
     NoPlan,
 }
 
-impl Refusal {
-    /// Its words.
-    pub fn words(self) -> &'static str {
-        match self {
-            Refusal::MissingModel => "missing model",
-            Refusal::NoSnapshot => "no snapshot",
-            Refusal::NoPlan => "cannot be planned",
-        }
-    }
+choices!(Refusal, "refusal", "missing model" => Refusal::MissingModel, "no snapshot" => Refusal::NoSnapshot,
+    "cannot be planned" => Refusal::NoPlan);
 
+impl Refusal {
     fn of(error: &SnapshotError) -> Refusal {
         match error {
             SnapshotError::File(_) | SnapshotError::Format { .. } => Refusal::NoSnapshot,
@@ -162,6 +150,8 @@ pub struct Checked {
     pub path: PathBuf,
     /// What was found, or why nothing was, with the error.
     pub found: Result<Box<Found>, (Refusal, String)>,
+    /// The model of the hub that lies in no local cache, where nothing was found for that.
+    pub not_cached: Option<HubId>,
 }
 
 impl Checked {
@@ -173,8 +163,8 @@ impl Checked {
     /// The verdict or the refusal, in words.
     pub fn words(&self) -> &'static str {
         match &self.found {
-            Ok(found) => found.verdict.words(),
-            Err((refusal, _)) => refusal.words(),
+            Ok(found) => found.verdict.word(),
+            Err((refusal, _)) => refusal.word(),
         }
     }
 }
@@ -199,7 +189,9 @@ fn checked(
         let comparison = compare(&before, &now);
         Ok(Box::new(Found { verdict: verdict(&before, &now, &comparison, tolerance), comparison, now }))
     });
-    Checked { path: path.to_owned(), found: found.map_err(|error| (Refusal::of(&error), error.to_string())) }
+    let not_cached = found.as_ref().err().and_then(SnapshotError::not_cached).cloned();
+    let found = found.map_err(|error| (Refusal::of(&error), error.to_string()));
+    Checked { path: path.to_owned(), found, not_cached }
 }
 
 fn verdict(before: &Snapshot, now: &Snapshot, comparison: &Comparison, tolerance: Tolerance) -> Verdict {

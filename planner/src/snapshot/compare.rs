@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use super::Snapshot;
 use super::listed::{modules, most_of_modules, tensors};
 use crate::bytes::Bytes;
+use crate::choices::choices;
 
 /// Something in words that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,20 +40,9 @@ pub enum Kind {
     MostOfModule,
 }
 
-impl Kind {
-    /// Its word.
-    pub fn word(self) -> &'static str {
-        match self {
-            Kind::Peak => "peak",
-            Kind::Phase => "phase",
-            Kind::Category => "category",
-            Kind::Module => "module",
-            Kind::Tensor => "tensor",
-            Kind::MostOfCategory => "most of category",
-            Kind::MostOfModule => "most of module",
-        }
-    }
-}
+choices!(Kind, "kind of bytes", "peak" => Kind::Peak, "phase" => Kind::Phase, "category" => Kind::Category,
+    "module" => Kind::Module, "tensor" => Kind::Tensor, "most of category" => Kind::MostOfCategory,
+    "most of module" => Kind::MostOfModule);
 
 /// How many bytes, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

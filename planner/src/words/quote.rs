@@ -2,6 +2,7 @@
 //! tensor's name may hold line breaks or escape sequences), and what is too long is cut.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -20,6 +21,11 @@ pub fn cut(text: &str) -> String {
         let _ = write!(shown, "... ({} bytes)", text.len());
     }
     shown
+}
+
+/// What is said of a name that is no text, where one has to be.
+pub fn no_text(name: &OsStr) -> String {
+    format!("`{}` is not UTF-8: rename it, or go there and name it `.`", cut(&name.display().to_string()))
 }
 
 /// A message that quotes what comes from a file: one line without quotes, at most 1000 characters of it.

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 /// What options are given: a word of each form that some option takes, and texts that YAML takes for something else.
-const WORDS: [&str; 52] = [
+const WORDS: [&str; 53] = [
     "0",
     "1",
     "3",
@@ -48,6 +48,7 @@ const WORDS: [&str; 52] = [
     "8,reshard=false,offload",
     "^h\\.1",
     "r=16,alpha=0.1,dropout=0.05,targets=q+v",
+    "r=4,bias=all,modules_to_save=norm+head",
     "nf4",
     "int8",
     "eager",

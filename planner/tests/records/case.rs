@@ -87,7 +87,7 @@ impl Case {
         self.verdict.get_or_init(|| {
             let record: TruthCase = serde_json::from_str(&self.line).unwrap_or_else(|error| panic!("{error}"));
             let plan = match self.set.name {
-                "exports" => export_planned(&record),
+                "exports" | "losses" => export_planned(&record),
                 "stored" => stored_planned(&record),
                 _ => planned(&record),
             };

@@ -73,6 +73,29 @@ pub const SETS: &[Set] = &[
     exact("2.15", "targets", 5),
     // FSDP2 from the meta device and from the CPU; sharding.jsonl has the cases alone.
     exact("2.15", "sharding", 13),
+    // peft's bias, modules_to_save, use_rslora and use_dora; lora.jsonl has the cases alone.
+    exact("2.15", "lora", 29),
+    // An export with a loss of its own, which is cross entropy of scores in bf16 under autocast; losses.jsonl has the cases alone.
+    exact("2.15", "losses", 4),
+    // Families that `memplan import` wrote; imported.jsonl has the cases alone. ModernBERT goes through a set of names, whose order Python
+    // draws anew in each process: lists of temporaries go in another order, no peak differs. One token of eager attention in float32 and
+    // batch 1 meets cuBLAS one product later.
+    Set {
+        release: "2.15",
+        name: "imported",
+        count: 737,
+        known: &[
+            "ernie-llm-h3-generate-fp32",
+            "modernbert-dlm-h0-train-fp32",
+            "modernbert-dlm-h1-train-amp-fp16",
+            "modernbert-dlm-h2-train-fp16",
+            "modernbert-ion-h1-train-fp32",
+            "modernbert_decoder-ion-h0-train-amp-fp16",
+            "modernbert_decoder-ion-h2-train-fp16",
+            "modernbert_decoder-llm-h0-train-bf16",
+            "roc_bert-llm-h1-generate-fp32",
+        ],
+    },
 ];
 
 impl Set {

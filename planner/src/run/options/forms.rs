@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::run::{Checkpointing, Ddp, Fsdp, Lora, OptimizerChoice, Parallel, SavedOperators, Variables};
+use crate::run::{Checkpointing, Ddp, Fsdp, Lora, OptimizerChoice, Parallel, SavedOperators, TrainedBias, Variables};
 use crate::versions::Release;
 
 /// `none`, `full`, or a list of module paths.
@@ -56,21 +56,37 @@ pub(super) fn adapters<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
         #[serde(alias = "lora_dropout")]
         dropout: Option<f64>,
         #[serde(default, alias = "target_modules")]
-        targets: Targets,
+        targets: Names,
+        #[serde(default)]
+        modules_to_save: Names,
+        #[serde(default, deserialize_with = "word")]
+        bias: Option<TrainedBias>,
+        #[serde(default, rename = "use_rslora")]
+        _use_rslora: bool, // another number for the scale: no memory
+        #[serde(default)]
+        use_dora: bool,
     }
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Targets {
+    enum Names {
         Word(String),
-        Names(Vec<String>),
+        All(Vec<String>),
     }
-    impl Default for Targets {
-        fn default() -> Targets {
-            Targets::Names(Vec::new())
+    impl Default for Names {
+        fn default() -> Names {
+            Names::All(Vec::new())
+        }
+    }
+    impl From<Names> for Vec<String> {
+        fn from(names: Names) -> Vec<String> {
+            match names {
+                Names::Word(word) => vec![word],
+                Names::All(names) => names,
+            }
         }
     }
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "r=16,targets=q_proj+v_proj is expected, or a mapping of r, alpha, dropout, targets")]
+    #[serde(untagged, expecting = "r=16,targets=q_proj+v_proj is expected, or a mapping of such keys")]
     enum Written {
         Word(String),
         Entries(Entries),
@@ -78,13 +94,18 @@ pub(super) fn adapters<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
     let lora = match Option::<Written>::deserialize(deserializer)? {
         None => return Ok(None),
         Some(Written::Word(word)) => word.parse(),
-        Some(Written::Entries(Entries { r, alpha, dropout, targets })) => {
-            let targets = match targets {
-                Targets::Word(word) => vec![word],
-                Targets::Names(names) => names,
+        Some(Written::Entries(said)) => {
+            let default = Lora::default();
+            let lora = Lora {
+                rank: said.r.unwrap_or(default.rank),
+                alpha: said.alpha.unwrap_or(default.alpha),
+                dropout: said.dropout.unwrap_or(default.dropout),
+                targets: said.targets.into(),
+                bias: said.bias.unwrap_or_default(),
+                saved: said.modules_to_save.into(),
+                dora: said.use_dora,
             };
-            let (rank, alpha, dropout) = (r.unwrap_or(8), alpha.unwrap_or(8.0), dropout.unwrap_or(0.0));
-            Lora { rank, alpha, dropout, targets }.check()
+            lora.check()
         }
     };
     lora.map(Some).map_err(D::Error::custom)

@@ -15,6 +15,7 @@ use crate::run::{
     OptimizerChoice, Parallel, Pattern, Precision, QuantizedType, Sample, SavedOperators, Variables, ZeroGrad,
 };
 use crate::versions::Release;
+use crate::words::quote;
 
 /// What a shell can complete behind a flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ pub trait OptionValue: Sized + Clone + Send + Sync + 'static {
 
 /// The text of a flag's value.
 fn text(value: &OsStr) -> Result<&str, String> {
-    value.to_str().ok_or_else(|| format!("`{}` is not UTF-8", value.display()))
+    value.to_str().ok_or_else(|| quote::no_text(value))
 }
 
 /// The value that a text says.
@@ -194,11 +195,11 @@ impl OptionValue for PathBuf {
     }
 
     fn entry(&self) -> Value {
-        json!(self)
+        self.display().to_string().into() // what is no text has another name there: no file holds it
     }
 
     fn parse(value: &OsStr) -> Result<Self, String> {
-        Ok(value.into())
+        text(value).map(PathBuf::from)
     }
 
     fn words(&self) -> Option<String> {
