@@ -193,6 +193,7 @@ What cannot be written stands in the spec with file and line; a run that comes t
 Examples:
   memplan import site-packages/transformers --family gpt_neox -o gpt_neox.yaml
   memplan plan gpt_neox.yaml --batch 4 --seq 2048
+  memplan import path/to/model -o own.yaml      a model whose config.json has auto_map
 
 Exit codes: 0 written whole; 1 written with parts that cannot be said; 2 bad usage or bad input";
 
@@ -307,10 +308,10 @@ pub struct PlanArguments {
 #[derive(Debug, Args)]
 #[command(after_help = IMPORT_EXAMPLES)]
 pub struct ImportArguments {
-    /// The folder of the package transformers: what `pip show -f` calls .../site-packages/transformers
+    /// The folder of the package transformers (.../site-packages/transformers), or a model's folder that brings its source
     pub package: PathBuf,
-    /// The family: a folder of transformers/models
-    #[arg(long, value_name = "NAME", required_unless_present = "all")]
+    /// The family of transformers: a folder of transformers/models
+    #[arg(long, value_name = "NAME")]
     pub family: Option<String>,
     /// Say of every family how much of it can be written
     #[arg(long, conflicts_with_all = ["family", "output"])]

@@ -5,6 +5,8 @@ use std::path::Path;
 use import::{Fault, Import, Names, Sources, World};
 
 use planner::files;
+use planner::model::own;
+use planner::read::config;
 
 use crate::arguments::ImportArguments;
 use crate::failure::Failure;
@@ -14,8 +16,22 @@ use crate::program::{BAD, DOES_NOT_FIT, FITS};
 /// The most bytes of the file that names the release.
 const LARGEST: u64 = 1 << 20;
 
+/// The stack that reading takes at most: sources may nest as deep as their checks allow.
+const STACK: usize = 256 << 20;
+
 /// Writes the spec of a family, and says what could not be said.
 pub fn run(arguments: &ImportArguments) -> Result<u8, Failure> {
+    std::thread::scope(|scope| {
+        let reader = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || read(arguments));
+        let reader = reader.map_err(|error| Failure::new(format!("a thread cannot be started: {error}"), None))?;
+        reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn read(arguments: &ImportArguments) -> Result<u8, Failure> {
+    if arguments.family.is_none() && !arguments.all {
+        return own(arguments);
+    }
     let version = version(&arguments.package)?;
     if arguments.all {
         return all(&arguments.package, &version);
@@ -23,12 +39,31 @@ pub fn run(arguments: &ImportArguments) -> Result<u8, Failure> {
     let name = arguments.family.as_deref().unwrap_or_default();
     let mut import = Import::new(world(&arguments.package)?);
     let spec = import.spec(name, &version).map_err(|fault| Failure::new(fault, None))?;
-    match &arguments.output {
-        Some(path) => output::write_whole(path, |file| file.write_all(spec.as_bytes()))?,
-        None => output::print_data(&spec)?,
-    }
+    write(arguments, &spec)?;
     import.faults.iter().for_each(|fault| output::warn(&fault.to_string()));
     Ok(if import.faults.is_empty() { FITS } else { DOES_NOT_FIT })
+}
+
+/// Writes the spec of the architecture that a model's folder brings itself.
+fn own(arguments: &ImportArguments) -> Result<u8, Failure> {
+    let config = config::read(&arguments.package).map_err(|error| {
+        let hint = "name a model's folder, or the folder of transformers with --family NAME";
+        Failure::new(error, Some(hint.to_owned()))
+    })?;
+    let architecture = config.architecture().map_err(|error| Failure::new(error, None))?;
+    let Some((_, spec)) = own::spec(&config, architecture)? else {
+        let line = format!("{}: its folder has no source of {architecture}: \"auto_map\" would name it", config.path().display());
+        return Err(Failure::new(line, None));
+    };
+    write(arguments, &spec)?;
+    Ok(FITS)
+}
+
+fn write(arguments: &ImportArguments, spec: &str) -> Result<(), Failure> {
+    match &arguments.output {
+        Some(path) => output::write_whole(path, |file| file.write_all(spec.as_bytes())),
+        None => output::print_data(spec),
+    }
 }
 
 /// Imports every family, and says of each how many of its statements could not be said.
@@ -64,7 +99,7 @@ fn all(package: &Path, version: &str) -> Result<u8, Failure> {
 
 fn world(package: &Path) -> Result<World, Failure> {
     let names = Names::table().map_err(|error| Failure::new(error, None))?;
-    let sources = Sources::with(vec![("transformers".to_owned(), package.to_owned())]);
+    let sources = Sources::with(vec![("transformers".to_owned(), package.to_owned())], files::text);
     let known = planner::graph::callable_names().map_err(|error| Failure::new(error, None))?;
     Ok(World { sources, names, known: known.into_iter().collect() })
 }

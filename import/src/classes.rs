@@ -174,7 +174,7 @@ fn collect(
     all.push(Ancestor::Defined(Defined { module: module.clone(), class: class.clone() }));
     for base in class.arguments.iter().flat_map(|arguments| &arguments.args) {
         let Some(dotted) = world.dotted(module, base, &|_| false) else { continue };
-        if world.names.bases.contains_key(&dotted) {
+        if world.names.bases.get(&dotted).is_some_and(|base| !base.unless_read) {
             all.push(Ancestor::Foreign(dotted));
             continue;
         }

@@ -78,6 +78,10 @@ pub fn derive(import: &mut Import, config: &Rc<Lineage>) -> Vec<String> {
     {
         import.want_in_place_of("convert_rope", config, &method);
     }
+    // a config that is written as a constructor
+    if let Some(init) = config.method("__init__", 0).filter(|method| is_of_a_model(config, method)) {
+        lines.push(format!("{}(config)", import.want_config_method(config, &init)));
+    }
     match config.method("__post_init__", 0) {
         Some(method) => lines.push(format!("{}(config)", import.want_config_method(config, &method))),
         None => lines.push("settle_config(config)".to_owned()),

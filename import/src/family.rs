@@ -11,6 +11,7 @@ use rustc_hash::FxHashSet;
 use crate::classes::{Defined, Lineage, Method, MethodKind};
 use crate::config;
 use crate::meaning::{Meaning, World};
+use crate::names::{Checkpoint, Names};
 use crate::source::{Binding, Fault, Module};
 use crate::translate::{Code, Standing, Translator, super_name};
 use crate::write;
@@ -32,6 +33,8 @@ pub struct Import {
     called: IndexMap<String, String>,
     /// The modeling file of the family.
     root: Option<Rc<Module>>,
+    /// How architectures end, or would if they were called as transformers calls its own.
+    kinds: IndexMap<String, &'static str>,
 }
 
 #[derive(Clone, Debug)]
@@ -48,6 +51,10 @@ pub struct Architecture {
     pub inputs: &'static str,
     /// Whether it generates.
     pub generates: bool,
+    /// Whether it computes the last logits alone where that is asked for.
+    pub keeps_logits: bool,
+    /// Whether it may run with sdpa.
+    pub sdpa: bool,
     /// What its forward calls the cache.
     pub cache_argument: Option<&'static str>,
     /// Where checkpoints of the base model begin.
@@ -56,6 +63,10 @@ pub struct Architecture {
     pub tied: Vec<(String, String)>,
     /// Names in checkpoints that are passed over.
     pub ignored: Vec<String>,
+    /// What of names in checkpoints is called otherwise.
+    pub renamed: IndexMap<String, String>,
+    /// Tensors in checkpoints that are parts of one parameter.
+    pub merged: IndexMap<String, String>,
 }
 
 /// A family, translated.
@@ -69,6 +80,8 @@ pub struct Family {
     pub release: String,
     /// Architectures by name.
     pub architectures: IndexMap<String, Architecture>,
+    /// The modules that peft adapts where it is told none.
+    pub lora_targets: Vec<String>,
     /// Entries of its config with their defaults, as JSON.
     pub defaults: IndexMap<String, String>,
     /// Other names of entries.
@@ -96,9 +109,12 @@ pub struct Class {
     pub methods: IndexMap<String, Code>,
 }
 
+/// How a name ends, the inputs, whether it generates, the loss.
+type Kind = (&'static str, &'static str, bool, &'static str);
+
 /// What is known of architectures by how their names end: inputs, whether they generate, the loss (transformers 5.24,
 /// loss/loss_utils.py, LOSS_MAPPING).
-const KINDS: [(&str, &str, bool, &str); 5] = [
+const KINDS: [Kind; 5] = [
     ("ForCausalLM", "language_model_inputs", true, "ForCausalLMLoss"),
     ("LMHeadModel", "language_model_inputs", true, "ForCausalLMLoss"),
     ("ForMaskedLM", "language_model_inputs", false, "ForMaskedLMLoss"),
@@ -118,6 +134,7 @@ impl Import {
             supers: IndexSet::new(),
             called: IndexMap::new(),
             root: None,
+            kinds: IndexMap::new(),
         }
     }
 
@@ -126,56 +143,85 @@ impl Import {
     /// # Errors
     /// A file that is not there or is no Python; no architecture that is known.
     pub fn family(&mut self, name: &str, version: &str) -> Result<Family, Fault> {
-        let dotted = format!("transformers.models.{name}.modeling_{name}");
-        let Some(module) = self.world.sources.module(&dotted)? else {
-            let file = format!("models/{name}/modeling_{name}.py");
-            return Err(Fault { file, line: 0, message: "there is no such file".into() });
-        };
-        self.root = Some(module.clone());
-        let mut family = Family {
+        let module = self.root(&format!("transformers.models.{name}.modeling_{name}"), &format!("models/{name}/modeling_{name}.py"))?;
+        let known = public_classes(&module).into_iter().filter_map(|class| Some((kind(&class.name)?, class)));
+        let family = Family {
             name: name.to_owned(),
             source: format!("transformers {version}, {}", module.file),
             release: version.splitn(3, '.').take(2).collect::<Vec<_>>().join("."),
+            lora_targets: self.world.names.lora_targets.get(name).cloned().unwrap_or_default(),
             ..Family::default()
         };
+        self.of_module(&module, known.collect(), family)
+    }
+
+    /// Translates architectures of a file that is no part of transformers: its dotted name, and classes with the kinds that they are of, such as
+    /// `ForCausalLM`, or `Model` for a base model.
+    ///
+    /// # Errors
+    /// A file that is not there or is no Python; a class that is not there or of no kind that is known.
+    pub fn own_family(&mut self, dotted: &str, classes: &[(String, String)]) -> Result<Family, Fault> {
+        let name = dotted.rsplit('.').next().unwrap_or_default().trim_start_matches("modeling_").to_owned();
+        let module = self.root(dotted, &format!("{}.py", dotted.rsplit('.').next().unwrap_or_default()))?;
+        let mut known = Vec::new();
+        for (class, ends) in classes {
+            let missing = |message: String| Fault { file: module.file.clone(), line: 0, message };
+            let Some(Binding::Class(found)) = module.bindings.get(class) else {
+                return Err(missing(format!("there is no class `{class}`")));
+            };
+            let Some(kind) = kind(ends) else { return Err(missing(format!("a model of the kind `{ends}` is not planned"))) };
+            known.push((kind, found.clone()));
+        }
+        let family = Family { name, source: module.file.clone(), ..Family::default() };
+        self.of_module(&module, known, family)
+    }
+
+    fn root(&mut self, dotted: &str, file: &str) -> Result<Rc<Module>, Fault> {
+        let Some(module) = self.world.sources.module(dotted)? else {
+            return Err(Fault { file: file.to_owned(), line: 0, message: "there is no such file".into() });
+        };
+        self.root = Some(module.clone());
+        Ok(module)
+    }
+
+    fn of_module(
+        &mut self,
+        module: &Rc<Module>,
+        classes: Vec<(Kind, Rc<StmtClassDef>)>,
+        mut family: Family,
+    ) -> Result<Family, Fault> {
         let mut config = None;
-        for class in public_classes(&module) {
-            let lineage = Lineage::of(&self.world, &module, &class)?;
+        for ((ends, inputs, generates, _), class) in classes {
+            let lineage = Lineage::of(&self.world, module, &class)?;
             if !lineage.derives_from("transformers.modeling_utils.PreTrainedModel") {
                 continue;
             }
-            let Some((_, inputs, generates, _)) = kind(&class.name) else { continue };
             let Some(forward) = lineage.method("forward", 0) else { continue };
-            let has_cache =
-                forward.function.parameters.iter_non_variadic_params().any(|p| p.name().as_str() == "cache");
+            let takes = |name: &str| forward.function.parameters.iter_non_variadic_params().any(|p| p.name().as_str() == name);
+            let cache_argument = ["cache", "past_key_values"].into_iter().find(|name| takes(name));
             let text = |name: &str| match lineage.attribute(name) {
                 Some((_, Expr::StringLiteral(text))) => text.value.to_str().to_owned(),
                 _ => String::new(),
             };
-            let generates = generates && lineage.derives_from("transformers.generation.GenerationMixin");
-            let base_prefix = if class.name.ends_with("Model") && !class.name.ends_with("LMHeadModel") {
-                String::new()
-            } else {
-                text("base_model_prefix")
-            };
             let architecture = Architecture {
                 inputs,
-                generates,
-                cache_argument: has_cache.then_some("cache"),
-                base_prefix,
+                generates: generates && cache_argument.is_some() && lineage.derives_from("transformers.generation.GenerationMixin"),
+                keeps_logits: takes("logits_to_keep"),
+                sdpa: matches!(lineage.attribute("_supports_sdpa"), Some((_, Expr::BooleanLiteral(flag))) if flag.value),
+                cache_argument,
+                base_prefix: if ends == "Model" { String::new() } else { text("base_model_prefix") },
                 tied: pairs(&lineage, "_tied_weights_keys"),
                 ignored: texts(&lineage, "_keys_to_ignore_on_load_unexpected"),
+                renamed: said(&family.name, &self.world.names, |checkpoint| &checkpoint.renamed),
+                merged: said(&family.name, &self.world.names, |checkpoint| &checkpoint.merged),
             };
             config = config.or(config::class_of(&self.world, &lineage)?);
+            self.kinds.insert(class.name.to_string(), ends);
             self.want_class(lineage.classes[0].clone());
             family.architectures.insert(class.name.to_string(), architecture);
         }
         let Some(config) = config else {
-            return Err(Fault {
-                file: module.file.clone(),
-                line: 0,
-                message: "it has no architecture that is known".into(),
-            });
+            return Err(Fault { file: module.file.clone(), line: 0, message: "it has no architecture that is known".into() });
         };
         config::read(self, &config, &mut family)?;
         self.gather(&mut family, &config)?;
@@ -205,7 +251,11 @@ impl Import {
                     Function::Of(lineage, method, standing) => {
                         let module = lineage.classes[method.place].module.clone();
                         let class = Some((lineage, method.place));
-                        Translator::new(self, module, class, standing).function(&method.function, &[])
+                        let before = match (standing, method.function.name.as_str()) {
+                            (Standing::Config, "__init__") => given_entries(&method.function),
+                            _ => Vec::new(),
+                        };
+                        Translator::new(self, module, class, standing).function(&method.function, &before)
                     }
                 };
                 family.functions.insert(name, code);
@@ -408,7 +458,8 @@ impl Import {
 
     /// The loss that an architecture's name chooses.
     pub fn loss_of(&self, lineage: &Lineage) -> Option<&'static str> {
-        kind(&lineage.classes[0].class.name).map(|(.., loss)| loss).filter(|loss| !loss.is_empty())
+        let ends = self.kinds.get(lineage.classes[0].class.name.as_str())?;
+        kind(ends).map(|(.., loss)| loss).filter(|loss| !loss.is_empty())
     }
 
     /// The base model of the family, which `AutoModel` would make.
@@ -428,10 +479,20 @@ impl Import {
         Err(module.fault(range, "the family has no base model"))
     }
 
-    /// The text of a spec.
+    /// The text of a spec of a family of transformers.
+    ///
+    /// # Errors
+    /// As of [`Import::family`].
     pub fn spec(&mut self, name: &str, version: &str) -> Result<String, Fault> {
-        let family = self.family(name, version)?;
-        Ok(write::spec(&family))
+        self.family(name, version).map(|family| write::spec(&family))
+    }
+
+    /// The text of a spec of a file's own architectures.
+    ///
+    /// # Errors
+    /// As of [`Import::own_family`].
+    pub fn own_spec(&mut self, dotted: &str, classes: &[(String, String)]) -> Result<String, Fault> {
+        self.own_family(dotted, classes).map(|family| write::spec(&family))
     }
 }
 
@@ -467,7 +528,19 @@ fn experts_of(class: &StmtClassDef) -> Option<Vec<(&'static str, String)>> {
     })
 }
 
-fn kind(name: &str) -> Option<(&'static str, &'static str, bool, &'static str)> {
+/// What the parameters of a config's constructor are: the config's entries.
+fn given_entries(function: &StmtFunctionDef) -> Vec<String> {
+    let names = function.parameters.iter_non_variadic_params().map(|parameter| parameter.name().as_str());
+    names.filter(|name| *name != "self").map(|name| format!("{name} = entry(self, \"{name}\", {name})")).collect()
+}
+
+/// What the table says of a family's checkpoints.
+fn said(family: &str, names: &Names, part: fn(&Checkpoint) -> &IndexMap<String, String>) -> IndexMap<String, String> {
+    let of_family = names.checkpoints.iter().filter(|said| said.families.iter().any(|name| name == family));
+    of_family.flat_map(part).map(|(from, to)| (from.clone(), to.clone())).collect()
+}
+
+fn kind(name: &str) -> Option<Kind> {
     KINDS.into_iter().find(|(end, ..)| name.ends_with(end) && !name.ends_with("PreTrainedModel"))
 }
 

@@ -18,8 +18,26 @@ pub struct Names {
     pub ignored: Vec<String>,
     /// Arguments that PyTorch's functions have and operators of specs do not, as they do not change what is allocated.
     pub dropped_arguments: FxHashSet<String>,
+    /// The modules that peft adapts in a family where it is told none.
+    pub lora_targets: IndexMap<String, Vec<String>>,
+    /// How checkpoints of families name their tensors.
+    pub checkpoints: Vec<Checkpoint>,
     /// Keys of a config's class that are no entries.
     pub ignored_entries: FxHashSet<String>,
+}
+
+/// What is called otherwise in checkpoints of some families: patterns to what stands for them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoint {
+    /// The families.
+    pub families: Vec<String>,
+    /// Parts of names that are others in the model.
+    #[serde(default)]
+    pub renamed: IndexMap<String, String>,
+    /// Ends of names of tensors that are parts of one parameter.
+    #[serde(default)]
+    pub merged: IndexMap<String, String>,
 }
 
 /// What a class has from a base that is not read.
@@ -28,6 +46,8 @@ pub struct Names {
 pub struct Base {
     /// The lines that stand for `super().__init__(...)`, with the call's first argument as `{0}`.
     pub init: String,
+    /// Whether it is read where its package is there.
+    pub unless_read: bool,
     /// Whether gradient checkpointing wraps its calls.
     pub checkpointing_layer: bool,
     /// Methods that it has: name to what stands for it.

@@ -1,12 +1,15 @@
 //! Python's source files: read and parsed when they are first asked for, never run.
 
 use std::cell::RefCell;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use indexmap::IndexMap;
+use python_ast::token::TokenKind;
 use python_ast::{Expr, Stmt, StmtClassDef, StmtFunctionDef};
-use python_parser::parse_module;
+use python_parser::lexer::lex;
+use python_parser::{Mode, parse_module};
 use python_text::{Ranged, TextRange};
 use rustc_hash::FxHashMap;
 
@@ -58,6 +61,12 @@ impl Module {
     pub fn parse(name: &str, file: &str, text: &str) -> Result<Module, Fault> {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let mut module = Module { name: name.into(), file: file.into(), bindings: IndexMap::new(), starts };
+        if let Some(line) = too_deep(text) {
+            let message = format!(
+                "statement {line} nests deeper than {BRACKETS} brackets or blocks, or has more than {SIGNS} signs"
+            );
+            return Err(Fault { file: file.into(), line: 0, message });
+        }
         let parsed = parse_module(text)
             .map_err(|error| module.fault(error.range(), format!("this is no Python: {}", error.error)))?;
         for statement in parsed.into_suite() {
@@ -128,10 +137,14 @@ impl Module {
     }
 }
 
+/// Reads a file of at most so many bytes.
+pub type Reader = fn(&Path, u64) -> io::Result<String>;
+
 /// Where sources are found: packages by their first name, and what stands in for packages that are not read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sources {
     packages: Vec<(String, PathBuf)>,
+    reader: Reader,
     parsed: RefCell<FxHashMap<String, Option<Rc<Module>>>>,
 }
 
@@ -140,8 +153,8 @@ const TORCH_NN: &str = include_str!("../python/torch_nn.py");
 
 impl Sources {
     /// Sources with a package in a folder: ("transformers", ".../site-packages/transformers").
-    pub fn with(packages: Vec<(String, PathBuf)>) -> Sources {
-        Sources { packages, ..Sources::default() }
+    pub fn with(packages: Vec<(String, PathBuf)>, reader: Reader) -> Sources {
+        Sources { packages, reader, parsed: RefCell::default() }
     }
 
     /// The file of that dotted name, if a package has it.
@@ -174,19 +187,42 @@ impl Sources {
                 (path.join("__init__.py"), below.join("/") + "/__init__.py"),
             ] {
                 if path.is_file() {
-                    return Module::parse(name, &file, &text(&path, &file)?).map(Some);
+                    return Module::parse(name, &file, &self.text(&path, &file)?).map(Some);
                 }
             }
         }
         Ok(None)
     }
+
+    fn text(&self, path: &Path, file: &str) -> Result<String, Fault> {
+        (self.reader)(path, LARGEST).map_err(|error| Fault { file: file.to_owned(), line: 0, message: error.to_string() })
+    }
 }
 
-fn text(path: &Path, file: &str) -> Result<String, Fault> {
-    let fault = |message: String| Fault { file: file.to_owned(), line: 0, message };
-    let size = std::fs::metadata(path).map_err(|error| fault(error.to_string()))?.len();
-    if size > LARGEST {
-        return Err(fault(format!("{size} bytes are more than a source has")));
+/// The deepest brackets, or blocks, within each other that are read: far beyond any source, and well within the stack.
+const BRACKETS: usize = 200;
+
+/// The most signs of a statement, each of which may go a level deeper: `a + a + ...`, `a.b.c...`, `not not ...`.
+const SIGNS: usize = 20_000;
+
+/// The line of a statement that could nest deeper than the parser's stack reaches, from 0.
+fn too_deep(text: &str) -> Option<usize> {
+    let mut lexer = lex(text, Mode::Module);
+    let (mut open, mut blocks, mut signs, mut lines) = (0usize, 0usize, 0usize, 0usize);
+    loop {
+        match lexer.next_token() {
+            TokenKind::EndOfFile => return None,
+            TokenKind::Lpar | TokenKind::Lsqb | TokenKind::Lbrace => open += 1,
+            TokenKind::Rpar | TokenKind::Rsqb | TokenKind::Rbrace => open = open.saturating_sub(1),
+            TokenKind::Indent => blocks += 1,
+            TokenKind::Dedent => blocks = blocks.saturating_sub(1),
+            TokenKind::Newline => (signs, lines) = (0, lines + 1),
+            TokenKind::Comma | TokenKind::Name | TokenKind::Int | TokenKind::Float | TokenKind::String => {}
+            TokenKind::NonLogicalNewline | TokenKind::Comment => {}
+            _ => signs += 1,
+        }
+        if open > BRACKETS || blocks > BRACKETS || signs > SIGNS {
+            return Some(lines + 1);
+        }
     }
-    std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))
 }

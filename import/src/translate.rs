@@ -300,6 +300,8 @@ impl<'a> Translator<'a> {
                 let text = Translator::new(self.import, module, None, Standing::Free).constant(&value)?;
                 Ok(atom(text))
             }
+            // outputs are bags of fields, whether transformers' own files are there or not
+            None if dotted.starts_with("transformers.modeling_outputs.") => Ok(atom("Output")),
             None => match dotted.rsplit_once('.') {
                 Some((owner, name)) => self.attribute_of_class(owner, name, dotted, range),
                 None => self.fault(range, format!("`{dotted}` has no counterpart")),
@@ -334,6 +336,7 @@ impl<'a> Translator<'a> {
         match self.dotted(expression) {
             Some(dotted) => self.meaning(&dotted, expression.range()),
             None => match BUILTINS.iter().find(|(python, _)| *python == name) {
+                Some((_, meant)) if self.locals.contains(*meant) => Ok(atom(format!("library.{meant}"))),
                 Some((_, meant)) => Ok(atom(*meant)),
                 None => self.fault(expression.range(), format!("`{name}` has no counterpart")),
             },
@@ -675,6 +678,18 @@ impl<'a> Translator<'a> {
                 Some(meant) => Ok(vec![format!("{meant}(self)")]),
                 None => self.fault(call.range, format!("no base that is read has `{name}`")),
             };
+        }
+        if self.standing == Standing::Config {
+            // what the base's constructor is given are entries, where the config names none
+            let mut said = Vec::new();
+            for keyword in &call.arguments.keywords {
+                if let Some(name) = &keyword.arg {
+                    let value = self.expression(&keyword.value)?.text;
+                    said.push(format!("settle_entry(self, {}, {value})", quoted(name.as_str())));
+                }
+            }
+            said.push("settle_config(self)".to_owned());
+            return Ok(said);
         }
         let mut said = Vec::new();
         for foreign in &lineage.foreign {

@@ -15,11 +15,16 @@ fn write(text: &mut String, family: &Family) -> std::fmt::Result {
     writeln!(text, "# Written by `memplan import`; what is changed here is lost when it is imported again.")?;
     writeln!(text, "name: {}", family.name)?;
     writeln!(text, "source: {}", family.source)?;
-    writeln!(text, "read_in: transformers {}", family.release)?;
+    if !family.release.is_empty() {
+        writeln!(text, "read_in: transformers {}", family.release)?;
+    }
     writeln!(text, "uses: [transformers, loops]")?;
     writeln!(text, "architectures:")?;
     for (name, architecture) in &family.architectures {
         self::architecture(text, name, architecture)?;
+    }
+    if !family.lora_targets.is_empty() {
+        writeln!(text, "lora_targets: [{}]", family.lora_targets.join(", "))?;
     }
     writeln!(text, "config:")?;
     writeln!(text, "  defaults:")?;
@@ -72,10 +77,22 @@ fn architecture(text: &mut String, name: &str, architecture: &Architecture) -> s
             architecture.ignored.iter().map(|pattern| format!("'{}'", pattern.replace('\'', "''"))).collect();
         writeln!(text, "    ignored: [{}]", patterns.join(", "))?;
     }
+    for (key, entries) in [("renamed", &architecture.renamed), ("merged", &architecture.merged)] {
+        if !entries.is_empty() {
+            writeln!(text, "    {key}:")?;
+            entries.iter().try_for_each(|(from, to)| writeln!(text, "      '{from}': {to}"))?;
+        }
+    }
     if architecture.generates {
         writeln!(text, "    generates: true")?;
     }
-    if let Some(name) = architecture.cache_argument {
+    if architecture.generates && !architecture.keeps_logits {
+        writeln!(text, "    keeps_logits: false")?;
+    }
+    if !architecture.sdpa {
+        writeln!(text, "    sdpa: false")?;
+    }
+    if let Some(name) = architecture.cache_argument.filter(|name| *name != "past_key_values") {
         writeln!(text, "    cache_argument: {name}")?;
     }
     Ok(())

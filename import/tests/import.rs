@@ -39,7 +39,11 @@ from torch import nn
 from ...activations import ACT2FN
 from ...modeling_utils import PreTrainedModel
 from ...modeling_layers import GradientCheckpointingLayer
+from ...utils import logging
 from .configuration_tiny import TinyConfig
+
+
+logger = logging.get_logger(__name__)
 
 
 def scaled(x, factor=2.0):
@@ -128,7 +132,7 @@ fn world(modeling: &str) -> World {
         ["Linear", "Embedding", "Activation", "Parameter", "Buffer", "cat", "dropout", "ones", "arange", "chunk"];
     World {
         // what is read once is kept: the folder may go after the first look at it
-        sources: Sources::with(vec![("transformers".to_owned(), folder.keep())]),
+        sources: Sources::with(vec![("transformers".to_owned(), folder.keep())], |path, _| fs::read_to_string(path)),
         names: Names::table().expect("a sound table"),
         known: known.map(str::to_owned).into_iter().collect(),
     }
@@ -157,4 +161,21 @@ fn classes_that_derive_from_themselves_are_an_error() {
     let source = "class TinyModel(TinyModel):\n    pass\n\n\n__all__ = [\"TinyModel\"]\n";
     let fault = Import::new(world(source)).spec("tiny", "5.24.0").expect_err("a circle").to_string();
     assert!(fault.contains("derives from itself"), "{fault}");
+}
+
+#[test]
+fn what_nests_beyond_reason_is_an_error() {
+    let deep = [
+        format!("x = {}1{}", "(".repeat(100_000), ")".repeat(100_000)),
+        format!("x = {}1", "not ".repeat(100_000)),
+        format!("x = a{}", ".a".repeat(100_000)),
+        format!("x = 1{}", " + 1".repeat(100_000)),
+        (0..1_000).map(|depth| format!("{}if a:\n", " ".repeat(depth))).collect::<String>()
+            + &" ".repeat(1_000)
+            + "pass\n",
+    ];
+    for source in deep {
+        let fault = Import::new(world(&source)).spec("tiny", "5.24.0").expect_err("too deep").to_string();
+        assert!(fault.contains("nests deeper than"), "{fault}");
+    }
 }

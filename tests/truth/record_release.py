@@ -14,7 +14,7 @@ ORACLE names the folder of record.py. One import serves all cases: each is a for
 import argparse, collections, functools, gzip, json, os, sys, time, traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SETS = ["truth", "unseen", "text", "caches", "experts", "optimizers", "adapters", "combinations", "selective", "parallel", "vision", "exports", "long", "targets", "sharding", "imported", "lora", "losses"]
+SETS = ["truth", "unseen", "text", "caches", "experts", "optimizers", "adapters", "combinations", "selective", "parallel", "vision", "exports", "long", "targets", "sharding", "imported", "lora", "losses", "own"]
 OVERLOADS = {"add": "Tensor", "div": "Tensor", "mean": "dim", "mul": "Tensor", "pow": "Tensor_Scalar", "sub": "Tensor", "sum": "dim_IntList", "where": "self"}
 
 
@@ -139,6 +139,16 @@ def in_the_cases_type(quantize):
     return within
 
 
+def with_its_own_source(name, architecture):
+    """transformers has the architecture that own/NAME/modeling_NAME.py defines."""
+    import importlib, transformers
+    sys.path.insert(0, os.path.join(HERE, "own"))
+    module = importlib.import_module(f"{name}.modeling_{name}")
+    lazy, found = type(transformers), getattr(module, architecture)
+    known = lazy.__getattr__
+    lazy.__getattr__ = lambda self, word: found if word == architecture else known(self, word)
+
+
 def prepare(case):
     """Makes record.py do what this case asks for beyond its keys."""
     import own_losses  # noqa: F401
@@ -152,6 +162,8 @@ def prepare(case):
         without_double_quantisation()
     if case["lora"]:
         with_all_choices(case["lora"])
+    if "own" in case["model"]:
+        with_its_own_source(case["model"]["own"], case["model"]["architecture"])
     if case["model"]["library"] == "transformers" and "pixel" not in case and "ViT" not in case["model"]["architecture"]:
         import record_caches  # encoder-decoders too: it takes record.inputs_for's place
         plain, both = record_caches.inputs_of_a_language_model, record_caches.inputs_for

@@ -118,7 +118,7 @@ impl Machine {
     ) -> Outcome<Vec<super::Step>> {
         self.autocasts = wanted.flags.contains(&(AUTOCAST, true));
         self.records = wanted.flags.contains(&(RECORDS, true));
-        let config = self.config(family, config, wanted)?;
+        let config = self.config((family, architecture), config, wanted)?;
         let class = self.global(&architecture.name.as_str().into())?;
         let given = Given { positional: vec![config.clone()], named: Vec::new() };
         let model = self.call(class, given)?;
@@ -163,6 +163,7 @@ impl Machine {
         let dtype = cache.dtype.map_or(DtypeArgument::Weights, DtypeArgument::Fixed);
         run.insert("cache_dtype".into(), Value::Dtype(dtype));
         run.insert("cache_argument".into(), Value::Text(architecture.cache_argument.clone()));
+        run.insert("keeps_logits".into(), Value::Bool(architecture.keeps_logits));
         let inputs = self.global(&architecture.inputs)?;
         let lead = self.global(&wanted.mode.into())?;
         let positional = vec![Value::Object(model.clone()), Value::bag(run), inputs];
@@ -234,7 +235,7 @@ impl Machine {
     /// The config object: given entries over defaults, aliases resolved, then what its class derives.
     fn config(
         &mut self,
-        family: &Family,
+        (family, architecture): (&Family, &Architecture),
         given: &serde_json::Map<String, serde_json::Value>,
         wanted: &Loop,
     ) -> Outcome<Value> {
@@ -246,7 +247,13 @@ impl Machine {
         }
         let mut attributes = Attributes::default();
         attributes.extend(entries.iter().map(|(key, value)| (Arc::from(*key), Value::from_json(value))));
-        let attention = wanted.attention.unwrap_or_default().word();
+        let asked = wanted.attention;
+        if !architecture.sdpa && asked == Some(Attention::Sdpa) {
+            let name = &architecture.name;
+            return self.error(format!("transformers runs {name} without sdpa: leave --attention out, or say eager"));
+        }
+        let default = if architecture.sdpa { Attention::Sdpa } else { Attention::Eager };
+        let attention = asked.unwrap_or(default).word();
         attributes.insert("_attn_implementation".into(), Value::Text(attention.into()));
         let asked = wanted.attention.map_or(Value::None, |attention| Value::Text(attention.word().into()));
         attributes.insert("_attention_asked".into(), asked);

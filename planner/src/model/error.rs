@@ -61,6 +61,14 @@ pub enum ModelError {
         /// The reason.
         source: std::io::Error,
     },
+    /// The folder's own source cannot be a spec.
+    #[error("{}: {fault}", quote::path(.folder))]
+    OwnSource {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong, with the file and the line.
+        fault: String,
+    },
     /// No family has the architecture.
     #[error(
         "the architecture {} is not known: {}",

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::SCHEMA;
-use super::table::{Align, list};
+use super::table::{Align, list, wrapped};
 use crate::bytes::Bytes;
 use crate::read::gpus::{Gpu, GpuCatalogue};
 use crate::read::spec::{Configuration, Family};
@@ -127,12 +127,9 @@ pub fn models_text(families: &[Family]) -> String {
         [name.to_owned(), configuration.architecture.clone(), dtype, configuration.source.clone()]
     }));
     let mut text = list([Left; 4], &rows);
-    text.push_str("\nfolders of these architectures can be planned too\n");
-    let rows: Vec<[String; 2]> = families
-        .iter()
-        .flat_map(|family| family.architectures.keys().map(|name| [name.clone(), family.source.clone()]))
-        .collect();
-    text.push_str(&list([Left; 2], &rows));
+    text.push_str("\nfolders of these families can be planned too; --format json has their architectures\n");
+    let names: Vec<&str> = families.iter().map(|family| family.name.as_str()).collect();
+    text.push_str(&wrapped(&names.join(", "), "  ", "  "));
     text
 }
 

@@ -77,6 +77,8 @@ pub const SETS: &[Set] = &[
     exact("2.15", "lora", 29),
     // An export with a loss of its own, which is cross entropy of scores in bf16 under autocast; losses.jsonl has the cases alone.
     exact("2.15", "losses", 4),
+    // A model whose folder brings its own source (own/); own.jsonl has the cases alone.
+    exact("2.15", "own", 6),
     // Families that `memplan import` wrote; imported.jsonl has the cases alone. ModernBERT goes through a set of names, whose order Python
     // draws anew in each process: lists of temporaries go in another order, no peak differs. One token of eager attention in float32 and
     // batch 1 meets cuBLAS one product later.

@@ -22,6 +22,10 @@ pub fn model_of(case: &Value) -> Model {
         let name = case["model"]["name"].as_str().expect("a case of torchvision names its model");
         return open(name, None, &Shelf::default()).expect("a built-in model");
     }
+    if let Some(own) = case["model"]["own"].as_str() {
+        let folder = truth_folder().join("own").join(own);
+        return open(&folder.display().to_string(), None, &Shelf::default()).expect("a model with its own source");
+    }
     let architecture = case["model"]["architecture"].as_str().expect("a case names its architecture");
     let family = shelf().family_of_architecture(architecture).expect("sound specs").expect("a known family");
     Model {

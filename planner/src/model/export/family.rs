@@ -107,6 +107,8 @@ impl<'p, 'a> Parts<'p, 'a> {
             merged: Vec::new(),
             cache_argument: "past_key_values".into(),
             generates: false,
+            keeps_logits: false,
+            sdpa: true,
             takes_images: false,
             trained_as: None,
         }

@@ -52,10 +52,18 @@ pub(super) struct ArchitectureText {
     pub cache_argument: String,
     #[serde(default)]
     pub generates: bool,
+    #[serde(default = "yes")]
+    pub keeps_logits: bool,
+    #[serde(default = "yes")]
+    pub sdpa: bool,
     #[serde(default)]
     pub takes_images: bool,
     #[serde(default)]
     pub trained_as: Option<String>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What transformers called it up to 5.23.

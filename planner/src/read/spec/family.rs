@@ -114,6 +114,10 @@ pub struct Architecture {
     pub cache_argument: Arc<str>,
     /// Whether it can generate.
     pub generates: bool,
+    /// Whether transformers lets it run with sdpa; else it runs eager, and refuses to be asked for sdpa (`_supports_sdpa`).
+    pub sdpa: bool,
+    /// Whether its forward computes the last logits alone where it is asked to (`logits_to_keep`).
+    pub keeps_logits: bool,
     /// Whether it takes images, of the config's `image_size` where a run gives none.
     pub takes_images: bool,
     /// The architecture of this family that adds a loss, for a base model that has none.
@@ -384,6 +388,8 @@ fn parse_architecture(name: &str, text: &ArchitectureText, file: &Arc<str>) -> R
         merged: replaced("merged", &text.merged)?,
         cache_argument: text.cache_argument.as_str().into(),
         generates: text.generates,
+        keeps_logits: text.keeps_logits,
+        sdpa: text.sdpa,
         takes_images: text.takes_images,
         trained_as: text.trained_as.clone(),
     })
