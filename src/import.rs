@@ -52,7 +52,10 @@ fn own(arguments: &ImportArguments) -> Result<u8, Failure> {
     })?;
     let architecture = config.architecture().map_err(|error| Failure::new(error, None))?;
     let Some((_, spec)) = own::spec(&config, architecture)? else {
-        let line = format!("{}: its folder has no source of {architecture}: \"auto_map\" would name it", config.path().display());
+        let line = format!(
+            "{}: its folder has no source of {architecture}: \"auto_map\" would name it",
+            config.path().display()
+        );
         return Err(Failure::new(line, None));
     };
     write(arguments, &spec)?;

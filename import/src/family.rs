@@ -143,7 +143,10 @@ impl Import {
     /// # Errors
     /// A file that is not there or is no Python; no architecture that is known.
     pub fn family(&mut self, name: &str, version: &str) -> Result<Family, Fault> {
-        let module = self.root(&format!("transformers.models.{name}.modeling_{name}"), &format!("models/{name}/modeling_{name}.py"))?;
+        let module = self.root(
+            &format!("transformers.models.{name}.modeling_{name}"),
+            &format!("models/{name}/modeling_{name}.py"),
+        )?;
         let known = public_classes(&module).into_iter().filter_map(|class| Some((kind(&class.name)?, class)));
         let family = Family {
             name: name.to_owned(),
@@ -169,7 +172,9 @@ impl Import {
             let Some(Binding::Class(found)) = module.bindings.get(class) else {
                 return Err(missing(format!("there is no class `{class}`")));
             };
-            let Some(kind) = kind(ends) else { return Err(missing(format!("a model of the kind `{ends}` is not planned"))) };
+            let Some(kind) = kind(ends) else {
+                return Err(missing(format!("a model of the kind `{ends}` is not planned")));
+            };
             known.push((kind, found.clone()));
         }
         let family = Family { name, source: module.file.clone(), ..Family::default() };
@@ -197,7 +202,8 @@ impl Import {
                 continue;
             }
             let Some(forward) = lineage.method("forward", 0) else { continue };
-            let takes = |name: &str| forward.function.parameters.iter_non_variadic_params().any(|p| p.name().as_str() == name);
+            let takes =
+                |name: &str| forward.function.parameters.iter_non_variadic_params().any(|p| p.name().as_str() == name);
             let cache_argument = ["cache", "past_key_values"].into_iter().find(|name| takes(name));
             let text = |name: &str| match lineage.attribute(name) {
                 Some((_, Expr::StringLiteral(text))) => text.value.to_str().to_owned(),
@@ -205,7 +211,9 @@ impl Import {
             };
             let architecture = Architecture {
                 inputs,
-                generates: generates && cache_argument.is_some() && lineage.derives_from("transformers.generation.GenerationMixin"),
+                generates: generates
+                    && cache_argument.is_some()
+                    && lineage.derives_from("transformers.generation.GenerationMixin"),
                 keeps_logits: takes("logits_to_keep"),
                 sdpa: matches!(lineage.attribute("_supports_sdpa"), Some((_, Expr::BooleanLiteral(flag))) if flag.value),
                 cache_argument,
@@ -221,7 +229,11 @@ impl Import {
             family.architectures.insert(class.name.to_string(), architecture);
         }
         let Some(config) = config else {
-            return Err(Fault { file: module.file.clone(), line: 0, message: "it has no architecture that is known".into() });
+            return Err(Fault {
+                file: module.file.clone(),
+                line: 0,
+                message: "it has no architecture that is known".into(),
+            });
         };
         config::read(self, &config, &mut family)?;
         self.gather(&mut family, &config)?;

@@ -195,7 +195,11 @@ impl Sources {
     }
 
     fn text(&self, path: &Path, file: &str) -> Result<String, Fault> {
-        (self.reader)(path, LARGEST).map_err(|error| Fault { file: file.to_owned(), line: 0, message: error.to_string() })
+        (self.reader)(path, LARGEST).map_err(|error| Fault {
+            file: file.to_owned(),
+            line: 0,
+            message: error.to_string(),
+        })
     }
 }
 

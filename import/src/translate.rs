@@ -722,7 +722,6 @@ impl<'a> Translator<'a> {
             && matches!(
                 method.attr.as_str(),
                 "post_init"
-                    | "warn_if_padding_and_no_attention_mask"
                     | "_register_load_state_dict_pre_hook"
                     | "init_weights"
                     | "reset_parameters"

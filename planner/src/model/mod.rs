@@ -4,8 +4,8 @@ mod entries;
 mod error;
 pub mod export;
 pub mod named;
-pub mod own;
 pub mod opened;
+pub mod own;
 pub mod quantization;
 #[cfg(test)]
 mod small;
@@ -326,7 +326,8 @@ pub fn of_config(config: &Config, architecture: Option<&str>, shelf: &Shelf) -> 
         None => config.architecture()?,
     };
     let found = shelf.family_of_architecture(architecture)?;
-    let Some(family) = found.map_or_else(|| own::family(config, architecture, shelf), |family| Ok(Some(family)))? else {
+    let Some(family) = found.map_or_else(|| own::family(config, architecture, shelf), |family| Ok(Some(family)))?
+    else {
         let families = shelf.families()?;
         let known = families.iter().flat_map(|family| family.architectures.keys().cloned()).collect();
         return Err(ModelError::UnknownArchitecture { found: architecture.to_owned(), known });

@@ -85,7 +85,7 @@ pub const SETS: &[Set] = &[
     Set {
         release: "2.15",
         name: "imported",
-        count: 737,
+        count: 763,
         known: &[
             "ernie-llm-h3-generate-fp32",
             "modernbert-dlm-h0-train-fp32",
