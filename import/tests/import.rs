@@ -3,6 +3,7 @@
 use std::fs;
 
 use import::{Import, Names, Sources, World};
+use tempfile::TempDir;
 
 const CONFIGURATION: &str = r#"
 from ...configuration_utils import PreTrainedConfig
@@ -122,7 +123,8 @@ class TinyModel(TinyPreTrainedModel):
         return table["last"]
 "#;
 
-fn world(modeling: &str) -> World {
+/// An import of a package with that file; the folder is there for as long as it is held.
+fn import_of(modeling: &str) -> (Import, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let tiny = folder.path().join("models/tiny");
     fs::create_dir_all(&tiny).expect("a folder");
@@ -130,17 +132,19 @@ fn world(modeling: &str) -> World {
     fs::write(tiny.join("configuration_tiny.py"), CONFIGURATION).expect("a file");
     let known =
         ["Linear", "Embedding", "Activation", "Parameter", "Buffer", "cat", "dropout", "ones", "arange", "chunk"];
-    World {
-        // what is read once is kept: the folder may go after the first look at it
-        sources: Sources::with(vec![("transformers".to_owned(), folder.keep())], |path, _| fs::read_to_string(path)),
+    let world = World {
+        sources: Sources::with(vec![("transformers".to_owned(), folder.path().to_owned())], |path, _| {
+            fs::read_to_string(path)
+        }),
         names: Names::table().expect("a sound table"),
         known: known.map(str::to_owned).into_iter().collect(),
-    }
+    };
+    (Import::new(world), folder)
 }
 
 #[test]
 fn a_family_is_written_line_by_line() {
-    let mut import = Import::new(world(MODELING));
+    let (mut import, _folder) = import_of(MODELING);
     let spec = import.spec("tiny", "5.24.0").expect("a family");
     insta::assert_snapshot!(spec);
     let faults: Vec<String> = import.faults.iter().map(ToString::to_string).collect();
@@ -149,7 +153,7 @@ fn a_family_is_written_line_by_line() {
 
 #[test]
 fn what_is_no_python_and_what_is_not_there_are_one_line_each() {
-    let mut import = Import::new(world("class Tiny(:\n    pass\n"));
+    let (mut import, _folder) = import_of("class Tiny(:\n    pass\n");
     let fault = import.spec("tiny", "5.24.0").expect_err("no Python").to_string();
     assert!(fault.starts_with("models/tiny/modeling_tiny.py:1: this is no Python"), "{fault}");
     let fault = import.spec("other", "5.24.0").expect_err("no file").to_string();
@@ -159,7 +163,8 @@ fn what_is_no_python_and_what_is_not_there_are_one_line_each() {
 #[test]
 fn classes_that_derive_from_themselves_are_an_error() {
     let source = "class TinyModel(TinyModel):\n    pass\n\n\n__all__ = [\"TinyModel\"]\n";
-    let fault = Import::new(world(source)).spec("tiny", "5.24.0").expect_err("a circle").to_string();
+    let (mut import, _folder) = import_of(source);
+    let fault = import.spec("tiny", "5.24.0").expect_err("a circle").to_string();
     assert!(fault.contains("derives from itself"), "{fault}");
 }
 
@@ -175,7 +180,41 @@ fn what_nests_beyond_reason_is_an_error() {
             + "pass\n",
     ];
     for source in deep {
-        let fault = Import::new(world(&source)).spec("tiny", "5.24.0").expect_err("too deep").to_string();
+        let (mut import, _folder) = import_of(&source);
+        let fault = import.spec("tiny", "5.24.0").expect_err("too deep").to_string();
         assert!(fault.contains("nests deeper than"), "{fault}");
+    }
+}
+
+/// Blind changes of a source: whatever comes of them, nothing panics and every complaint is one line.
+#[test]
+fn changed_sources_end_in_a_spec_or_in_a_line() {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let signs = [
+        "(", ")", "[", "]", ":", "\n", "    ", "self", "super().", "lambda: ", "*", "**", "=", "class ", "def ", "\"",
+        "f\"{", "0", ".",
+    ];
+    for _ in 0..300 {
+        let mut source: Vec<char> = MODELING.chars().collect();
+        for _ in 0..=random(4) {
+            let at = random(source.len());
+            match random(3) {
+                0 => drop(source.remove(at)),
+                1 => drop(source.splice(at..at, signs[random(signs.len())].chars())),
+                _ => drop(source.drain(at..(at + random(40)).min(source.len()))),
+            }
+        }
+        let source: String = source.into_iter().collect();
+        let (mut import, _folder) = import_of(&source);
+        if let Err(fault) = import.spec("tiny", "5.24.0") {
+            let line = fault.to_string();
+            assert!(!line.contains('\n') && line.contains("tiny"), "{line}");
+        }
     }
 }

@@ -24,6 +24,7 @@ mod images;
 mod lists;
 mod models;
 mod output;
+mod own;
 mod pack;
 mod pages;
 mod plans;
