@@ -62,14 +62,14 @@ fn what_cannot_be_said_is_named_with_file_and_line() {
         )
     });
     let complaint = complaint(loops.path());
-    assert!(complaint.contains("modeling_tinylm.py:35: a while loop is not known, in model.blocks.0"), "{complaint}");
+    assert!(complaint.contains("modeling_tinylm.py:31: a while loop is not known, in model.blocks.0"), "{complaint}");
 }
 
 #[test]
 fn a_source_that_is_none_is_one_line() {
     let broken = changed("modeling_tinylm.py", |text| text.replace("class Block(", "class Block(("));
     let complaint_of_it = complaint(broken.path());
-    assert!(complaint_of_it.contains("modeling_tinylm.py:14: this is no Python"), "{complaint_of_it}");
+    assert!(complaint_of_it.contains("modeling_tinylm.py:13: this is no Python"), "{complaint_of_it}");
     let absent =
         changed("config.json", |text| text.replace("modeling_tinylm.TinyLMForCausalLM", "modeling_tinylm.Other"));
     let complaint_of_it = complaint(absent.path());

@@ -28,10 +28,7 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
         let [value] = given.exactly(machine)?;
         Ok(value)
     }),
-    ("copied", |machine, given| {
-        let [value] = given.exactly(machine)?;
-        Ok(value)
-    }),
+    ("copied", copied),
     ("finfo", |_, _| {
         Ok(Value::bag(
             [("min", -3.4e38), ("max", 3.4e38), ("eps", 1e-6), ("tiny", 1e-38)]
@@ -174,6 +171,20 @@ fn with_default(machine: &mut Machine, given: Given) -> Outcome<Value> {
     machine.spend_elements(changed.len())?;
     changed.entry(key).or_insert(value);
     Ok(Value::dictionary(changed))
+}
+
+/// `copy.copy(value)` and `copy.deepcopy(value)`: what changes is a bag of attributes alone, such as a config; all else never does.
+fn copied(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [value] = given.exactly(machine)?;
+    match &value {
+        Value::Object(bag) if bag.class.is_none() => {
+            let attributes = bag.attributes.borrow().clone();
+            machine.spend_elements(attributes.len())?;
+            Ok(Value::bag(attributes))
+        }
+        Value::Object(_) => machine.error("a copy of a module or of a cache is not known"),
+        _ => Ok(value),
+    }
 }
 
 /// `kwargs.setdefault(key, value)` of a config: the entry has that value where none is given.

@@ -47,7 +47,7 @@ pub fn spec(config: &Config, architecture: &str) -> Result<Option<(Arc<str>, Str
     }
     let failed = |fault: String| ModelError::OwnSource { folder: folder.to_owned(), fault };
     let text = read(folder, &module, architecture, &kind).map_err(failed)?;
-    Ok(Some((file.display().to_string().into(), text)))
+    Ok(Some((format!("{}, as a spec", file.display()).into(), text)))
 }
 
 /// The file that has the architecture, without its ending, and what kind of model it is: `AutoModelForCausalLM` is of the kind

@@ -17,6 +17,7 @@ mod exports;
 mod exports_hostile;
 mod fuzzed;
 mod gpus;
+mod imports;
 mod kernels;
 mod optimizers;
 mod parallel;
