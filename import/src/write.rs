@@ -15,6 +15,7 @@ fn write(text: &mut String, family: &Family) -> std::fmt::Result {
     writeln!(text, "# Written by `memplan import`; what is changed here is lost when it is imported again.")?;
     writeln!(text, "name: {}", family.name)?;
     writeln!(text, "source: {}", family.source)?;
+    writeln!(text, "imported: true")?;
     if !family.release.is_empty() {
         writeln!(text, "read_in: transformers {}", family.release)?;
     }

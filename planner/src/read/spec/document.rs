@@ -18,6 +18,8 @@ use crate::read::yaml::{self, YamlFault};
 pub(super) struct Document {
     pub name: String,
     pub source: String,
+    /// Whether `memplan import` wrote it.
+    pub imported: bool,
     /// The release that an imported family was read in, and no other.
     pub read_in: Option<String>,
     pub uses: Vec<String>,

@@ -144,6 +144,8 @@ pub struct Family {
     pub name: String,
     /// What it was read from.
     pub source: String,
+    /// Whether its source was translated: its config's defaults are those of its class, which other entries may differ from in kind.
+    pub imported: bool,
     /// The release that it was read in, where others may differ from it and it does not say how.
     pub read_in: Option<(Library, Release)>,
     /// Its file.
@@ -320,6 +322,7 @@ pub(super) fn parse(document: &Document, file: &Arc<str>, text: &str) -> Result<
         })?),
     };
     Ok(Family {
+        imported: document.imported,
         read_in,
         name: document.name.clone(),
         source: document.source.clone(),
