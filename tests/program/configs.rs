@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::support::{Folder, assert_snapshot, json_of, recorded};
+use crate::support::{Folder, assert_snapshot, json_of, memplan, recorded};
 
 /// A folder of a recorded model with some entries of its config changed.
 fn changed(folder: &Folder, model: &str, changes: &Value) -> String {
@@ -92,4 +92,22 @@ fn either_spelling_of_the_type_decides_the_precision() {
     assert_eq!(precision(json!({"torch_dtype": "float16"})), "fp16");
     assert_eq!(precision(json!({"torch_dtype": "torch.bfloat16"})), "bf16");
     assert_eq!(precision(json!({})), "fp32");
+}
+
+/// The config's class of an imported family takes a token's number that is 0, and lists of such; what is no number is refused.
+#[test]
+fn imported_families_take_the_tokens_that_their_class_takes() {
+    let folder = Folder::new();
+    let plan = |entries: &str| {
+        let config = format!(
+            r#"{{"architectures": ["GPTNeoXForCausalLM"], "num_hidden_layers": 1, "hidden_size": 64, "num_attention_heads": 4, {entries}}}"#
+        );
+        folder.write("config.json", config);
+        memplan(&["plan", &folder.argument(""), "--mode", "infer"]).output().unwrap()
+    };
+    assert_eq!(plan(r#""bos_token_id": 0, "eos_token_id": [0, 2]"#).status.code(), Some(0));
+    let refused = plan(r#""intermediate_size": "256""#);
+    assert_eq!(refused.status.code(), Some(2));
+    let line = String::from_utf8(refused.stderr).unwrap();
+    assert!(line.contains(r#"key "intermediate_size""#), "{line}");
 }
