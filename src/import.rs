@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use import::{Fault, Import, Names, Sources, World};
-
+use import::{Fault, Import, World};
 use planner::files;
 use planner::model::own;
 use planner::read::config;
@@ -16,16 +15,10 @@ use crate::program::{BAD, DOES_NOT_FIT, FITS};
 /// The most bytes of the file that names the release.
 const LARGEST: u64 = 1 << 20;
 
-/// The stack that reading takes at most: sources may nest as deep as their checks allow.
-const STACK: usize = 256 << 20;
-
 /// Writes the spec of a family, and says what could not be said.
 pub fn run(arguments: &ImportArguments) -> Result<u8, Failure> {
-    std::thread::scope(|scope| {
-        let reader = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || read(arguments));
-        let reader = reader.map_err(|error| Failure::new(format!("a thread cannot be started: {error}"), None))?;
-        reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    let done = import::on_a_deep_stack(|| read(arguments));
+    done.unwrap_or_else(|error| Err(Failure::new(format!("a thread cannot be started: {error}"), None)))
 }
 
 fn read(arguments: &ImportArguments) -> Result<u8, Failure> {
@@ -101,10 +94,7 @@ fn all(package: &Path, version: &str) -> Result<u8, Failure> {
 }
 
 fn world(package: &Path) -> Result<World, Failure> {
-    let names = Names::table().map_err(|error| Failure::new(error, None))?;
-    let sources = Sources::with(vec![("transformers".to_owned(), package.to_owned())], files::text);
-    let known = planner::graph::callable_names().map_err(|error| Failure::new(error, None))?;
-    Ok(World { sources, names, known: known.into_iter().collect() })
+    own::world("transformers", package).map_err(|error| Failure::new(error, None))
 }
 
 /// The release of the package: `__version__` of its `__init__.py`.

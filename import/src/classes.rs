@@ -30,8 +30,9 @@ pub struct Lineage {
 pub struct Method {
     /// Where in the lineage its class stands.
     pub place: usize,
-    /// The function.
-    pub function: Rc<StmtFunctionDef>,
+    class: Rc<StmtClassDef>,
+    /// Where in the class's body it stands.
+    at: usize,
 }
 
 /// How a method is called.
@@ -72,12 +73,10 @@ impl Lineage {
     /// The first method of that name from a place in the lineage on.
     pub fn method(&self, name: &str, from: usize) -> Option<Method> {
         self.classes.iter().enumerate().skip(from).find_map(|(place, defined)| {
-            defined.class.body.iter().find_map(|statement| match statement {
-                Stmt::FunctionDef(function) if function.name.as_str() == name => {
-                    Some(Method { place, function: Rc::new(function.clone()) })
-                }
-                _ => None,
-            })
+            let is_it =
+                |statement: &Stmt| matches!(statement, Stmt::FunctionDef(function) if function.name.as_str() == name);
+            let at = defined.class.body.iter().position(is_it)?;
+            Some(Method { place, class: defined.class.clone(), at })
         })
     }
 
@@ -119,15 +118,17 @@ impl Lineage {
 }
 
 impl Method {
+    /// The function.
+    pub fn function(&self) -> &StmtFunctionDef {
+        match &self.class.body[self.at] {
+            Stmt::FunctionDef(function) => function,
+            _ => unreachable!("a method is found by its function"),
+        }
+    }
+
     /// How it is called.
     pub fn kind(&self) -> MethodKind {
-        let named = |name: &str| {
-            self.function.decorator_list.iter().any(|decorator| match &decorator.expression {
-                Expr::Name(n) => n.id.as_str() == name,
-                Expr::Attribute(a) => a.attr.as_str() == name,
-                _ => false,
-            })
-        };
+        let named = |name: &str| self.is_decorated(name);
         if named("property") || named("cached_property") {
             MethodKind::Property
         } else if named("staticmethod") {
@@ -139,7 +140,7 @@ impl Method {
 
     /// Whether a decorator of that name stands before it, with or without arguments.
     pub fn is_decorated(&self, name: &str) -> bool {
-        self.function.decorator_list.iter().any(|decorator| {
+        self.function().decorator_list.iter().any(|decorator| {
             let called = match &decorator.expression {
                 Expr::Call(call) => &*call.func,
                 other => other,

@@ -62,7 +62,7 @@ pub fn read(import: &mut Import, config: &Rc<Lineage>, family: &mut Family) -> R
     }
     // a config that is written as a constructor: its parameters are the entries
     if let Some(init) = config.method("__init__", 0) {
-        for parameter in init.function.parameters.iter_non_variadic_params() {
+        for parameter in init.function().parameters.iter_non_variadic_params() {
             if let Some(value) = parameter.default.as_deref().and_then(json) {
                 family.defaults.insert(parameter.name().to_string(), value);
             }

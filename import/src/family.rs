@@ -202,8 +202,9 @@ impl Import {
                 continue;
             }
             let Some(forward) = lineage.method("forward", 0) else { continue };
-            let takes =
-                |name: &str| forward.function.parameters.iter_non_variadic_params().any(|p| p.name().as_str() == name);
+            let takes = |name: &str| {
+                forward.function().parameters.iter_non_variadic_params().any(|p| p.name().as_str() == name)
+            };
             let cache_argument = ["cache", "past_key_values"].into_iter().find(|name| takes(name));
             let text = |name: &str| match lineage.attribute(name) {
                 Some((_, Expr::StringLiteral(text))) => text.value.to_str().to_owned(),
@@ -263,11 +264,11 @@ impl Import {
                     Function::Of(lineage, method, standing) => {
                         let module = lineage.classes[method.place].module.clone();
                         let class = Some((lineage, method.place));
-                        let before = match (standing, method.function.name.as_str()) {
-                            (Standing::Config, "__init__") => given_entries(&method.function),
+                        let before = match (standing, method.function().name.as_str()) {
+                            (Standing::Config, "__init__") => given_entries(method.function()),
                             _ => Vec::new(),
                         };
-                        Translator::new(self, module, class, standing).function(&method.function, &before)
+                        Translator::new(self, module, class, standing).function(method.function(), &before)
                     }
                 };
                 family.functions.insert(name, code);
@@ -354,7 +355,8 @@ impl Import {
 
     fn method(&mut self, lineage: &Rc<Lineage>, method: &Method) -> Code {
         let mut before = Vec::new();
-        let has = |name: &str| method.function.parameters.iter_non_variadic_params().any(|p| p.name().as_str() == name);
+        let has =
+            |name: &str| method.function().parameters.iter_non_variadic_params().any(|p| p.name().as_str() == name);
         if method.is_decorated("capture_outputs") {
             before.push("refuse_captured(self.config)".to_owned());
         }
@@ -366,7 +368,7 @@ impl Import {
         }
         let module = lineage.classes[method.place].module.clone();
         let class = Some((lineage.clone(), method.place));
-        Translator::new(self, module, class, Standing::Method).function(&method.function, &before)
+        Translator::new(self, module, class, Standing::Method).function(method.function(), &before)
     }
 
     // ---- what is wanted ---------------------------------------------------------------------------------------------
@@ -418,7 +420,7 @@ impl Import {
     pub fn want_config_method(&mut self, lineage: &Rc<Lineage>, method: &Method) -> String {
         let dotted =
             format!("{}.{}", lineage.classes[method.place].module.name, lineage.classes[method.place].class.name);
-        if let Some(meant) = self.world.names.means.get(&format!("{dotted}.{}", method.function.name)) {
+        if let Some(meant) = self.world.names.means.get(&format!("{dotted}.{}", method.function().name)) {
             return meant.clone();
         }
         self.want_method(lineage, method, Standing::Config)
@@ -435,8 +437,8 @@ impl Import {
 
     fn want_method(&mut self, lineage: &Rc<Lineage>, method: &Method, standing: Standing) -> String {
         let defined = &lineage.classes[method.place];
-        let name = super_name(defined.class.name.as_str(), method.function.name.as_str());
-        let dotted = format!("{}.{}.{}", defined.module.name, defined.class.name, method.function.name);
+        let name = super_name(defined.class.name.as_str(), method.function().name.as_str());
+        let dotted = format!("{}.{}.{}", defined.module.name, defined.class.name, method.function().name);
         let called = self.name_for(dotted, &name, &defined.module.clone());
         self.functions.entry(called.clone()).or_insert(Function::Of(lineage.clone(), method.clone(), standing));
         called

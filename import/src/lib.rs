@@ -24,3 +24,17 @@ pub use family::Import;
 pub use meaning::World;
 pub use names::Names;
 pub use source::{Fault, Sources};
+
+/// The stack that reading takes at most: sources may nest as deep as their checks allow.
+const STACK: usize = 256 << 20;
+
+/// Does work that reads sources, on a stack that is deep enough for it.
+///
+/// # Errors
+/// The operating system gives no thread.
+pub fn on_a_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> std::io::Result<T> {
+    std::thread::scope(|scope| {
+        let reader = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work)?;
+        Ok(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use indexmap::IndexMap;
 use python_ast::token::TokenKind;
-use python_ast::{Expr, Stmt, StmtClassDef, StmtFunctionDef};
+use python_ast::{Alias, Expr, Stmt, StmtClassDef, StmtFunctionDef, StmtImportFrom};
 use python_parser::lexer::lex;
 use python_parser::{Mode, parse_module};
 use python_text::{Ranged, TextRange};
@@ -97,13 +97,8 @@ impl Module {
                 }
             }
             Stmt::ImportFrom(import) => {
-                let above = self.name.rsplitn(import.level as usize + 1, '.').nth(import.level as usize);
-                let package = if import.level == 0 { "" } else { above.unwrap_or("") };
-                let from = import.module.map(|module| module.to_string()).unwrap_or_default();
-                let prefix = [package, &from].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".");
-                for alias in import.names {
-                    let bound = alias.asname.unwrap_or_else(|| alias.name.clone()).to_string();
-                    self.bindings.insert(bound, Binding::Import(format!("{prefix}.{}", alias.name)));
+                for (bound, dotted) in self.imported(&import) {
+                    self.bindings.insert(bound, Binding::Import(dotted));
                 }
             }
             Stmt::Assign(assign) => {
@@ -124,6 +119,19 @@ impl Module {
             Stmt::Try(tried) => tried.body.into_iter().for_each(|statement| self.bind(statement)),
             _ => {}
         }
+    }
+
+    /// What `from .x import y as z` binds: names, and the dotted names that they mean.
+    pub fn imported(&self, import: &StmtImportFrom) -> Vec<(String, String)> {
+        let level = import.level as usize;
+        let above = self.name.rsplitn(level + 1, '.').nth(level);
+        let package = if level == 0 { "" } else { above.unwrap_or("") };
+        let from = import.module.as_ref().map_or("", |module| module.as_str());
+        let dotted = |name: &str| {
+            [package, from, name].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
+        };
+        let bound = |alias: &Alias| alias.asname.as_ref().unwrap_or(&alias.name).to_string();
+        import.names.iter().map(|alias| (bound(alias), dotted(&alias.name))).collect()
     }
 
     /// The line of a place in the file, counted from 1.

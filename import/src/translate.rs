@@ -467,18 +467,7 @@ impl<'a> Translator<'a> {
                     self.imports.insert(bound, alias.name.to_string());
                 }
             }
-            Stmt::ImportFrom(import) => {
-                let level = import.level as usize;
-                let above = self.module.name.rsplitn(level + 1, '.').nth(level).unwrap_or("").to_owned();
-                let package = if level == 0 { String::new() } else { above };
-                let from = import.module.as_ref().map(|module| module.to_string()).unwrap_or_default();
-                for alias in &import.names {
-                    let bound = alias.asname.as_ref().unwrap_or(&alias.name).to_string();
-                    let parts = [package.as_str(), &from, alias.name.as_str()];
-                    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-                    self.imports.insert(bound, parts.join("."));
-                }
-            }
+            Stmt::ImportFrom(import) => self.imports.extend(self.module.imported(import)),
             other => return self.fault(other.range(), format!("{} is not known", kind_of(other))),
         }
         Ok(())

@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use import::{Fault, Import, Names, Sources, World};
+use import::{Import, Names, Sources, World};
 use serde_json::Value;
 
 use super::ModelError;
@@ -19,9 +19,6 @@ use crate::read::spec::{Family, Shelf};
 
 /// The name of the package that the folder's files are.
 const PACKAGE: &str = "own";
-
-/// The stack that reading takes at most: sources may nest as deep as their checks allow.
-const STACK: usize = 256 << 20;
 
 /// The family of an architecture that the config's folder defines itself, if it does.
 ///
@@ -67,18 +64,21 @@ fn place(config: &Config, architecture: &str) -> Option<(String, String)> {
     })
 }
 
-fn read(folder: &Path, module: &str, architecture: &str, kind: &str) -> Result<String, String> {
+/// What an import of a package in a folder stands on: its files, the table, and what specs can call.
+///
+/// # Errors
+/// A table or a library that is unsound: their tests see that neither is.
+pub fn world(package: &str, folder: &Path) -> Result<World, String> {
     let known = graph::callable_names().map_err(|error| error.to_string())?.into_iter().collect();
-    let names = Names::table()?;
-    std::thread::scope(|scope| {
-        let work = move || {
-            let sources = Sources::with(vec![(PACKAGE.to_owned(), folder.to_owned())], files::text);
-            let classes = [(architecture.to_owned(), kind.to_owned())];
-            let spec = Import::new(World { sources, names, known }).own_spec(&format!("{PACKAGE}.{module}"), &classes);
-            spec.map_err(|fault: Fault| fault.to_string())
-        };
-        let reader = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
-        let reader = reader.map_err(|error| format!("a thread cannot be started: {error}"))?;
-        reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    let sources = Sources::with(vec![(package.to_owned(), folder.to_owned())], files::text);
+    Ok(World { sources, names: Names::table()?, known })
+}
+
+fn read(folder: &Path, module: &str, architecture: &str, kind: &str) -> Result<String, String> {
+    let work = || {
+        let classes = [(architecture.to_owned(), kind.to_owned())];
+        let spec = Import::new(world(PACKAGE, folder)?).own_spec(&format!("{PACKAGE}.{module}"), &classes);
+        spec.map_err(|fault| fault.to_string())
+    };
+    import::on_a_deep_stack(work).map_err(|error| format!("a thread cannot be started: {error}"))?
 }

@@ -124,12 +124,24 @@ fn max_along(context: &mut Context, operands: &Operands) -> Lowered {
     let layout = layout(&x.sizes, &x.strides);
     let steps = scratch(&context.device, Reduction::ExtremeWithIndex, &layout, x.dtype, &marks, x.dtype);
     context.scratch("max", &steps);
+    record_selected(context, "MaxBackward0", x, &values, &indices);
+    Ok(smallvec![values, indices])
+}
+
+/// Records what chose values of `x` by indices: the gradient is put into zeros (FunctionsManual.cpp, value_selecting_reduction_backward).
+pub(super) fn record_selected(
+    context: &mut Context,
+    node: &'static str,
+    x: &Tensor,
+    values: &Tensor,
+    indices: &Tensor,
+) {
     if context.records(&[x]) {
-        let (saved, sizes) = (context.save(&indices), x.sizes.clone());
+        let (saved, sizes) = (context.save(indices), x.sizes.clone());
         context.record(
-            "MaxBackward0",
+            node,
             &[Some(x)],
-            &[&values],
+            &[values],
             Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
                 let _indices = saved.get(context);
@@ -137,7 +149,6 @@ fn max_along(context: &mut Context, operands: &Operands) -> Lowered {
             }),
         );
     }
-    Ok(smallvec![values, indices])
 }
 
 /// A reduction of a whole tensor without autograd: of integers or booleans.

@@ -4,10 +4,10 @@ use smallvec::smallvec;
 
 use super::call::{dimension, one as one_shape};
 use super::operands::one;
+use super::reduce::record_selected;
 use super::{Autocast, Call, Class, Lowered, Operands, Returns, Row};
 use crate::dtype::Dtype;
 use crate::graph::Dims;
-use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
 use crate::lower::kernels::sort;
 use crate::lower::tensor::Tensor;
@@ -91,19 +91,7 @@ fn topk(context: &mut Context, operands: &Operands) -> Lowered {
         smallvec![values, indices]
     });
     let [values, indices] = &outputs[..] else { return Err("topk gives two tensors".to_owned()) };
-    if context.records(&[x]) {
-        let (saved, sizes) = (context.save(indices), x.sizes.clone());
-        context.record(
-            "TopkBackward0",
-            &[Some(x)],
-            &[values],
-            Box::new(move |context, g| {
-                let Some(g) = &g[0] else { return Gradients::new() };
-                let _indices = saved.get(context);
-                smallvec![Some(context.empty("zeros", &sizes, g.dtype))]
-            }),
-        );
-    }
+    record_selected(context, "TopkBackward0", x, values, indices);
     Ok(outputs.into_iter().collect())
 }
 

@@ -189,9 +189,17 @@ impl<'a> Parser<'a> {
 
     fn signature(&mut self) -> Parsed<(String, Vec<Parameter>)> {
         let name = self.name()?.to_string();
-        let mut parameters = Vec::new();
         self.expect("(")?;
-        while !self.sign(")") {
+        let parameters = self.parameters(")")?;
+        self.skip(&Token::Newline);
+        self.expect_end()?;
+        Ok((name, parameters))
+    }
+
+    /// The parameters of a function or a lambda, up to the sign behind them.
+    fn parameters(&mut self, close: &'static str) -> Parsed<Vec<Parameter>> {
+        let mut parameters = Vec::new();
+        while !self.sign(close) {
             let rest = match () {
                 () if self.sign("**") => Rest::Named,
                 () if self.sign("*") => Rest::Positional,
@@ -202,13 +210,11 @@ impl<'a> Parser<'a> {
             let default = if self.sign("=") { Some(self.expression()?) } else { None };
             parameters.push(Parameter { name, default, rest });
             if !self.sign(",") {
-                self.expect(")")?;
+                self.expect(close)?;
                 break;
             }
         }
-        self.skip(&Token::Newline);
-        self.expect_end()?;
-        Ok((name, parameters))
+        Ok(parameters)
     }
 
     // ---- statements ---------------------------------------------------------------------------------------------
@@ -409,22 +415,7 @@ impl<'a> Parser<'a> {
     }
 
     fn lambda_parts(&mut self) -> Parsed<(Vec<Parameter>, Expression)> {
-        let mut parameters = Vec::new();
-        while !self.sign(":") {
-            let rest = match () {
-                () if self.sign("**") => Rest::Named,
-                () if self.sign("*") => Rest::Positional,
-                () => Rest::One,
-            };
-            let name = self.name()?;
-            let name = self.number(&name)?;
-            let default = if self.sign("=") { Some(self.expression()?) } else { None };
-            parameters.push(Parameter { name, default, rest });
-            if !self.sign(",") {
-                self.expect(":")?;
-                break;
-            }
-        }
+        let parameters = self.parameters(":")?;
         let value = self.expression()?;
         Ok((parameters, value))
     }
