@@ -21,7 +21,7 @@ class Embedding:
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.padding_idx = padding_idx
-        self.weight = Parameter(torch.zeros([num_embeddings, embedding_dim]))
+        self.weight = Parameter(torch.zeros([num_embeddings, embedding_dim]), requires_grad=not _freeze)
 
     def forward(self, input):
         return F.embedding(input, self.weight)

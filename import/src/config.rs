@@ -2,12 +2,15 @@
 
 use std::rc::Rc;
 
+use indexmap::IndexMap;
 use python_ast::{Expr, Number, Stmt, UnaryOp};
 
+use crate::auto;
 use crate::classes::{Lineage, Method, MethodKind};
 use crate::family::{Family, Import};
 use crate::meaning::{Meaning, World};
 use crate::source::Fault;
+use crate::translate::Code;
 
 /// The config's class of an architecture: `config: LlamaConfig` or `config_class = LlamaConfig` in one of its classes.
 ///
@@ -28,7 +31,62 @@ pub fn class_of(world: &World, lineage: &Lineage) -> Result<Option<Rc<Lineage>>,
 ///
 /// # Errors
 /// None so far: what is no plain value is no entry.
-pub fn read(import: &mut Import, config: &Rc<Lineage>, family: &mut Family) -> Result<(), Fault> {
+pub fn read(import: &Import, config: &Rc<Lineage>, family: &mut Family) -> Result<(), Fault> {
+    let (defaults, aliases) = entries(import, config);
+    family.defaults.extend(defaults);
+    family.aliases.extend(aliases);
+    Ok(())
+}
+
+/// The code that makes a config within a config of its entries, as a function of what is given.
+///
+/// # Errors
+/// A file that is no Python.
+pub fn made(import: &mut Import, config: &Rc<Lineage>) -> Result<Code, Fault> {
+    let (defaults, aliases) = entries(import, config);
+    let defaults: Vec<String> =
+        defaults.iter().map(|(name, value)| format!("{name:?}: {}", in_python(value))).collect();
+    let aliases: Vec<String> = aliases.iter().map(|(alias, entry)| format!("{alias:?}: {entry:?}")).collect();
+    let mut lines =
+        vec![format!("config = config_of({{{}}}, {{{}}}, given, outer)", defaults.join(", "), aliases.join(", "))];
+    lines.extend(derive(import, config)?);
+    lines.push("return config".to_owned());
+    Ok(Code { parameters: "given, outer".to_owned(), lines })
+}
+
+/// A value of JSON as specs write it.
+fn in_python(value: &str) -> String {
+    let mut said = String::new();
+    let mut quoted = false;
+    let mut word = String::new();
+    for sign in value.chars().chain([' ']) {
+        if sign == '"' {
+            quoted = !quoted;
+        }
+        if !quoted
+            && sign.is_ascii_alphabetic()
+            && (said.is_empty() || !said.ends_with(|c: char| c.is_ascii_digit() || c == '.'))
+        {
+            word.push(sign);
+            continue;
+        }
+        said += match word.as_str() {
+            "null" => "None",
+            "true" => "True",
+            "false" => "False",
+            other => other,
+        };
+        word.clear();
+        said.push(sign);
+    }
+    said.trim_end().to_owned()
+}
+
+type Entries = IndexMap<String, String>;
+
+/// The entries with their defaults, as JSON, and other names of entries.
+fn entries(import: &Import, config: &Rc<Lineage>) -> (Entries, Entries) {
+    let (mut defaults, mut aliases) = (Entries::new(), Entries::new());
     for defined in config.classes.iter().rev() {
         for statement in &defined.class.body {
             let (target, value) = match statement {
@@ -48,7 +106,7 @@ pub fn read(import: &mut Import, config: &Rc<Lineage>, family: &mut Family) -> R
                 if let Expr::Dict(entries) = value {
                     let pairs =
                         entries.items.iter().filter_map(|item| Some((text(item.key.as_ref()?)?, text(&item.value)?)));
-                    family.aliases.extend(pairs);
+                    aliases.extend(pairs);
                 }
                 continue;
             }
@@ -56,7 +114,7 @@ pub fn read(import: &mut Import, config: &Rc<Lineage>, family: &mut Family) -> R
                 continue;
             }
             if let Some(value) = json(value) {
-                family.defaults.insert(name.to_owned(), value);
+                defaults.insert(name.to_owned(), value);
             }
         }
     }
@@ -64,16 +122,33 @@ pub fn read(import: &mut Import, config: &Rc<Lineage>, family: &mut Family) -> R
     if let Some(init) = config.method("__init__", 0) {
         for parameter in init.function().parameters.iter_non_variadic_params() {
             if let Some(value) = parameter.default.as_deref().and_then(json) {
-                family.defaults.insert(parameter.name().to_string(), value);
+                defaults.insert(parameter.name().to_string(), value);
             }
         }
     }
-    Ok(())
+    (defaults, aliases)
 }
 
 /// What the config computes when it is made: `__post_init__` of its class and its bases, properties that models read.
-pub fn derive(import: &mut Import, config: &Rc<Lineage>) -> Vec<String> {
+///
+/// # Errors
+/// A file that is no Python.
+pub fn derive(import: &mut Import, config: &Rc<Lineage>) -> Result<Vec<String>, Fault> {
     let mut lines = Vec::new();
+    for sub in auto::sub_configs(&import.world, config)? {
+        let key = &sub.key;
+        let function = import.want_config(&sub.config);
+        if let Some(model_type) = &sub.model_type {
+            lines.push(format!(
+                "require(entry(config.{key} or {{}}, \"model_type\", {model_type:?}) == {model_type:?}, [\"{key} of the type \", entry(config.{key} or {{}}, \"model_type\", None), \" is not read here: {model_type} is\"])"
+            ));
+        }
+        let made = format!("config.{key} = {function}(config.{key}, config)");
+        match sub.optional {
+            true => lines.extend([format!("if config.{key} is not None:"), format!("  {made}")]),
+            false => lines.push(made),
+        }
+    }
     if let Some(method) = config.method("convert_rope_params_to_dict", 0).filter(|method| is_of_a_model(config, method))
     {
         import.want_in_place_of("convert_rope", config, &method);
@@ -89,7 +164,8 @@ pub fn derive(import: &mut Import, config: &Rc<Lineage>) -> Vec<String> {
     if let Some(method) = config.method("validate_architecture", 0).filter(|method| is_of_a_model(config, method)) {
         lines.push(format!("{}(config)", import.want_config_method(config, &method)));
     }
-    let needed: Vec<String> = import.needed.iter().cloned().collect();
+    let aliases = entries(import, config).1;
+    let needed: Vec<String> = import.needed.iter().map(|name| aliases.get(name).unwrap_or(name).clone()).collect();
     for name in needed {
         if let Some(method) = config.method(&name, 0)
             && method.kind() == MethodKind::Property
@@ -99,7 +175,7 @@ pub fn derive(import: &mut Import, config: &Rc<Lineage>) -> Vec<String> {
             lines.push(format!("config.{name} = {}(config)", import.want_config_method(config, &method)));
         }
     }
-    lines
+    Ok(lines)
 }
 
 /// Whether a method stands in a model's own file, and not in what all configs derive from.
@@ -136,6 +212,14 @@ fn json(value: &Expr) -> Option<String> {
                 .map(|item| Some(format!("{:?}: {}", text(item.key.as_ref()?)?, json(&item.value)?)))
                 .collect();
             format!("{{{}}}", pairs?.join(", "))
+        }
+        // a config's file has no other number as large
+        Expr::Call(call) if matches!(&*call.func, Expr::Name(name) if name.id.as_str() == "float") => {
+            match text(call.arguments.args.first()?)?.as_str() {
+                "inf" => "1e308".into(),
+                "-inf" => "-1e308".into(),
+                _ => return None,
+            }
         }
         Expr::Call(call) => {
             if let Some(default) = call.arguments.find_keyword("default") {

@@ -8,6 +8,7 @@ use python_ast::{Expr, Stmt, StmtClassDef, StmtFunctionDef};
 use python_text::TextRange;
 use rustc_hash::FxHashSet;
 
+use crate::auto;
 use crate::classes::{Defined, Lineage, Method, MethodKind};
 use crate::config;
 use crate::meaning::{Meaning, World};
@@ -33,6 +34,8 @@ pub struct Import {
     called: IndexMap<String, String>,
     /// The modeling file of the family.
     root: Option<Rc<Module>>,
+    /// The config of the family.
+    config: Option<Rc<Lineage>>,
     /// How architectures end, or would if they were called as transformers calls its own.
     kinds: IndexMap<String, &'static str>,
 }
@@ -42,6 +45,8 @@ enum Function {
     Free(Rc<Module>, Rc<StmtFunctionDef>),
     /// A method without an object, or one of a config.
     Of(Rc<Lineage>, Method, Standing),
+    /// What makes a config within a config.
+    Config(Rc<Lineage>),
 }
 
 /// One architecture, as a spec names it.
@@ -49,6 +54,8 @@ enum Function {
 pub struct Architecture {
     /// The function that makes its inputs.
     pub inputs: &'static str,
+    /// Whether its input is an image.
+    pub takes_images: bool,
     /// Whether it generates.
     pub generates: bool,
     /// Whether it computes the last logits alone where that is asked for.
@@ -107,6 +114,8 @@ pub struct Class {
     pub init: Vec<String>,
     /// Its methods.
     pub methods: IndexMap<String, Code>,
+    /// Those of them that are called where they are named.
+    pub properties: FxHashSet<String>,
 }
 
 /// How a name ends, the inputs, whether it generates, the loss.
@@ -114,11 +123,16 @@ type Kind = (&'static str, &'static str, bool, &'static str);
 
 /// What is known of architectures by how their names end: inputs, whether they generate, the loss (transformers 5.24,
 /// loss/loss_utils.py, LOSS_MAPPING).
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 10] = [
     ("ForCausalLM", "language_model_inputs", true, "ForCausalLMLoss"),
     ("LMHeadModel", "language_model_inputs", true, "ForCausalLMLoss"),
     ("ForMaskedLM", "language_model_inputs", false, "ForMaskedLMLoss"),
     ("ForSequenceClassification", "classifier_inputs", false, "ForSequenceClassificationLoss"),
+    ("ForTokenClassification", "token_classifier_inputs", false, "ForTokenClassification"),
+    ("ForQuestionAnswering", "span_inputs", false, "ForQuestionAnsweringLoss"),
+    ("ForMultipleChoice", "choice_inputs", false, ""),
+    ("ForConditionalGeneration", "language_model_inputs", true, "ForCausalLMLoss"),
+    ("ForImageClassification", "pixel_inputs", false, "ForSequenceClassificationLoss"),
     ("Model", "encoder_inputs", false, ""),
 ];
 
@@ -134,6 +148,7 @@ impl Import {
             supers: IndexSet::new(),
             called: IndexMap::new(),
             root: None,
+            config: None,
             kinds: IndexMap::new(),
         }
     }
@@ -143,11 +158,14 @@ impl Import {
     /// # Errors
     /// A file that is not there or is no Python; no architecture that is known.
     pub fn family(&mut self, name: &str, version: &str) -> Result<Family, Fault> {
+        let folder = auto::folder(&self.world, name)?;
         let module = self.root(
-            &format!("transformers.models.{name}.modeling_{name}"),
-            &format!("models/{name}/modeling_{name}.py"),
+            &format!("transformers.models.{folder}.modeling_{folder}"),
+            &format!("models/{folder}/modeling_{folder}.py"),
         )?;
-        let known = public_classes(&module).into_iter().filter_map(|class| Some((kind(&class.name)?, class)));
+        let known: Vec<_> =
+            public_classes(&module).into_iter().filter_map(|class| Some((kind(&class.name)?, class))).collect();
+        let known = self.of_one_config(&module, known, name)?;
         let family = Family {
             name: name.to_owned(),
             source: format!("transformers {version}, {}", module.file),
@@ -155,7 +173,30 @@ impl Import {
             lora_targets: self.world.names.lora_targets.get(name).cloned().unwrap_or_default(),
             ..Family::default()
         };
-        self.of_module(&module, known.collect(), family)
+        self.of_module(&module, known, family)
+    }
+
+    /// The architectures whose config is of that type of model; those of the first config where none is.
+    fn of_one_config(
+        &self,
+        module: &Rc<Module>,
+        known: Vec<(Kind, Rc<StmtClassDef>)>,
+        model_type: &str,
+    ) -> Result<Vec<(Kind, Rc<StmtClassDef>)>, Fault> {
+        let mut types = Vec::new();
+        for (_, class) in &known {
+            let lineage = Lineage::of(&self.world, module, class)?;
+            let config = config::class_of(&self.world, &lineage)?;
+            types.push(config.map(|config| match config.attribute("model_type") {
+                Some((_, Expr::StringLiteral(text))) => text.value.to_str().replace('-', "_"),
+                _ => config.classes[0].class.name.to_string(),
+            }));
+        }
+        let first = types.iter().flatten().next().cloned();
+        let wanted =
+            if types.iter().flatten().any(|found| found == model_type) { Some(model_type.to_owned()) } else { first };
+        let chosen = known.into_iter().zip(types).filter(|(_, found)| *found == wanted);
+        Ok(chosen.map(|(class, _)| class).collect())
     }
 
     /// Translates architectures of a file that is no part of transformers: its dotted name, and classes with the kinds that they are of, such as
@@ -210,8 +251,16 @@ impl Import {
                 Some((_, Expr::StringLiteral(text))) => text.value.to_str().to_owned(),
                 _ => String::new(),
             };
+            let is_image = text("main_input_name") == "pixel_values";
+            let inputs = match () {
+                () if takes("decoder_input_ids") && generates => "encoder_decoder_inputs",
+                () if takes("decoder_input_ids") && ends == "Model" => "both_sides_inputs",
+                () if is_image && ends == "Model" => "image_features_inputs",
+                () => inputs,
+            };
             let architecture = Architecture {
                 inputs,
+                takes_images: is_image,
                 generates: generates
                     && cache_argument.is_some()
                     && lineage.derives_from("transformers.generation.GenerationMixin"),
@@ -219,7 +268,7 @@ impl Import {
                 sdpa: matches!(lineage.attribute("_supports_sdpa"), Some((_, Expr::BooleanLiteral(flag))) if flag.value),
                 cache_argument,
                 base_prefix: if ends == "Model" { String::new() } else { text("base_model_prefix") },
-                tied: pairs(&lineage, "_tied_weights_keys"),
+                tied: self.tied(&lineage, 0)?,
                 ignored: texts(&lineage, "_keys_to_ignore_on_load_unexpected"),
                 renamed: said(&family.name, &self.world.names, |checkpoint| &checkpoint.renamed),
                 merged: said(&family.name, &self.world.names, |checkpoint| &checkpoint.merged),
@@ -236,6 +285,7 @@ impl Import {
                 message: "it has no architecture that is known".into(),
             });
         };
+        self.config = Some(config.clone());
         config::read(self, &config, &mut family)?;
         self.gather(&mut family, &config)?;
         Ok(family)
@@ -248,7 +298,7 @@ impl Import {
             self.faults.clear();
             family.classes.clear();
             family.functions.clear();
-            family.derive = config::derive(self, config);
+            family.derive = config::derive(self, config)?;
             let mut place = 0;
             while let Some((name, lineage)) = self.classes.get_index(place).map(|(n, l)| (n.clone(), l.clone())) {
                 let class = self.class(&name, &lineage);
@@ -258,6 +308,7 @@ impl Import {
             let mut place = 0;
             while let Some((name, function)) = self.functions.get_index(place).map(|(n, f)| (n.clone(), f.clone())) {
                 let code = match function {
+                    Function::Config(lineage) => config::made(self, &lineage)?,
                     Function::Free(module, function) => {
                         Translator::new(self, module, None, Standing::Free).function(&function, &[])
                     }
@@ -289,6 +340,18 @@ impl Import {
         if let Some(init) = lineage.method("__init__", 0) {
             let code = self.method(lineage, &init);
             (class.parameters, class.init) = (code.parameters, code.lines);
+        } else if lineage.classes.iter().any(|defined| is_dataclass(&defined.class)) {
+            let fields = fields_of(lineage);
+            let said = fields.iter().map(|(name, default)| match default {
+                Some(default) => format!("{name}={default}"),
+                None => name.clone(),
+            });
+            class.parameters = said.collect::<Vec<_>>().join(", ");
+            class.init = fields.iter().map(|(name, _)| format!("self.{name} = {name}")).collect();
+            if lineage.method("__post_init__", 0).is_some() {
+                self.needed.insert("__post_init__".to_owned());
+                class.init.push("self.__post_init__()".to_owned());
+            }
         } else {
             let init = bases.clone().map(|base| base.init.clone()).find(|init| !init.is_empty());
             if let Some(init) = init {
@@ -312,6 +375,9 @@ impl Import {
                 Some(_) if method == "forward" => self.experts_forward(),
                 _ => self.method(lineage, &found),
             };
+            if found.kind() == MethodKind::Property {
+                class.properties.insert(method.clone());
+            }
             class.methods.insert(method, code);
         }
         if experts.is_some() && !class.methods.contains_key("_apply_gate") {
@@ -435,6 +501,16 @@ impl Import {
         ));
     }
 
+    /// What makes a config within a config is called.
+    pub fn want_config(&mut self, lineage: &Rc<Lineage>) -> String {
+        let defined = &lineage.classes[0];
+        let name = format!("{}_made", defined.class.name);
+        let dotted = format!("{}.{name}", defined.module.name);
+        let called = self.name_for(dotted, &name, &defined.module.clone());
+        self.functions.entry(called.clone()).or_insert(Function::Config(lineage.clone()));
+        called
+    }
+
     fn want_method(&mut self, lineage: &Rc<Lineage>, method: &Method, standing: Standing) -> String {
         let defined = &lineage.classes[method.place];
         let name = super_name(defined.class.name.as_str(), method.function().name.as_str());
@@ -476,11 +552,29 @@ impl Import {
         kind(ends).map(|(.., loss)| loss).filter(|loss| !loss.is_empty())
     }
 
+    /// The model of a config within the family's config, which a class of `models/auto` would make of that entry.
+    ///
+    /// # Errors
+    /// A file that is no Python.
+    pub fn model_within(&mut self, class: &str, key: &str) -> Result<Option<String>, Fault> {
+        let (Some(config), Some(mapping)) = (self.config.clone(), auto::mapping_of(class)) else { return Ok(None) };
+        let subs = auto::sub_configs(&self.world, &config)?;
+        let Some(sub) = subs.iter().find(|sub| sub.key == key) else { return Ok(None) };
+        let model = auto::model_of(&self.world, mapping, sub)?;
+        Ok(model.map(|defined| self.want_class(defined)))
+    }
+
     /// The base model of the family, which `AutoModel` would make.
     ///
     /// # Errors
     /// There is none of the usual name.
     pub fn base_model(&mut self, module: &Rc<Module>, range: TextRange) -> Result<String, Fault> {
+        if let Some(config) = self.config.clone() {
+            let whole = auto::SubConfig { key: String::new(), config, model_type: None, optional: false };
+            if let Some(defined) = auto::model_of(&self.world, "MODEL_MAPPING_NAMES", &whole)? {
+                return Ok(self.want_class(defined));
+            }
+        }
         let root = self.root.clone().unwrap_or_else(|| module.clone());
         for class in public_classes(&root) {
             let is_base = class.name.ends_with("Model")
@@ -491,6 +585,26 @@ impl Import {
             }
         }
         Err(module.fault(range, "the family has no base model"))
+    }
+
+    /// Parameters that are tied in a model and in the models within it (transformers 5.24, modeling_utils.py, get_expanded_tied_weights_keys).
+    fn tied(&self, lineage: &Lineage, depth: usize) -> Result<Vec<(String, String)>, Fault> {
+        let mut all = pairs(lineage, "_tied_weights_keys");
+        let Some(init) = lineage.method("__init__", 0).filter(|_| depth < 4) else { return Ok(all) };
+        let module = &lineage.classes[init.place].module;
+        for statement in &init.function().body {
+            let Stmt::Assign(assign) = statement else { continue };
+            let ([Expr::Attribute(target)], Expr::Call(call)) = (&assign.targets[..], &*assign.value) else { continue };
+            let Some(dotted) = self.world.dotted(module, &call.func, &|_| false) else { continue };
+            let Some(Meaning::Class(defined)) = self.world.definition(&dotted)? else { continue };
+            let within = Lineage::of(&self.world, &defined.module, &defined.class)?;
+            if within.derives_from("transformers.modeling_utils.PreTrainedModel") {
+                let prefixed = |name: String| format!("{}.{name}", target.attr);
+                let pairs = self.tied(&within, depth + 1)?.into_iter();
+                all.extend(pairs.map(|(name, other)| (prefixed(name), prefixed(other))));
+            }
+        }
+        Ok(all)
     }
 
     /// The text of a spec of a family of transformers.
@@ -540,6 +654,29 @@ fn experts_of(class: &StmtClassDef) -> Option<Vec<(&'static str, String)>> {
         };
         Some(DEFAULTS.iter().map(|(key, default)| (*key, given(key, default))).collect())
     })
+}
+
+fn is_dataclass(class: &StmtClassDef) -> bool {
+    class.decorator_list.iter().any(|decorator| match &decorator.expression {
+        Expr::Name(name) => name.id.as_str() == "dataclass",
+        Expr::Call(call) => matches!(&*call.func, Expr::Name(name) if name.id.as_str() == "dataclass"),
+        _ => false,
+    })
+}
+
+/// The fields of a dataclass, those of bases first, with plain defaults.
+fn fields_of(lineage: &Lineage) -> Vec<(String, Option<&'static str>)> {
+    let mut fields = Vec::new();
+    for defined in lineage.classes.iter().rev() {
+        for statement in &defined.class.body {
+            if let Stmt::AnnAssign(assign) = statement
+                && let Expr::Name(name) = &*assign.target
+            {
+                fields.push((name.id.to_string(), assign.value.as_ref().map(|_| "None")));
+            }
+        }
+    }
+    fields
 }
 
 /// What the parameters of a config's constructor are: the config's entries.

@@ -4,13 +4,14 @@
 //! modeling_x.py, configuration_x.py and what they import   source.rs, meaning.rs
 //!      -> classes with what they inherit                   classes.rs
 //!      -> functions, line by line                          translate.rs, names.yaml
-//!      -> a family: all that its architectures use         family.rs, config.rs
+//!      -> a family: all that its architectures use         family.rs, config.rs, auto.rs
 //!      -> specs/models/x.yaml                              write.rs
 //! ```
 //!
 //! What cannot be said is named with file and line ([`Fault`]), and stands in the spec as a `require` that refuses a run which
 //! comes to it.
 
+mod auto;
 pub mod classes;
 mod config;
 pub mod family;

@@ -12,6 +12,8 @@ pub struct Names {
     pub means: IndexMap<String, String>,
     /// Classes that derive from these take nothing from them; what is said is added to their construction.
     pub bases: IndexMap<String, Base>,
+    /// Questions to the machine, to packages and to tracers, by the names of transformers' functions: what they answer.
+    pub answers: IndexMap<String, String>,
     /// What a package offers under its own name, by the file that defines it: `transformers.PreTrainedConfig`.
     pub offered: IndexMap<String, String>,
     /// Functions and decorators without a meaning for memory; calls that stand alone go.
@@ -68,6 +70,13 @@ impl Names {
     /// A dotted name by the file that defines it.
     pub fn canonical(&self, dotted: &str) -> String {
         self.offered.get(dotted).cloned().unwrap_or_else(|| dotted.to_owned())
+    }
+
+    /// What a call of that function stands for, whatever it is given.
+    pub fn answer(&self, dotted: &str) -> Option<String> {
+        let called = dotted.strip_prefix("transformers.").and_then(|rest| rest.rsplit('.').next());
+        let answer = self.means.get(&format!("{dotted}()")).or_else(|| self.answers.get(called?));
+        answer.cloned()
     }
 
     /// Whether a dotted name is of those that have no meaning for memory.

@@ -13,6 +13,7 @@
 
 use std::rc::Rc;
 
+use python_ast::visitor::{self, Visitor};
 use python_ast::{
     BoolOp, CmpOp, Comprehension, Expr, ExprCall, InterpolatedStringElement, Number, Operator, Parameters, Stmt,
     StmtFunctionDef, UnaryOp,
@@ -57,8 +58,6 @@ pub struct Translator<'a> {
     imports: FxHashMap<String, String>,
     /// Whether it makes a module.
     is_constructor: bool,
-    /// The assignment within an expression that is made before the statement.
-    hoisted: Option<TextRange>,
 }
 
 type Text = Result<Said, Fault>;
@@ -116,8 +115,10 @@ const CASTS: [(&str, &str); 8] = [
 ];
 
 /// What makes tensors from nothing, and whether it takes more than sizes.
-const MADE: [(&str, bool); 8] = [
+const MADE: [(&str, bool); 10] = [
     ("zeros", false),
+    ("Tensor", false),
+    ("FloatTensor", false),
     ("ones", false),
     ("empty", false),
     ("rand", false),
@@ -128,7 +129,7 @@ const MADE: [(&str, bool); 8] = [
 ];
 
 /// Python's own functions by what they are called in specs.
-const BUILTINS: [(&str, &str); 22] = [
+const BUILTINS: [(&str, &str); 24] = [
     ("len", "len"),
     ("range", "range"),
     ("enumerate", "enumerate"),
@@ -151,6 +152,8 @@ const BUILTINS: [(&str, &str); 22] = [
     ("any", "any"),
     ("abs", "absolute"),
     ("round", "round"),
+    ("slice", "slice_of"),
+    ("callable", "callable"),
 ];
 
 impl<'a> Translator<'a> {
@@ -169,7 +172,6 @@ impl<'a> Translator<'a> {
             locals: FxHashSet::default(),
             imports: FxHashMap::default(),
             is_constructor: false,
-            hoisted: None,
         }
     }
 
@@ -210,6 +212,9 @@ impl<'a> Translator<'a> {
 
     fn find_bound(&mut self, statements: &[Stmt]) {
         for statement in statements {
+            let mut named = NamedWithin(Vec::new());
+            named.visit_stmt(statement);
+            self.locals.extend(named.0);
             match statement {
                 Stmt::Assign(assign) => assign.targets.iter().for_each(|target| self.find_targets(target)),
                 Stmt::AnnAssign(assign) => self.find_targets(&assign.target),
@@ -220,9 +225,6 @@ impl<'a> Translator<'a> {
                 }
                 Stmt::While(repeated) => self.find_bound(&repeated.body),
                 Stmt::If(conditional) => {
-                    if let Some(named) = first_named(&conditional.test) {
-                        self.find_targets(&named.target);
-                    }
                     self.find_bound(&conditional.body);
                     conditional.elif_else_clauses.iter().for_each(|clause| self.find_bound(&clause.body));
                 }
@@ -233,7 +235,9 @@ impl<'a> Translator<'a> {
                         .for_each(|v| self.find_targets(v));
                     self.find_bound(&with.body);
                 }
-                Stmt::Try(tried) => self.find_bound(&tried.body),
+                Stmt::Try(tried) => {
+                    [&tried.body, &tried.orelse, &tried.finalbody].into_iter().for_each(|body| self.find_bound(body));
+                }
                 Stmt::FunctionDef(inner) => drop(self.locals.insert(inner.name.to_string())),
                 _ => {}
             }
@@ -433,14 +437,8 @@ impl<'a> Translator<'a> {
                 say(format!("require({test}, {message})"));
             }
             Stmt::If(conditional) => {
-                // `if (a := b) ...`: the name is bound before the test
-                if let Some(named) = first_named(&conditional.test) {
-                    let value = self.expression(&named.value)?.text;
-                    let target = self.target(&named.target)?;
-                    say(format!("{target} = {value}"));
-                    self.hoisted = Some(named.range);
-                }
-                return self.conditional(conditional, depth, lines);
+                let asked = without_question(conditional);
+                return self.conditional(asked.as_ref().unwrap_or(conditional), depth, lines);
             }
             Stmt::For(repeated) => {
                 if !repeated.orelse.is_empty() {
@@ -461,6 +459,13 @@ impl<'a> Translator<'a> {
                 self.block(&with.body, depth, lines);
                 ends.into_iter().rev().for_each(|end| lines.push(line(depth, end)));
             }
+            // what would be raised is refused where it happens: handlers never run
+            Stmt::Try(tried) => {
+                for body in [&tried.body, &tried.orelse, &tried.finalbody] {
+                    self.block(body, depth, lines);
+                }
+            }
+            Stmt::FunctionDef(inner) => self.inner_function(inner, depth, lines)?,
             Stmt::Import(import) => {
                 for alias in &import.names {
                     let bound = alias.asname.as_ref().unwrap_or(&alias.name).to_string();
@@ -471,6 +476,22 @@ impl<'a> Translator<'a> {
             other => return self.fault(other.range(), format!("{} is not known", kind_of(other))),
         }
         Ok(())
+    }
+
+    /// A function within a function, which sees the locals around it.
+    fn inner_function(&mut self, inner: &StmtFunctionDef, depth: usize, lines: &mut Vec<String>) -> Result<(), Fault> {
+        if !inner.decorator_list.is_empty() {
+            return self.fault(inner.range, "a decorated function within a function is not known");
+        }
+        let outer = self.locals.clone();
+        self.find_locals(inner);
+        let parameters = self.parameters(&inner.parameters);
+        if let Ok(parameters) = &parameters {
+            lines.push(line(depth, format!("def {}({parameters}):", inner.name)));
+            self.body(&inner.body, depth + 1, lines);
+        }
+        self.locals = outer;
+        parameters.map(drop)
     }
 
     /// The statements of a branch or a loop, `pass` where nothing is left of them.
@@ -519,7 +540,13 @@ impl<'a> Translator<'a> {
                     return Ok(());
                 }
                 // `if a: raise ...` in one line
-                (0, test) if alone && inner.len() == 1 && inner[0].starts_with("require(False, ") => {
+                (0, test)
+                    if alone
+                        && inner.len() == 1
+                        && inner[0].starts_with("require(False, ")
+                        // a message may ask for what is not there
+                        && !(test.contains("hasattr(") && inner[0].contains("self.")) =>
+                {
                     let message = &inner[0]["require(False, ".len()..];
                     let negated = match test.strip_prefix("not ") {
                         Some(rest) if !rest.contains(" and ") && !rest.contains(" or ") && !rest.contains(" if ") => {
@@ -586,6 +613,21 @@ impl<'a> Translator<'a> {
                 _ => None,
             };
             match (name, single) {
+                ("requires_grad_", Some(Expr::BooleanLiteral(flag))) => {
+                    return Ok(match flag.value {
+                        true => Vec::new(),
+                        false => vec![format!("freeze({})", self.expression(&method.value)?.text)],
+                    });
+                }
+                ("copy_", Some(value)) if matches!(&*method.value, Expr::Subscript(_)) => {
+                    let value = self.expression(value)?;
+                    return Ok(vec![self.assigned(&method.value, value)?]);
+                }
+                ("unsqueeze_", Some(dim)) if matches!(&*method.value, Expr::Name(_)) => {
+                    let (owner, dim) = (self.expression(&method.value)?, self.expression(dim)?.text);
+                    let viewed = atom(format!("{}.unsqueeze({dim})", owner.within(ATOM)));
+                    return Ok(vec![self.assigned(&method.value, viewed)?]);
+                }
                 ("append", Some(value)) => {
                     let (owner, value) = (self.expression(&method.value)?.within(SUM), self.expression(value)?.text);
                     let longer = Said { text: format!("{owner} + [{value}]"), level: SUM };
@@ -739,12 +781,16 @@ impl<'a> Translator<'a> {
                 matches!(expression, Expr::Slice(_) | Expr::EllipsisLiteral(_))
                     || matches!(expression, Expr::Tuple(parts) if parts.elts.iter().any(|part| matches!(part, Expr::Slice(_) | Expr::EllipsisLiteral(_))))
             };
+            if let Some(said) = self.assigned_part(subscript, &owner, &value)? {
+                return Ok(said);
+            }
             if is_part(&subscript.slice) {
                 let part = self.expression(target)?.text;
                 return Ok(format!("{part}.copy_({})", value.text));
             }
-            if matches!(&*subscript.slice, Expr::Tuple(_)) {
-                return self.fault(subscript.range, "an assignment to elements of a tensor is not known");
+            if let Expr::Tuple(parts) = &*subscript.slice {
+                let parts: Result<Vec<String>, Fault> = parts.elts.iter().map(|part| self.subscript(part)).collect();
+                return Ok(format!("set_elements({}, [{}], {})", owner.text, parts?.join(", "), value.text));
             }
             let key = self.expression(&subscript.slice)?.text;
             // an entry of an entry: the outer one is put in place as well
@@ -754,16 +800,76 @@ impl<'a> Translator<'a> {
         Ok(format!("{} = {}", self.target(target)?, value.text))
     }
 
+    /// `x[..., a:b] = y` and `x[:, i] = y`: the tensor stays, at a new place of the autograd graph.
+    fn assigned_part(
+        &mut self,
+        subscript: &python_ast::ExprSubscript,
+        owner: &Said,
+        value: &Said,
+    ) -> Result<Option<String>, Fault> {
+        let Expr::Tuple(parts) = &*subscript.slice else { return Ok(None) };
+        let is_all = |part: &Expr| match part {
+            Expr::Slice(slice) => slice.lower.is_none() && slice.upper.is_none() && slice.step.is_none(),
+            _ => false,
+        };
+        let (from_end, parts) = match &parts.elts[..] {
+            [Expr::EllipsisLiteral(_), rest @ ..] => (true, rest),
+            all => (false, all),
+        };
+        let mut chosen = parts.iter().enumerate().filter(|(_, part)| !is_all(part));
+        let (Some((place, part)), None) = (chosen.next(), chosen.next()) else { return Ok(None) };
+        if !matches!(&*subscript.value, Expr::Name(_)) || value.text.parse::<f64>().is_ok() {
+            return Ok(None);
+        }
+        let dim = if from_end { place as i64 - parts.len() as i64 } else { place as i64 };
+        let name = &owner.text;
+        let said = match part {
+            Expr::Slice(slice) if slice.step.is_none() => {
+                let start = match &slice.lower {
+                    Some(bound) => self.expression(bound)?.text,
+                    None => "0".to_owned(),
+                };
+                let end = match &slice.upper {
+                    Some(bound) => self.expression(bound)?.text,
+                    None => format!("{name}.shape[{dim}]"),
+                };
+                if start.starts_with('-') || end.starts_with('-') {
+                    return Ok(None);
+                }
+                format!("{name} = {name}.copy_slice_({dim}, {start}, {end}, {})", value.text)
+            }
+            Expr::Name(_) | Expr::NumberLiteral(_) | Expr::BinOp(_) => {
+                let index = self.expression(part)?.text;
+                format!("{name} = {name}.copy_select_({dim}, {index}, {})", value.text)
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(said))
+    }
+
     fn target(&mut self, target: &Expr) -> Result<String, Fault> {
         match target {
             Expr::Name(name) => Ok(name.id.to_string()),
             Expr::Attribute(attribute) => {
-                Ok(format!("{}.{}", self.expression(&attribute.value)?.within(ATOM), attribute.attr))
+                let name = attribute.attr.as_str();
+                let alias = match (&self.class, self.standing) {
+                    (Some((lineage, _)), Standing::Config) if is_named(&attribute.value, "self") => {
+                        alias_of(lineage, name)
+                    }
+                    _ => None,
+                };
+                let owner = self.expression(&attribute.value)?.within(ATOM);
+                Ok(format!("{owner}.{}", alias.as_deref().unwrap_or(name)))
             }
             Expr::Tuple(tuple) => {
-                let targets: Result<Vec<String>, Fault> = tuple.elts.iter().map(|target| self.target(target)).collect();
-                targets.map(|targets| targets.join(", "))
+                let mut targets = Vec::new();
+                for target in &tuple.elts {
+                    let said = self.target(target)?;
+                    targets.push(if matches!(target, Expr::Tuple(_)) { format!("({said})") } else { said });
+                }
+                Ok(targets.join(", "))
             }
+            Expr::Starred(starred) => Ok(format!("*{}", self.target(&starred.value)?)),
             other => self.fault(other.range(), "this cannot be assigned in a spec"),
         }
     }
@@ -822,6 +928,12 @@ impl<'a> Translator<'a> {
                     let key = self.expression(&subscript.slice)?.text;
                     return Ok(atom(format!("{meant}({key})")));
                 }
+                // configs of layers that differ are not known: each is the config itself (HeterogeneousConfigMixin)
+                if let Expr::Attribute(attribute) = &*subscript.value
+                    && attribute.attr.as_str() == "per_layer_config"
+                {
+                    return self.expression(&attribute.value);
+                }
                 let owner = self.expression(&subscript.value)?.within(ATOM);
                 let items = match &*subscript.slice {
                     Expr::Tuple(tuple) => &tuple.elts[..],
@@ -836,10 +948,21 @@ impl<'a> Translator<'a> {
                     BoolOp::Or => ("or", OR),
                 };
                 let mut parts = Vec::new();
+                // what cannot be said does no harm where a later part decides
+                let mut unsaid = None;
                 for value in &operation.values {
-                    let said = self.expression(value)?;
                     let (ends, passes) =
                         if operation.op == BoolOp::And { ("False", "True") } else { ("True", "False") };
+                    let said = match self.expression(value) {
+                        Ok(said) => said,
+                        Err(fault) => {
+                            unsaid = unsaid.or(Some(fault));
+                            continue;
+                        }
+                    };
+                    if said.text == ends && unsaid.is_some() {
+                        return Ok(said);
+                    }
                     if said.text == passes {
                         continue;
                     }
@@ -848,6 +971,9 @@ impl<'a> Translator<'a> {
                     if is_end {
                         break;
                     }
+                }
+                if let Some(fault) = unsaid {
+                    return Err(fault);
                 }
                 match &parts[..] {
                     [] => Ok(atom(if operation.op == BoolOp::And { "True" } else { "False" })),
@@ -926,8 +1052,10 @@ impl<'a> Translator<'a> {
                 let space = if parameters.is_empty() { "" } else { " " };
                 Ok(Said { text: format!("lambda{space}{parameters}: {}", body?.within(CHOICE)), level: CHOICE })
             }
-            // bound before the statement that it stands in
-            Expr::Named(named) if self.hoisted == Some(named.range) => self.expression(&named.target),
+            Expr::Named(named) => {
+                let (target, value) = (self.target(&named.target)?, self.expression(&named.value)?.text);
+                Ok(atom(format!("({target} := {value})")))
+            }
             Expr::Starred(starred) => {
                 Ok(Said { text: format!("*{}", self.expression(&starred.value)?.within(ATOM)), level: CHOICE })
             }
@@ -947,12 +1075,10 @@ impl<'a> Translator<'a> {
             Expr::Dict(dictionary) => {
                 let mut entries = Vec::new();
                 for item in &dictionary.items {
-                    let Some(key) = &item.key else {
-                        return self.fault(dictionary.range, "a spread dictionary is not known");
-                    };
-                    entries.push(format!("{}: {}", self.expression(key)?.text, self.expression(&item.value)?.text));
+                    let key = item.key.as_ref().map(|key| self.expression(key)).transpose()?;
+                    entries.push((key.map(|key| key.text), self.expression(&item.value)?.text));
                 }
-                Ok(atom(format!("{{{}}}", entries.join(", "))))
+                Ok(dictionary_of(&entries))
             }
             other => self.fault(other.range(), format!("{} is not known", kind_of_expression(other))),
         }
@@ -965,20 +1091,28 @@ impl<'a> Translator<'a> {
     }
 
     fn comprehension(&mut self, element: &Expr, generators: &[Comprehension], range: TextRange) -> Text {
-        let [generator] = generators else { return self.fault(range, "a comprehension of several loops is not known") };
+        let (generator, inner) = match generators {
+            [generator] => (generator, None),
+            [generator, rest @ ..] => (generator, Some(rest)),
+            [] => return self.fault(range, "a comprehension has a loop"),
+        };
         let source = self.expression(&generator.iter)?.within(OR);
         let outer = self.locals.clone();
         self.find_targets(&generator.target);
         let said = (|| {
             let target = self.target(&generator.target)?;
-            let element = self.expression(element)?.text;
+            let element = match inner {
+                Some(rest) => self.comprehension(element, rest, range)?.text,
+                None => self.expression(element)?.text,
+            };
             let mut text = format!("[{element} for {target} in {source}");
             if !generator.ifs.is_empty() {
                 let conditions: Result<Vec<String>, Fault> =
                     generator.ifs.iter().map(|test| self.expression(test).map(|said| said.within(NOT))).collect();
                 text += &format!(" if {}", conditions?.join(" and "));
             }
-            Ok(atom(text + "]"))
+            text.push(']');
+            Ok(atom(if inner.is_some() { format!("total({text}, [])") } else { text }))
         })();
         self.locals = outer;
         said
@@ -1044,7 +1178,7 @@ impl<'a> Translator<'a> {
                     self.import.needed.insert(name.to_owned());
                     match self.standing {
                         Standing::Config => atom(format!("{}(self)", self.import.want_config_method(lineage, &method))),
-                        _ => atom(format!("self.{name}()")),
+                        _ => atom(format!("self.{name}")),
                     }
                 }
                 MethodKind::Plain => {
@@ -1059,6 +1193,11 @@ impl<'a> Translator<'a> {
         {
             let module = lineage.classes[place].module.clone();
             return Ok(atom(Translator::new(self.import, module, None, Standing::Free).constant(value)?));
+        }
+        if self.standing == Standing::Config
+            && let Some(meant) = alias_of(lineage, name)
+        {
+            return Ok(atom(format!("self.{meant}")));
         }
         if self.standing == Standing::Method {
             match name {
@@ -1094,16 +1233,28 @@ impl<'a> Translator<'a> {
                 ("getattr", [owner, Expr::StringLiteral(attribute)]) => {
                     return Ok(atom(format!("{}.{}", self.expression(owner)?.within(ATOM), attribute.value.to_str())));
                 }
-                ("dict", []) => {
+                ("dict", [] | [_]) => {
                     let mut entries = Vec::new();
-                    for keyword in &arguments.keywords {
-                        let Some(key) = &keyword.arg else {
-                            return self.fault(call.range, "a spread dictionary is not known");
-                        };
-                        entries.push(format!("{}: {}", quoted(key.as_str()), self.expression(&keyword.value)?.text));
+                    for first in &*arguments.args {
+                        entries.push((None, self.expression(first)?.text));
                     }
-                    return Ok(atom(format!("{{{}}}", entries.join(", "))));
+                    for keyword in &arguments.keywords {
+                        let key = keyword.arg.as_ref().map(|key| quoted(key.as_str()));
+                        entries.push((key, self.expression(&keyword.value)?.text));
+                    }
+                    return Ok(dictionary_of(&entries));
                 }
+                // of parameters their type and place are asked
+                ("next", [Expr::Call(made)]) if matches!(&*made.func, Expr::Attribute(method) if method.attr.as_str() == "parameters") =>
+                {
+                    return Ok(atom("Output(dtype=weights_dtype, device=None)"));
+                }
+                ("next", [Expr::Call(made), rest @ ..])
+                    if is_named(&made.func, "iter") && made.arguments.len() == 1 =>
+                {
+                    return self.first_of(&made.arguments.args[0], rest);
+                }
+                ("next", [list @ Expr::Generator(_), rest @ ..]) => return self.first_of(list, rest),
                 ("str", [value]) => return Ok(atom(format!("text([{}])", self.expression(value)?.text))),
                 ("type", [value]) => return Ok(atom(format!("class_name({})", self.expression(value)?.text))),
                 ("super", _) => return self.fault(call.range, "super() stands alone"),
@@ -1111,6 +1262,20 @@ impl<'a> Translator<'a> {
             }
         }
         let dotted = self.dotted(&call.func);
+        if let Some(class) = dotted
+            .as_deref()
+            .and_then(|dotted| {
+                dotted.strip_prefix("transformers.models.auto.").or(dotted.strip_prefix("transformers."))
+            })
+            .and_then(|rest| rest.strip_suffix(".from_config"))
+            .and_then(|rest| rest.rsplit('.').next())
+            && let Some(given) =
+                arguments.args.first().or_else(|| arguments.find_keyword("config").map(|keyword| &keyword.value))
+            && let Expr::Attribute(entry) = given
+            && let Some(model) = self.import.model_within(class, entry.attr.as_str())?
+        {
+            return Ok(atom(format!("{model}({})", self.expression(given)?.text)));
+        }
         if let Some(class) = dotted
             .as_deref()
             .and_then(|dotted| dotted.strip_suffix("._from_config").or_else(|| dotted.strip_suffix(".from_config")))
@@ -1147,6 +1312,42 @@ impl<'a> Translator<'a> {
                     .collect();
                 return Ok(atom(format!("{function}({})", inputs?.join(", "))));
             }
+            Some("functools.partial") if !arguments.args.is_empty() => {
+                let function = self.expression(&arguments.args[0])?.within(ATOM);
+                let mut said: Vec<String> = Vec::new();
+                for argument in &arguments.args[1..] {
+                    said.push(self.expression(argument)?.text);
+                }
+                said.push("*args".into());
+                for keyword in &arguments.keywords {
+                    let Some(name) = &keyword.arg else {
+                        return self.fault(call.range, "partial with a spread dictionary is not known");
+                    };
+                    said.push(format!("{name}={}", self.expression(&keyword.value)?.text));
+                }
+                let text = format!("lambda *args, **kwargs: {function}({}, **kwargs)", said.join(", "));
+                return Ok(Said { text, level: CHOICE });
+            }
+            Some("torch.any" | "torch.all") if !arguments.args.is_empty() => {
+                let word = if dotted.as_deref() == Some("torch.any") { "any" } else { "all" };
+                let owner = self.expression(&arguments.args[0])?.within(ATOM);
+                let rest: Result<Vec<String>, Fault> = arguments.args[1..]
+                    .iter()
+                    .map(|argument| self.expression(argument).map(|said| said.text))
+                    .collect();
+                return Ok(atom(format!("{owner}.{word}({})", rest?.join(", "))));
+            }
+            Some("torch.max" | "torch.min") => {
+                let is_number = |value: &Expr| matches!(value, Expr::NumberLiteral(_) | Expr::UnaryOp(_));
+                let along = arguments.find_keyword("dim").is_some() || arguments.args.get(1).is_some_and(is_number);
+                let word = match (along, arguments.args.len(), dotted.as_deref()) {
+                    (true, ..) => "max_along",
+                    (_, 1, _) => "max_of_all",
+                    (_, _, Some("torch.max")) => "maximum",
+                    _ => "minimum",
+                };
+                return Ok(atom(format!("{word}({})", self.said_arguments(call, true)?)));
+            }
             Some("torch.Size") => return self.expression(&arguments.args[0]),
             Some(
                 "transformers.models.auto.modeling_auto.AutoModel.from_config"
@@ -1158,9 +1359,20 @@ impl<'a> Translator<'a> {
             _ => {}
         }
         if let Some(dotted) = &dotted
-            && let Some(folded) = self.import.world.names.means.get(&format!("{dotted}()"))
+            && let Some(answer) = self.import.world.names.answer(dotted)
         {
-            return Ok(atom(folded.clone()));
+            return Ok(atom(answer));
+        }
+        if let Some(dotted) = &dotted
+            && let Some(Meaning::Class(defined)) = self.import.world.definition(dotted)?
+            && !self.import.world.names.means.contains_key(dotted.as_str())
+        {
+            let lineage = Rc::new(Lineage::of(&self.import.world, &defined.module, &defined.class)?);
+            let is_config = lineage.classes.iter().any(|class| class.class.name.as_str() == "PreTrainedConfig")
+                || lineage.derives_from("transformers.configuration_utils.PreTrainedConfig");
+            if is_config && arguments.args.is_empty() {
+                return self.config_made(call, &lineage);
+            }
         }
         let is_torch = dotted.as_ref().is_some_and(|dotted| dotted.starts_with("torch."));
         let callee = self.expression(&call.func)?.within(ATOM);
@@ -1168,6 +1380,27 @@ impl<'a> Translator<'a> {
             return self.output(call, dotted.as_deref());
         }
         Ok(atom(format!("{callee}({})", self.said_arguments(call, is_torch)?)))
+    }
+
+    /// `VisionConfig(**entries)`: a config within a config.
+    fn config_made(&mut self, call: &ExprCall, lineage: &Rc<Lineage>) -> Text {
+        let mut entries = Vec::new();
+        for keyword in &call.arguments.keywords {
+            let key = keyword.arg.as_ref().map(|key| quoted(key.as_str()));
+            entries.push((key, self.expression(&keyword.value)?.text));
+        }
+        let function = self.import.want_config(lineage);
+        let outer = if self.standing == Standing::Config { "self" } else { "None" };
+        Ok(atom(format!("{function}({}, {outer})", dictionary_of(&entries).text)))
+    }
+
+    /// `next(iter(list))` and `next(element for ...)`, with what stands for an element of an empty list.
+    fn first_of(&mut self, list: &Expr, otherwise: &[Expr]) -> Text {
+        let mut said = vec![self.expression(list)?.text];
+        for otherwise in otherwise {
+            said.push(self.expression(otherwise)?.text);
+        }
+        Ok(atom(format!("first({})", said.join(", "))))
     }
 
     /// A tensor made from nothing: sizes may be given one by one. Without a type it is of the default type, which is that of the weights where
@@ -1191,7 +1424,7 @@ impl<'a> Translator<'a> {
             match keyword.arg.as_ref().map(|name| name.as_str()) {
                 Some("dtype") => {
                     has_dtype = true;
-                    said.push(format!("dtype={}", self.expression(&keyword.value)?.text));
+                    said.push(format!("dtype={}", self.dtype(&keyword.value)?));
                 }
                 Some("size") => said.insert(0, self.expression(&keyword.value)?.text),
                 Some("fill_value" | "steps" | "start" | "end") => {
@@ -1215,8 +1448,14 @@ impl<'a> Translator<'a> {
             };
             said.push(format!("dtype={is}"));
         }
-        let name = if self.locals.contains(name) { format!("library.{name}") } else { name.to_owned() };
-        Ok(atom(format!("{name}({})", said.join(", "))))
+        let name = if matches!(name, "Tensor" | "FloatTensor") { "zeros" } else { name };
+        let called = if self.locals.contains(name) { format!("library.{name}") } else { name.to_owned() };
+        let made = format!("{called}({})", said.join(", "));
+        // numbers become a tensor of the host unless a device is named
+        Ok(atom(match name == "tensor" && !self.is_constructor && arguments.find_keyword("device").is_none() {
+            true => format!("on_host(lambda: {made})"),
+            false => made,
+        }))
     }
 
     /// An output of a model: the fields that its class has and the call leaves out are None.
@@ -1270,7 +1509,7 @@ impl<'a> Translator<'a> {
         let owner = lineage.classes[method.place].class.name.to_string();
         if self.standing == Standing::Config {
             let function = self.import.want_config_method(&lineage, &method);
-            return Ok(atom(format!("{function}(self)")));
+            return Ok(atom(format!("{function}(self{})", self.config_arguments(call)?)));
         }
         self.import.want_super(&lineage, &owner, name);
         Ok(atom(format!("self.{}({})", super_name(&owner, name), self.said_arguments(call, false)?)))
@@ -1288,7 +1527,12 @@ impl<'a> Translator<'a> {
             && let Some((lineage, _)) = self.class.clone()
             && let Some(method) = lineage.method(name, 0)
         {
-            return Ok(Some(atom(format!("{}(self)", self.import.want_config_method(&lineage, &method)))));
+            if method.kind() == MethodKind::Static {
+                let function = self.import.want_static(&lineage, &method);
+                return Ok(Some(atom(format!("{function}({})", self.said_arguments(call, false)?))));
+            }
+            let function = self.import.want_config_method(&lineage, &method);
+            return Ok(Some(atom(format!("{function}(self{})", self.config_arguments(call)?))));
         }
         if is_self
             && let Some((lineage, _)) = self.class.clone()
@@ -1338,6 +1582,13 @@ impl<'a> Translator<'a> {
                 let owner = self.expression(owner)?.within(ATOM);
                 Ok(Some(atom(format!("{owner}.max_along({})", self.said_arguments(call, true)?))))
             }
+            ("split", 1) if matches!(arguments.args[0], Expr::StringLiteral(_)) => of("split_text", Some("None")),
+            ("split", 0) if arguments.keywords.is_empty() => of("split_text", None),
+            ("get_input_embeddings", 0) => of("input_embeddings_of", None),
+            ("index", 1) => of("place_in", None),
+            ("join", 1) if matches!(owner, Expr::StringLiteral(_)) => of("joined_text", None),
+            ("lower", 0) => of("lower_case", None),
+            ("strip", 0) => of("stripped", None),
             ("startswith", 1) => of("starts_with", None),
             ("endswith", 1) => of("ends_with", None),
             ("copy", 0) => self.expression(owner).map(Some),
@@ -1397,6 +1648,7 @@ impl<'a> Translator<'a> {
     fn said_arguments(&mut self, call: &ExprCall, is_torch: bool) -> Result<String, Fault> {
         let is_method =
             matches!(&*call.func, Expr::Attribute(method) if self.import.world.known.contains(method.attr.as_str()));
+        let is_parameter = self.dotted(&call.func).is_some_and(|dotted| dotted.ends_with("nn.Parameter"));
         let mut said = Vec::new();
         for argument in &call.arguments.args {
             said.push(self.expression(argument)?.text);
@@ -1404,10 +1656,20 @@ impl<'a> Translator<'a> {
         for keyword in &call.arguments.keywords {
             match &keyword.arg {
                 Some(name) => {
-                    if (is_torch || is_method) && self.import.world.names.dropped_arguments.contains(name.as_str()) {
+                    let frozen = is_parameter && name.as_str() == "requires_grad";
+                    if (is_torch || is_method)
+                        && !frozen
+                        && self.import.world.names.dropped_arguments.contains(name.as_str())
+                    {
                         continue;
                     }
-                    said.push(format!("{name}={}", self.expression(&keyword.value)?.text));
+                    let value = match name.as_str() {
+                        "dtype" => self.dtype(&keyword.value)?,
+                        _ => self.expression(&keyword.value)?.text,
+                    };
+                    // some of torch's functions call a dimension an axis
+                    let name = if is_torch && name.as_str() == "axis" { "dim" } else { name.as_str() };
+                    said.push(format!("{name}={value}"));
                 }
                 None => said.push(format!("**{}", self.expression(&keyword.value)?.within(ATOM))),
             }
@@ -1415,17 +1677,48 @@ impl<'a> Translator<'a> {
         Ok(said.join(", "))
     }
 
+    /// A type of elements, which may be one of Python's.
+    fn dtype(&mut self, value: &Expr) -> Result<String, Fault> {
+        let python = match value {
+            Expr::Name(name) if !self.locals.contains(name.id.as_str()) => match name.id.as_str() {
+                "bool" => Some("bool"),
+                "int" => Some("int64"),
+                "float" => Some("float64"),
+                _ => None,
+            },
+            _ => None,
+        };
+        match python {
+            Some(name) => Ok(name.to_owned()),
+            None => self.expression(value).map(|said| said.text),
+        }
+    }
+
+    /// What a config's method is given besides the config, which has all that `**kwargs` would be.
+    fn config_arguments(&mut self, call: &ExprCall) -> Result<String, Fault> {
+        let mut said = String::new();
+        for argument in &call.arguments.args {
+            said += &format!(", {}", self.expression(argument)?.text);
+        }
+        for keyword in &call.arguments.keywords {
+            if let Some(name) = &keyword.arg {
+                said += &format!(", {name}={}", self.expression(&keyword.value)?.text);
+            }
+        }
+        Ok(said)
+    }
+
     /// Whether the first parameter is the object, which specs do not name.
     fn leaves_self(&self, parameters: &Parameters) -> bool {
         self.standing == Standing::Method
-            && parameters.args.first().is_some_and(|first| first.parameter.name.as_str() == "self")
+            && parameters.args.first().is_some_and(|first| matches!(first.parameter.name.as_str(), "self" | "cls"))
     }
 
     fn parameters(&mut self, parameters: &Parameters) -> Result<String, Fault> {
         let mut said = Vec::new();
         for parameter in parameters.iter_non_variadic_params() {
             let name = parameter.parameter.name.as_str();
-            if name == "self" && self.standing == Standing::Method {
+            if matches!(name, "self" | "cls") && self.standing == Standing::Method {
                 continue;
             }
             said.push(match &parameter.default {
@@ -1457,17 +1750,114 @@ pub fn super_name(owner: &str, method: &str) -> String {
     format!("{owner}_{}", method.trim_matches('_'))
 }
 
-/// The assignment that a test evaluates first, whatever else it does.
-fn first_named(test: &Expr) -> Option<&python_ast::ExprNamed> {
-    match test {
-        Expr::Named(named) => Some(named),
-        Expr::UnaryOp(operation) => first_named(&operation.operand),
-        Expr::Compare(comparison) => first_named(&comparison.left),
-        Expr::BoolOp(operation) => operation.values.first().and_then(first_named),
-        Expr::Call(call) => call.arguments.args.first().and_then(first_named),
-        Expr::Attribute(attribute) => first_named(&attribute.value),
+/// The names that assignments within expressions bind; those of functions within a function are its own.
+struct NamedWithin(Vec<String>);
+
+impl Visitor<'_> for NamedWithin {
+    fn visit_stmt(&mut self, statement: &Stmt) {
+        if !matches!(statement, Stmt::FunctionDef(_) | Stmt::ClassDef(_)) {
+            visitor::walk_stmt(self, statement);
+        }
+    }
+
+    fn visit_expr(&mut self, expression: &Expr) {
+        if let Expr::Named(named) = expression
+            && let Expr::Name(name) = &*named.target
+        {
+            self.0.push(name.id.to_string());
+        }
+        visitor::walk_expr(self, expression);
+    }
+}
+
+/// `if x.dtype != dtype: x = x.to(dtype)`, which is `x = x.to(dtype)`: the question is left out, whatever else is asked stays.
+fn without_question(conditional: &python_ast::StmtIf) -> Option<python_ast::StmtIf> {
+    let [Stmt::Assign(assign)] = &conditional.body[..] else { return None };
+    let ([target], Expr::Call(call)) = (&assign.targets[..], &*assign.value) else { return None };
+    let ([dtype], Expr::Attribute(method)) = (&*call.arguments.args, &*call.func) else { return None };
+    let casts = method.attr.as_str() == "to" && same(&method.value, target) && call.arguments.keywords.is_empty();
+    if !casts || !conditional.elif_else_clauses.is_empty() {
+        return None;
+    }
+    let asks = |test: &Expr| match test {
+        Expr::Compare(comparison) => {
+            let [right] = &*comparison.comparators else { return false };
+            let of_target = |side: &Expr| matches!(side, Expr::Attribute(attribute) if attribute.attr.as_str() == "dtype" && same(&attribute.value, target));
+            matches!(comparison.ops[..], [CmpOp::NotEq])
+                && (of_target(&comparison.left) && same(right, dtype)
+                    || of_target(right) && same(&comparison.left, dtype))
+        }
+        _ => false,
+    };
+    let mut changed = conditional.clone();
+    let yes = || {
+        Expr::BooleanLiteral(python_ast::ExprBooleanLiteral {
+            node_index: Default::default(),
+            range: conditional.range,
+            value: true,
+        })
+    };
+    match &mut *changed.test {
+        Expr::BoolOp(operation) if operation.op == BoolOp::And => {
+            let before = operation.values.len();
+            operation.values.retain(|value| !asks(value));
+            (operation.values.len() < before).then_some(changed)
+        }
+        test if asks(test) => {
+            *test = yes();
+            Some(changed)
+        }
         _ => None,
     }
+}
+
+/// Whether two expressions are the same names.
+fn same(a: &Expr, b: &Expr) -> bool {
+    match (a, b) {
+        (Expr::Name(a), Expr::Name(b)) => a.id == b.id,
+        (Expr::Attribute(a), Expr::Attribute(b)) => a.attr.as_str() == b.attr.as_str() && same(&a.value, &b.value),
+        _ => false,
+    }
+}
+
+/// The entry that another name of a config's means: its `attribute_map`.
+fn alias_of(lineage: &Lineage, name: &str) -> Option<String> {
+    let (_, Expr::Dict(entries)) = lineage.attribute("attribute_map")? else { return None };
+    entries.items.iter().find_map(|item| match (&item.key, &item.value) {
+        (Some(Expr::StringLiteral(alias)), Expr::StringLiteral(meant)) if alias.value.to_str() == name => {
+            Some(meant.value.to_str().to_owned())
+        }
+        _ => None,
+    })
+}
+
+/// A dictionary of entries, and of other dictionaries where there is no key.
+fn dictionary_of(entries: &[(Option<String>, String)]) -> Said {
+    let mut parts: Vec<String> = Vec::new();
+    let mut own: Vec<String> = Vec::new();
+    for (key, value) in entries {
+        match key {
+            Some(key) => own.push(format!("{key}: {value}")),
+            None => {
+                if !own.is_empty() {
+                    parts.push(format!("{{{}}}", own.join(", ")));
+                    own.clear();
+                }
+                parts.push(value.clone());
+            }
+        }
+    }
+    if parts.is_empty() {
+        return atom(format!("{{{}}}", own.join(", ")));
+    }
+    if !own.is_empty() {
+        parts.push(format!("{{{}}}", own.join(", ")));
+    }
+    atom(format!("joined([{}])", parts.join(", ")))
+}
+
+fn is_named(expression: &Expr, wanted: &str) -> bool {
+    matches!(expression, Expr::Name(name) if name.id.as_str() == wanted)
 }
 
 fn is_super(expression: &Expr) -> bool {
@@ -1509,8 +1899,6 @@ pub fn quoted(text: &str) -> String {
 fn kind_of(statement: &Stmt) -> &'static str {
     match statement {
         Stmt::While(_) => "a while loop",
-        Stmt::Try(_) => "a try statement",
-        Stmt::FunctionDef(_) => "a function within a function",
         Stmt::ClassDef(_) => "a class within a function",
         Stmt::Match(_) => "a match statement",
         _ => "this statement",
@@ -1519,9 +1907,6 @@ fn kind_of(statement: &Stmt) -> &'static str {
 
 fn kind_of_expression(expression: &Expr) -> &'static str {
     match expression {
-        Expr::Lambda(_) => "a lambda",
-        Expr::Named(_) => "an assignment within an expression",
-        Expr::DictComp(_) => "a comprehension of a dictionary",
         Expr::Slice(_) => "a slice outside brackets",
         Expr::Await(_) | Expr::Yield(_) | Expr::YieldFrom(_) => "a coroutine",
         _ => "this expression",

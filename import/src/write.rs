@@ -66,6 +66,9 @@ fn write(text: &mut String, family: &Family) -> std::fmt::Result {
 fn architecture(text: &mut String, name: &str, architecture: &Architecture) -> std::fmt::Result {
     writeln!(text, "  {name}:")?;
     writeln!(text, "    inputs: {}", architecture.inputs)?;
+    if architecture.takes_images {
+        writeln!(text, "    takes_images: true")?;
+    }
     if !architecture.base_prefix.is_empty() {
         writeln!(text, "    base_prefix: {}", architecture.base_prefix)?;
     }
@@ -113,7 +116,10 @@ fn class(text: &mut String, name: &str, class: &Class) -> std::fmt::Result {
         writeln!(text, "    init: |")?;
         class.init.iter().try_for_each(|line| writeln!(text, "      {line}"))?;
     }
-    class.methods.iter().try_for_each(|(name, code)| function(text, 4, name, code))
+    class.methods.iter().try_for_each(|(name, code)| match class.properties.contains(name) {
+        true => function(text, 4, &format!("property {name}"), code),
+        false => function(text, 4, name, code),
+    })
 }
 
 fn function(text: &mut String, indent: usize, name: &str, code: &Code) -> std::fmt::Result {

@@ -24,7 +24,9 @@ pub use figures::ParameterTotals;
 use crate::allocate::{Addresses, AllocatorOptions, OptionsError, simulate};
 use crate::bytes::Bytes;
 use crate::dtype::Dtype;
-use crate::graph::{AUTOCAST, CacheLayout, Graph, GraphError, Loop, Parameter, READS_ZEROS, RECORDS, lay, unroll};
+use crate::graph::{
+    AUTOCAST, CacheLayout, Graph, GraphError, HALF, Loop, Parameter, READS_ZEROS, RECORDS, lay, unroll,
+};
 use crate::lower::context::Settings;
 use crate::lower::device::Device;
 use crate::lower::kernels::cub::Architecture;
@@ -404,6 +406,7 @@ pub fn program(model: &Model, run: &Run, emulation: Emulation) -> Result<Graph, 
 
 /// What the loop of a run is told.
 fn wanted(model: &Model, run: &Run, emulation: Emulation) -> Result<Loop, PlanError> {
+    let precision = precision(model, run, model.quantization()?.as_ref())?;
     Ok(Loop {
         folds: true,
         mode: run.mode.function(),
@@ -426,7 +429,9 @@ fn wanted(model: &Model, run: &Run, emulation: Emulation) -> Result<Loop, PlanEr
             ("scaler", run.precision == Some(Precision::AmpFp16)),
             (READS_ZEROS, emulation.reads_zeros),
             (AUTOCAST, matches!(run.precision, Some(Precision::AmpBf16 | Precision::AmpFp16))),
+            (HALF, !matches!(precision, Precision::Fp32 | Precision::Bf16 | Precision::AmpBf16)),
         ],
+        weights: Some(precision.dtype()),
         attention: run.attention,
         checkpoint: run.checkpoint.clone(),
         checkpoint_save: run.checkpoint_save.clone(),

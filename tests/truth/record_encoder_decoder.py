@@ -29,7 +29,7 @@ def generating(model, forward, case, torch):
 
     def call(input_ids, past_key_values=None, use_cache=None, logits_to_keep=None):
         if past_key_values is None:
-            kept["encoder_outputs"] = model.encoder(input_ids=input_ids)
+            kept["encoder_outputs"] = model.get_encoder()(input_ids=input_ids)
             kept["start"] = input_ids = torch.zeros(case["batch"], 1, dtype=torch.long, device="cuda")
         return forward(encoder_outputs=kept["encoder_outputs"], decoder_input_ids=input_ids, past_key_values=past_key_values, use_cache=use_cache)
 

@@ -139,6 +139,30 @@ def in_the_cases_type(quantize):
     return within
 
 
+def with_inputs_of_heads(case):
+    """record.py knows labels of language models and of sequence classifiers; other heads take others."""
+    import record
+    plain, architecture = record.inputs_for, case["model"]["architecture"]
+
+    def inputs_for(case, model, torch):
+        def integers(*sizes):
+            return torch.zeros(*sizes, dtype=torch.long, device="cuda")
+
+        batch, seq, trains = case["batch"], case["seq"], case["mode"] in ("train", "eval_with_grad")
+        if architecture.endswith("ForTokenClassification"):
+            return {"input_ids": integers(batch, seq), **({"labels": integers(batch, seq)} if trains else {})}
+        if architecture.endswith("ForQuestionAnswering"):
+            return {"input_ids": integers(batch, seq), **({name: integers(batch) for name in ("start_positions", "end_positions")} if trains else {})}
+        if architecture.endswith("ForMultipleChoice"):
+            return {"input_ids": integers(batch, 4, seq), **({"labels": integers(batch)} if trains else {})}
+        if architecture.endswith("ForConditionalGeneration") and not model.config.is_encoder_decoder:
+            ids = integers(batch, seq)  # text alone
+            return {"input_ids": ids, **({"labels": ids} if trains else {})}
+        return plain(case, model, torch)
+
+    record.inputs_for = inputs_for
+
+
 def with_its_own_source(name, architecture):
     """transformers has the architecture that own/NAME/modeling_NAME.py defines."""
     import importlib, transformers
@@ -168,6 +192,8 @@ def prepare(case):
         import record_caches  # encoder-decoders too: it takes record.inputs_for's place
         plain, both = record_caches.inputs_of_a_language_model, record_caches.inputs_for
         record.inputs_for = lambda case, model, torch: both(case, getattr(model, "module", model), torch) if case["mode"] in ("infer", "generate") else plain(case, model, torch)
+    if case["model"]["library"] == "transformers":
+        with_inputs_of_heads(case)
     if case["model"].get("architecture") == "OwnLossLM":
         record.inputs_for = own_losses.inputs_for
 

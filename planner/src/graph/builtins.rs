@@ -7,6 +7,7 @@ use super::call::Given;
 use super::decisions::Kind;
 use super::machine::{Machine, Outcome};
 use super::value::{Builtin, Value};
+use crate::dtype::Dtype;
 use crate::interpret::{Interpreter, Semantics};
 use crate::read::spec::changes::is_since;
 use crate::read::spec::syntax::Binary;
@@ -39,6 +40,8 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
     ("Output", output),
     ("Parameter", super::host::parameter),
     ("Buffer", super::host::buffer),
+    ("on_host", super::host::on_host),
+    ("freeze", super::host::freeze),
     ("require", require),
     ("since", since),
 ];
@@ -132,19 +135,25 @@ fn length(machine: &mut Machine, given: Given) -> Outcome<Value> {
 }
 
 fn enumerate(machine: &mut Machine, given: Given) -> Outcome<Value> {
-    let [value] = given.exactly(machine)?;
-    let elements = machine.elements(&value)?;
+    let named = given.named.iter().find(|(name, _)| &**name == "start").map(|(_, value)| value);
+    let first = match given.positional.get(1).or(named) {
+        None => 0,
+        Some(Value::Int(first)) => *first,
+        Some(other) => return machine.error(format!("{} is no number to count from", other.kind())),
+    };
+    let Some(value) = given.positional.first() else { return machine.error("enumerate goes through a list") };
+    let elements = machine.elements(value)?;
     machine.spend_elements(3 * elements.len())?;
-    let pairs = elements.iter().enumerate();
-    Ok(Value::sequence(pairs.map(|(i, v)| Value::sequence(vec![Value::Int(i as i64), v.clone()])).collect()))
+    let pairs = elements.iter().zip(first..);
+    Ok(Value::sequence(pairs.map(|(v, i)| Value::sequence(vec![Value::Int(i), v.clone()])).collect()))
 }
 
 fn zip(machine: &mut Machine, given: Given) -> Outcome<Value> {
-    let [left, right] = given.exactly(machine)?;
-    let (left, right) = (machine.elements(&left)?, machine.elements(&right)?);
-    machine.spend_elements(3 * left.len().min(right.len()))?;
-    let pairs = left.iter().zip(right.iter());
-    Ok(Value::sequence(pairs.map(|(l, r)| Value::sequence(vec![l.clone(), r.clone()])).collect()))
+    let lists = given.positional.iter().map(|list| machine.elements(list)).collect::<Outcome<Vec<_>>>()?;
+    let shortest = lists.iter().map(|list| list.len()).min().unwrap_or(0);
+    machine.spend_elements(shortest.saturating_mul(lists.len() + 1))?;
+    let row = |place: usize| Value::sequence(lists.iter().map(|list| list[place].clone()).collect());
+    Ok(Value::sequence((0..shortest).map(row).collect()))
 }
 
 fn int(machine: &mut Machine, given: Given) -> Outcome<Value> {
@@ -176,7 +185,12 @@ fn float(machine: &mut Machine, given: Given) -> Outcome<Value> {
 }
 
 fn extreme(machine: &mut Machine, given: Given, wanted: Binary) -> Outcome<Value> {
-    let mut values = given.positional.into_iter();
+    let mut given = given.positional;
+    if let [Value::Sequence(list)] = &given[..] {
+        machine.spend(list.len())?;
+        given = list.to_vec();
+    }
+    let mut values = given.into_iter();
     let Some(mut best) = values.next() else { return machine.error("min and max take at least one number") };
     for value in values {
         let better = machine.binary(wanted, value.clone(), best.clone())?;
@@ -258,6 +272,11 @@ impl Machine {
                 let repeated = std::iter::repeat_n(values.iter().cloned(), times).flatten();
                 Ok(Value::sequence(repeated.collect()))
             }
+            (Value::Dictionary(a), Value::Dictionary(b)) if operator == Binary::BitOr => {
+                self.spend_elements(a.len() + b.len())?;
+                let entries = a.iter().chain(b.iter()).map(|(key, value)| (key.clone(), value.clone()));
+                Ok(Value::dictionary(entries.collect()))
+            }
             (Value::Text(a), Value::Text(b)) if operator == Binary::Less => Ok(Value::Bool(a < b)),
             (Value::Text(a), Value::Text(b)) if operator == Binary::Add => {
                 self.spend(a.len() + b.len())?;
@@ -275,14 +294,35 @@ impl Machine {
 
     /// Whether two types are one. Those of tensors that operators give are known when memory is planned, and not before.
     fn is_same_type(&self, a: DtypeArgument, b: DtypeArgument) -> Outcome<bool> {
-        match (self.settled(a), self.settled(b)) {
+        match (self.known_type(a), self.known_type(b)) {
             (a, b) if a == b => Ok(true),
             (DtypeArgument::Fixed(_), DtypeArgument::Fixed(_)) => Ok(false),
+            // the parameters that a module declares are of floating-point numbers
+            (DtypeArgument::Fixed(dtype), DtypeArgument::Of(tensor))
+            | (DtypeArgument::Of(tensor), DtypeArgument::Fixed(dtype))
+                if !dtype.is_floating() && self.listed.contains(&tensor) =>
+            {
+                Ok(false)
+            }
+            (DtypeArgument::Fixed(dtype), DtypeArgument::Weights)
+            | (DtypeArgument::Weights, DtypeArgument::Fixed(dtype))
+                if !dtype.is_floating() =>
+            {
+                Ok(false)
+            }
+            (DtypeArgument::Fixed(Dtype::F16), _) | (_, DtypeArgument::Fixed(Dtype::F16)) if !self.has_half => {
+                Ok(false)
+            }
             _ => self.error("whether a tensor has a certain type is not known here"),
         }
     }
 
     fn tensor_binary(&mut self, operator: Binary, left: Value, right: Value) -> Outcome<Value> {
+        // torch/_tensor.py, __rdiv__
+        if operator == Binary::Divide && number(&left).is_some() {
+            let inverse = self.emit_named("reciprocal", vec![right])?;
+            return self.emit_named("mul", vec![inverse, left]);
+        }
         let name = match operator {
             Binary::Add => "add",
             Binary::Subtract => "sub",
@@ -324,6 +364,10 @@ impl Machine {
             Binary::Multiply => {
                 self.decisions.note(Kind::Multiply, a, b);
                 checked(a.checked_mul(b))
+            }
+            Binary::Power if b >= 0 => {
+                [a, b].into_iter().for_each(|number| self.decisions.exact(number));
+                checked(u32::try_from(b).ok().and_then(|b| a.checked_pow(b)))
             }
             Binary::FloorDivide | Binary::Remainder if b == 0 => self.error("a division by zero"),
             Binary::FloorDivide => {
@@ -385,6 +429,16 @@ impl Machine {
     }
 
     fn contains(&self, container: &Value, wanted: &Value) -> Outcome<bool> {
+        if let (Value::Sequence(values), Value::Dtype(wanted)) = (container, wanted) {
+            for value in values.iter() {
+                if let Value::Dtype(dtype) = value
+                    && self.is_same_type(*dtype, *wanted)?
+                {
+                    return Ok(true);
+                }
+            }
+            return Ok(false);
+        }
         if let Value::Sequence(values) = container {
             values.iter().for_each(|value| self.note_equal(value, wanted));
         }

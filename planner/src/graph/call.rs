@@ -153,20 +153,22 @@ impl Machine {
     pub(super) fn emit(&mut self, operator: &'static Operator, arguments: Vec<Value>) -> Outcome<Value> {
         let converted: Outcome<smallvec::SmallVec<[super::Argument; 4]>> =
             arguments.iter().map(|argument| self.argument(argument)).collect();
-        let converted = match converted {
+        let mut converted = match converted {
             Ok(converted) => converted,
             Err(mut error) => {
                 error.message = format!("{}: {}", operator.name, error.message);
                 return Err(error);
             }
         };
+        let on_host = self.on_host > 0 || self.all_on_host(&converted);
+        if !on_host && !self.host.is_empty() {
+            converted.iter_mut().for_each(|argument| self.take_number(argument));
+            self.refuse_host_tensors(operator.name, &converted)?;
+        }
         let shapes = match (operator.shapes)(&ops::Call::new(&self.shapes, &converted)) {
             Ok(shapes) => shapes,
             Err(message) => return self.error(format!("{}: {message}", operator.name)),
         };
-        if !self.host.is_empty() && self.on_host == 0 {
-            self.refuse_host_tensors(operator.name, &converted)?;
-        }
         self.spent = self.spent.saturating_sub(STEPS);
         self.spend_elements(shapes.len())?;
         if self.ops.len() >= OPERATORS {
@@ -175,7 +177,7 @@ impl Machine {
         if let Some(shape) = shapes.iter().find(|shape| most_bytes(shape).is_none()) {
             return self.error(format!("{}: a tensor of shape {shape:?} is larger than any memory", operator.name));
         }
-        if self.on_host > 0 {
+        if on_host {
             let outputs = self.emit_on_host(operator, &converted, shapes);
             return Ok(returned(operator, outputs));
         }

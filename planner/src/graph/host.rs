@@ -19,7 +19,7 @@ use super::machine::{Machine, Outcome};
 use super::value::{Object, Reference, Value};
 use super::{Argument, Dims, DtypeArgument, TensorId};
 use crate::dtype::Dtype;
-use crate::interpret::Semantics;
+use crate::interpret::{Interpreter, Semantics};
 use crate::ops::Operator;
 use crate::read::spec::FieldType;
 
@@ -40,6 +40,15 @@ enum Becomes {
     Buffer { persistent: bool },
 }
 
+/// `on_host(lambda: ...)`: what is made there lies on the host.
+pub(super) fn on_host(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [make] = given.exactly(machine)?;
+    machine.on_host += 1;
+    let made = machine.call(make, Given { positional: Vec::new(), named: Vec::new() });
+    machine.on_host -= 1;
+    made
+}
+
 /// `Parameter(data, requires_grad=True)`
 pub(super) fn parameter(machine: &mut Machine, given: Given) -> Outcome<Value> {
     owned(machine, given, Becomes::Parameter)
@@ -57,7 +66,32 @@ pub(super) fn buffer(machine: &mut Machine, mut given: Given) -> Outcome<Value> 
     owned(machine, given, Becomes::Buffer { persistent })
 }
 
-fn owned(machine: &mut Machine, given: Given, becomes: Becomes) -> Outcome<Value> {
+/// `module.requires_grad_(False)`, of a tensor too: what is frozen needs no gradient.
+pub(super) fn freeze(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [value] = given.exactly(machine)?;
+    let mut left = vec![value.clone()];
+    while let Some(value) = left.pop() {
+        machine.spend(1)?;
+        match &value {
+            Value::Tensor(reference) => drop(machine.frozen.insert(reference.tensor.get())),
+            Value::Sequence(values) => left.extend(values.iter().cloned()),
+            Value::Object(object) => {
+                let (owned, attributes) = (object.owned.borrow(), object.attributes.borrow());
+                let names = owned.children.iter().chain(owned.parameters.iter().map(|(name, _)| name));
+                left.extend(names.filter_map(|name| attributes.get(name).cloned()));
+            }
+            _ => {}
+        }
+    }
+    Ok(value)
+}
+
+fn owned(machine: &mut Machine, mut given: Given, becomes: Becomes) -> Outcome<Value> {
+    let asked = given.named.iter().position(|(name, _)| &**name == "requires_grad");
+    let frozen = match asked.map(|place| given.named.remove(place).1).or(given.positional.get(1).cloned()) {
+        Some(value) => !machine.truth(&value)?,
+        None => false,
+    };
     match given.positional.first() {
         None | Some(Value::None) => Ok(Value::None),
         Some(Value::Tensor(data)) => {
@@ -66,7 +100,11 @@ fn owned(machine: &mut Machine, given: Given, becomes: Becomes) -> Outcome<Value
                 return machine.error("a module's parameters and buffers are made where the module is");
             };
             let shape = machine.shape(id).clone();
-            Ok(machine.host_tensor(shape, dtype, becomes))
+            let made = machine.host_tensor(shape, dtype, becomes);
+            if let (true, Value::Tensor(reference)) = (frozen, &made) {
+                machine.frozen.insert(reference.tensor.get());
+            }
+            Ok(made)
         }
         Some(other) => machine.error(format!("{} is no tensor", other.kind())),
     }
@@ -91,6 +129,28 @@ impl Machine {
         shapes.into_iter().map(|shape| self.host_tensor(shape, dtype, Becomes::Nothing)).collect()
     }
 
+    /// Whether an operator has tensors, and all of them are the host's.
+    pub(super) fn all_on_host(&self, arguments: &[Argument]) -> bool {
+        let mut tensors = arguments.iter().filter_map(|argument| match argument {
+            Argument::Tensor(tensor) => Some(tensor),
+            _ => None,
+        });
+        let is_host = |tensor: &TensorId| self.host.contains_key(tensor) && !self.listed.contains(tensor);
+        !self.host.is_empty() && tensors.clone().next().is_some() && tensors.all(is_host)
+    }
+
+    /// A tensor of the host without dimensions is a number to an operator on the device (aten/src/ATen/TensorIterator.cpp, `is_cpu_scalar`).
+    pub(super) fn take_number(&self, argument: &mut Argument) {
+        if let Argument::Tensor(tensor) = argument
+            && let Some(known) = self.host.get(tensor)
+            && !self.listed.contains(tensor)
+            && self.shape(*tensor).is_empty()
+        {
+            let is_float = known.dtype.is_none_or(Dtype::is_floating);
+            *argument = if is_float { Argument::Float(0.0) } else { Argument::Int(0) };
+        }
+    }
+
     /// Refuses tensors of the host where the model runs.
     pub(super) fn refuse_host_tensors(&self, name: &str, arguments: &[Argument]) -> Outcome<()> {
         for argument in arguments {
@@ -112,6 +172,19 @@ impl Machine {
         match self.host.get(&tensor) {
             Some(known) => known.dtype.map_or(DtypeArgument::Weights, DtypeArgument::Fixed),
             None => dtype,
+        }
+    }
+
+    /// The same, with what is known of parameters and of the weights.
+    pub(super) fn known_type(&self, dtype: DtypeArgument) -> DtypeArgument {
+        let of_weights = self.weights.map_or(DtypeArgument::Weights, DtypeArgument::Fixed);
+        match self.settled(dtype) {
+            DtypeArgument::Of(tensor) if self.listed.contains(&tensor) => {
+                let found = self.parameters.iter().find(|parameter| parameter.tensor == tensor);
+                found.map_or(dtype, |parameter| parameter.dtype.map_or(of_weights, DtypeArgument::Fixed))
+            }
+            DtypeArgument::Weights => of_weights,
+            known => known,
         }
     }
 

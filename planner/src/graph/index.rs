@@ -1,16 +1,42 @@
 //! Subscripts: of lists and dictionaries, and of tensors, which become `select`, `slice`, `unsqueeze` and, where they leave
 //! everything, `alias` as in torch/csrc/autograd/python_variable_indexing.cpp.
 
+use super::DtypeArgument;
 use super::decisions::Kind;
 use super::machine::{Machine, Outcome};
 use super::value::Value;
+use crate::dtype::Dtype;
 use crate::interpret::Semantics;
 use crate::read::spec::syntax::Subscript;
+
+fn is_int(value: &Value) -> bool {
+    matches!(value, Value::Int(_))
+}
+
+/// `x[slice(a, b)]` is `x[a:b]`.
+fn range_of(subscript: Subscript<Value>) -> Subscript<Value> {
+    let Subscript::At(Value::Object(bag)) = &subscript else { return subscript };
+    let part = |name: &str| bag.attributes.borrow().get(name).cloned();
+    match (part("start"), part("stop"), part("step")) {
+        (Some(start), Some(stop), Some(step)) => Subscript::Range(Some(start), Some(stop), Some(step)),
+        _ => subscript,
+    }
+}
 
 impl Machine {
     pub(super) fn subscript(&mut self, owner: Value, subscripts: Vec<Subscript<Value>>) -> Outcome<Value> {
         match &owner {
-            Value::Tensor(_) => self.index_tensor(owner, subscripts),
+            Value::Tensor(_) => {
+                let subscripts = match <[Subscript<Value>; 1]>::try_from(subscripts) {
+                    Ok([Subscript::At(Value::Sequence(items))]) if !items.iter().all(is_int) => {
+                        items.iter().cloned().map(Subscript::At).collect()
+                    }
+                    Ok(one) => one.into(),
+                    Err(several) => several,
+                };
+                let subscripts = subscripts.into_iter().map(range_of).collect();
+                self.index_tensor(owner, subscripts)
+            }
             Value::Sequence(values) => match &subscripts[..] {
                 [Subscript::At(Value::Int(place))] => {
                     self.decisions.exact(*place);
@@ -24,6 +50,19 @@ impl Machine {
                     let (start, end) = self.bounds(start, end, values.len() as u64)?;
                     [start, end].into_iter().for_each(|bound| self.decisions.exact(bound));
                     Ok(Value::sequence(values[start as usize..end as usize].to_vec()))
+                }
+                [Subscript::Range(start, end, Some(Value::Int(step)))] if *step != 0 => {
+                    self.decisions.exact(*step);
+                    let taken: Vec<Value> = if *step > 0 {
+                        let (start, end) = self.bounds(start, end, values.len() as u64)?;
+                        [start, end].into_iter().for_each(|bound| self.decisions.exact(bound));
+                        values[start as usize..end as usize].iter().step_by(*step as usize).cloned().collect()
+                    } else if matches!((start, end), (None, None)) {
+                        values.iter().rev().step_by(step.unsigned_abs() as usize).cloned().collect()
+                    } else {
+                        return self.error("a range that goes back is known of a whole list alone");
+                    };
+                    Ok(Value::sequence(taken))
                 }
                 _ => self.error("a list is asked for one element or one range"),
             },
@@ -45,22 +84,26 @@ impl Machine {
                     Some(value) => Ok(value.clone()),
                     None => self.error(format!("there is no entry `{key}`")),
                 },
-                _ => self.error("a dictionary is asked for a text"),
+                [Subscript::At(Value::Int(key))] => match entries.get(key.to_string().as_str()) {
+                    Some(value) => Ok(value.clone()),
+                    None => self.error(format!("there is no entry {key}")),
+                },
+                [Subscript::At(Value::Float(key))] => match entries.get(key.to_string().as_str()) {
+                    Some(value) => Ok(value.clone()),
+                    None => self.error(format!("there is no entry {key}")),
+                },
+                _ => self.error("a dictionary is asked for a text or an integer"),
             },
             other => self.error(format!("{} has no elements", other.kind())),
         }
     }
 
     fn index_tensor(&mut self, tensor: Value, items: Vec<Subscript<Value>>) -> Outcome<Value> {
-        let is_tensor = |item: &Subscript<Value>| matches!(item, Subscript::At(Value::Tensor(_)));
-        if !items.is_empty() && items.iter().all(is_tensor) {
-            let indices =
-                items.into_iter().filter_map(|item| if let Subscript::At(at) = item { Some(at) } else { None });
-            return self.emit_named("index", vec![tensor, Value::sequence(indices.collect())]);
-        }
         let mut result = tensor;
         let mut dim = 0i64;
         let mut is_all = true;
+        // tensors of indices, and the dimensions that they stand for once all else is done
+        let mut indices: Vec<(i64, Value)> = Vec::new();
         let is_new = |item: &Subscript<Value>| matches!(item, Subscript::At(Value::None) | Subscript::Ellipsis);
         let named = items.iter().filter(|item| !is_new(item)).count() as i64;
         for item in items {
@@ -82,10 +125,12 @@ impl Machine {
                     };
                     let (from, to) = self.bounds(&start, &end, size)?;
                     let step = self.step(step)?;
+                    // python_variable_indexing.cpp, applySlice: what begins at 0 as it is written, and leaves all, is no slice
+                    let from_start = matches!(start, None | Some(Value::None | Value::Int(0)));
                     self.decisions.note(Kind::Equal, from, 0);
                     self.decisions.note(Kind::Equal, to, size as i64);
                     self.decisions.note(Kind::Equal, step, 1);
-                    if (from, to, step) != (0, size as i64, 1) {
+                    if (from, to, step) != (0, size as i64, 1) || !from_start {
                         let bounds = [dim, from, to, step].map(Value::Int);
                         let bounds = std::iter::once(result).chain(bounds).collect();
                         result = self.emit_named("slice", bounds)?;
@@ -94,9 +139,27 @@ impl Machine {
                     dim += 1;
                 }
                 Subscript::Ellipsis => dim += (shape.len() as i64 - named).max(0),
-                Subscript::At(Value::Tensor(_)) => return self.error("tensors of indices go together, and alone"),
+                Subscript::At(index @ Value::Tensor(_)) => {
+                    indices.push((dim, index));
+                    dim += 1;
+                }
+                // python_variable_indexing.cpp, sequenceToVariable: a tensor of them on the device
+                Subscript::At(Value::Sequence(list)) if list.iter().all(is_int) => {
+                    let sizes = Value::sequence(vec![Value::Int(list.len() as i64)]);
+                    let dtype = Value::Dtype(DtypeArgument::Fixed(Dtype::I64));
+                    indices.push((dim, self.emit_named("zeros", vec![sizes, dtype])?));
+                    dim += 1;
+                }
                 Subscript::At(other) => return self.error(format!("{} is no subscript", other.kind())),
             }
+        }
+        if let Some((first, _)) = indices.first() {
+            let first = *first;
+            if indices.iter().zip(first..).any(|((dim, _), wanted)| *dim != wanted) {
+                return self.error("tensors of indices that stand apart are not known");
+            }
+            let indices = Value::sequence(indices.into_iter().map(|(_, index)| index).collect());
+            return self.emit_named("index", vec![result, indices, Value::Int(first)]);
         }
         if is_all { self.emit_named("alias", vec![result]) } else { Ok(result) }
     }

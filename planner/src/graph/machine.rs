@@ -74,6 +74,10 @@ pub struct Machine {
     pub(super) running: Vec<ModuleId>,
     /// Whether the run is under autocast.
     pub(super) autocasts: bool,
+    /// The type of the weights, where it is known.
+    pub(super) weights: Option<Dtype>,
+    /// Whether a tensor may be of float16.
+    pub(super) has_half: bool,
     /// Whether autograd records, outside `torch.no_grad()`.
     pub(super) records: bool,
     /// How many modules are being made: tensors are the host's then.
@@ -114,6 +118,8 @@ impl Machine {
             calls: Vec::new(),
             running: Vec::new(),
             autocasts: false,
+            weights: None,
+            has_half: true,
             records: false,
             on_host: 0,
             host: FxHashMap::default(),
@@ -144,7 +150,12 @@ impl Machine {
         }
         if let Some(class) = &object.class {
             if let Some(method) = class.methods.get(name) {
-                return Ok(Value::Method(object.clone(), method.clone()));
+                return match class.properties.contains(name) {
+                    true => {
+                        self.call_method(object.clone(), method, Given { positional: Vec::new(), named: Vec::new() })
+                    }
+                    false => Ok(Value::Method(object.clone(), method.clone())),
+                };
             }
             return self.error(format!("{} has no attribute `{name}`", class.name));
         }
@@ -235,7 +246,9 @@ impl Semantics for Machine {
     fn dictionary(&self, entries: Vec<(Value, Value)>) -> Outcome<Value> {
         let named = |(key, value)| match key {
             Value::Text(key) => Ok((key, value)),
-            _ => self.error("the keys of a dictionary are texts"),
+            Value::Int(key) => Ok((key.to_string().into(), value)),
+            Value::Float(key) => Ok((key.to_string().into(), value)),
+            _ => self.error("the keys of a dictionary are texts or integers"),
         };
         Ok(Value::dictionary(entries.into_iter().map(named).collect::<Outcome<_>>()?))
     }
@@ -327,6 +340,10 @@ impl Semantics for Machine {
                 },
             },
             Value::Library => self.global(name),
+            // torch.return_types: values and where they were
+            Value::Sequence(values) if values.len() == 2 && matches!(&**name, "values" | "indices") => {
+                Ok(values[usize::from(&**name == "indices")].clone())
+            }
             Value::Dictionary(entries) => match entries.get(name) {
                 Some(value) => Ok(value.clone()),
                 None => self.error(format!("there is no entry `{name}`")),

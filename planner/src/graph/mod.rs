@@ -17,6 +17,7 @@ mod call;
 mod checkpoint;
 mod cuts;
 mod decisions;
+mod einsum;
 mod exchange;
 mod foresee;
 mod hooked;
@@ -51,7 +52,7 @@ pub use cuts::{Segment, segments};
 pub use repeat::{Growth, Repeat, grown};
 pub use spans::lay;
 pub use stored::{Choice, Loading, Piece, Role, StoredLayers, Which};
-pub use unroll::{AUTOCAST, CacheLayout, Loop, READS_ZEROS, RECORDS, unroll};
+pub use unroll::{AUTOCAST, CacheLayout, HALF, Loop, READS_ZEROS, RECORDS, unroll};
 
 /// Sizes of a tensor's dimensions, outermost first.
 pub type Dims = SmallVec<[u64; 5]>;

@@ -4,8 +4,9 @@
 use super::call::Given;
 use super::machine::{Machine, Outcome};
 use super::value::{Attributes, Builtin, Value};
+use crate::interpret::nested::{CONFIGS, LISTS};
 use crate::interpret::{Interpreter, Semantics};
-use crate::read::spec::syntax::Binary;
+use crate::read::spec::syntax::{Binary, Subscript};
 
 /// The functions by name.
 pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
@@ -38,6 +39,25 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
         ))
     }),
     ("dictionary", dictionary),
+    ("joined", joined),
+    ("place_in", place_in),
+    ("joined_text", joined_text),
+    ("config_of", config_of),
+    ("split_text", split_text),
+    ("lower_case", |machine, given| change_text(machine, given, |text| text.to_lowercase())),
+    ("stripped", |machine, given| change_text(machine, given, |text| text.trim().to_owned())),
+    ("set_elements", set_elements),
+    ("einsum", super::einsum::einsum),
+    ("first", first),
+    ("slice_of", slice_of),
+    ("callable", |machine, given| {
+        let [value] = given.exactly(machine)?;
+        Ok(Value::Bool(match value {
+            Value::Object(object) => object.module.is_some(),
+            Value::Function(_) | Value::Method(..) | Value::Closure(..) | Value::Class(_) | Value::Builtin(_) => true,
+            value => matches!(value, Value::Operator(_) | Value::TensorMethod(..) | Value::TensorFunction(..)),
+        }))
+    }),
     ("autocasts", |machine, _| Ok(Value::Bool(machine.autocasts))),
     ("items", items),
     ("values", |machine, given| parts(machine, given, |_, value| value.clone())),
@@ -81,6 +101,29 @@ fn compare_texts(machine: &mut Machine, given: Given, compare: fn(&str, &str) ->
     }
 }
 
+fn change_text(machine: &mut Machine, given: Given, change: fn(&str) -> String) -> Outcome<Value> {
+    let [text] = given.exactly(machine)?;
+    let Value::Text(text) = &text else { return machine.error(format!("{} is no text", text.kind())) };
+    machine.spend(text.len())?;
+    Ok(Value::Text(change(text).into()))
+}
+
+/// `text.split(sign)`, or at blanks.
+fn split_text(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let mut arguments = given.positional.into_iter();
+    let (Some(Value::Text(text)), sign) = (arguments.next(), arguments.next()) else {
+        return machine.error("a text is split");
+    };
+    machine.spend_elements(text.len())?;
+    let parts = match &sign {
+        Some(Value::Text(sign)) if !sign.is_empty() => {
+            text.split(&**sign).map(|part| Value::Text(part.into())).collect()
+        }
+        _ => text.split_whitespace().map(|part| Value::Text(part.into())).collect(),
+    };
+    Ok(Value::sequence(parts))
+}
+
 /// `isinstance(value, (int, list))` is `is_instance(value, ["int", "list"])`.
 fn is_instance(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [value, kinds] = given.exactly(machine)?;
@@ -97,7 +140,7 @@ fn is_instance(machine: &mut Machine, given: Given) -> Outcome<Value> {
             Value::Object(object) => match &object.class {
                 // caches derive from Cache, as their names say (cache_utils.py)
                 Some(class) => class.name == *kind || (&**kind == "Cache" && class.name.ends_with("Cache")),
-                None => &**kind == "ModelOutput",
+                None => kind.contains("Output"),
             },
             _ => false,
         };
@@ -128,7 +171,7 @@ fn entries_of(machine: &Machine, value: &Value) -> Outcome<Attributes> {
 /// `entries.get(key, default)`, and `entries.pop(key, default)` where the entry does no harm.
 fn entry(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [entries, key, default] = given.exactly(machine)?;
-    let Value::Text(key) = key else { return machine.error("a key is a text") };
+    let key = key_of(machine, key)?;
     Ok(match &entries {
         Value::Dictionary(entries) => entries.get(&key).cloned(),
         Value::Object(object) if object.class.is_none() => object.attributes.borrow().get(&key).cloned(),
@@ -152,11 +195,18 @@ fn with_entry(machine: &mut Machine, given: Given) -> Outcome<Value> {
             None => machine.error(format!("a list of {} has no element {place}", changed.len())),
         };
     }
+    if let (Value::Tensor(_), Value::Int(_)) = (&entries, &key) {
+        // a number fills the place, which takes nothing
+        return match &value {
+            Value::Tensor(_) => machine.emit_named("copy_select_", vec![entries, Value::Int(0), key, value]),
+            _ => Ok(entries),
+        };
+    }
     if let (Value::Tensor(_), Value::Tensor(_)) = (&entries, &key) {
         machine.emit_named("index_put_", vec![entries.clone(), key, value])?;
         return Ok(entries);
     }
-    let Value::Text(key) = key else { return machine.error("a key is a text") };
+    let key = key_of(machine, key)?;
     let mut changed = entries_of(machine, &entries)?;
     machine.spend_elements(changed.len())?;
     changed.insert(key, value);
@@ -166,7 +216,7 @@ fn with_entry(machine: &mut Machine, given: Given) -> Outcome<Value> {
 /// `entries.setdefault(key, value)`, as another dictionary.
 fn with_default(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [entries, key, value] = given.exactly(machine)?;
-    let Value::Text(key) = key else { return machine.error("a key is a text") };
+    let key = key_of(machine, key)?;
     let mut changed = entries_of(machine, &entries)?;
     machine.spend_elements(changed.len())?;
     changed.entry(key).or_insert(value);
@@ -207,10 +257,111 @@ fn dictionary(machine: &mut Machine, given: Given) -> Outcome<Value> {
         match &machine.elements(pair)?[..] {
             [Value::Text(key), value] => drop(entries.insert(key.clone(), value.clone())),
             [Value::Int(key), value] => drop(entries.insert(key.to_string().into(), value.clone())),
+            [Value::Float(key), value] => drop(entries.insert(key.to_string().into(), value.clone())),
             _ => return machine.error("a dictionary is made of keys that are texts, and values"),
         }
     }
     Ok(Value::dictionary(entries))
+}
+
+/// `sign.join(texts)`
+fn joined_text(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [sign, texts] = given.exactly(machine)?;
+    let mut joined = String::new();
+    for (place, text) in machine.elements(&texts)?.iter().enumerate() {
+        if place > 0 {
+            joined += &super::builtins::show(&sign);
+        }
+        joined += &super::builtins::show(text);
+        machine.spend(joined.len())?;
+    }
+    Ok(Value::Text(joined.into()))
+}
+
+/// `{**a, **b}` of the list of dictionaries: later entries win.
+fn joined(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [parts] = given.exactly(machine)?;
+    let mut all = Attributes::default();
+    for part in machine.elements(&parts)?.iter() {
+        let entries = entries_of(machine, part)?;
+        machine.spend_elements(entries.len())?;
+        all.extend(entries);
+    }
+    Ok(Value::dictionary(all))
+}
+
+/// `x[i, j] = value`: written in place.
+fn set_elements(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [tensor, places, value] = given.exactly(machine)?;
+    let places = machine.elements(&places)?;
+    if places.iter().any(|place| matches!(place, Value::Tensor(_))) {
+        machine.emit_named("index_put_", vec![tensor, places[0].clone(), value])?;
+    } else {
+        let part = machine.subscript(tensor, places.iter().cloned().map(Subscript::At).collect())?;
+        machine.emit_named("copy_", vec![part, value])?;
+    }
+    Ok(Value::None)
+}
+
+/// A config within a config: its defaults, other names of its entries, what is given, and the config around it, whose entries of the run it has as
+/// well.
+fn config_of(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [defaults, aliases, given, outer] = given.exactly(machine)?;
+    let (mut entries, aliases) = (entries_of(machine, &defaults)?, entries_of(machine, &aliases)?);
+    entries.extend(entries_of(machine, &outer)?.into_iter().filter(|(key, _)| key.starts_with('_')));
+    for (key, value) in entries_of(machine, &given)? {
+        let key = match aliases.get(&key) {
+            Some(Value::Text(meant)) => meant.clone(),
+            _ => key,
+        };
+        entries.insert(key, value);
+    }
+    for (alias, meant) in &aliases {
+        if let Value::Text(meant) = meant
+            && let Some(value) = entries.get(meant).cloned()
+        {
+            entries.insert(alias.clone(), value);
+        }
+    }
+    machine.spend_elements(entries.len())?;
+    let levels = outer.extent().height.saturating_sub(LISTS + 1);
+    Ok(Value::config(entries, levels.min(CONFIGS)))
+}
+
+/// `list.index(value)`
+fn place_in(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [list, wanted] = given.exactly(machine)?;
+    for (place, value) in machine.elements(&list)?.iter().enumerate() {
+        machine.spend(1)?;
+        let is_it = machine.binary(Binary::Equal, value.clone(), wanted.clone())?;
+        if machine.truth(&is_it)? {
+            return Ok(Value::Int(place as i64));
+        }
+    }
+    machine.error("the list has no such element")
+}
+
+/// `next(iter(values))`, or what is given besides where there is none.
+fn first(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let mut arguments = given.positional.into_iter();
+    let (Some(values), otherwise) = (arguments.next(), arguments.next()) else {
+        return machine.error("a list is asked for its first element");
+    };
+    match (machine.elements(&values)?.first().cloned(), otherwise) {
+        (Some(value), _) | (None, Some(value)) => Ok(value),
+        (None, None) => machine.error("an empty list has no first element"),
+    }
+}
+
+/// `slice(stop)`, `slice(start, stop, step)`: an object that a subscript takes for a range.
+fn slice_of(_: &mut Machine, given: Given) -> Outcome<Value> {
+    let mut arguments = given.positional;
+    if arguments.len() == 1 {
+        arguments.insert(0, Value::None);
+    }
+    arguments.resize(3, Value::None);
+    let names = ["start", "stop", "step"].map(std::sync::Arc::from);
+    Ok(Value::bag(names.into_iter().zip(arguments).collect()))
 }
 
 fn items(machine: &mut Machine, given: Given) -> Outcome<Value> {
@@ -329,4 +480,14 @@ fn round(machine: &mut Machine, given: Given, round: fn(f64) -> f64) -> Outcome<
 
 fn real(machine: &mut Machine, given: Given, function: fn(f64) -> f64) -> Outcome<Value> {
     Ok(Value::Float(function(number(machine, given)?)))
+}
+
+/// A key of a dictionary, as a text.
+fn key_of(machine: &Machine, key: Value) -> Outcome<std::sync::Arc<str>> {
+    match key {
+        Value::Text(key) => Ok(key),
+        Value::Int(key) => Ok(key.to_string().into()),
+        Value::Float(key) => Ok(key.to_string().into()),
+        other => machine.error(format!("{} is no key", other.kind())),
+    }
 }

@@ -11,6 +11,7 @@ use super::machine::{Machine, Outcome};
 use super::value::{Attributes, Object, Value};
 use super::{DtypeArgument, Graph, GraphError, Origin, StoredLayers};
 use crate::dtype::Dtype;
+use crate::interpret::nested::CONFIGS;
 use crate::interpret::{Interpreter, Semantics};
 use crate::read::spec::{Architecture, Family};
 use crate::run::{Attention, Checkpointing, Lora, QuantizedType, SavedOperators, TrainedBias};
@@ -29,6 +30,8 @@ pub struct Loop {
     pub integers: Vec<(&'static str, u64)>,
     /// Switches such as hold_outputs.
     pub flags: Vec<(&'static str, bool)>,
+    /// The type of the weights, where the run says it.
+    pub weights: Option<Dtype>,
     /// How attention is to be computed, where that is asked for.
     pub attention: Option<Attention>,
     /// Which modules' calls are checkpointed.
@@ -108,6 +111,9 @@ pub const RECORDS: &str = "labels";
 /// The switch that says that the model runs under autocast.
 pub const AUTOCAST: &str = "autocast";
 
+/// The switch that says that a tensor may be of float16.
+pub const HALF: &str = "half";
+
 impl Machine {
     fn unroll(
         &mut self,
@@ -117,6 +123,8 @@ impl Machine {
         wanted: &Loop,
     ) -> Outcome<Vec<super::Step>> {
         self.autocasts = wanted.flags.contains(&(AUTOCAST, true));
+        self.weights = wanted.weights;
+        self.has_half = wanted.flags.contains(&(HALF, true));
         self.records = wanted.flags.contains(&(RECORDS, true));
         let config = self.config((family, architecture), config, wanted)?;
         let class = self.global(&architecture.name.as_str().into())?;
@@ -261,7 +269,7 @@ impl Machine {
         for (name, switch) in [("_records", RECORDS), ("_autocast", AUTOCAST)] {
             attributes.insert(name.into(), Value::Bool(wanted.flags.contains(&(switch, true))));
         }
-        let config = Value::bag(attributes);
+        let config = Value::config(attributes, CONFIGS);
         if let Some(derive) = &family.derive {
             self.call_function(derive, Given { positional: vec![config.clone()], named: Vec::new() })?;
         }

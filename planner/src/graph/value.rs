@@ -145,6 +145,15 @@ impl Value {
         Value::Object(Rc::new(object))
     }
 
+    /// A config, in which configs may lie that have fewer levels.
+    pub fn config(attributes: Attributes, levels: u32) -> Value {
+        let config = Value::bag(attributes);
+        if let Value::Object(object) = &config {
+            object.height.set(object.height.get().max(Some(LISTS + levels)));
+        }
+        config
+    }
+
     /// How far it goes down.
     pub fn extent(&self) -> Extent {
         match self {

@@ -9,6 +9,9 @@ use std::ops::Deref;
 /// The highest list or dictionary that holds no object: far beyond any spec.
 pub const LISTS: u32 = 64;
 
+/// How many levels of configs may lie within a config.
+pub const CONFIGS: u32 = 8;
+
 /// The highest value: as many levels of objects and of lists between them, far within the stack.
 pub const HIGHEST: u32 = 4 * LISTS;
 

@@ -183,7 +183,9 @@ pub trait Interpreter: Semantics {
                 let value = self.update(*operator, old, new)?;
                 self.set_attribute(&owner, name, value)?;
             }
-            StatementKind::Update(Target::Sequence(_), ..) => return self.error("a sequence cannot be updated"),
+            StatementKind::Update(Target::Sequence(_) | Target::Rest(_), ..) => {
+                return self.error("a sequence cannot be updated");
+            }
             StatementKind::Return(None) => return Ok(Flow::Return(Self::literal(&Literal::None))),
             StatementKind::Return(Some(expression)) => return self.evaluate(frame, expression).map(Flow::Return),
             StatementKind::Continue => return Ok(Flow::Continue),
@@ -223,9 +225,13 @@ pub trait Interpreter: Semantics {
                 let owner = self.evaluate(frame, owner)?;
                 self.set_attribute(&owner, name, value)?;
             }
+            Target::Rest(name) => self.set(frame, *name, Some(value)),
             Target::Sequence(targets) => {
                 let elements = self.elements(&value)?;
                 drop(value);
+                if let Some(place) = targets.iter().position(|target| matches!(target, Target::Rest(_))) {
+                    return self.assign_with_rest(frame, targets, place, &elements);
+                }
                 if elements.len() != targets.len() {
                     return self.error(format!("{} names cannot take {} values", targets.len(), elements.len()));
                 }
@@ -233,6 +239,27 @@ pub trait Interpreter: Semantics {
                     self.assign(frame, target, element.clone())?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// `a, *b, c = elements`, where the rest stands at a place.
+    fn assign_with_rest(
+        &mut self,
+        frame: &mut Locals<'_, Self>,
+        targets: &[Target],
+        place: usize,
+        elements: &[Self::Value],
+    ) -> Outcome<Self, ()> {
+        let Some(rest) = (elements.len() + 1).checked_sub(targets.len()) else {
+            return self.error(format!("{} names cannot take {} values", targets.len() - 1, elements.len()));
+        };
+        self.spend_elements(rest)?;
+        let middle = self.bounded(Self::sequence(elements[place..place + rest].to_vec()))?;
+        let (before, after) = (&elements[..place], &elements[place + rest..]);
+        let values = before.iter().cloned().chain([middle]).chain(after.iter().cloned());
+        for (target, value) in targets.iter().zip(values.collect::<Vec<_>>()) {
+            self.assign(frame, target, value)?;
         }
         Ok(())
     }
@@ -298,6 +325,11 @@ pub trait Interpreter: Semantics {
                 self.bounded(Self::sequence(elements))
             }
             ExpressionKind::Comprehension(comprehension) => self.comprehension(frame, comprehension),
+            ExpressionKind::Named(name, value) => {
+                let value = self.evaluate(frame, value)?;
+                self.set(frame, *name, Some(value.clone()));
+                Ok(value)
+            }
             ExpressionKind::Lambda(function, around) => {
                 self.spend(function.names.len())?;
                 let mut slots = vec![None; function.names.len()];

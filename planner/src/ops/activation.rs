@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use super::call::one as one_shape;
+use super::call::{dimension, one as one_shape};
 use super::elementwise::{elementwise, like_first};
 use super::operands::one;
 use super::reduce::whole;
@@ -123,6 +123,24 @@ pub(super) const ROWS: &[Row] = &[
     unary("exp", Autocast::Full, &[], &[("exp.default", "self", "")], |context, a| {
         one(activation(context, a.tensor(0)?, &EXP))
     }),
+    unary("expm1", Autocast::Full, &[], &[("expm1.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &EXPM1))
+    }),
+    unary("log1p", Autocast::Full, &[], &[("log1p.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &LOG1P))
+    }),
+    unary("log2", Autocast::Full, &[], &[("log2.default", "self", "")], |context, a| {
+        one(activation(context, a.tensor(0)?, &LOG2))
+    }),
+    Row {
+        shapes: |call| {
+            let mut shape = call.shape(0)?.clone();
+            let dim = dimension(call.int(1)?, shape.len())?;
+            shape[dim] /= 2;
+            one_shape(shape)
+        },
+        ..row("glu", "input, dim=-1", Autocast::Keeps, &[], &[("glu.default", "self, dim=-1", "")], glu)
+    },
     row(
         "gelu",
         "input, approximate=None",
@@ -256,6 +274,15 @@ const ELU: Activation =
     Activation { op: "elu", node: "EluBackward0", keeps: Keeps::Input, backward: &["elu_backward"] };
 /// grad * result
 const EXP: Activation = Activation { op: "exp", node: "ExpBackward0", keeps: Keeps::Result, backward: &["mul"] };
+/// grad * (result + 1)
+const EXPM1: Activation =
+    Activation { op: "expm1", node: "Expm1Backward0", keeps: Keeps::Result, backward: &["add", "mul"] };
+/// grad / (self + 1)
+const LOG1P: Activation =
+    Activation { op: "log1p", node: "Log1PBackward0", keeps: Keeps::Input, backward: &["add", "div"] };
+/// grad / (self * ln(2))
+const LOG2: Activation =
+    Activation { op: "log2", node: "Log2Backward0", keeps: Keeps::Input, backward: &["mul", "div"] };
 const GELU: Activation =
     Activation { op: "gelu", node: "GeluBackward0", keeps: Keeps::Input, backward: &["gelu_backward"] };
 
@@ -289,6 +316,25 @@ fn activation(context: &mut Context, x: &Tensor, rule: &'static Activation) -> T
         );
     }
     output
+}
+
+/// Half of the input gates the other half (aten/src/ATen/native/GatedLinearUnit.cpp).
+fn glu(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let dim = dimension(operands.int(1)?, x.sizes.len())?;
+    let saved = context.records(&[x]).then(|| context.save(x));
+    let mut sizes = x.sizes.clone();
+    sizes[dim] /= 2;
+    let output = context.aten("glu", |context| context.empty("glu", &sizes, x.dtype));
+    if let Some(saved) = saved {
+        let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            let x = saved.get(context);
+            smallvec![Some(context.empty("glu_backward", &x.sizes, g.dtype))]
+        };
+        context.record("GluBackward0", &[Some(x)], &[&output], Box::new(apply));
+    }
+    one(output)
 }
 
 /// Between two numbers.

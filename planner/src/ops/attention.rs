@@ -18,6 +18,7 @@ use crate::lower::measured::four;
 use crate::lower::tensor::{Storage, Tensor, TensorData};
 use crate::read::profiles::AttentionKey;
 use crate::run::Backend;
+use crate::versions::Change;
 
 /// Attention as PyTorch has it.
 pub const SCALED_DOT_PRODUCT_ATTENTION: &str = "scaled_dot_product_attention";
@@ -211,6 +212,9 @@ fn choice(context: &Context, problem: &Problem) -> Result<Backend, String> {
 fn problem(context: &Context, operands: &Operands) -> Result<Problem, String> {
     let inputs = [operands.tensor(0)?, operands.tensor(1)?, operands.tensor(2)?];
     let tracks = |tensor: &Tensor| context.grad_enabled() && tensor.requires_grad();
+    // one head of keys and values serves all queries without enable_gqa too: measured in torch 2.15
+    let is_one = |tensor: &Tensor| tensor.sizes.get(1) == Some(&1);
+    let one_serves = is_one(inputs[1]) && is_one(inputs[2]) && context.device.rules.has(Change::EfficientGroups);
     Ok(Problem {
         cudnn_workspaces: [0; 2],
         query: layout(inputs[0]),
@@ -224,7 +228,7 @@ fn problem(context: &Context, operands: &Operands) -> Result<Problem, String> {
         }),
         dropout: operands.float(4).unwrap_or(0.0),
         causal: operands.flag(5),
-        grouped: operands.flag(6),
+        grouped: operands.flag(6) || one_serves,
         requires_grad: inputs.map(tracks),
     })
 }

@@ -14,12 +14,35 @@ use crate::lower::context::Context;
 use crate::lower::kernels::memory_format::{MemoryFormat, empty, laid_out, suggested};
 use crate::lower::kernels::reduce::Reduction;
 use crate::lower::measured::four;
-use crate::lower::tensor::Tensor;
+use crate::lower::tensor::{Tensor, TensorData};
 use crate::read::profiles::{ConvolutionKey, Direction};
 
-pub(super) const ROWS: &[Row] = &[Row {
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "conv1d",
+        signature: "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1",
+        aten: &[(
+            "conv1d.default",
+            "input, weight, bias=None, stride:one=1, padding:one=0, dilation:one=1, groups=1",
+            "",
+        )],
+        ..CONV2D
+    },
+    CONV2D,
+    Row {
+        name: "conv3d",
+        aten: &[(
+            "conv3d.default",
+            "input, weight, bias=None, stride:one=1, padding:one=0, dilation:one=1, groups=1",
+            "",
+        )],
+        ..CONV2D
+    },
+];
+
+const CONV2D: Row = Row {
     name: "conv2d",
-    signature: "input, weight, bias, stride, padding, dilation, groups",
+    signature: "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1",
     returns: Returns::One,
     source: "aten/src/ATen/native/Convolution.cpp; cudnn/ConvShared.cpp; cuda/DepthwiseConv2d.cu",
     class: Class::Product { left: 0, right: Some(1), of: Multiplied::Images },
@@ -35,32 +58,56 @@ pub(super) const ROWS: &[Row] = &[Row {
     ],
     shapes: convolution_shape,
     lower: |context, a| one(convolution(context, a)?),
-}];
+};
 
-/// The numbers of a call.
+/// The numbers of a call, along the last two dimensions.
 #[derive(Clone, Copy)]
 struct Window {
-    stride: i64,
-    padding: i64,
-    dilation: i64,
+    stride: [i64; 2],
+    padding: [i64; 2],
+    dilation: [i64; 2],
     groups: u64,
+}
+
+/// What is given for one dimension holds for all; a sequence is an image of one row, which has no stride, no padding and no dilation.
+fn along_both(given: &[i64], is_sequence: bool, of_one_row: i64) -> Result<[i64; 2], String> {
+    match *given {
+        [one] if is_sequence => Ok([of_one_row, one]),
+        [both] => Ok([both, both]),
+        [.., rows, columns] if !is_sequence => Ok([rows, columns]),
+        _ => Err(format!("{given:?} is no number for each dimension")),
+    }
 }
 
 fn convolution_shape(call: &Call) -> Shapes {
     let (input, weight) = (call.shape(0)?, call.shape(1)?);
     let groups = call.int(6)?;
-    let fits =
-        input.len() == 4 && weight.len() == 4 && groups > 0 && input[1] == weight[1].saturating_mul(groups as u64);
+    let fits = matches!(input.len(), 3..=5)
+        && weight.len() == input.len()
+        && groups > 0
+        && input[1] == weight[1].saturating_mul(groups as u64);
     if !fits {
         return Err(format!("an input of shape {input:?} does not fit {groups} groups of weight {weight:?}"));
     }
-    one_shape(sizes(input, weight, [call.int(3)?, call.int(4)?, call.int(5)?])?)
+    let numbers = [call.ints(3)?, call.ints(4)?, call.ints(5)?];
+    one_shape(sizes(input, weight, [&numbers[0], &numbers[1], &numbers[2]])?)
 }
 
 /// The sizes of what it gives.
-fn sizes(input: &[u64], weight: &[u64], steps: [i64; 3]) -> Result<Dims, String> {
-    let along = |dim: usize| places(input[dim], weight[dim], steps);
-    Ok(smallvec![input[0], weight[0], along(2)?, along(3)?])
+fn sizes(input: &[u64], weight: &[u64], [stride, padding, dilation]: [&[i64]; 3]) -> Result<Dims, String> {
+    let along = |numbers: &[i64], dim: usize| match numbers {
+        [one] => Ok(*one),
+        _ => numbers.get(dim - 2).copied().ok_or_else(|| format!("{numbers:?} is no number for each dimension")),
+    };
+    let mut sizes: Dims = smallvec![input[0], weight[0]];
+    for dim in 2..input.len() {
+        sizes.push(places(
+            input[dim],
+            weight[dim],
+            [along(stride, dim)?, along(padding, dim)?, along(dilation, dim)?],
+        )?);
+    }
+    Ok(sizes)
 }
 
 /// How many places a window of that length has (Convolution.h, `conv_output_size`; Pool.h, `pooling_output_shape`).
@@ -78,7 +125,7 @@ pub(super) fn places(size: u64, window: u64, [stride, padding, dilation]: [i64; 
 /// result once more in another layout. PyTorch takes what cuDNN says on the device (cudnn/Conv_v8.cpp,
 /// `getWorkspaceSize`).
 pub fn convolution_workspace(graph: &Graph, element: u64) -> Bytes {
-    let convolutions = graph.ops.iter().filter(|op| op.operator.name == "conv2d");
+    let convolutions = graph.ops.iter().filter(|op| matches!(op.operator.name, "conv1d" | "conv2d" | "conv3d"));
     let bytes = convolutions.map(|op| match (&op.arguments[..], &op.outputs[..]) {
         ([Argument::Tensor(input), Argument::Tensor(weight), .., Argument::Int(groups)], [output]) => {
             let [input, weight, output] = [input, weight, output].map(|id| &graph.shapes[id.index()]);
@@ -101,14 +148,17 @@ fn by_cudnn(input: &Tensor, weight: &Tensor, window: Window) -> bool {
         return true;
     }
     let half = input.dtype == Dtype::F16 && weight.dtype == Dtype::F16;
-    half && window.dilation == 1 && input.sizes[1] >= 32 && cudnn_is_faster(input, weight, window.stride)
+    half && window.dilation == [1, 1] && input.sizes[1] >= 32 && cudnn_is_faster(input, weight, window.stride)
 }
 
 /// `check_cudnn_depthwise_workload_with_filter`
-fn cudnn_is_faster(input: &Tensor, weight: &Tensor, stride: i64) -> bool {
+fn cudnn_is_faster(input: &Tensor, weight: &Tensor, [down, stride]: [i64; 2]) -> bool {
     let [batch, channels, rows, columns] = input.sizes[..] else { return false };
     if rows == 1 && stride == 1 {
         return true;
+    }
+    if down != stride {
+        return false;
     }
     let filter = weight.sizes[3];
     if weight.sizes[2] != filter || !matches!(filter, 1 | 3 | 5) || columns < 7 {
@@ -131,16 +181,24 @@ fn format(a: &Tensor, b: &Tensor) -> MemoryFormat {
 
 fn convolution(context: &mut Context, operands: &Operands) -> Result<Tensor, String> {
     let (input, weight, bias) = (operands.tensor(0)?, operands.tensor(1)?, operands.optional(2));
+    let is_sequence = input.sizes.len() == 3;
+    let numbers = [operands.ints(3)?, operands.ints(4)?, operands.ints(5)?];
     let window = Window {
-        stride: operands.int(3)?,
-        padding: operands.int(4)?,
-        dilation: operands.int(5)?,
+        stride: along_both(&numbers[0], is_sequence, 1)?,
+        padding: along_both(&numbers[1], is_sequence, 0)?,
+        dilation: along_both(&numbers[2], is_sequence, 1)?,
         groups: operands.int(6)?.max(1) as u64,
     };
     let inputs: smallvec::SmallVec<[&Tensor; 3]> = [input, weight].into_iter().chain(bias).collect();
     let saved = context.records(&inputs).then(|| [input, weight].map(|tensor| context.save(tensor)));
-    let sizes = sizes(&input.sizes, &weight.sizes, [window.stride, window.padding, window.dilation])?;
-    let output = forward(context, input, weight, window, &sizes);
+    let sizes = sizes(&input.sizes, &weight.sizes, [&numbers[0], &numbers[1], &numbers[2]])?;
+    let output = if is_sequence {
+        let sizes = [sizes[0], sizes[1], 1, sizes[2]];
+        let input = in_rows(context, input);
+        as_sequence(&forward(context, &as_image(&input), &as_image(weight), window, &sizes))
+    } else {
+        forward(context, input, weight, window, &sizes)
+    };
     if let Some(saved) = saved {
         let needs = |tensor: Option<&Tensor>| tensor.is_some_and(|tensor| tensor.requires_grad());
         let wanted = [needs(Some(input)), needs(Some(weight)), needs(bias)];
@@ -151,11 +209,38 @@ fn convolution(context: &mut Context, operands: &Operands) -> Result<Tensor, Str
             Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
                 let [input, weight] = [0, 1].map(|number: usize| saved[number].get(context));
-                backward(context, g, &input, &weight, window, wanted)
+                if !is_sequence {
+                    return backward(context, g, &input, &weight, window, wanted);
+                }
+                let input = in_rows(context, &input);
+                let [g, input, weight] = [g, &input, &weight].map(as_image);
+                let mut gradients = backward(context, &g, &input, &weight, window, wanted);
+                for gradient in gradients.iter_mut().take(2) {
+                    *gradient = gradient.as_ref().map(as_sequence);
+                }
+                gradients
             }),
         );
     }
     Ok(output)
+}
+
+/// A sequence is made contiguous first, lest it be taken for an image with channels last (`_convolution`, `convolution_backward`).
+fn in_rows(context: &mut Context, x: &Tensor) -> Tensor {
+    if x.is_contiguous() { x.clone() } else { context.empty("clone", &x.sizes, x.dtype) }
+}
+
+/// A sequence is an image of one row (`view4d`).
+fn as_image(x: &Tensor) -> Tensor {
+    let [batch, channels, places] = x.sizes[..] else { return x.clone() };
+    let row = places * x.strides[2];
+    TensorData::view(x, smallvec![batch, channels, 1, places], smallvec![x.strides[0], x.strides[1], row, x.strides[2]])
+}
+
+/// `view3d`
+fn as_sequence(x: &Tensor) -> Tensor {
+    let pick = |from: &Dims| [0, 1, 3].iter().map(|dim| from[*dim]).collect();
+    TensorData::view(x, pick(&x.sizes), pick(&x.strides))
 }
 
 /// The bias is added in place (`_convolution`).
@@ -182,7 +267,8 @@ fn key(
     format: MemoryFormat,
 ) -> Option<ConvolutionKey> {
     let Window { stride, padding, dilation, .. } = window;
-    let [stride, padding, dilation] = [stride, padding, dilation].map(i64::unsigned_abs);
+    let alike = |[rows, columns]: [i64; 2]| (rows == columns).then_some(columns.unsigned_abs());
+    let (stride, padding, dilation) = (alike(stride)?, alike(padding)?, alike(dilation)?);
     let (input_sizes, weight) = (four(&input.sizes)?, four(&weight.sizes)?);
     let (dtype, channels_last) = (input.dtype.name().to_owned(), format == MemoryFormat::ChannelsLast);
     Some(ConvolutionKey { direction, input: input_sizes, weight, stride, padding, dilation, dtype, channels_last })
@@ -202,8 +288,8 @@ fn backward(
     } else {
         depthwise_backward(context, g, input, weight, wanted)
     };
-    let third =
-        wanted[2].then(|| reduce(context, "sum", Reduction::Sum, g, &[true, false, true, true], false, g.dtype));
+    let all_but_channels: smallvec::SmallVec<[bool; 5]> = (0..g.sizes.len()).map(|dim| dim != 1).collect();
+    let third = wanted[2].then(|| reduce(context, "sum", Reduction::Sum, g, &all_but_channels, false, g.dtype));
     smallvec![first, second, third]
 }
 

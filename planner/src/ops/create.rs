@@ -3,14 +3,16 @@
 use smallvec::smallvec;
 
 use super::call::{dimension, one as one_shape};
-use super::elementwise::first_shape;
+use super::elementwise::{cast, first_shape};
 use super::operands::one;
 use super::views::moving;
 use super::{Autocast, Call, Lines, Lower, Lowered, Operand, Operands, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::graph::{Argument, Dims};
+use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
 use crate::lower::kernels::sort::cumsum;
+use crate::lower::tensor::Tensor;
 use crate::trace::{Cached, Category};
 
 const SOURCE: &str = "aten/src/ATen/native/TensorFactories.cpp, PadNd.cpp, ReduceOps.cpp";
@@ -45,9 +47,9 @@ pub(super) const ROWS: &[Row] = &[
             cumulative_sum,
         )
     },
-    row("zeros_like", "input", &[], first_shape, |context, a| {
+    row("zeros_like", "input, dtype=None", &[], first_shape, |context, a| {
         let like = a.tensor(0)?.clone();
-        one(context.empty_like("zeros_like", &like))
+        one(context.empty_like_as("zeros_like", &like, a.dtype(1).unwrap_or(like.dtype)))
     }),
     row("new_empty", "input, *size", &[], new_shape, |context, a| {
         let sizes: Dims = a.ints(1)?.into_iter().map(size).collect::<Result<_, _>>()?;
@@ -121,11 +123,40 @@ fn cumulative_sum(context: &mut Context, operands: &Operands) -> Lowered {
     let (x, dtype) = (operands.tensor(0)?, operands.dtype(2));
     // ReduceOps.cpp, cumsum: integers are added up in int64
     let dtype = dtype.unwrap_or(if x.dtype.is_floating() { x.dtype } else { Dtype::I64 });
+    let dim = if x.sizes.is_empty() { 0 } else { dimension(operands.int(1)?, x.sizes.len())? };
     let output = context.empty("cumsum", &x.sizes, dtype);
-    let length = x.sizes.last().copied().unwrap_or(1);
-    let rules = context.device.rules;
-    context.scratch("cumsum", &cumsum(rules, x.dtype, dtype, x.count() / length.max(1), length));
+    summed_up(context, x, dtype, dim);
+    if context.records(&[x]) {
+        // FunctionsManual.cpp, cumsum_backward: grad.flip(dim).cumsum(dim).flip(dim)
+        let from = x.dtype;
+        let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            let g = if g.dtype == from { g.clone() } else { cast(context, g, from) };
+            if g.count() <= 1 || g.sizes[dim] == 1 {
+                return smallvec![Some(g)];
+            }
+            let turned = context.empty_like("flip", &g);
+            let summed = context.empty("cumsum", &turned.sizes, turned.dtype);
+            summed_up(context, &turned, turned.dtype, dim);
+            drop(turned);
+            smallvec![Some(context.empty_like("flip", &summed))]
+        };
+        context.record("CumsumBackward0", &[Some(x)], &[&output], Box::new(apply));
+    }
     one(output)
+}
+
+/// What the kernel takes beside the result: a contiguous copy of the input, and CUB's memory where it goes along the last dimension
+/// (cuda/ScanKernels.cpp, ScanUtils.cuh, `scan_dim`).
+fn summed_up(context: &mut Context, x: &Tensor, dtype: Dtype, dim: usize) {
+    let copy = (!x.is_contiguous()).then(|| context.empty("clone", &x.sizes, x.dtype));
+    let length = x.sizes.last().copied().unwrap_or(1);
+    let rows = x.count() / length.max(1);
+    if dim + 1 >= x.sizes.len() || rows != 1 {
+        let rules = context.device.rules;
+        context.scratch("cumsum", &cumsum(rules, x.dtype, dtype, rows, length));
+    }
+    drop(copy);
 }
 
 fn size(number: i64) -> Result<u64, String> {

@@ -68,7 +68,29 @@ pub(super) const ROWS: &[Row] = &[
         |context, a| compare(context, "floor_divide", a, None),
     ),
     binary("minimum", Autocast::Keeps, &[], &[("minimum.default", "self, other", "")], |context, a| {
-        compare(context, "minimum", a, None)
+        extreme(context, a, ["minimum", "MinimumBackward0"])
+    }),
+    binary("maximum", Autocast::Keeps, &[], &[("maximum.default", "self, other", "")], |context, a| {
+        extreme(context, a, ["maximum", "MaximumBackward0"])
+    }),
+    binary(
+        "bitwise_xor",
+        Autocast::Keeps,
+        &[],
+        &[("bitwise_xor.Tensor", "self, other", ""), ("__xor__.Tensor", "self, other", "")],
+        |context, a| compare(context, "bitwise_xor", a, None),
+    ),
+    binary("logical_and", Autocast::Keeps, &[], &[("logical_and.default", "self, other", "")], |context, a| {
+        compare(context, "logical_and", a, Some(Dtype::Bool))
+    }),
+    binary("logical_or", Autocast::Keeps, &[], &[("logical_or.default", "self, other", "")], |context, a| {
+        compare(context, "logical_or", a, Some(Dtype::Bool))
+    }),
+    binary("logical_xor", Autocast::Keeps, &[], &[("logical_xor.default", "self, other", "")], |context, a| {
+        compare(context, "logical_xor", a, Some(Dtype::Bool))
+    }),
+    unary("logical_not", Autocast::Keeps, &[], &[("logical_not.default", "self", "")], |context, a| {
+        one(elementwise(context, "logical_not", &[a.tensor(0)?], Dtype::Bool))
     }),
     binary(
         "eq",
@@ -121,7 +143,7 @@ pub(super) const ROWS: &[Row] = &[
         autocast: Autocast::Full,
         savable: &["pow.Tensor_Scalar"],
         aten: &[("pow.Tensor_Scalar", "self, exponent", "")],
-        shapes: |call| call.shape(0).or_else(|_| call.shape(1)).cloned().and_then(one_shape),
+        shapes: |call| one_shape(broadcast(&call.shape_or_scalar(0)?, &call.shape_or_scalar(1)?)?),
         lower: pow,
     },
     unary("bitwise_not", Autocast::Keeps, &[], &[("bitwise_not.default", "self", "")], |context, a| {
@@ -463,6 +485,34 @@ fn compare(context: &mut Context, op: &'static str, operands: &Operands, dtype: 
     one(elementwise(context, op, &tensors, dtype.unwrap_or_else(|| result_type(operands))))
 }
 
+/// The larger or the smaller of two; backward of each is where(self == other, grad / 2, grad).masked_fill_(self < other, 0), an expression
+/// whose parts go at its end (derivatives.yaml).
+fn extreme(context: &mut Context, operands: &Operands, [op, node]: [&'static str; 2]) -> Lowered {
+    let (a, b) = (operands.tensor(0)?, operands.tensor(1)?);
+    let saved = context.records(&[a, b]).then(|| [b, a].map(|tensor| context.save(tensor)));
+    let output = elementwise(context, op, &[a, b], result_type(operands));
+    if let Some(saved) = saved {
+        let wanted = [b, a].map(|tensor| tensor.requires_grad());
+        let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            let [b, a] = [0, 1].map(|number: usize| saved[number].get(context));
+            let [second, first] = wanted.map(|wanted| {
+                wanted.then(|| {
+                    let beyond = elementwise(context, "lt", &[&a, &b], Dtype::Bool);
+                    let half = elementwise(context, "div", &[g], g.dtype);
+                    let equal = elementwise(context, "eq", &[&a, &b], Dtype::Bool);
+                    let result = elementwise(context, "where", &[&equal, &half, g], g.dtype);
+                    drop((equal, half, beyond));
+                    result
+                })
+            });
+            smallvec![first, second]
+        };
+        context.record(node, &[Some(a), Some(b)], &[&output], Box::new(apply));
+    }
+    one(output)
+}
+
 /// pow with a number for exponent; backward is grad * (exponent * self.pow(exponent - 1)).
 fn pow(context: &mut Context, operands: &Operands) -> Lowered {
     if let (None, Ok(exponent)) = (operands.tensor(0).ok(), operands.tensor(1)) {
@@ -471,9 +521,18 @@ fn pow(context: &mut Context, operands: &Operands) -> Lowered {
             return Err("a power whose exponent needs a gradient is not known".to_owned());
         }
         let dtype = if exponent.dtype.is_floating() { exponent.dtype } else { Dtype::F32 };
-        return one(elementwise(context, "pow", &[exponent], dtype));
+        let output = elementwise(context, "pow", &[exponent], dtype);
+        // Pow.cpp, pow_Scalar_out: the base as a tensor of 64 bits on the device
+        context.empty("scalar_tensor", &[], Dtype::I64);
+        return one(output);
     }
     let x = operands.tensor(0)?;
+    if let Some(exponent) = operands.optional(1) {
+        if context.records(&[x, exponent]) {
+            return Err("the gradient of a power of tensors is not known".to_owned());
+        }
+        return one(elementwise(context, "pow", &[x, exponent], result_type(operands)));
+    }
     let Some(exponent) = operands.float(1) else { return Err("the exponent must be a number".to_owned()) };
     let saved = context.records(&[x]).then(|| context.save(x));
     let output = elementwise(context, "pow", &[x], result_type(operands));

@@ -54,7 +54,9 @@ pub(super) const ROWS: &[Row] = &[
         aten: &[],
         shapes: first_shape,
         lower: |context, a| {
-            let (x, values) = (a.tensor(0)?, a.tensor(2)?);
+            // a number fills the places (TensorAdvancedIndexing.cpp, canDispatchToMaskedFill)
+            let Some(values) = a.optional(2) else { return without_gradient(context, a) };
+            let x = a.tensor(0)?;
             same_type("the source and destination dtypes must match", x, values)?;
             overwritten(context, x, values)
         },
@@ -69,7 +71,11 @@ pub(super) const ROWS: &[Row] = &[
         savable: &[],
         aten: &[("copy_.default", "self, src", "non_blocking")],
         shapes: first_shape,
-        lower: |context, a| overwritten(context, a.tensor(0)?, a.tensor(1)?),
+        lower: |context, a| match a.optional(1) {
+            Some(source) => overwritten(context, a.tensor(0)?, source),
+            // a number fills it
+            None => without_gradient(context, a),
+        },
     },
     Row {
         name: "masked_fill_",
@@ -110,9 +116,24 @@ pub(super) const ROWS: &[Row] = &[
         savable: &[],
         aten: &[],
         shapes: first_shape,
-        lower: copy_slice,
+        lower: |context, a| {
+            let (dim, from, to) = (a.int(1)?, a.int(2)?, a.int(3)?);
+            copied_into(context, a, dim, Some((to - from).max(0) as u64), a.tensor(4)?)
+        },
     },
-    row("clamp_", &[], without_gradient),
+    Row {
+        name: "copy_select_",
+        signature: "input, dim, index, source",
+        returns: Returns::One,
+        source: "torch/csrc/autograd/functions/tensor.cpp, CopySlices and CopyBackwards",
+        class: Class::InPlace,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
+        shapes: first_shape,
+        lower: |context, a| copied_into(context, a, a.int(1)?, None, a.tensor(3)?),
+    },
+    Row { signature: "input, min=None, max=None", ..row("clamp_", &[], without_gradient) },
     row("relu_", &[("relu_.default", "self", "")], |context, a| {
         let x = a.tensor(0)?;
         // The result is saved.
@@ -182,10 +203,19 @@ fn same_type(refusal: &str, x: &Tensor, source: &Tensor) -> Result<(), String> {
     Err(format!("{refusal}: PyTorch refuses {} into {}", source.dtype, x.dtype))
 }
 
-/// What lies there is gone, and nothing is allocated.
+/// What lies there is gone, and nothing is allocated. A tensor that needed no gradient takes the source's place in the autograd graph
+/// (torch/csrc/autograd/functions/tensor.cpp, CopyBackwards).
 fn overwritten(context: &mut Context, x: &Tensor, source: &Tensor) -> Lowered {
-    if context.records(&[x, source]) {
+    if context.records(&[x]) {
         return Err("overwriting a tensor that needs a gradient is not known".to_owned());
+    }
+    if context.records(&[source]) {
+        let dtype = source.dtype;
+        let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            smallvec![if g.dtype == dtype { Some(g.clone()) } else { Some(cast(context, g, dtype)) }]
+        };
+        context.record("CopyBackwards", &[Some(source)], &[x], Box::new(apply));
     }
     one(x.clone())
 }
@@ -198,13 +228,16 @@ fn without_gradient(context: &mut Context, operands: &Operands) -> Lowered {
     one(x.clone())
 }
 
-/// `input[..., start:end].copy_(source)`: the base comes from a node that hands its gradient on, zero where the slice was
+/// `input[..., start:end].copy_(source)`, or `input[..., index].copy_(source)` where there is no length: the base comes from a node that hands its gradient on, zero where the slice was
 /// overwritten, and the slice's to the source, converted to its type.
-fn copy_slice(context: &mut Context, operands: &Operands) -> Lowered {
-    let (x, source) = (operands.tensor(0)?, operands.tensor(4)?);
-    let dim = dimension(operands.int(1)?, x.sizes.len())?;
+fn copied_into(context: &mut Context, operands: &Operands, dim: i64, length: Option<u64>, source: &Tensor) -> Lowered {
+    let x = operands.tensor(0)?;
+    let dim = dimension(dim, x.sizes.len())?;
     let mut part = x.sizes.clone();
-    part[dim] = (operands.int(3)? - operands.int(2)?).max(0) as u64;
+    match length {
+        Some(length) => part[dim] = length,
+        None => drop(part.remove(dim)),
+    }
     if broadcast(&part, &source.sizes)? != part {
         return Err(format!("{:?} does not fit into {part:?}", source.sizes));
     }

@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use super::call::{broadcast, one as one_shape};
+use super::call::{broadcast, dimension, one as one_shape};
 use super::elementwise::{elementwise, first_shape};
 use super::operands::one;
 use super::views::expanded;
@@ -26,6 +26,23 @@ pub(super) const ROWS: &[Row] = &[
         aten: &[("gather.default", "self, dim, index", "sparse_grad=False")],
         shapes: |call| one_shape(call.shape(2)?.clone()),
         lower: gather,
+    },
+    Row {
+        name: "index_select",
+        signature: "input, dim, index",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/cuda/Indexing.cu, index_select_out_cuda_impl; FunctionsManual.cpp, index_select_backward",
+        class: Class::Picks,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[("index_select.default", "self, dim, index", "")],
+        shapes: |call| {
+            let mut shape = call.shape(0)?.clone();
+            let dim = dimension(call.int(1)?, shape.len())?;
+            shape[dim] = call.shape(2)?.iter().product();
+            one_shape(shape)
+        },
+        lower: index_select,
     },
     Row {
         name: "roll",
@@ -54,7 +71,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "index",
-        signature: "input, indices",
+        signature: "input, indices, dim=0",
         returns: Returns::One,
         source: "aten/src/ATen/native/TensorAdvancedIndexing.cpp, index and AdvancedIndex; IndexingUtils.h",
         class: Class::Picks,
@@ -140,23 +157,45 @@ fn gather(context: &mut Context, operands: &Operands) -> Lowered {
     one(output)
 }
 
-/// The indices address the leading dimensions; they take on one shape, which stands for these in the result.
+/// Backward adds the gradient into zeros.
+fn index_select(context: &mut Context, operands: &Operands) -> Lowered {
+    let (input, index) = (operands.tensor(0)?, operands.tensor(2)?);
+    let saved = context.records(&[input]).then(|| context.save(index));
+    let mut sizes = input.sizes.clone();
+    sizes[dimension(operands.int(1)?, input.sizes.len())?] = index.count();
+    let output = context.aten("index_select", |context| context.empty("index_select", &sizes, input.dtype));
+    if let Some(saved) = saved {
+        let sizes = input.sizes.clone();
+        let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            let _index = saved.get(context);
+            smallvec![Some(context.empty("new_zeros", &sizes, g.dtype))]
+        };
+        context.record("IndexSelectBackward0", &[Some(input)], &[&output], Box::new(apply));
+    }
+    one(output)
+}
+
+/// The indices address dimensions beside each other; they take on one shape, which stands for these in the result.
 fn index_shape(call: &Call) -> Shapes {
     let (input, indices) = (call.shape(0)?, call.shape_list(1)?);
-    if indices.is_empty() || indices.len() > input.len() {
-        return Err(format!("{} indices do not fit a tensor of shape {input:?}", indices.len()));
+    let first = usize::try_from(call.int(2)?).unwrap_or(usize::MAX);
+    let wrong = || format!("{} indices do not fit a tensor of shape {input:?}", indices.len());
+    let rest = first.checked_add(indices.len()).and_then(|end| input.get(end..)).ok_or_else(wrong)?;
+    if indices.is_empty() {
+        return Err(wrong());
     }
     let mut shape = Dims::new();
     for index in &indices {
         shape = broadcast(&shape, index)?;
     }
-    shape.extend(input[indices.len()..].iter().copied());
-    one_shape(shape)
+    one_shape(input[..first].iter().chain(&shape).chain(rest).copied().collect())
 }
 
 /// Indices whose strides differ are made contiguous, one after the other, before the result.
 fn index(context: &mut Context, operands: &Operands) -> Lowered {
     let (input, indices) = (operands.tensor(0)?, operands.tensors(1)?);
+    let first = usize::try_from(operands.int(2)?).unwrap_or(0);
     let recorded = context.records(&[input]);
     let saved = recorded.then(|| indices.iter().map(|index| context.save(index)).collect::<Vec<Saved>>());
     let mut shape = Dims::new();
@@ -170,21 +209,21 @@ fn index(context: &mut Context, operands: &Operands) -> Lowered {
         if alike || index.is_contiguous() { index.clone() } else { context.empty("clone", &index.sizes, index.dtype) }
     };
     let indices: Vec<Tensor> = indices.iter().map(|index| copied(context, index)).collect();
-    let rest = &input.sizes[indices.len()..];
-    let output = if rest.is_empty() {
+    let (before, rest) = (&input.sizes[..first], &input.sizes[first + indices.len()..]);
+    let output = if before.is_empty() && rest.is_empty() {
         elementwise(context, "index", &indices.iter().collect::<Vec<_>>(), input.dtype)
     } else {
-        let sizes: Dims = shape.iter().chain(rest).copied().collect();
+        let sizes: Dims = before.iter().chain(&shape).chain(rest).copied().collect();
         context.empty("index", &sizes, input.dtype)
     };
     if let Some(saved) = saved {
-        record_index(context, input, saved, shape.iter().product(), &output);
+        record_index(context, input, first, saved, shape.iter().product(), &output);
     }
     one(output)
 }
 
 /// `index_backward`: the gradient is added up into zeros.
-fn record_index(context: &mut Context, input: &Tensor, saved: Vec<Saved>, count: u64, output: &Tensor) {
+fn record_index(context: &mut Context, input: &Tensor, first: usize, saved: Vec<Saved>, count: u64, output: &Tensor) {
     let sizes = input.sizes.clone();
     context.record(
         "IndexBackward0",
@@ -196,7 +235,10 @@ fn record_index(context: &mut Context, input: &Tensor, saved: Vec<Saved>, count:
             let zeros = context.empty("new_zeros", &sizes, g.dtype);
             let architecture = context.cub();
             let copied = if g.is_contiguous() { 0 } else { g.bytes() };
-            context.scratch("_index_put_impl_", &accumulate(architecture, count, &sizes[..indices.len()], copied));
+            context.scratch(
+                "_index_put_impl_",
+                &accumulate(architecture, count, &sizes[first..first + indices.len()], copied),
+            );
             smallvec![Some(zeros)]
         }),
     );

@@ -58,15 +58,31 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "baddbmm",
-        signature: "input, batch1, batch2, alpha=1.0",
+        signature: "input, batch1, batch2, alpha=1.0, beta=0",
         returns: Returns::One,
-        source: "aten/src/ATen/native/cuda/Blas.cpp, baddbmm_out_cuda with beta = 0",
+        source: "aten/src/ATen/native/cuda/Blas.cpp, baddbmm_out_cuda",
         class: Class::Product { left: 1, right: Some(2), of: Multiplied::Matrices },
         autocast: Autocast::Lower,
         savable: &["baddbmm.default"],
         aten: &[("baddbmm.default", "self, batch1, batch2, alpha=1.0", "beta")],
         shapes: |call| one_shape(product_shape(call.shape(1)?, call.shape(2)?)?),
         lower: baddbmm,
+    },
+    Row {
+        name: "solve_triangular",
+        signature: "input, other, upper=None, left=None, unitriangular=None",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/BatchLinearAlgebra.cpp, linalg_solve_triangular_out; cuda/linalg/BatchLinearAlgebra.cpp, triangular_solve_kernel; FunctionsManual.cpp, linalg_solve_triangular_backward",
+        class: Class::Product { left: 0, right: Some(1), of: Multiplied::Matrices },
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
+        shapes: |call| {
+            let (a, b) = (call.shape(0)?, call.shape(1)?);
+            product_shape(a, b)?;
+            one_shape(b.clone())
+        },
+        lower: solve_triangular,
     },
 ];
 
@@ -279,11 +295,15 @@ fn bmm(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
     output
 }
 
-/// `baddbmm` that ignores its input (beta = 0); backward makes the gradient of `batch1` first, and multiplies each by alpha
+/// `baddbmm` whose input needs no gradient: it is ignored (beta = 0) or copied into the result first; backward makes the gradient of `batch1` first, and multiplies each by alpha
 /// where it is not 1 (FunctionsManual.cpp, `maybe_multiply`).
 fn baddbmm(context: &mut Context, operands: &Operands) -> Lowered {
     let (a, b) = (operands.tensor(1)?, operands.tensor(2)?);
     let scaled = operands.float(3).is_some_and(|alpha| alpha != 1.0);
+    let added = operands.float(4).is_some_and(|beta| beta != 0.0);
+    if added && operands.optional(0).is_some_and(|input| context.records(&[input])) {
+        return Err("baddbmm whose addend needs a gradient is not known".to_owned());
+    }
     let factors = context.records(&[a, b]).then(|| Factors::save(context, a, b));
     let output = context.aten("baddbmm", |context| batched(context, a, b));
     if let Some(factors) = factors {
@@ -303,6 +323,49 @@ fn baddbmm(context: &mut Context, operands: &Operands) -> Lowered {
                 smallvec![None, first, second.map(|product| times_alpha(context, product))]
             }),
         );
+    }
+    one(output)
+}
+
+/// The solution of triangular systems outside autograd: in batches, by pointers to each matrix, unless there are few and large ones.
+fn solved(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
+    let op = "linalg_solve_triangular";
+    let output = context.empty(op, &b.sizes, b.dtype);
+    let size = a.sizes.last().copied().unwrap_or(1);
+    let count = a.count() / (size * size).max(1);
+    let pointers = (count > 8 || size < 64).then(|| [(); 2].map(|()| context.empty("arange", &[count], Dtype::I64)));
+    context.use_blas();
+    if let Some([first, second]) = pointers {
+        drop(second);
+        drop(first);
+    }
+    output
+}
+
+/// Backward solves the turned systems for the gradient, and multiplies it by the result for that of the matrices.
+fn solve_triangular(context: &mut Context, operands: &Operands) -> Lowered {
+    let (a, b) = (operands.tensor(0)?, operands.tensor(1)?);
+    let records = context.records(&[a, b]);
+    let saved = records.then(|| context.save(a));
+    let output = context.aten("linalg_solve_triangular", |context| solved(context, a, b));
+    if let Some(saved) = saved {
+        let result = context.save(&output);
+        let wanted = [a, b].map(|tensor| tensor.requires_grad());
+        let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            let a = saved.get(context);
+            let result = result.get(context);
+            let second = solved(context, &a, g);
+            let last = a.sizes.len();
+            let first = wanted[0].then(|| -> Result<Tensor, String> {
+                let product = matmul(context, &second, &transposed(&result, last - 2, last - 1))?;
+                let negative = context.empty_like("neg", &product);
+                drop(product);
+                Ok(context.empty_like("tril", &negative))
+            });
+            smallvec![first.and_then(Result::ok), wanted[1].then_some(second)]
+        };
+        context.record("LinalgSolveTriangularBackward0", &[Some(a), Some(b)], &[&output], Box::new(apply));
     }
     one(output)
 }

@@ -32,6 +32,7 @@ mod savable;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod upsample;
 mod views;
 mod work;
 
@@ -111,7 +112,7 @@ impl Operator {
     }
 }
 
-const TABLE: [&[Row]; 22] = [
+const TABLE: [&[Row]; 23] = [
     activation::ROWS,
     attention::ROWS,
     batch_norm::ROWS,
@@ -133,6 +134,7 @@ const TABLE: [&[Row]; 22] = [
     reduce::ROWS,
     routing::ROWS,
     run::ROWS,
+    upsample::ROWS,
     views::ROWS,
 ];
 

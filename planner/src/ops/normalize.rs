@@ -7,6 +7,7 @@ use smallvec::smallvec;
 use super::call::one as one_shape;
 use super::elementwise::{first_shape, to};
 use super::operands::one;
+use super::views::contiguous;
 use super::{Autocast, Call, Class, Lowered, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::lower::autograd::Gradients;
@@ -41,6 +42,39 @@ pub(super) const ROWS: &[Row] = &[
         aten: &[("softmax.int", "self, dim, dtype=None", ""), ("_softmax.default", "self, dim", "half_to_float=False")],
         shapes: first_shape,
         lower: |context, a| one(softmax(context, a.tensor(0)?, a.dtype(2))),
+    },
+    Row {
+        name: "log_softmax",
+        signature: "input, dim, dtype=None",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/SoftMax.cpp, log_softmax; cuda/SoftMax.cu",
+        class: Class::Elements,
+        autocast: Autocast::FullResult,
+        savable: &["_log_softmax.default"],
+        aten: &[
+            ("log_softmax.int", "self, dim, dtype=None", ""),
+            ("_log_softmax.default", "self, dim", "half_to_float=False"),
+        ],
+        shapes: first_shape,
+        lower: |context, a| {
+            let x = a.tensor(0)?;
+            let target = a.dtype(2).unwrap_or(x.dtype);
+            let x = if (x.dtype, target) == (Dtype::F16, Dtype::F32) { x.clone() } else { to(context, x, target) };
+            let names = ["_log_softmax", "LogSoftmaxBackward0", "_log_softmax_backward_data"];
+            one(normalized(context, &x, target, names))
+        },
+    },
+    Row {
+        name: "group_norm",
+        signature: "input, num_groups, weight=None, bias=None",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/group_norm.cpp; cuda/group_norm_kernel.cu",
+        class: Class::Elements,
+        autocast: Autocast::Full,
+        savable: &["native_group_norm.default"],
+        aten: &[("group_norm.default", "input, num_groups, weight=None, bias=None", "eps, cudnn_enabled")],
+        shapes: first_shape,
+        lower: group_norm,
     },
 ];
 
@@ -116,6 +150,65 @@ fn gradients(
         Some(TensorData::new(results.next()?, dtype, sizes, strides))
     };
     wanted.into_iter().zip(like).map(tensor).collect()
+}
+
+/// Result, mean and rstd of each group; the kernel makes a scale and a shift for each channel of an image. Backward needs the input, mean, rstd and the
+/// weight (`GroupNormKernelImplInternal`, `GroupNormBackwardKernelImplInternal`).
+fn group_norm(context: &mut Context, operands: &Operands) -> Lowered {
+    let (input, weight, bias) = (operands.tensor(0)?, operands.optional(2), operands.optional(3));
+    let groups = u64::try_from(operands.int(1)?).ok().filter(|groups| *groups > 0).ok_or("a group norm has groups")?;
+    let [batch, channels, ref places @ ..] = input.sizes[..] else {
+        return Err("a group norm takes a batch with channels".to_owned());
+    };
+    let is_one = places.iter().product::<u64>() == 1;
+    let x = contiguous(context, input);
+    let inputs: smallvec::SmallVec<[&Tensor; 3]> = std::iter::once(&x).chain(weight).chain(bias).collect();
+    let saved = context.records(&inputs).then(|| (context.save(&x), weight.map(|weight| context.save(weight))));
+    let mixed = weight.is_some_and(|weight| weight.dtype != x.dtype);
+    let statistic = if mixed { accumulator(x.dtype) } else { x.dtype };
+    let wide = accumulator(x.dtype);
+    let outputs = context.aten_outputs("native_group_norm", |context| {
+        let op = "native_group_norm";
+        let output = context.empty(op, &x.sizes, x.dtype);
+        let [mean, rstd] = [(); 2].map(|()| context.empty(op, &[batch, groups], statistic));
+        if !is_one && (weight.is_some() || bias.is_some()) {
+            let scale = context.empty(op, &[batch, channels], wide);
+            let shift = context.empty(op, &[batch, channels], wide);
+            drop((shift, scale));
+        }
+        smallvec![mean, rstd, output]
+    });
+    let [mean, rstd, output] = &outputs[..] else { return Err("group norm gives three tensors".to_owned()) };
+    if let Some((saved_input, saved_weight)) = saved {
+        let statistics = [mean, rstd].map(|tensor| context.save(tensor));
+        let needs = |tensor: Option<&Tensor>| tensor.is_some_and(|tensor| tensor.requires_grad());
+        let wanted = [x.requires_grad(), needs(weight), needs(bias)];
+        let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            let op = "native_group_norm_backward";
+            let x = saved_input.get(context);
+            let weight = saved_weight.as_ref().map(|saved| saved.get(context));
+            let _statistics = [0, 1].map(|number: usize| statistics[number].get(context));
+            let _g = (!g.is_contiguous()).then(|| context.empty("clone", &g.sizes, g.dtype));
+            let first = wanted[0].then(|| context.empty(op, &x.sizes, x.dtype));
+            let like_weight = |context: &mut Context| {
+                let dtype = weight.as_ref().map_or(x.dtype, |weight| weight.dtype);
+                context.empty(op, &[channels], dtype)
+            };
+            let second = wanted[1].then(|| like_weight(context));
+            let third = wanted[2].then(|| like_weight(context));
+            let sums = (!is_one).then(|| [(); 2].map(|()| context.empty(op, &[batch, channels], wide)));
+            if wanted[0] {
+                let parts = [(); 2].map(|()| context.empty(op, &[batch, groups], wide));
+                let scale = (!is_one && weight.is_some()).then(|| context.empty(op, &[batch, channels], wide));
+                drop((scale, parts));
+            }
+            drop(sums);
+            smallvec![first, second, third]
+        };
+        context.record("NativeGroupNormBackward0", &[Some(&x), weight, bias], &[output], Box::new(apply));
+    }
+    one(output.clone())
 }
 
 /// Where another type is asked for, the input is converted first, but float16 to float32, which the kernel does.

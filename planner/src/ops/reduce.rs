@@ -3,6 +3,7 @@
 use smallvec::smallvec;
 
 use super::call::{dimension, one as one_shape};
+use super::elementwise::elementwise;
 use super::operands::one;
 use super::{Autocast, Call, Class, Lowered, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
@@ -40,9 +41,9 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "vector_norm",
-        signature: "input, dim",
+        signature: "input, dim, keepdim=False",
         returns: Returns::One,
-        source: "aten/src/ATen/native/LinearAlgebra.cpp, linalg_vector_norm_out",
+        source: "aten/src/ATen/native/LinearAlgebra.cpp, linalg_vector_norm_out; FunctionsManual.cpp, norm_backward",
         class: Class::Elements,
         autocast: Autocast::Full,
         savable: &[],
@@ -61,6 +62,18 @@ pub(super) const ROWS: &[Row] = &[
         aten: &[("all.default", "self", "")],
         shapes: |_| one_shape(Dims::new()),
         lower: |context, a| one(whole(context, "all", Reduction::Logical, a.tensor(0)?, Dtype::Bool)),
+    },
+    Row {
+        name: "any",
+        signature: "input",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/ReduceOps.cpp, any",
+        class: Class::Elements,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[("any.default", "self", "")],
+        shapes: |_| one_shape(Dims::new()),
+        lower: |context, a| one(whole(context, "any", Reduction::Logical, a.tensor(0)?, Dtype::Bool)),
     },
     Row {
         name: "max_of_all",
@@ -241,14 +254,42 @@ fn mean(context: &mut Context, operands: &Operands) -> Lowered {
     one(mean_of(context, operands.tensor(0)?, &operands.ints(1)?, operands.flag(2))?)
 }
 
-/// `torch.linalg.vector_norm(input, dim=dim)` of what needs no gradient.
+/// `torch.linalg.vector_norm(input, dim=dim)`, the root of the sum of squares; backward is grad * (self / norm).masked_fill_(norm == 0, 0).
 fn vector_norm(context: &mut Context, operands: &Operands) -> Lowered {
     let x = operands.tensor(0)?;
-    if context.records(&[x]) {
-        return Err("the gradient of a norm is not planned".to_owned());
-    }
     let marks = marks(x.sizes.len(), &operands.ints(1)?)?;
-    one(reduce(context, "linalg_vector_norm", Reduction::Norm, x, &marks, false, x.dtype))
+    let keepdim = operands.flag(2);
+    let saved = context.records(&[x]).then(|| context.save(x));
+    let output = reduce(context, "linalg_vector_norm", Reduction::Norm, x, &marks, keepdim, x.dtype);
+    if let Some(saved) = saved {
+        let norm = context.save(&output);
+        let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            let x = saved.get(context);
+            let norm = norm.get(context);
+            let [g, norm] = [g, &norm].map(|tensor| if keepdim { tensor.clone() } else { unreduced(tensor, &marks) });
+            let quotient = elementwise(context, "div", &[&x, &norm], x.dtype);
+            let zero = elementwise(context, "eq", &[&norm], Dtype::Bool);
+            let result = elementwise(context, "mul", &[&g, &quotient], g.dtype);
+            drop((zero, quotient));
+            smallvec![Some(result)]
+        };
+        context.record("LinalgVectorNormBackward0", &[Some(x)], &[&output], Box::new(apply));
+    }
+    one(output)
+}
+
+/// A reduced tensor with its dimensions again, each of size 1.
+fn unreduced(x: &Tensor, marks: &[bool]) -> Tensor {
+    let (mut sizes, mut strides) = (Dims::new(), Dims::new());
+    let mut left = x.sizes.iter().zip(&x.strides);
+    for reduced in marks {
+        let (size, stride) =
+            if *reduced { (1, 1) } else { left.next().map_or((1, 1), |(size, stride)| (*size, *stride)) };
+        sizes.push(size);
+        strides.push(stride);
+    }
+    TensorData::view(x, sizes, strides)
 }
 
 /// The mean over some dimensions.

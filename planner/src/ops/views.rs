@@ -5,11 +5,12 @@ use smallvec::{SmallVec, smallvec};
 use super::call::{count, dimension, one as one_shape, resolve_sizes, several};
 use super::elementwise::{first_shape, promote};
 use super::operands::one;
-use super::reduce::sum_to;
+use super::reduce::{reduce, sum_to};
 use super::{Autocast, Call, Class, Lines, Lower, Lowered, Operand, Operands, Returns, Row, Shapes};
 use crate::graph::{Argument, Dims};
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
+use crate::lower::kernels::reduce::Reduction;
 use crate::lower::tensor::{Tensor, TensorData, contiguous_strides};
 
 const SOURCE: &str = "aten/src/ATen/native/TensorShape.cpp; tools/autograd/derivatives.yaml";
@@ -75,6 +76,13 @@ pub(super) const ROWS: &[Row] = &[
         returns: Returns::Tuple,
         ..row("unbind", "input, dim=0", &[("unbind.int", "self, dim=0", "")], unbind_shape, unbind)
     },
+    row("repeat", "input, *repeats", &[("repeat.default", "self, repeats", "")], repeat_shape, repeat),
+    row("flip", "input, *dims", &[("flip.default", "self, dims", "")], first_shape, |context, a| {
+        let x = a.tensor(0)?;
+        let output = context.aten("flip", |context| context.empty_like("flip", x));
+        record_view(context, "FlipBackward0", x, &output, Box::new(|context, g| context.empty_like("flip", g)));
+        one(output)
+    }),
     row("detach", "input", &[("detach.default", "self", "")], first_shape, |_, a| {
         let x = a.tensor(0)?;
         one(TensorData::view(x, x.sizes.clone(), x.strides.clone()))
@@ -181,6 +189,21 @@ fn expanded_sizes(shape: &[u64], wanted: &[i64]) -> Result<Dims, String> {
         _ => Err(fail()),
     };
     wanted.iter().enumerate().map(size).collect()
+}
+
+/// Sizes times repeats; there may be more repeats than dimensions.
+fn repeated(sizes: &[u64], repeats: &[i64]) -> Result<Dims, String> {
+    let wrong = || format!("{repeats:?} does not repeat a tensor of shape {sizes:?}");
+    let added = repeats.len().checked_sub(sizes.len()).ok_or_else(wrong)?;
+    let whole = repeats.iter().enumerate().map(|(place, times)| {
+        let size = if place < added { 1 } else { sizes[place - added] };
+        u64::try_from(*times).ok().and_then(|times| size.checked_mul(times)).ok_or_else(wrong)
+    });
+    whole.collect()
+}
+
+fn repeat_shape(call: &Call) -> Shapes {
+    one_shape(repeated(call.shape(0)?, &call.ints(1)?)?)
 }
 
 fn slice_shape(call: &Call) -> Shapes {
@@ -405,6 +428,42 @@ pub(crate) fn transposed(x: &Tensor, a: usize, b: usize) -> Tensor {
     sizes.swap(a, b);
     strides.swap(a, b);
     TensorData::view(x, sizes, strides)
+}
+
+/// `x.repeat(repeats)`: a copy; its gradient is summed over what was repeated (FunctionsManual.cpp, repeat_backward).
+fn repeat(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let repeats = operands.ints(1)?;
+    let sizes = repeated(&x.sizes, &repeats)?;
+    let output = context.aten("repeat", |context| context.empty("repeat", &sizes, x.dtype));
+    if context.records(&[x]) {
+        let original = x.sizes.clone();
+        let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            let added = repeats.len() - original.len();
+            let mut g = g.clone();
+            for _ in 0..added {
+                let marks: Vec<bool> = (0..g.sizes.len()).map(|dim| dim == 0).collect();
+                g = reduce(context, "sum", Reduction::Sum, &g, &marks, false, g.dtype);
+            }
+            let (mut sizes, mut marks) = (Dims::new(), Vec::new());
+            for (size, times) in original.iter().zip(&repeats[added..]) {
+                if *times != 1 {
+                    sizes.push(times.unsigned_abs());
+                    marks.push(true);
+                }
+                sizes.push(*size);
+                marks.push(false);
+            }
+            if marks.contains(&true) {
+                let parts = plain_reshape(context, &g, &sizes);
+                g = reduce(context, "sum", Reduction::Sum, &parts, &marks, false, parts.dtype);
+            }
+            smallvec![Some(g)]
+        };
+        context.record("RepeatBackward0", &[Some(x)], &[&output], Box::new(apply));
+    }
+    one(output)
 }
 
 /// `x.permute(dims)`; backward is the other way round.

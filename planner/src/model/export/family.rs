@@ -141,6 +141,7 @@ impl<'p, 'a> Parts<'p, 'a> {
             parameters: Vec::new(),
             buffers: Vec::new(),
             methods: FxHashMap::default(),
+            properties: Default::default(),
         };
         if root {
             class.attributes.push(("config".into(), written(&|code| code.name("config"))));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::changes::span;
 use super::document::{ArchitectureText, ClassText, Document, FieldText, FullFieldText, Places, Scalar, read};
@@ -82,6 +82,8 @@ pub struct Class {
     pub buffers: Vec<Buffer>,
     /// Methods, `forward` among them.
     pub methods: FxHashMap<Arc<str>, Arc<Function>>,
+    /// Those of the methods that are called where they are named.
+    pub properties: FxHashSet<Arc<str>>,
 }
 
 /// What a global name of a spec means.
@@ -458,12 +460,16 @@ fn parse_class(
     for (key, field) in &text.buffers {
         buffers.push(parse_field(key, field, &mut expression)?);
     }
-    let mut methods = FxHashMap::default();
-    for (signature, body) in &text.methods {
-        let at = places.key(signature);
+    let (mut methods, mut properties) = (FxHashMap::default(), FxHashSet::default());
+    for (key, body) in &text.methods {
+        let at = places.key(key);
+        let signature = key.strip_prefix("property ").unwrap_or(key);
         let method = parse::function(&name, (signature, at), (body, places.block()), file)?;
-        let short = method.name.rsplit('.').next().unwrap_or(&method.name);
-        methods.insert(Arc::from(short), Arc::new(method));
+        let short: Arc<str> = Arc::from(method.name.rsplit('.').next().unwrap_or(&method.name));
+        if signature.len() < key.len() {
+            properties.insert(short.clone());
+        }
+        methods.insert(short, Arc::new(method));
     }
     let is_checkpointing_layer = text.checkpointing_layer;
     Ok(Class {
@@ -478,6 +484,7 @@ fn parse_class(
         parameters,
         buffers,
         methods,
+        properties,
     })
 }
 

@@ -21,14 +21,14 @@ pub(super) enum Token {
 }
 
 /// Longest first, so that a prefix never wins.
-const SIGNS: [&str; 37] = [
-    "...", "**", "//", "==", "!=", "<=", ">=", "+=", "-=", "*=", "/=", "(", ")", "[", "]", "{", "}", ",", ":", ".",
-    "+", "-", "*", "/", "%", "@", "&", "|", "~", "<", ">", "=", ";", "!", "^", "?", "$",
+const SIGNS: [&str; 38] = [
+    "...", ":=", "**", "//", "==", "!=", "<=", ">=", "+=", "-=", "*=", "/=", "(", ")", "[", "]", "{", "}", ",", ":",
+    ".", "+", "-", "*", "/", "%", "@", "&", "|", "~", "<", ">", "=", ";", "!", "^", "?", "$",
 ];
 
-const KEYWORDS: [&str; 18] = [
+const KEYWORDS: [&str; 19] = [
     "and", "or", "not", "is", "in", "if", "elif", "else", "for", "return", "continue", "break", "del", "None", "True",
-    "False", "pass", "lambda",
+    "False", "pass", "lambda", "def",
 ];
 
 /// The tokens of `text`, which begins at `start` within `file`; YAML has taken its indentation from every line.

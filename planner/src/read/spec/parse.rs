@@ -272,6 +272,8 @@ impl<'a> Parser<'a> {
             self.expect("in")?;
             let source = self.expression()?;
             StatementKind::For(target, source, self.block()?)
+        } else if self.sign("def") {
+            self.definition(at)?
         } else if self.sign("del") {
             let mut names = Vec::new();
             loop {
@@ -289,6 +291,18 @@ impl<'a> Parser<'a> {
             kind
         };
         Ok(Statement { kind, at })
+    }
+
+    /// What stands behind `def`: a name that is bound to a function.
+    fn definition(&mut self, at: Position) -> Parsed<StatementKind> {
+        let called = self.name()?;
+        let name = self.number(&called)?;
+        self.expect("(")?;
+        let function = self.inner(&called, at, |parser| {
+            let parameters = parser.parameters(")")?;
+            Ok((parameters, parser.block()?))
+        })?;
+        Ok(StatementKind::Assign(Target::Name(name), function))
     }
 
     fn conditional(&mut self) -> Parsed<StatementKind> {
@@ -324,7 +338,8 @@ impl<'a> Parser<'a> {
                 .into_iter()
                 .map(|element| match element {
                     Argument::Plain(expression) => self.target(expression),
-                    _ => Err(self.error(expression.at, "a starred name cannot be assigned")),
+                    Argument::Spread(Expression { kind: ExpressionKind::Name(name), .. }) => Ok(Target::Rest(name)),
+                    _ => Err(self.error(expression.at, "a name alone can take the rest")),
                 })
                 .collect::<Parsed<_>>()
                 .map(Target::Sequence),
@@ -335,8 +350,13 @@ impl<'a> Parser<'a> {
     fn loop_target(&mut self) -> Parsed<Target> {
         let mut targets = Vec::new();
         loop {
-            let name = self.name()?;
-            targets.push(Target::Name(self.number(&name)?));
+            if self.sign("(") {
+                targets.push(self.nested(Self::loop_target)?);
+                self.expect(")")?;
+            } else {
+                let name = self.name()?;
+                targets.push(Target::Name(self.number(&name)?));
+            }
             if !self.sign(",") {
                 break;
             }
@@ -392,32 +412,39 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// What stands behind `lambda`. Its names are its own; those that are no parameters are looked for around it first.
+    /// What stands behind `lambda`.
     fn lambda(&mut self, at: Position) -> Parsed<Expression> {
-        let mut own = Names::default();
-        std::mem::swap(self.names, &mut own);
-        let parsed = self.lambda_parts();
-        std::mem::swap(self.names, &mut own);
-        let (parameters, value) = parsed?;
-        let is_parameter = |name: &Arc<str>| {
-            parameters.iter().any(|parameter| own.all.get(usize::from(parameter.name.0)) == Some(name))
-        };
-        let mut around = Vec::new();
-        for name in own.all.iter().filter(|name| !is_parameter(name)) {
-            let outer = self.number(name)?;
-            around.extend(own.numbers.get(name).map(|inner| (outer, *inner)));
-        }
-        let body = vec![Statement { at: value.at, kind: StatementKind::Return(Some(value)) }];
-        let function =
-            Function { name: "lambda".to_owned(), file: self.file.clone(), names: own.all, parameters, body };
+        let function = self.inner("lambda", at, |parser| {
+            let parameters = parser.parameters(":")?;
+            let value = parser.expression()?;
+            Ok((parameters, vec![Statement { at: value.at, kind: StatementKind::Return(Some(value)) }]))
+        })?;
         self.rise(0)?;
-        Ok(Expression { kind: ExpressionKind::Lambda(Arc::new(function), around), at })
+        Ok(function)
     }
 
-    fn lambda_parts(&mut self) -> Parsed<(Vec<Parameter>, Expression)> {
-        let parameters = self.parameters(":")?;
-        let value = self.expression()?;
-        Ok((parameters, value))
+    /// A function within a function. Its names are its own; those that it neither takes nor binds are looked for around it first.
+    fn inner(
+        &mut self,
+        called: &str,
+        at: Position,
+        parse: impl FnOnce(&mut Self) -> Parsed<(Vec<Parameter>, Vec<Statement>)>,
+    ) -> Parsed<Expression> {
+        let mut own = Names::default();
+        std::mem::swap(self.names, &mut own);
+        let parsed = parse(self);
+        std::mem::swap(self.names, &mut own);
+        let (parameters, body) = parsed?;
+        let mut bound: Vec<NameId> = parameters.iter().map(|parameter| parameter.name).collect();
+        find_bound(&body, &mut bound);
+        let mut around = Vec::new();
+        for (name, inner) in own.all.iter().zip(0u16..).map(|(name, number)| (name, NameId(number))) {
+            if !bound.contains(&inner) {
+                around.push((self.number(name)?, inner));
+            }
+        }
+        let function = Function { name: called.to_owned(), file: self.file.clone(), names: own.all, parameters, body };
+        Ok(Expression { kind: ExpressionKind::Lambda(Arc::new(function), around), at })
     }
 
     fn disjunction(&mut self) -> Parsed<Expression> {
@@ -645,6 +672,14 @@ impl<'a> Parser<'a> {
             return Ok(Expression { kind: ExpressionKind::Sequence(Vec::new()), at });
         }
         let inner = self.sequence_or_expression()?;
+        let inner = match inner.kind {
+            ExpressionKind::Name(name) if self.sign(":=") => {
+                let value = self.expression()?;
+                self.rise(0)?;
+                Expression { kind: ExpressionKind::Named(name, value.into()), at }
+            }
+            _ => inner,
+        };
         self.expect(")")?;
         Ok(inner)
     }
@@ -693,5 +728,31 @@ impl<'a> Parser<'a> {
         }
         self.rise(highest)?;
         Ok(ExpressionKind::Dictionary(entries))
+    }
+}
+
+/// The names that statements bind, with those of loops and branches within them.
+fn find_bound(statements: &[Statement], bound: &mut Vec<NameId>) {
+    for statement in statements {
+        match &statement.kind {
+            StatementKind::Assign(target, _) | StatementKind::Update(target, ..) => find_targets(target, bound),
+            StatementKind::For(target, _, body) => {
+                find_targets(target, bound);
+                find_bound(body, bound);
+            }
+            StatementKind::If(branches, otherwise) => {
+                branches.iter().for_each(|(_, body)| find_bound(body, bound));
+                find_bound(otherwise, bound);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn find_targets(target: &Target, bound: &mut Vec<NameId>) {
+    match target {
+        Target::Name(name) | Target::Rest(name) => bound.push(*name),
+        Target::Attribute(..) => {}
+        Target::Sequence(targets) => targets.iter().for_each(|target| find_targets(target, bound)),
     }
 }

@@ -62,7 +62,9 @@ pub enum ExpressionKind {
     Sequence(Vec<Argument>),
     /// `[a for x in b if c]`
     Comprehension(Box<Comprehension>),
-    /// `lambda a: b`: a function, with the locals around it that it uses, as (those locals, the function's).
+    /// `(a := b)`: the value, which is bound to the name as well.
+    Named(NameId, Box<Expression>),
+    /// `lambda a: b`, or `def f(a): ...`: a function, with the locals around it that it uses, as (those locals, the function's).
     Lambda(Arc<Function>, Vec<(NameId, NameId)>),
     /// `{"a": b}`
     Dictionary(Vec<(Expression, Expression)>),
@@ -185,8 +187,10 @@ pub enum Target {
     Name(NameId),
     /// `a.b`
     Attribute(Expression, Arc<str>),
-    /// `a, b`
+    /// `a, b`; one of them may be the rest.
     Sequence(Vec<Target>),
+    /// `*a` within a sequence: all values that no other name takes.
+    Rest(NameId),
 }
 
 /// A statement with the place where it stands.

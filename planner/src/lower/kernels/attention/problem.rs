@@ -125,7 +125,8 @@ impl Problem {
         if q[0] != k[0] || k[..3] != v[..3] || q[3] != k[3] {
             return raises("shapes of query, key and value do not fit");
         }
-        if q[1] != k[1] && (!self.grouped || !q[1].is_multiple_of(k[1])) {
+        let broadcasts = backend == Backend::Math && !self.grouped && (q[1] == 1 || k[1] == 1);
+        if q[1] != k[1] && !broadcasts && (!self.grouped || !q[1].is_multiple_of(k[1])) {
             return raises("the query's heads are not the key's, or not a multiple of them with enable_gqa");
         }
         let scores = [q[0], q[1], q[2], k[2], q[3].max(v[3])].into_iter().map(u128::from).product::<u128>();
