@@ -313,6 +313,9 @@ pub struct ImportArguments {
     /// The family of transformers: a folder of transformers/models
     #[arg(long, value_name = "NAME")]
     pub family: Option<String>,
+    /// Write these architectures alone
+    #[arg(long, value_name = "CLASS", value_delimiter = ',', requires = "family")]
+    pub only: Vec<String>,
     /// Say of every family how much of it can be written
     #[arg(long, conflicts_with_all = ["family", "output"])]
     pub all: bool,

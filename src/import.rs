@@ -31,6 +31,7 @@ fn read(arguments: &ImportArguments) -> Result<u8, Failure> {
     }
     let name = arguments.family.as_deref().unwrap_or_default();
     let mut import = Import::new(world(&arguments.package)?);
+    import.only = arguments.only.clone();
     let spec = import.spec(name, &version).map_err(|fault| Failure::new(fault, None))?;
     write(arguments, &spec)?;
     import.faults.iter().for_each(|fault| output::warn(&fault.to_string()));

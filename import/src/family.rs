@@ -24,6 +24,8 @@ pub struct Import {
     pub world: World,
     /// Names that are asked of objects: methods of these names are translated.
     pub needed: BTreeSet<String>,
+    /// The architectures that are wanted; all where none is named.
+    pub only: Vec<String>,
     /// What could not be said.
     pub faults: Vec<Fault>,
     classes: IndexMap<String, Rc<Lineage>>,
@@ -142,6 +144,7 @@ impl Import {
         Import {
             world,
             needed: BTreeSet::new(),
+            only: Vec::new(),
             faults: Vec::new(),
             classes: IndexMap::new(),
             functions: IndexMap::new(),
@@ -165,6 +168,10 @@ impl Import {
         )?;
         let known: Vec<_> =
             public_classes(&module).into_iter().filter_map(|class| Some((kind(&class.name)?, class))).collect();
+        let known: Vec<_> = known
+            .into_iter()
+            .filter(|(_, class)| self.only.is_empty() || self.only.iter().any(|name| *name == class.name.as_str()))
+            .collect();
         let known = self.of_one_config(&module, known, name)?;
         let family = Family {
             name: name.to_owned(),

@@ -840,7 +840,7 @@ impl<'a> Translator<'a> {
             }
             Expr::Name(_) | Expr::NumberLiteral(_) | Expr::BinOp(_) => {
                 let index = self.expression(part)?.text;
-                format!("{name} = {name}.copy_select_({dim}, {index}, {})", value.text)
+                format!("{name} = set_part({name}, {dim}, {index}, {})", value.text)
             }
             _ => return Ok(None),
         };
@@ -1615,6 +1615,12 @@ impl<'a> Translator<'a> {
         for keyword in &call.arguments.keywords {
             match keyword.arg.as_ref().map(|name| name.as_str()) {
                 Some("dtype") => said.push(self.expression(&keyword.value)?.text),
+                Some("memory_format")
+                    if self.dotted(&keyword.value).as_deref() == Some("torch.contiguous_format")
+                        && !said.is_empty() =>
+                {
+                    said.push("contiguous=True".to_owned());
+                }
                 Some("device" | "non_blocking" | "copy" | "memory_format") => {}
                 _ => return self.fault(call.range, "this way to move a tensor is not known"),
             }

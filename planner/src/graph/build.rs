@@ -31,7 +31,13 @@ impl Machine {
         self.bind(&mut constructor, given)?;
         let parameters = class.constructor.parameters.iter();
         let mut locals: Vec<_> = parameters.map(|p| constructor.slots[usize::from(p.name.0)].take()).collect();
-        let module = if class.is_module { Some(self.new_module(class, path)?) } else { None };
+        // a module that a forward makes for a moment has no path: what it does is its maker's
+        let maker = self.running.last().copied().filter(|_| self.on_host == 0);
+        let module = match (class.is_module, maker) {
+            (false, _) => None,
+            (true, Some(maker)) => Some(maker),
+            (true, None) => Some(self.new_module(class, path)?),
+        };
         let object = Rc::new(Object {
             class: Some(class.clone()),
             module,
@@ -41,7 +47,7 @@ impl Machine {
         });
         locals.push(Some(Value::Object(object.clone())));
         if class.is_module {
-            object.attributes.borrow_mut().insert("training".into(), Value::Bool(false));
+            object.attributes.borrow_mut().insert("training".into(), Value::Bool(maker.is_some()));
         }
         if let Some(init) = &class.init {
             self.initialize(&object, init, &locals)?;

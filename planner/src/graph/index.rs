@@ -139,6 +139,11 @@ impl Machine {
                     dim += 1;
                 }
                 Subscript::Ellipsis => dim += (shape.len() as i64 - named).max(0),
+                // applySlicing: an index without dimensions is read, and selects
+                Subscript::At(Value::Tensor(index)) if self.shape(index.tensor.get()).is_empty() => {
+                    result = self.emit_named("select", vec![result, Value::Int(dim), Value::Int(0)])?;
+                    is_all = false;
+                }
                 Subscript::At(index @ Value::Tensor(_)) => {
                     indices.push((dim, index));
                     dim += 1;

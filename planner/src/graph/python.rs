@@ -47,6 +47,7 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
     ("lower_case", |machine, given| change_text(machine, given, |text| text.to_lowercase())),
     ("stripped", |machine, given| change_text(machine, given, |text| text.trim().to_owned())),
     ("set_elements", set_elements),
+    ("set_part", set_part),
     ("einsum", super::einsum::einsum),
     ("first", first),
     ("slice_of", slice_of),
@@ -288,6 +289,26 @@ fn joined(machine: &mut Machine, given: Given) -> Outcome<Value> {
         all.extend(entries);
     }
     Ok(Value::dictionary(all))
+}
+
+/// `x[:, at] = value` in a dimension, where `at` is a number, a range or a tensor: the tensor, at a new place of the autograd graph.
+fn set_part(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [tensor, dim, at, value] = given.exactly(machine)?;
+    if let Value::Int(_) = at {
+        return machine.emit_named("copy_select_", vec![tensor, dim, at, value]);
+    }
+    let Value::Int(place) = dim else { return machine.error("a dimension is a number") };
+    let count = match &tensor {
+        Value::Tensor(reference) => machine.shape(reference.tensor.get()).len() as i64,
+        other => return machine.error(format!("{} has no parts", other.kind())),
+    };
+    let place = if place < 0 { place + count } else { place };
+    let all = || Subscript::Range(None, None, None);
+    let mut subscripts: Vec<Subscript<Value>> = (0..place).map(|_| all()).collect();
+    subscripts.push(Subscript::At(at));
+    let part = machine.subscript(tensor.clone(), subscripts)?;
+    machine.emit_named("copy_", vec![part, value])?;
+    Ok(tensor)
 }
 
 /// `x[i, j] = value`: written in place.

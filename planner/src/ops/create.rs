@@ -138,8 +138,9 @@ fn cumulative_sum(context: &mut Context, operands: &Operands) -> Lowered {
             let turned = context.empty_like("flip", &g);
             let summed = context.empty("cumsum", &turned.sizes, turned.dtype);
             summed_up(context, &turned, turned.dtype, dim);
-            drop(turned);
-            smallvec![Some(context.empty_like("flip", &summed))]
+            let result = context.empty_like("flip", &summed);
+            drop((turned, summed));
+            smallvec![Some(result)]
         };
         context.record("CumsumBackward0", &[Some(x)], &[&output], Box::new(apply));
     }

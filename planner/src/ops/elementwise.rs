@@ -168,7 +168,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "to",
-        signature: "input, dtype",
+        signature: "input, dtype, contiguous=False",
         returns: Returns::One,
         source: "aten/src/ATen/native/TensorConversions.cpp, to_impl",
         class: Class::Moves,
@@ -186,7 +186,7 @@ pub(super) const ROWS: &[Row] = &[
         ],
         shapes: first_shape,
         lower: |context, a| match a.dtype(1) {
-            Some(dtype) => one(to(context, a.tensor(0)?, dtype)),
+            Some(dtype) => one(to_laid_out(context, a.tensor(0)?, dtype, a.flag(2))),
             None => one(a.tensor(0)?.clone()),
         },
     },
@@ -328,10 +328,18 @@ fn category(dtype: Dtype) -> u8 {
 
 /// `tensor.to(dtype)`: the tensor itself where it has the type.
 pub(crate) fn to(context: &mut Context, tensor: &Tensor, dtype: Dtype) -> Tensor {
+    to_laid_out(context, tensor, dtype, false)
+}
+
+/// The same; what is converted may be asked to be contiguous.
+fn to_laid_out(context: &mut Context, tensor: &Tensor, dtype: Dtype, contiguous: bool) -> Tensor {
     if tensor.dtype == dtype {
         return tensor.clone();
     }
-    let output = cast(context, tensor, dtype);
+    let output = match contiguous {
+        true => context.aten("_to_copy", |context| context.empty("_to_copy", &tensor.sizes, dtype)),
+        false => cast(context, tensor, dtype),
+    };
     if context.records(&[tensor]) {
         let from = tensor.dtype;
         context.record(

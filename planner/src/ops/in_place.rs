@@ -118,7 +118,7 @@ pub(super) const ROWS: &[Row] = &[
         shapes: first_shape,
         lower: |context, a| {
             let (dim, from, to) = (a.int(1)?, a.int(2)?, a.int(3)?);
-            copied_into(context, a, dim, Some((to - from).max(0) as u64), a.tensor(4)?)
+            copied_into(context, a, dim, Some((to - from).max(0) as u64), a.optional(4))
         },
     },
     Row {
@@ -131,7 +131,7 @@ pub(super) const ROWS: &[Row] = &[
         savable: &[],
         aten: &[],
         shapes: first_shape,
-        lower: |context, a| copied_into(context, a, a.int(1)?, None, a.tensor(3)?),
+        lower: |context, a| copied_into(context, a, a.int(1)?, None, a.optional(3)),
     },
     Row { signature: "input, min=None, max=None", ..row("clamp_", &[], without_gradient) },
     row("relu_", &[("relu_.default", "self", "")], |context, a| {
@@ -230,8 +230,16 @@ fn without_gradient(context: &mut Context, operands: &Operands) -> Lowered {
 
 /// `input[..., start:end].copy_(source)`, or `input[..., index].copy_(source)` where there is no length: the base comes from a node that hands its gradient on, zero where the slice was
 /// overwritten, and the slice's to the source, converted to its type.
-fn copied_into(context: &mut Context, operands: &Operands, dim: i64, length: Option<u64>, source: &Tensor) -> Lowered {
+fn copied_into(
+    context: &mut Context,
+    operands: &Operands,
+    dim: i64,
+    length: Option<u64>,
+    source: Option<&Tensor>,
+) -> Lowered {
     let x = operands.tensor(0)?;
+    // a number fills the place
+    let Some(source) = source else { return without_gradient(context, operands) };
     let dim = dimension(dim, x.sizes.len())?;
     let mut part = x.sizes.clone();
     match length {

@@ -5,14 +5,14 @@ use smallvec::smallvec;
 use super::call::{broadcast, one as one_shape};
 use super::elementwise::{Arithmetic, record_arithmetic, sum_of};
 use super::operands::one;
-use super::views::{expand, reshape, transpose, transposed, unsafe_view, view};
+use super::views::{contiguous, expand, reshape, transpose, transposed, unsafe_view, view};
 use super::{Autocast, Call, Class, Lowered, Multiplied, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
 use crate::lower::checkpoint::Saved;
 use crate::lower::context::Context;
-use crate::lower::tensor::{Tensor, TensorData};
+use crate::lower::tensor::{Tensor, TensorData, contiguous_strides};
 use crate::versions::Change;
 
 pub(super) const ROWS: &[Row] = &[
@@ -330,7 +330,13 @@ fn baddbmm(context: &mut Context, operands: &Operands) -> Lowered {
 /// The solution of triangular systems outside autograd: in batches, by pointers to each matrix, unless there are few and large ones.
 fn solved(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
     let op = "linalg_solve_triangular";
-    let output = context.empty(op, &b.sizes, b.dtype);
+    // cuBLAS writes columns
+    let mut strides = contiguous_strides(&b.sizes);
+    if let [.., rows, _] = b.sizes[..] {
+        let last = strides.len();
+        (strides[last - 2], strides[last - 1]) = (1, rows);
+    }
+    let output = context.empty_strided(op, b.sizes.clone(), strides, b.dtype);
     let size = a.sizes.last().copied().unwrap_or(1);
     let count = a.count() / (size * size).max(1);
     let pointers = (count > 8 || size < 64).then(|| [(); 2].map(|()| context.empty("arange", &[count], Dtype::I64)));
@@ -427,7 +433,8 @@ fn fold(context: &mut Context, a: &Tensor, b: &Tensor) -> Result<Tensor, String>
     let mut sizes = Dims::from(leading);
     sizes.push(small.sizes[1]);
     let output = unsafe_view(context, &product, &sizes);
-    if swapped { transpose(context, &output, -1, -2) } else { Ok(output) }
+    // a matrix before a batch: the product is turned, and copied
+    if swapped { transpose(context, &output, -1, -2).map(|turned| contiguous(context, &turned)) } else { Ok(output) }
 }
 
 fn linear(context: &mut Context, operands: &Operands) -> Lowered {

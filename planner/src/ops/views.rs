@@ -32,6 +32,7 @@ pub(super) const ROWS: &[Row] = &[
     row("contiguous", "input", &[("contiguous.default", "self", "memory_format=1")], first_shape, |context, a| {
         one(contiguous(context, a.tensor(0)?))
     }),
+    row("contiguous_clone", "input", &[], first_shape, |context, a| one(clone(context, a.tensor(0)?))),
     row(
         "transpose",
         "input, dim0, dim1",
