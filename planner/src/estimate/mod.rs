@@ -168,7 +168,7 @@ impl Estimate {
 /// A model that is no decoder or encoder of text, and runs that the stand-ins cannot take.
 pub fn estimate(model: &Undescribed, run: &Run, gpu: &Gpu) -> Result<Estimate, EstimateError> {
     let outline = outline::read(model)?;
-    let settled = stand_ins::settled(model, run)?;
+    let settled = stand_ins::settled(model, outline.head, run)?;
     let shelf = Shelf { folder: run.specs.clone() };
     let alone = WeightsAlone { run: stand_ins::run_of_weights(&settled), gpu, shelf: &shelf, outline: &outline };
     let uses_experts = outline.experts.is_none_or(|experts| {

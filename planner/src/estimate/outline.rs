@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::EstimateError;
+use super::{EstimateError, Range};
 use crate::model::undescribed::Undescribed;
 use crate::read::config::Config;
 
@@ -79,6 +79,8 @@ pub struct Experts {
     pub shared: u64,
     /// The layers at the beginning that have none.
     pub dense_layers: u64,
+    /// Whether others may have none.
+    pub may_be_dense: bool,
     /// The inner size of the MLPs of layers without experts; None where the config gives none of their own.
     pub dense: Option<u64>,
 }
@@ -92,8 +94,16 @@ pub struct Outline {
     pub vocab: u64,
     /// The least and the most that attention can have. They differ where keys and values are made of something smaller (`kv_lora_rank`).
     pub heads: (Heads, Heads),
+    /// The ranks of what queries, and keys and values, are made of where these are made of something smaller.
+    pub ranks: Option<(Option<u64>, u64)>,
     /// The inner size of the MLP.
     pub inner: u64,
+    /// How many layers have weights of their own.
+    pub own_layers: u64,
+    /// The elements of an embedding.
+    pub embedding: Range<u64>,
+    /// The rows of tables beside the tokens' and the positions'.
+    pub tables: Vec<u64>,
     /// Whether its activation is one that gates.
     pub gated: bool,
     pub experts: Option<Experts>,
@@ -138,7 +148,14 @@ pub fn read(model: &Undescribed) -> Result<Outline, EstimateError> {
         hidden,
         vocab,
         heads: entries.heads(hidden)?,
+        ranks: match entries.size(&["kv_lora_rank"], LARGEST)? {
+            Some(rank) => Some((entries.size(&["q_lora_rank"], LARGEST)?, rank)),
+            None => None,
+        },
         inner,
+        own_layers: entries.size(&["num_hidden_groups"], MOST_LAYERS)?.unwrap_or(layers).min(layers),
+        embedding: entries.embedding(hidden)?,
+        tables: entries.tables(),
         gated: entries.is_gated(),
         experts: entries.experts(inner, stated)?,
         window: entries.size(&["sliding_window", "attention_window_size", "window_size"], LARGEST)?,
@@ -219,6 +236,19 @@ impl Entries<'_> {
         Ok(())
     }
 
+    /// The least and the most elements of an embedding.
+    fn embedding(&self, hidden: u64) -> Result<Range<u64>, EstimateError> {
+        let own = self.size(&["embedding_size", "word_embed_proj_dim", "input_embedding_size"], LARGEST)?;
+        let output = self.size(&["output_embedding_size"], LARGEST)?;
+        Ok(Range { low: own.unwrap_or(hidden).min(hidden), high: output.unwrap_or(hidden).max(hidden) })
+    }
+
+    /// The sizes of other vocabularies.
+    fn tables(&self) -> Vec<u64> {
+        let others = self.config.values().iter().filter(|(key, _)| *key != "vocab_size" && key.ends_with("vocab_size"));
+        others.filter_map(|(_, value)| value.as_u64().filter(|rows| *rows <= LARGEST)).collect()
+    }
+
     fn heads(&self, hidden: u64) -> Result<(Heads, Heads), EstimateError> {
         const NAMES: [&str; 5] = ["num_attention_heads", "n_head", "num_heads", "n_heads", "num_query_heads"];
         let query = self.needed(&NAMES, LARGEST)?;
@@ -272,7 +302,8 @@ impl Entries<'_> {
         let shared = match self.size(&["shared_expert_intermediate_size"], LARGEST)? {
             Some(shared) => shared,
             None => {
-                let count = ["n_shared_experts", "num_shared_experts", "moe_num_shared_experts"].iter();
+                let count =
+                    ["n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts"].iter();
                 let count = count.filter_map(|name| self.config.get(name)?.as_u64()).next().unwrap_or(0);
                 count.min(LARGEST / own.unwrap_or(inner)) * own.unwrap_or(inner)
             }
@@ -280,7 +311,11 @@ impl Entries<'_> {
         let dense_layers = ["first_k_dense_replace", "moe_layer_start_index"].iter();
         let dense_layers = dense_layers.filter_map(|name| self.config.get(name)?.as_u64()).next().unwrap_or(0);
         let dense = stated.filter(|_| own.is_some());
-        Ok(Some(Experts { count, chosen, inner: own.unwrap_or(inner), shared, dense_layers, dense }))
+        let may_be_dense = ["mlp_only_layers", "decoder_sparse_step", "moe_layer_freq", "interleave_moe_layer_step"];
+        let says_all = |value: &Value| *value == 1 || value.as_array().is_some_and(Vec::is_empty);
+        let may_be_dense = may_be_dense.iter().any(|name| self.config.get(name).is_some_and(|value| !says_all(value)));
+        let inner = own.unwrap_or(inner);
+        Ok(Some(Experts { count, chosen, inner, shared, dense_layers, may_be_dense, dense }))
     }
 
     fn labels(&self) -> u64 {

@@ -20,9 +20,15 @@ const KEPT: u64 = 2048;
 ///
 /// # Errors
 /// Options that cannot be taken over, and a type of weights that nothing computes in.
-pub fn settled(model: &Undescribed, run: &Run) -> Result<Run, EstimateError> {
+pub fn settled(model: &Undescribed, head: Head, run: &Run) -> Result<Run, EstimateError> {
     let refuse = |reason| Err(EstimateError::Option(reason));
     match run {
+        _ if head == Head::Nothing && run.mode.records() => {
+            return refuse("a base model has no loss to train it with: --mode infer estimates it");
+        }
+        Run { mode: Mode::Generate, .. } if head != Head::Causal => {
+            return refuse("--mode generate is for causal language models: --mode infer estimates a forward pass");
+        }
         Run { parallel: Some(_), .. } => {
             return refuse("an estimate is of one GPU: --ddp and --fsdp need a plan");
         }
@@ -99,7 +105,7 @@ pub fn model(outline: &Outline, is_rich: bool, shelf: &Shelf) -> Result<Model, S
     let heads = if is_rich { outline.heads.1 } else { outline.heads.0 };
     let inner = match outline.experts {
         None => outline.inner,
-        Some(experts) if is_rich => experts.shared.max(experts.dense.unwrap_or(0)),
+        Some(experts) if is_rich => experts.shared.max(experts.inner).max(experts.dense.unwrap_or(0)),
         Some(experts) => (experts.chosen * experts.inner).min(experts.dense.unwrap_or(u64::MAX)),
     };
     let experts = outline.experts.filter(|_| is_rich);

@@ -92,57 +92,94 @@ fn is_weight(dtype: Dtype) -> bool {
     )
 }
 
+/// The most positions that have embeddings of their own; models of longer sequences turn heads instead.
+const EMBEDDED_POSITIONS: u64 = 1 << 13;
+
 /// The tensors that a model of the outline has at least, and at most.
 pub fn of_config(outline: &Outline, at_most: bool) -> Vec<Tensor> {
-    let Outline { layers, hidden, vocab, inner, .. } = *outline;
-    let heads = if at_most { outline.heads.1 } else { outline.heads.0 };
-    let is_gated = at_most || outline.gated;
+    let Outline { hidden, vocab, embedding, .. } = *outline;
     let mut tensors: Vec<Tensor> = Vec::new();
-    let mut add = |name: String, sizes: &[u64]| tensors.push((name, sizes.to_vec()));
-    add("model.embed_tokens.weight".to_owned(), &[vocab, hidden]);
-    for layer in 0..layers {
-        let of = |name: &str| format!("model.layers.{layer}.{name}.weight");
-        let (query, cached) = (heads.query * heads.width, heads.cached * heads.width);
-        for (name, rows, columns) in [
-            ("self_attn.q_proj", query, hidden),
-            ("self_attn.k_proj", cached, hidden),
-            ("self_attn.v_proj", cached, hidden),
-            ("self_attn.o_proj", hidden, query),
-        ] {
-            add(of(name), &[rows, columns]);
-        }
-        add(of("input_layernorm"), &[hidden]);
-        add(of("post_attention_layernorm"), &[hidden]);
-        let mut mlp = |name: &str, inner: u64| {
-            let gate = is_gated.then_some("gate_proj");
-            for projection in gate.into_iter().chain(["up_proj"]) {
-                add(of(&format!("{name}.{projection}")), &[inner, hidden]);
-            }
-            add(of(&format!("{name}.down_proj")), &[hidden, inner]);
-        };
-        match outline.experts {
-            Some(experts) if layer >= experts.dense_layers => {
-                if experts.shared > 0 {
-                    mlp("mlp.shared_experts", experts.shared);
-                }
-                let up = experts.inner * if is_gated { 2 } else { 1 };
-                add(format!("model.layers.{layer}.mlp.experts.gate_up_proj"), &[experts.count, up, hidden]);
-                add(format!("model.layers.{layer}.mlp.experts.down_proj"), &[experts.count, hidden, experts.inner]);
-                add(of("mlp.gate"), &[experts.count, hidden]);
-            }
-            _ => mlp("mlp", inner),
+    let mut add = |name: &str, sizes: &[u64]| tensors.push((format!("{name}.weight"), sizes.to_vec()));
+    add("model.embed_tokens", &[vocab, if at_most { hidden } else { embedding.low }]);
+    if at_most {
+        let positions = outline.positions.filter(|positions| *positions <= EMBEDDED_POSITIONS);
+        for (number, rows) in positions.iter().chain(&outline.tables).enumerate() {
+            add(&format!("model.embed_others.{number}"), &[*rows, hidden]);
         }
     }
-    add("model.norm.weight".to_owned(), &[hidden]);
+    for layer in 0..if at_most { outline.layers } else { outline.own_layers } {
+        let mut add = |name: &str, sizes: &[u64]| add(&format!("model.layers.{layer}.{name}"), sizes);
+        add("input_layernorm", &[hidden]);
+        add("post_attention_layernorm", &[hidden]);
+        attention(outline, at_most, &mut add);
+        mlp(outline, at_most, layer, &mut add);
+    }
+    add("model.norm", &[hidden]);
     match outline.head {
-        Head::Causal | Head::Masked if !outline.tied.unwrap_or(!at_most) => {
-            add("lm_head.weight".to_owned(), &[vocab, hidden]);
+        Head::Causal | Head::Masked => {
+            if !outline.tied.unwrap_or(!at_most) {
+                add("lm_head", &[vocab, if at_most { embedding.high } else { embedding.low }]);
+            }
+            if at_most && outline.head == Head::Masked {
+                add("head.dense", &[embedding.high, hidden]);
+            }
         }
-        Head::Masked if at_most => add("head.dense.weight".to_owned(), &[hidden, hidden]),
-        Head::Classes => add("score.weight".to_owned(), &[outline.labels, hidden]),
-        _ => {}
+        Head::Classes => add("score", &[outline.labels, hidden]),
+        Head::Nothing => {}
+    }
+    if at_most && matches!(outline.head, Head::Classes | Head::Nothing) {
+        add("pooler.dense", &[hidden, hidden]);
     }
     tensors
+}
+
+fn attention(outline: &Outline, at_most: bool, add: &mut dyn FnMut(&str, &[u64])) {
+    let (hidden, heads) = (outline.hidden, if at_most { outline.heads.1 } else { outline.heads.0 });
+    let (query, cached) = (heads.query * heads.width, heads.cached * heads.width);
+    match outline.ranks.filter(|_| at_most) {
+        Some((query_rank, cached_rank)) => {
+            match query_rank {
+                Some(rank) => {
+                    add("self_attn.q_a_proj", &[rank, hidden]);
+                    add("self_attn.q_b_proj", &[query, rank]);
+                }
+                None => add("self_attn.q_proj", &[query, hidden]),
+            }
+            add("self_attn.kv_a_proj", &[cached_rank + heads.width, hidden]);
+            add("self_attn.kv_b_proj", &[2 * cached, cached_rank]);
+        }
+        None => {
+            add("self_attn.q_proj", &[query, hidden]);
+            add("self_attn.k_proj", &[cached, hidden]);
+            add("self_attn.v_proj", &[cached, hidden]);
+        }
+    }
+    add("self_attn.o_proj", &[hidden, query]);
+}
+
+fn mlp(outline: &Outline, at_most: bool, layer: u64, add: &mut dyn FnMut(&str, &[u64])) {
+    let (hidden, is_gated) = (outline.hidden, at_most || outline.gated);
+    let mut dense = |name: &str, inner: u64, add: &mut dyn FnMut(&str, &[u64])| {
+        let gate = is_gated.then_some("gate_proj");
+        for projection in gate.into_iter().chain(["up_proj"]) {
+            add(&format!("{name}.{projection}"), &[inner, hidden]);
+        }
+        add(&format!("{name}.down_proj"), &[hidden, inner]);
+    };
+    let Some(experts) = outline.experts.filter(|experts| layer >= experts.dense_layers) else {
+        return dense("mlp", outline.inner, add);
+    };
+    if experts.may_be_dense && !at_most {
+        return dense("mlp", outline.inner.min(experts.inner * experts.count), add);
+    }
+    let shared = if at_most { experts.shared.max(experts.inner) } else { experts.shared };
+    if shared > 0 {
+        dense("mlp.shared_experts", shared, add);
+    }
+    let up = experts.inner * if is_gated { 2 } else { 1 };
+    add("mlp.experts.gate_up_proj", &[experts.count, up, hidden]);
+    add("mlp.experts.down_proj", &[experts.count, hidden, experts.inner]);
+    add("mlp.gate", &[experts.count, hidden]);
 }
 
 /// The config of the model that has these weights and nothing else.
@@ -180,8 +217,10 @@ fn matrix(name: &str, sizes: &[u64], bias: Option<&[u64]>, (outline, bound): (&O
     let is_table = sizes.contains(&outline.vocab) || TABLES.iter().any(|word| name.contains(word));
     let is_layer = matches!(bound, Bound::Least { .. }) || !name.contains("expert");
     let used = bound.uses(name, sizes, outline);
+    let routes = matches!(bound, Bound::Most) && outline.experts.is_some_and(|experts| experts.count == sizes[0]);
     let kind = match (is_table, is_layer) {
         (true, _) if bias.is_none() => "table",
+        _ if routes => "router",
         (_, true) => "linear",
         _ => "matrix",
     };
