@@ -142,14 +142,13 @@ fn less(all: Bytes, part: Bytes) -> Bytes {
     Bytes(all.0.saturating_sub(part.0))
 }
 
-/// What is allocated and what is reserved at the peak, of weights alone with a stand-in: at least by the first two, at most by the others.
-/// In training the phases are the same ones; else weights stay as they are.
+/// What is allocated and what is reserved at the peak, of weights with a stand-in: at least by the first, at most by the second. Where the
+/// weights are trained, their phases are those of the stand-in; else they stay as they are.
 pub fn composed(
-    (least, lean): (&Spans, &Spans),
-    (most, rich): (&Spans, &Spans),
-    trains: bool,
+    (least, lean, trains_least): (&Spans, &Spans, bool),
+    (most, rich, trains): (&Spans, &Spans, bool),
 ) -> (Range<Bytes>, Range<Bytes>) {
-    let of = |weights: &Spans, stand_in: &Spans, sum: &dyn Fn(&Span, &Span) -> Bytes| {
+    let of = |weights: &Spans, stand_in: &Spans, trains: bool, sum: &dyn Fn(&Span, &Span) -> Bytes| {
         let last = weights.spans.len().saturating_sub(1);
         let numbered = stand_in.spans.iter().enumerate();
         let sums = numbered.filter_map(|(number, span)| {
@@ -158,12 +157,12 @@ pub fn composed(
         });
         sums.max().unwrap_or_default()
     };
-    let low = of(least, lean, &|weights, stand_in| {
+    let low = of(least, lean, trains_least, &|weights, stand_in| {
         let together = weights.weights + stand_in.others.low;
         let by_optimizer = OF_OPTIMIZERS.contains(&&*weights.name);
         if by_optimizer { together.max(weights.without_workspace.low) } else { together }
     });
-    let high = of(most, rich, &|weights, stand_in| weights.without_workspace.high + stand_in.others.high);
+    let high = of(most, rich, trains, &|weights, stand_in| weights.without_workspace.high + stand_in.others.high);
     let high = high + rich.workspace;
     // as if both had pools of their own, and each pool a segment more that is begun
     let reserved = (most.reserved + rich.reserved_beside).max(high) + BEGUN;

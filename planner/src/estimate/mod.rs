@@ -32,13 +32,13 @@ pub use bounds::Range;
 
 use bounds::{Spans, composed};
 use outline::Outline;
-use weights::{Bound, Tensor};
+use weights::{Bound, Tensor, Used};
 
 /// What stands between a model and a plan of it, for who has an estimate or none.
 pub const WAYS: [&str; 3] = [
-    "`memplan import` reads the model's Python source, of transformers or beside its config.json",
-    "`torch.export` writes its graph, and `memplan plan model.pt2` plans that",
-    "a YAML file of your own says its modules (specs/README.md)",
+    "`memplan import` of the model's Python source",
+    "an export of it (.pt2)",
+    "a YAML file of your own that says its modules",
 ];
 
 /// How the stand-ins are called and what they are.
@@ -171,22 +171,25 @@ pub fn estimate(model: &Undescribed, run: &Run, gpu: &Gpu) -> Result<Estimate, E
     let settled = stand_ins::settled(model, outline.head, run)?;
     let shelf = Shelf { folder: run.specs.clone() };
     let alone = WeightsAlone { run: stand_ins::run_of_weights(&settled), gpu, shelf: &shelf, outline: &outline };
-    let uses_experts = outline.experts.is_none_or(|experts| {
-        settled.batch.saturating_mul(settled.seq).saturating_mul(experts.chosen) >= experts.count
-    });
     let (least, most) = match &model.weights {
         Some(headers) => (weights::stored(headers, &outline), None),
         None => (weights::of_config(&outline, false), Some(weights::of_config(&outline, true))),
     };
     let most = alone.spans(most.as_ref().unwrap_or(&least), Bound::Most)?;
-    let least = alone.spans(&least, Bound::Least { uses_experts })?;
+    let trains = settled.mode == Mode::Train;
+    let used = if settled.lora.is_some() || settled.trainable.is_some() { Used::All } else { used(&outline, &settled) };
+    let trains_least = trains && least.iter().any(|(name, sizes)| used.holds(name, sizes, &outline));
+    let least = match trains == trains_least {
+        true => alone.spans(&least, Bound::Least(used))?,
+        false => alone.at_rest().spans(&least, Bound::Least(used))?,
+    };
     let stand_in = |is_rich: bool| -> Result<Spans, EstimateError> {
         let stand_in = stand_ins::model(&outline, is_rich, &shelf)?;
         Ok(Spans::of(&plan::plan(&stand_in, &stand_ins::run(&settled, &outline, is_rich), gpu)?))
     };
     let (lean, rich) = (stand_in(false)?, stand_in(true)?);
     let (capacity, outside) = plan::free(run, gpu).map_err(PlanError::from)?;
-    let (allocated, reserved) = composed((&least, &lean), (&most, &rich), settled.mode == Mode::Train);
+    let (allocated, reserved) = composed((&least, &lean, trains_least), (&most, &rich, trains));
     Ok(Estimate {
         architecture: model.architecture.clone(),
         section: outline.section,
@@ -205,6 +208,13 @@ pub fn estimate(model: &Undescribed, run: &Run, gpu: &Gpu) -> Result<Estimate, E
     })
 }
 
+/// What of the weights a run surely uses: the layers, and experts where there are tokens for each.
+fn used(outline: &Outline, run: &Run) -> Used {
+    let tokens = run.batch.saturating_mul(run.seq);
+    let has_all = outline.experts.is_none_or(|experts| tokens.saturating_mul(experts.chosen) >= experts.count);
+    if has_all { Used::Layers } else { Used::LayersWithoutExperts }
+}
+
 /// Plans of weights that nothing else is done with than to train them.
 struct WeightsAlone<'a> {
     run: Run,
@@ -214,6 +224,11 @@ struct WeightsAlone<'a> {
 }
 
 impl WeightsAlone<'_> {
+    /// The same where none is trained.
+    fn at_rest(&self) -> WeightsAlone<'_> {
+        WeightsAlone { run: Run { mode: Mode::Infer, ..self.run.clone() }, ..*self }
+    }
+
     fn spans(&self, tensors: &[Tensor], bound: Bound) -> Result<Spans, EstimateError> {
         let config = weights::config(tensors, self.outline, bound);
         let model = of_spec(self.shelf, ("weights", "Weights"), config)?;

@@ -239,8 +239,10 @@ impl Entries<'_> {
     /// The least and the most elements of an embedding.
     fn embedding(&self, hidden: u64) -> Result<Range<u64>, EstimateError> {
         let own = self.size(&["embedding_size", "word_embed_proj_dim", "input_embedding_size"], LARGEST)?;
-        let output = self.size(&["output_embedding_size"], LARGEST)?;
-        Ok(Range { low: own.unwrap_or(hidden).min(hidden), high: output.unwrap_or(hidden).max(hidden) })
+        let is_width = |key: &str| ["embedding_size", "embed_dim", "emb_size"].iter().any(|end| key.ends_with(end));
+        let others = self.config.values().iter().filter(|(key, _)| is_width(key));
+        let widest = others.filter_map(|(_, value)| value.as_u64().filter(|width| *width <= LARGEST)).max();
+        Ok(Range { low: own.unwrap_or(hidden).min(hidden), high: widest.unwrap_or(hidden).max(hidden) })
     }
 
     /// The sizes of other vocabularies.

@@ -8,7 +8,9 @@ use crate::model::Model;
 use crate::model::undescribed::Undescribed;
 use crate::plan::PlanError;
 use crate::read::spec::{Shelf, SpecError};
-use crate::run::{ALL_LINEAR, Attention, Checkpointing, Kernel, Lora, Mode, OptimizerChoice, Pattern, Precision, Run};
+use crate::run::{
+    ALL_LINEAR, Attention, CacheKind, Checkpointing, Kernel, Lora, Mode, OptimizerChoice, Pattern, Precision, Run,
+};
 
 /// The linear layers of a stand-in, by the names that most families have.
 const LAYERS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
@@ -72,7 +74,8 @@ pub fn run_of_weights(settled: &Run) -> Run {
 /// The run of a stand-in. Its parameters do not count: the plainest optimizer trains them.
 pub fn run(settled: &Run, outline: &Outline, is_rich: bool) -> Run {
     let optimizer = OptimizerChoice { name: "sgd".to_owned(), options: Vec::new() };
-    let attention = settled.attention.or(is_rich.then_some(Attention::Eager));
+    let is_paged = settled.cache_kind() == CacheKind::Paged;
+    let attention = settled.attention.or((is_rich && !is_paged).then_some(Attention::Eager));
     let keeps_kernel = !is_rich || attention == Some(Attention::FlashAttention2);
     // what of a model is trained decides what is saved: at least nothing below its head is, at most all
     let trainable = settled.trainable.is_some() && !is_rich;

