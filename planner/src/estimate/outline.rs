@@ -169,12 +169,12 @@ pub fn read(model: &Undescribed) -> Result<Outline, EstimateError> {
 
 fn head_of(architecture: &str) -> Option<Head> {
     let ends_with = |end: &&str| architecture.ends_with(end);
-    if CAUSAL.iter().any(|end| ends_with(&end)) {
+    if CAUSAL.iter().any(ends_with) {
         return Some(Head::Causal);
     }
     let others =
         [("ForMaskedLM", Head::Masked), ("ForSequenceClassification", Head::Classes), ("Model", Head::Nothing)];
-    others.into_iter().find(|(end, _)| ends_with(&end)).map(|(_, head)| head)
+    others.into_iter().find(|(end, _)| ends_with(end)).map(|(_, head)| head)
 }
 
 /// The entries of the text part, and of the whole config.
@@ -269,12 +269,12 @@ impl Entries<'_> {
             None => query,
         };
         let refuse = |what: String| Err(EstimateError::OtherLayers { path: self.path(), what });
-        if query % cached != 0 {
+        if !query.is_multiple_of(cached) {
             return refuse(format!("{query} attention heads that do not share {cached} heads of keys and values"));
         }
         let width = match self.size(&["head_dim", "attention_head_dim", "kv_channels", "d_kv"], LARGEST)? {
             Some(width) => width,
-            None if hidden % query == 0 => hidden / query,
+            None if hidden.is_multiple_of(query) => hidden / query,
             None => return refuse(format!("a hidden size of {hidden} that is no multiple of {query} heads")),
         };
         if self.size(&["kv_lora_rank"], LARGEST)?.is_none() {

@@ -79,25 +79,29 @@ pub fn run(settled: &Run, outline: &Outline, is_rich: bool) -> Run {
     let keeps_kernel = !is_rich || attention == Some(Attention::FlashAttention2);
     // what of a model is trained decides what is saved: at least nothing below its head is, at most all
     let trainable = settled.trainable.is_some() && !is_rich;
-    let trainable = trainable.then(|| match outline.head {
-        Head::Classes => "^score",
-        _ => "^lm_head",
-    });
+    let trainable = trainable.then_some(if outline.head == Head::Classes { "^score" } else { "^lm_head" });
     let trainable = trainable.and_then(|pattern| regex::Regex::new(pattern).ok()).map(Pattern);
-    let lora =
-        settled.lora.as_ref().map(|lora| Lora { targets: targets(lora, is_rich), saved: Vec::new(), ..lora.clone() });
+    let lora = settled.lora.as_ref().map(|lora| Lora {
+        targets: targets(lora, outline, is_rich),
+        saved: Vec::new(),
+        ..lora.clone()
+    });
     let sdpa = if keeps_kernel { settled.sdpa } else { Kernel(None) };
     Run { optimizer, attention, sdpa, trainable, lora, ..settled.clone() }
 }
 
-/// The layers of a stand-in that are adapted: at least one, at most all where it has others than those that are named.
-fn targets(lora: &Lora, is_rich: bool) -> Vec<String> {
+/// The layers of a stand-in that are adapted. The rich one has those that are named, or all where its layers have other names. The lean one
+/// has one for each input that all linear layers together have, or one alone.
+fn targets(lora: &Lora, outline: &Outline, is_rich: bool) -> Vec<String> {
     let named = !lora.targets.is_empty() && lora.targets.iter().all(|target| LAYERS.contains(&&**target));
-    match (is_rich, named) {
-        (false, _) => vec![LAYERS[0].to_owned()],
-        (true, true) => lora.targets.clone(),
-        (true, false) => vec![ALL_LINEAR.to_owned()],
-    }
+    let chosen = match (is_rich, named) {
+        (true, true) => return lora.targets.clone(),
+        (true, false) => &[ALL_LINEAR][..],
+        (false, _) if lora.targets != [ALL_LINEAR] => &["q_proj"],
+        (false, _) if outline.experts.is_some() => &["q_proj", "o_proj"],
+        (false, _) => &["q_proj", "o_proj", "down_proj"],
+    };
+    chosen.iter().map(|target| (*target).to_owned()).collect()
 }
 
 /// The stand-in of an outline.
