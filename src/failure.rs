@@ -25,8 +25,7 @@ const MOST_LINES: usize = 3;
 const COLUMNS: usize = 100;
 
 /// What plans a model that is not described.
-const WAYS: &str =
-    "`memplan import`, an export (.pt2) or a spec of your own plans it, or --architecture as one that is alike";
+const WAYS: &str = "`memplan import`, an export (.pt2), a spec of your own or --architecture plans it";
 
 /// Why the program ends without a result.
 #[derive(Debug)]

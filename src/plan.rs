@@ -7,7 +7,7 @@ use planner::fit::smallest::smallest;
 use planner::model::Model;
 use planner::model::named::HubId;
 use planner::model::opened::{DEFAULT_GPU, OpenError};
-use planner::model::undescribed::{self, Undescribed};
+use planner::model::undescribed;
 use planner::plan::compare;
 use planner::read::environment;
 use planner::read::gpus::{Gpu, GpuCatalogue};
@@ -34,7 +34,7 @@ pub fn run(arguments: PlanArguments) -> Result<u8, Failure> {
     let is_exact = arguments.compare || arguments.events.is_some();
     let model = match opened_or_fetched(&mut options)? {
         Err(OpenError::Model(error)) if error.is_undescribed() && options.architecture.is_none() && !is_exact => {
-            return estimated(&options, &gpu, error.to_string(), arguments.run.format)
+            return estimated(&options, &gpu, &error.to_string(), arguments.run.format)
                 .unwrap_or_else(|| Err(error.into()));
         }
         opened => said_as(opened?, &options),
@@ -45,7 +45,7 @@ pub fn run(arguments: PlanArguments) -> Result<u8, Failure> {
     }
     let plan = match planner::plan::plan(&model, &run, &gpu) {
         Err(error) if error.is_undescribed() && !is_exact => {
-            return estimated(&options, &gpu, error.to_string(), arguments.run.format)
+            return estimated(&options, &gpu, &error.to_string(), arguments.run.format)
                 .unwrap_or_else(|| Err(error.into()));
         }
         plan => plan?,
@@ -176,24 +176,35 @@ fn said_as(model: Model, options: &RunOptions) -> Model {
     model
 }
 
-/// Estimates where there is no plan, reports, and gives the verdict's exit code; None where the name has no config.json to estimate from.
-fn estimated(options: &RunOptions, gpu: &Gpu, reason: String, format: Format) -> Option<Result<u8, Failure>> {
+/// Estimates where there is no plan, reports, and gives the verdict's exit code; None where there is no estimate either and the reason
+/// says all: of a name without a config.json, and of a source whose line it names.
+fn estimated(options: &RunOptions, gpu: &Gpu, reason: &str, format: Format) -> Option<Result<u8, Failure>> {
     let name = options.model.as_deref()?;
-    let model = undescribed::read(name, options.weights.as_deref()).transpose()?;
-    let run = options.run();
-    let reason = reason.split(": the nearest").next().unwrap_or_default().to_owned();
-    let report = |model: Undescribed| {
-        let estimate = estimate(&model, &run, gpu).map_err(|error| failure::no_estimate(&reason, error))?;
-        let estimated = Estimated { name, run: &run, gpu, reason: &reason, estimate: &estimate };
-        let text = || coloured(&report::estimate::text(&estimated));
-        output::report(format, text, || report::estimate::json(&estimated))?;
-        Ok(match estimate.verdict() {
-            Verdict::Fits => FITS,
-            Verdict::DoesNotFit => DOES_NOT_FIT,
-            Verdict::MayFit => MAY_FIT,
-        })
+    let model = match undescribed::read(name, options.weights.as_deref()).transpose()? {
+        Ok(model) => model,
+        Err(error) => return Some(Err(error.into())),
     };
-    Some(model.map_err(Failure::from).and_then(report))
+    let run = options.run();
+    let (reason, is_unknown) = match reason.split_once(": the nearest") {
+        Some((reason, _)) => (reason, true),
+        None => (reason, false),
+    };
+    match estimate(&model, &run, gpu) {
+        Ok(estimate) => Some(shown(&Estimated { name, run: &run, gpu, reason, estimate: &estimate }, format)),
+        Err(error) if is_unknown => Some(Err(failure::no_estimate(reason, error))),
+        Err(_) => None,
+    }
+}
+
+/// Reports an estimate, and gives the code of its verdict.
+fn shown(estimated: &Estimated<'_>, format: Format) -> Result<u8, Failure> {
+    let text = || coloured(&report::estimate::text(estimated));
+    output::report(format, text, || report::estimate::json(estimated))?;
+    Ok(match estimated.estimate.verdict() {
+        Verdict::Fits => FITS,
+        Verdict::DoesNotFit => DOES_NOT_FIT,
+        Verdict::MayFit => MAY_FIT,
+    })
 }
 
 /// Whether the hub has given a model that no local cache had, so that it can be opened now; false where none is missing.

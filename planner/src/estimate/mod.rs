@@ -60,11 +60,8 @@ pub enum EstimateError {
     #[error(transparent)]
     Spec(#[from] SpecError),
     /// The class is that of no model of text.
-    #[error("{} is not known, and no class of a language model, a classifier or a base model of text", quote::quoted(.architecture))]
-    NoText {
-        /// The class.
-        architecture: String,
-    },
+    #[error("by its name it is no language model, classifier or base model of text")]
+    NoText,
     /// The config lacks a size.
     #[error("{}: none of {names}: nothing like a decoder or an encoder of text", quote::path(.path))]
     Lacks {

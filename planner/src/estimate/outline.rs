@@ -127,8 +127,7 @@ pub fn read(model: &Undescribed) -> Result<Outline, EstimateError> {
     if whole.get("quantization_config").is_some() {
         return Err(EstimateError::StoredQuantized { path: whole.path().to_owned() });
     }
-    let head = head_of(&model.architecture)
-        .ok_or_else(|| EstimateError::NoText { architecture: model.architecture.clone() })?;
+    let head = head_of(&model.architecture).ok_or(EstimateError::NoText)?;
     let section = TEXT.into_iter().find(|key| whole.get(key).is_some_and(Value::is_object));
     let part = match section {
         Some(key) => whole.section(key)?,
