@@ -63,7 +63,7 @@ pub enum EstimateError {
     #[error("by its name it is no language model, classifier or base model of text")]
     NoText,
     /// The config lacks a size.
-    #[error("{}: none of {names}: nothing like a decoder or an encoder of text", quote::path(.path))]
+    #[error("{}: none of {names}", quote::path(.path))]
     Lacks {
         /// The config.
         path: PathBuf,
@@ -83,7 +83,7 @@ pub enum EstimateError {
         most: u64,
     },
     /// A model with something else than attention.
-    #[error("{}: {}: no decoder or encoder of text stands for it", quote::path(.path), quote::cut(.what))]
+    #[error("{}: {}", quote::path(.path), quote::cut(.what))]
     OtherLayers {
         /// The config.
         path: PathBuf,
