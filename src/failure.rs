@@ -5,6 +5,7 @@ use std::fmt::Display;
 use calibrate::CalibrateError;
 use planner::buy::NoRoom;
 use planner::checkpoint::ChooseError;
+use planner::estimate::EstimateError;
 use planner::model::ModelError;
 use planner::model::opened::OpenError;
 use planner::plan::PlanError;
@@ -22,6 +23,9 @@ use crate::program::{BAD, NO_GPU};
 /// The most lines that an error takes with its hint, of so many columns.
 const MOST_LINES: usize = 3;
 const COLUMNS: usize = 100;
+
+/// What plans a model that is not described.
+const WAYS: &str = "`memplan import`, an export (.pt2), a spec of your own or --architecture plans it";
 
 /// Why the program ends without a result.
 #[derive(Debug)]
@@ -196,12 +200,18 @@ impl From<CheckpointError> for Failure {
     }
 }
 
+/// Why there is neither a plan nor an estimate.
+pub fn no_estimate(reason: &str, error: EstimateError) -> Failure {
+    match error {
+        EstimateError::Plan(error) => error.into(),
+        error => Failure::new(format!("{reason}; no estimate: {error}"), Some(WAYS.to_owned())),
+    }
+}
+
 fn model(error: &ModelError) -> Failure {
     let hint = match error {
         ModelError::UnknownName { .. } => Some("`memplan models` lists the built-in ones".to_owned()),
-        ModelError::UnknownArchitecture { .. } => {
-            Some("--architecture plans it as one that is alike; `memplan models` lists all".to_owned())
-        }
+        ModelError::UnknownArchitecture { .. } => Some(format!("`memplan plan` estimates it; {WAYS}")),
         ModelError::FileNotFolder { .. } => Some("`memplan inspect` sizes a single file".to_owned()),
         ModelError::Mismatch { .. } => {
             Some("--allow-mismatch plans it, with what is missing newly initialised".to_owned())

@@ -2,24 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
+use planner::estimate::{Verdict, estimate};
 use planner::fit::smallest::smallest;
 use planner::model::Model;
 use planner::model::named::HubId;
 use planner::model::opened::{DEFAULT_GPU, OpenError};
+use planner::model::undescribed;
 use planner::plan::compare;
 use planner::read::environment;
 use planner::read::gpus::{Gpu, GpuCatalogue};
 use planner::read::run_file;
-use planner::report::{Planned, brief, events, json, text};
+use planner::report::estimate::Estimated;
+use planner::report::{self, Planned, brief, events, json, text};
 use planner::run::Run;
 use planner::run::RunOptions;
 use planner::trace::file::{self, is_trace};
 use planner::words::quote;
 
 use crate::arguments::{Format, PlanArguments, RunArguments};
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::output::{self, ALARM, CARE, GOOD};
-use crate::program::{DOES_NOT_FIT, FITS};
+use crate::program::{DOES_NOT_FIT, FITS, MAY_FIT};
 use crate::{hub, local, profiles};
 
 /// Plans, reports, and gives the verdict's exit code.
@@ -28,12 +31,25 @@ pub fn run(arguments: PlanArguments) -> Result<u8, Failure> {
     let (catalogue, profiled) = said.catalogue(profiles::folder().as_deref())?;
     let gpu = gpu_among(&said, &catalogue, profiled.as_deref())?;
     let mut options = said.clone();
-    let model = self::model(&mut options)?;
+    let is_exact = arguments.compare || arguments.events.is_some();
+    let model = match opened_or_fetched(&mut options)? {
+        Err(OpenError::Model(error)) if error.is_undescribed() && options.architecture.is_none() && !is_exact => {
+            return estimated(&options, &gpu, &error.to_string(), arguments.run.format)
+                .unwrap_or_else(|| Err(error.into()));
+        }
+        opened => said_as(opened?, &options),
+    };
     let run = options.run();
     if arguments.compare {
         return compared(&model, &run, &gpu, arguments.run.format);
     }
-    let plan = planner::plan::plan(&model, &run, &gpu)?;
+    let plan = match planner::plan::plan(&model, &run, &gpu) {
+        Err(error) if error.is_undescribed() && !is_exact => {
+            return estimated(&options, &gpu, &error.to_string(), arguments.run.format)
+                .unwrap_or_else(|| Err(error.into()));
+        }
+        plan => plan?,
+    };
     let planned = Planned { model: &model, run: &run, gpu: &gpu, plan: &plan };
     if let Some(path) = &arguments.events {
         output::write_whole(path, |mut to| file::write((&events::head(&planned), &plan.trace), &mut to))?;
@@ -137,18 +153,58 @@ fn surroundings(run: Option<&Path>) -> Option<(PathBuf, environment::Found)> {
 
 /// The model that is named. Says so where a name was taken for a built-in one's.
 pub fn model(options: &mut RunOptions) -> Result<Model, Failure> {
-    let mut opened = options.model();
-    if fetched(opened.as_ref().err().and_then(OpenError::not_cached))? {
-        opened = options.model();
+    Ok(said_as(opened_or_fetched(options)??, options))
+}
+
+/// The model that is named, if need be of the hub, or why it cannot be opened.
+fn opened_or_fetched(options: &mut RunOptions) -> Result<Result<Model, OpenError>, Failure> {
+    let opened = options.model();
+    match fetched(opened.as_ref().err().and_then(OpenError::not_cached))? {
+        true => Ok(options.model()),
+        false => Ok(opened),
     }
-    let model = opened?;
+}
+
+/// The model. Says so where its name was taken for a built-in one's.
+fn said_as(model: Model, options: &RunOptions) -> Model {
     if let Some(asked) = options.model.as_deref()
         && model.is_built_in()
         && !asked.eq_ignore_ascii_case(&model.name)
     {
         output::note(&format!("{} is taken for the built-in {}", quote::quoted(asked), model.name));
     }
-    Ok(model)
+    model
+}
+
+/// Estimates where there is no plan, reports, and gives the verdict's exit code; None where there is no estimate either and the reason
+/// says all: of a name without a config.json, and of a source whose line it names.
+fn estimated(options: &RunOptions, gpu: &Gpu, reason: &str, format: Format) -> Option<Result<u8, Failure>> {
+    let name = options.model.as_deref()?;
+    let model = match undescribed::read(name, options.weights.as_deref()).transpose()? {
+        Ok(model) => model,
+        Err(error) => return Some(Err(error.into())),
+    };
+    let run = options.run();
+    let (reason, is_unknown) = match reason.split_once(": the nearest") {
+        Some((reason, _)) => (reason, true),
+        None => (reason, false),
+    };
+    match estimate(&model, &run, gpu) {
+        Ok(estimate) => Some(shown(&Estimated { name, run: &run, gpu, reason, estimate: &estimate }, format)),
+        Err(error) if is_unknown => Some(Err(failure::no_estimate(reason, error))),
+        Err(_) => None,
+    }
+}
+
+/// Reports an estimate, and gives the code of its verdict.
+fn shown(estimated: &Estimated<'_>, format: Format) -> Result<u8, Failure> {
+    let text = || coloured(&report::estimate::text(estimated));
+    output::report(format, text, || report::estimate::json(estimated))?;
+    Ok(match estimated.estimate.verdict() {
+        Verdict::Fits => FITS,
+        Verdict::DoesNotFit => DOES_NOT_FIT,
+        Verdict::MayFit => MAY_FIT,
+    })
 }
 
 /// Whether the hub has given a model that no local cache had, so that it can be opened now; false where none is missing.
@@ -175,6 +231,7 @@ pub fn coloured(text: &str) -> String {
     let styles = [
         ("fits:", GOOD),
         ("fits GPUs", GOOD),
+        ("estimate, not a plan", CARE),
         ("does not fit:", ALARM),
         ("weights of another model:", ALARM),
         ("packed:", GOOD),

@@ -23,6 +23,8 @@ pub const DOES_NOT_FIT: u8 = 1;
 pub const BAD: u8 = 2;
 /// The machine lacks the GPU, the driver or a library.
 pub const NO_GPU: u8 = 3;
+/// There is an estimate and no plan, and what is free lies between its bounds.
+pub const MAY_FIT: u8 = 4;
 
 /// How the program was called.
 #[derive(Clone, Debug)]

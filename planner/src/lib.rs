@@ -14,6 +14,7 @@ pub mod bytes;
 pub mod checkpoint;
 pub mod choices;
 pub mod dtype;
+pub mod estimate;
 pub mod files;
 pub mod fit;
 mod front;

@@ -225,6 +225,17 @@ pub enum PlanError {
 }
 
 impl PlanError {
+    /// Whether the run comes to a statement of a model's source that no spec can say, so that an estimate can stand for its plan.
+    pub fn is_undescribed(&self) -> bool {
+        let message = match self {
+            PlanError::Graph(error) => &error.message,
+            PlanError::Config { error, .. } => &error.message,
+            _ => return false,
+        };
+        let place = message.split_once(".py:").and_then(|(_, rest)| rest.split_once(": "));
+        place.is_some_and(|(line, _)| !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+
     /// The path of the module whose code or operator is at fault, where one is.
     pub(crate) fn module(&self) -> Option<&str> {
         match self {
@@ -365,7 +376,7 @@ pub(crate) fn prepare(model: &Model, run: &Run, gpu: &Gpu, emulation: Emulation)
 }
 
 /// What the allocator may take of a GPU, and what lies outside it; None where the capacity was given.
-fn free(run: &Run, gpu: &Gpu) -> Result<(Bytes, Option<OutsideAllocator>), SpecError> {
+pub(crate) fn free(run: &Run, gpu: &Gpu) -> Result<(Bytes, Option<OutsideAllocator>), SpecError> {
     if let Some(capacity) = run.capacity {
         return Ok((capacity, None));
     }

@@ -36,7 +36,7 @@ class UnknownOption(MemplanError, TypeError):
 class Said(NamedTuple):
     """What a call said."""
 
-    #: The exit code: 0, or 1 where a run does not fit or a plan grew.
+    #: The exit code: 0, 1 where a run does not fit or a plan grew, 4 where an estimate says that it may fit.
     code: int
     #: The report for people.
     text: str
@@ -57,7 +57,7 @@ def keep(command: str, words: Iterable[Word], options: dict[str, Any], folder: O
     code, text, json, error, hint, remarks = _memplan.keep(call)
     for remark in remarks:
         warnings.warn(without(remark, folder), stacklevel=4)
-    if error is not None or code > 1:
+    if error is not None or code not in (0, 1, 4):
         kind = MemplanError if all(flag(key) in known for key in options) else UnknownOption
         raise kind(without(error or text, folder), hint, code)
     return Said(code, without(text, folder), json and without(json, folder))

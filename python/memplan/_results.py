@@ -55,14 +55,19 @@ class Plan(Result):
         self._folder = folder
 
     @property
+    def exact(self) -> bool:
+        """Whether it is a plan; else it is an estimate of a model that nothing describes, with bounds in ``data``."""
+        return bool(self.data.get("exact", True))
+
+    @property
     def peak_allocated(self) -> int:
-        """What is allocated at most, as ``torch.cuda.max_memory_allocated()`` would say."""
-        return int(self.data["peak_allocated"])
+        """What is allocated at most, as ``torch.cuda.max_memory_allocated()`` would say; of an estimate its upper bound."""
+        return upper(self.data["peak_allocated"])
 
     @property
     def peak_reserved(self) -> int:
-        """What is reserved at most, as ``torch.cuda.max_memory_reserved()`` would say."""
-        return int(self.data["peak_reserved"])
+        """What is reserved at most, as ``torch.cuda.max_memory_reserved()`` would say; of an estimate its upper bound."""
+        return upper(self.data["peak_reserved"])
 
     @property
     def phases(self) -> list[dict[str, Any]]:
@@ -81,11 +86,11 @@ class Plan(Result):
 
     @property
     def _compares(self) -> bool:
-        """Whether it is a comparison (``compare=True``): rows, without a plan of its own."""
-        return "rows" in self.data
+        """Whether it is a comparison (``compare=True``) or an estimate: without a plan of its own."""
+        return "rows" in self.data or not self.exact
 
     def svg(self) -> Optional[str]:
-        """The timeline as ``memplan report -o FILE.svg`` draws it, from the files as they are now; ``None`` of a comparison."""
+        """The timeline as ``memplan report -o FILE.svg`` draws it, from the files as they are now; ``None`` where there is no plan."""
         if self._compares:
             return None
         told = {key: value for key, value in self._options.items() if key not in ("compare", "events", "format")}
@@ -107,6 +112,11 @@ class Plan(Result):
             *({"": category.replace("_", " "), "bytes": size} for category, size in self.at_peak.items()),
         ]
         return f"<p><b>{escape(repr(self))}</b></p>{table(peaks)}{self.svg()}"
+
+
+def upper(size: Any) -> int:
+    """A size, or the upper bound of one."""
+    return int(size["high"] if isinstance(size, dict) else size)
 
 
 def largest_list(data: Any) -> list[dict[str, Any]]:

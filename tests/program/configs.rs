@@ -52,7 +52,7 @@ fn configurations_that_cannot_be_used() {
         folder.error(what, &["plan", &path])
     };
     let errors = [
-        plan("an unknown architecture", json!({"architectures": ["FooForCausalLM"]})),
+        plan("an unknown architecture", json!({"architectures": ["FooForImageClassification"]})),
         plan("no architecture", json!({"architectures": []})),
         plan("architectures of another kind", json!({"architectures": 3})),
         plan("architectures null", json!({"architectures": null})),

@@ -13,6 +13,7 @@ mod calibrate;
 mod checkpoint;
 mod choices;
 mod configs;
+mod estimates;
 mod events;
 mod experts;
 mod exports;

@@ -64,6 +64,7 @@ pub fn schema_of(arguments: &[&str]) -> &'static str {
         "pack" if has("--validate") => "pack-validate",
         "pack" if of_file(".csv") => "pack-buffers",
         "plan" if has("--compare") => "compare",
+        "plan" if of_file("zoo") => "estimate",
         command => schemas().get_key_value(command).unwrap().0,
     }
 }
@@ -193,7 +194,11 @@ fn answers_follow_their_schemas() {
     let model = crate::support::recorded("gpt2");
     let model = folder.model("model", &model.0, &model.1);
     folder.write("buffers.csv", "id,lower,upper,size\na,0,3,4\nb,2,5,4\n");
-    let calls: [&[&str]; 32] = [
+    let zoo = json!({ "architectures": ["ZooForCausalLM"], "dim": 64, "n_layers": 2, "n_heads": 4, "vocab_size": 100 });
+    folder.write("zoo/config.json", zoo.to_string());
+    let zoo = folder.argument("zoo");
+    let calls: [&[&str]; 33] = [
+        &["plan", &zoo],
         &["plan", SMALL, "--events", &trace],
         &["plan", "gpt2", "--capacity", "1GiB", "--host-ram", "64GiB", "--workers", "2"],
         &["plan", "distilgpt2", "--mode", "generate", "--new-tokens", "3", "--cache", "static"],

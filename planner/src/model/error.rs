@@ -188,3 +188,10 @@ pub enum ModelError {
     #[error(transparent)]
     Spec(#[from] SpecError),
 }
+
+impl ModelError {
+    /// Whether the model may be sound and only nothing here describes it, so that an estimate can stand for its plan.
+    pub fn is_undescribed(&self) -> bool {
+        matches!(self, ModelError::UnknownArchitecture { .. } | ModelError::OwnSource { .. })
+    }
+}

@@ -10,6 +10,7 @@ pub mod quantization;
 #[cfg(test)]
 mod small;
 mod stored;
+pub mod undescribed;
 mod weights;
 
 use std::path::{Path, PathBuf};
@@ -166,14 +167,25 @@ pub fn open(name: &str, architecture: Option<&str>, shelf: &Shelf) -> Result<Mod
     let (folder, named) = (model.config_file.as_deref().and_then(Path::parent).map(Path::to_owned), model.dtype);
     let Some(folder) = folder else { return Ok(model) };
     // What its config names goes before the type of the weights that lie beside it.
-    match checkpoint::read(&folder) {
-        Err(CheckpointError::NoWeights { .. }) => Ok(model),
-        Err(CheckpointError::ShardMissing { missing, shards, .. }) if missing == shards => Ok(model),
-        Err(error) => Err(error.into()),
-        Ok(weights) => {
+    match weights_beside(&folder)? {
+        None => Ok(model),
+        Some(weights) => {
             let model = model.with_these(weights);
             Ok(Model { dtype: named.or(model.dtype), ..model })
         }
+    }
+}
+
+/// The weights of a folder; None where it has none.
+///
+/// # Errors
+/// Weights that cannot be read, or of which a part is missing.
+fn weights_beside(folder: &Path) -> Result<Option<Checkpoint>, ModelError> {
+    match checkpoint::read(folder) {
+        Err(CheckpointError::NoWeights { .. }) => Ok(None),
+        Err(CheckpointError::ShardMissing { missing, shards, .. }) if missing == shards => Ok(None),
+        Err(error) => Err(error.into()),
+        Ok(weights) => Ok(Some(weights)),
     }
 }
 

@@ -69,7 +69,7 @@ fn subject(planned: &Planned<'_>) -> String {
 }
 
 /// A number of parameters as people say it: `8.19 B`, `124 M`.
-fn count(number: u64) -> String {
+pub(super) fn count(number: u64) -> String {
     match number {
         0..1_000_000 => number.to_string(),
         1_000_000..1_000_000_000 => format!("{:.1} M", number as f64 / 1e6),

@@ -18,6 +18,8 @@ use crate::trace::Category;
 #[expect(missing_docs, reason = "the keys of the report are explained where they need it")]
 pub struct Report {
     pub schema: u32,
+    /// Always true: an estimate, which is not, has another schema.
+    pub exact: bool,
     pub model: ModelReport,
     pub run: RunReport,
     pub gpu: GpuReport,
@@ -314,6 +316,7 @@ pub fn report(planned: &Planned<'_>) -> Report {
     let totals = plan.parameters();
     Report {
         schema: SCHEMA,
+        exact: true,
         model: ModelReport {
             name: planned.model.name.clone(),
             architecture: plan.architecture.clone(),

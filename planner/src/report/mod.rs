@@ -14,6 +14,7 @@ pub mod check;
 pub mod checkpoint;
 mod colours;
 pub mod compare;
+pub mod estimate;
 pub mod events;
 pub mod fit;
 pub mod graph;

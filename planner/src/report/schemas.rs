@@ -6,8 +6,8 @@ use schemars::{JsonSchema, Schema};
 use serde_json::json;
 
 use super::{
-    SCHEMA, advise, arena, buy, calibrate, catalogue, changes, check, checkpoint, compare, fit, graph, inspect, json,
-    packed, replay, sweep, versions,
+    SCHEMA, advise, arena, buy, calibrate, catalogue, changes, check, checkpoint, compare, estimate, fit, graph,
+    inspect, json, packed, replay, sweep, versions,
 };
 
 /// The schema of each answer, by the name of its file and the call that gives it.
@@ -21,6 +21,7 @@ pub fn all() -> Vec<(&'static str, Schema)> {
         of::<checkpoint::JsonAnswer>("checkpoint", "memplan checkpoint"),
         of::<compare::CompareReport>("compare", "memplan plan --compare"),
         of::<checkpoint::JsonCurve>("curve", "memplan checkpoint --curve"),
+        of::<estimate::EstimateReport>("estimate", "memplan plan, of a model that is not described,"),
         of::<changes::DiffReport>("diff", "memplan diff"),
         of::<fit::FitReport>("fit", "memplan fit"),
         of::<catalogue::GpusReport>("gpus", "memplan gpus"),

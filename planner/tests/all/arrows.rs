@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 18] = [
     &["graph", "lower", "ops"],
     &["model"],
     &["plan"],
-    &["fit", "history"],
+    &["estimate", "fit", "history"],
     &["checkpoint"],
     &["advise", "buy", "snapshot", "sweep"],
     &["report"],

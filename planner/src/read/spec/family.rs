@@ -233,6 +233,22 @@ impl Shelf {
         self.family(&file, &read_text(path)?)
     }
 
+    /// A family of the folder `estimate`, which stands for models that no other one describes.
+    ///
+    /// # Errors
+    /// A wrong spec.
+    pub fn family_for_estimates(&self, name: &str) -> Result<Family, SpecError> {
+        let path = format!("estimate/{name}.yaml");
+        if let Some(own) = self.folder.as_ref().map(|folder| folder.join(&path)).filter(|own| own.is_file()) {
+            return self.family_of_file(&own);
+        }
+        let file: Arc<str> = format!("specs/{path}").into();
+        match specs::embedded(&path) {
+            Some(text) => self.family(&file, text),
+            None => Err(SpecError::new(&file, Position::default(), "the spec is missing")),
+        }
+    }
+
     /// Parses a family and the libraries that it uses.
     pub fn family(&self, file: &Arc<str>, text: &str) -> Result<Family, SpecError> {
         let document: Document = read(file, text)?;
