@@ -1,5 +1,7 @@
 //! The GPUs and the built-in models, as text and as JSON.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::SCHEMA;
@@ -128,7 +130,9 @@ pub fn models_text(families: &[Family]) -> String {
     }));
     let mut text = list([Left; 4], &rows);
     text.push_str("\nfolders of these families can be planned too; --format json has their architectures\n");
-    let names: Vec<&str> = families.iter().map(|family| family.name.as_str()).collect();
+    // a family may have several specs
+    let names: BTreeSet<&str> = families.iter().map(|family| family.name.as_str()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
     text.push_str(&wrapped(&names.join(", "), "  ", "  "));
     text
 }

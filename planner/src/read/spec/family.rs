@@ -1,5 +1,6 @@
 //! A family of models: its classes, functions, architectures and built-in configurations, ready to be run.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -183,19 +184,20 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// The texts of a folder's spec files, `models` or `library`: (file name for messages, text).
-    fn files(&self, folder: &str) -> Result<Vec<(Arc<str>, String)>, SpecError> {
+    /// The texts of a folder's spec files, `models` or `library`: (file name for messages, text); of the embedded ones those that name a
+    /// word.
+    fn files(&self, folder: &str, word: Option<&str>) -> Result<Vec<(Arc<str>, Cow<'static, str>)>, SpecError> {
         let mut files = Vec::new();
         if let Some(own) = &self.folder {
             let own = own.join(folder);
             if own.is_dir() {
                 for path in yaml_files(&own)? {
-                    files.push((path.display().to_string().into(), read_text(&path)?));
+                    files.push((path.display().to_string().into(), read_text(&path)?.into()));
                 }
             }
         }
-        let embedded = specs::embedded_files(folder);
-        files.extend(embedded.into_iter().map(|(path, text)| (format!("specs/{path}").into(), text.to_owned())));
+        let embedded = specs::embedded_files_naming(folder, word);
+        files.extend(embedded.into_iter().map(|(path, text)| (format!("specs/{path}").into(), text.into())));
         Ok(files)
     }
 
@@ -211,12 +213,12 @@ impl Shelf {
 
     /// Every family, the user's first.
     pub fn families(&self) -> Result<Vec<Family>, SpecError> {
-        self.files("models")?.iter().map(|(file, text)| self.family(file, text)).collect()
+        self.files("models", None)?.iter().map(|(file, text)| self.family(file, text)).collect()
     }
 
     /// The first family that passes; only files whose text holds `word` are parsed.
     fn find(&self, word: &str, passes: impl Fn(&Family) -> bool) -> Result<Option<Family>, SpecError> {
-        for (file, text) in self.files("models")? {
+        for (file, text) in self.files("models", Some(word))? {
             if text.contains(word) {
                 let family = self.family(&file, &text)?;
                 if passes(&family) {
