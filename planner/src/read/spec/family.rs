@@ -176,6 +176,9 @@ pub struct Family {
 /// The longest spec that is read, in bytes.
 const LARGEST_SPEC: u64 = 16 << 20;
 
+/// A spec's text, with its file's name for messages.
+type NamedText = (Arc<str>, Cow<'static, str>);
+
 /// Where specs come from: the user's folder first, then the embedded ones.
 #[derive(Clone, Debug, Default)]
 pub struct Shelf {
@@ -186,7 +189,7 @@ pub struct Shelf {
 impl Shelf {
     /// The texts of a folder's spec files, `models` or `library`: (file name for messages, text); of the embedded ones those that name a
     /// word.
-    fn files(&self, folder: &str, word: Option<&str>) -> Result<Vec<(Arc<str>, Cow<'static, str>)>, SpecError> {
+    fn files(&self, folder: &str, word: Option<&str>) -> Result<Vec<NamedText>, SpecError> {
         let mut files = Vec::new();
         if let Some(own) = &self.folder {
             let own = own.join(folder);
