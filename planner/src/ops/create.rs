@@ -11,6 +11,8 @@ use crate::dtype::Dtype;
 use crate::graph::{Argument, Dims};
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
+use crate::lower::iterator::output_strides;
+use crate::lower::kernels::memory_format::{empty, suggested};
 use crate::lower::kernels::sort::cumsum;
 use crate::lower::tensor::Tensor;
 use crate::trace::{Cached, Category};
@@ -103,7 +105,7 @@ const fn row(
 fn constant_pad(context: &mut Context, operands: &Operands) -> Lowered {
     let x = operands.tensor(0)?;
     let sizes = padded(&x.sizes, &operands.ints(1)?)?;
-    let output = context.empty("constant_pad_nd", &sizes, x.dtype);
+    let output = empty(context, "constant_pad_nd", &sizes, x.dtype, suggested(x));
     if context.records(&[x]) {
         // FunctionsManual.cpp, constant_pad_nd_backward: the gradient is padded the other way round
         let sizes = x.sizes.clone();
@@ -112,7 +114,10 @@ fn constant_pad(context: &mut Context, operands: &Operands) -> Lowered {
             &[Some(x)],
             &[&output],
             Box::new(move |context, g| {
-                smallvec![g[0].as_ref().map(|g| context.empty("constant_pad_nd", &sizes, g.dtype))]
+                smallvec![g[0].as_ref().map(|g| {
+                    let strides = output_strides(&sizes, &[(&sizes, &g.strides)]);
+                    context.empty_strided("constant_pad_nd", sizes.clone(), strides, g.dtype)
+                })]
             }),
         );
     }
