@@ -90,6 +90,12 @@ pub enum EstimateError {
         /// What it has.
         what: String,
     },
+    /// Other parts, whose weights no headers list.
+    #[error("{}: the model has parts beside text, whose weights only the headers of its checkpoint tell", quote::path(.path))]
+    OtherParts {
+        /// The config.
+        path: PathBuf,
+    },
     /// Weights that are stored quantised.
     #[error("{}: its weights are stored quantised (quantization_config), which is not estimated", quote::path(.path))]
     StoredQuantized {
@@ -165,6 +171,9 @@ impl Estimate {
 /// A model that is no decoder or encoder of text, and runs that the stand-ins cannot take.
 pub fn estimate(model: &Undescribed, run: &Run, gpu: &Gpu) -> Result<Estimate, EstimateError> {
     let outline = outline::read(model)?;
+    if outline.other_parts && model.weights.is_none() {
+        return Err(EstimateError::OtherParts { path: model.config.path().to_owned() });
+    }
     let settled = stand_ins::settled(model, outline.head, run)?;
     let shelf = Shelf { folder: run.specs.clone() };
     let alone = WeightsAlone { run: stand_ins::run_of_weights(&settled), gpu, shelf: &shelf, outline: &outline };

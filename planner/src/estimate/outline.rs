@@ -39,6 +39,13 @@ const OTHER_LAYERS: [&str; 14] = [
     "xlstm",
 ];
 
+/// The sections of a config that have other parts, which a run of text leaves alone.
+const OTHER_PARTS: [&str; 6] =
+    ["vision_config", "visual_config", "vit_config", "audio_config", "speech_config", "img_processor"];
+
+/// The entries of attention that scores all tokens by small heads and attends to the best: no stand-in has these.
+const INDEXERS: [&str; 2] = ["index_n_heads", "index_head_dim"];
+
 /// The entries that say the kinds of layers.
 const LAYER_KINDS: [&str; 4] = ["layer_types", "layers_block_type", "block_types", "hybrid_override_pattern"];
 
@@ -116,6 +123,8 @@ pub struct Outline {
     pub labels: u64,
     /// The section of the config that it stands in, where the model has other parts.
     pub section: Option<&'static str>,
+    /// Whether the model has other parts.
+    pub other_parts: bool,
 }
 
 /// Reads the outline of a model.
@@ -162,6 +171,7 @@ pub fn read(model: &Undescribed) -> Result<Outline, EstimateError> {
         tied: entries.flag("tie_word_embeddings"),
         labels: entries.labels(),
         section,
+        other_parts: section.is_some() || OTHER_PARTS.iter().any(|key| whole.get(key).is_some_and(Value::is_object)),
     };
     Ok(outline)
 }
@@ -218,6 +228,9 @@ impl Entries<'_> {
         let keys = self.config.values().iter().filter(|(_, value)| !value.is_null()).map(|(key, _)| key);
         if let Some(key) = keys.into_iter().find(|key| OTHER_LAYERS.iter().any(|begin| key.starts_with(begin))) {
             return refuse(format!("layers that are no attention, by its entry \"{key}\""));
+        }
+        if let Some(key) = INDEXERS.into_iter().find(|key| self.config.get(key).is_some_and(|value| !value.is_null())) {
+            return refuse(format!("attention that chooses its tokens by heads of their own, by its entry \"{key}\""));
         }
         for key in LAYER_KINDS {
             let other = match self.config.get(key) {

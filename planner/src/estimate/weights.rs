@@ -20,9 +20,6 @@ const TABLES: [&str; 3] = ["embed", "wte", "wpe"];
 /// What of a name says that a matrix is the output's.
 const HEADS: [&str; 4] = ["lm_head", "embed_out", "output_layer", "lm_output"];
 
-/// What of a name says that a tensor is of a part that text does not go through.
-const OTHER_PARTS: [&str; 7] = ["vision", "visual", "image", "audio", "speech", "vit", "projector"];
-
 /// A tensor by its name and sizes.
 pub type Tensor = (String, Vec<u64>);
 
@@ -40,7 +37,7 @@ pub enum Bound {
 pub enum Used {
     /// All of them.
     All,
-    /// Those of numbered layers of the text part, and of the vocabulary.
+    /// Those of the vocabulary, and of numbered layers where the model has no other parts: no name tells surely whose a layer is.
     Layers,
     /// The same without experts.
     LayersWithoutExperts,
@@ -50,10 +47,8 @@ impl Used {
     /// Whether a tensor is among them.
     pub fn holds(self, name: &str, sizes: &[u64], outline: &Outline) -> bool {
         let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        let is_of_text = outline.section.is_none()
-            || (sizes.contains(&outline.hidden) && !OTHER_PARTS.iter().any(|part| name.contains(part)));
         let is_left_out = self == Used::LayersWithoutExperts && name.contains("expert");
-        let is_of_layer = name.split('.').any(is_number) && is_of_text && !is_left_out;
+        let is_of_layer = name.split('.').any(is_number) && !outline.other_parts && !is_left_out;
         self == Used::All || is_of_layer || sizes == [outline.vocab, outline.hidden]
     }
 }

@@ -88,7 +88,6 @@ pub(super) const COMPOSED: &[(&str, &[Line])] = &[
     ("aten_slice", &[("slice.Tensor", "self, dim=0, start=None, end=None, step=1", "")]),
     ("aten_narrow", &[("narrow.default", "self, dim, start, length", "")]),
     ("aten_chunk", &[("chunk.default", "self, chunks, dim=0", "")]),
-    ("aten_stack", &[("stack.default", "tensors, dim=0", "")]),
     (
         SAME,
         &[

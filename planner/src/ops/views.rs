@@ -1,5 +1,7 @@
 //! Views: other sizes and strides over the same memory; and `reshape`, `contiguous`, `cat`, which copy where they must.
 
+use std::borrow::Borrow;
+
 use smallvec::{SmallVec, smallvec};
 
 use super::call::{count, dimension, one as one_shape, resolve_sizes, several};
@@ -10,6 +12,7 @@ use super::{Autocast, Call, Class, Lines, Lower, Lowered, Operand, Operands, Ret
 use crate::graph::{Argument, Dims};
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
+use crate::lower::kernels::memory_format::{MemoryFormat, empty, strides, suggested};
 use crate::lower::kernels::reduce::Reduction;
 use crate::lower::tensor::{Tensor, TensorData, contiguous_strides};
 
@@ -98,6 +101,7 @@ pub(super) const ROWS: &[Row] = &[
             cat,
         )
     },
+    row("stack", "tensors, dim=0", &[("stack.default", "tensors, dim=0", "")], stack_shape, stack),
 ];
 
 /// A view, or what copies where it cannot be one: what it copies is saved as `clone`, whose row says so.
@@ -287,6 +291,17 @@ fn cat_shape(call: &Call) -> Shapes {
         }
         result[dim] += shape[dim];
     }
+    one_shape(result)
+}
+
+fn stack_shape(call: &Call) -> Shapes {
+    let shapes = call.shape_list(0)?;
+    let Some(first) = shapes.first() else { return Err("stack takes one tensor or more".into()) };
+    if let Some(other) = shapes.iter().find(|shape| shape != &first) {
+        return Err(format!("shapes {first:?} and {other:?} cannot be stacked"));
+    }
+    let mut result = (**first).clone();
+    result.insert(dimension(call.int(1)?, first.len() + 1)?, shapes.len() as u64);
     one_shape(result)
 }
 
@@ -486,13 +501,17 @@ fn permuted(x: &Tensor, order: &[usize]) -> Tensor {
 fn unsqueeze(context: &mut Context, operands: &Operands) -> Lowered {
     let x = operands.tensor(0)?;
     let dim = dimension(operands.int(1)?, x.sizes.len() + 1)?;
+    let output = unsqueezed(x, dim);
+    record_view(context, "UnsqueezeBackward0", x, &output, Box::new(move |_, g| squeezed(g, dim)));
+    one(output)
+}
+
+fn unsqueezed(x: &Tensor, dim: usize) -> Tensor {
     let (mut sizes, mut strides) = (x.sizes.clone(), x.strides.clone());
     let stride = if dim < sizes.len() { sizes[dim] * strides[dim] } else { 1 };
     sizes.insert(dim, 1);
     strides.insert(dim, stride);
-    let output = TensorData::view(x, sizes, strides);
-    record_view(context, "UnsqueezeBackward0", x, &output, Box::new(move |_, g| squeezed(g, dim)));
-    one(output)
+    TensorData::view(x, sizes, strides)
 }
 
 fn squeezed(x: &Tensor, dim: usize) -> Tensor {
@@ -571,13 +590,17 @@ fn narrowed(x: &Tensor, dim: usize, length: u64) -> Tensor {
     TensorData::view(x, sizes, x.strides.clone())
 }
 
-fn select(context: &mut Context, operands: &Operands) -> Lowered {
-    let x = operands.tensor(0)?;
-    let dim = dimension(operands.int(1)?, x.sizes.len())?;
+fn selected(x: &Tensor, dim: usize) -> Tensor {
     let (mut sizes, mut strides) = (x.sizes.clone(), x.strides.clone());
     sizes.remove(dim);
     strides.remove(dim);
-    let output = TensorData::view(x, sizes, strides);
+    TensorData::view(x, sizes, strides)
+}
+
+fn select(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let dim = dimension(operands.int(1)?, x.sizes.len())?;
+    let output = selected(x, dim);
     record_view(context, "SelectBackward0", x, &output, zeros_back(x));
     one(output)
 }
@@ -591,7 +614,7 @@ fn unbind(context: &mut Context, operands: &Operands) -> Lowered {
     strides.remove(dim);
     let outputs: SmallVec<[Tensor; 2]> =
         (0..count).map(|_| TensorData::view(x, sizes.clone(), strides.clone())).collect();
-    record_parts(context, "UnbindBackward0", x, &outputs, "stack");
+    record_parts(context, "UnbindBackward0", x, &outputs, Joining::Stack(dim));
     Ok(outputs)
 }
 
@@ -601,12 +624,20 @@ fn split(context: &mut Context, operands: &Operands) -> Lowered {
     let dim = dimension(operands.int(2)?, x.sizes.len())?;
     let parts = parts(x.sizes[dim], &operands.ints(1)?)?;
     let outputs: SmallVec<[Tensor; 2]> = parts.iter().map(|length| narrowed(x, dim, *length)).collect();
-    record_parts(context, "SplitBackward0", x, &outputs, "cat");
+    record_parts(context, "SplitBackward0", x, &outputs, Joining::Cat);
     Ok(outputs)
 }
 
+/// How the gradients of a tensor's parts become one.
+#[derive(Clone, Copy)]
+enum Joining {
+    Cat,
+    /// `at::stack` is `cat` of tensors with one dimension more, which stands here.
+    Stack(usize),
+}
+
 /// The node of views that make up a tensor: one result of its sizes, beside zeros for those without a gradient.
-fn record_parts(context: &mut Context, node: &'static str, x: &Tensor, outputs: &[Tensor], op: &'static str) {
+fn record_parts(context: &mut Context, node: &'static str, x: &Tensor, outputs: &[Tensor], joining: Joining) {
     if context.records(&[x]) {
         let shapes: Vec<Dims> = outputs.iter().map(|output| output.sizes.clone()).collect();
         let sizes = x.sizes.clone();
@@ -616,18 +647,69 @@ fn record_parts(context: &mut Context, node: &'static str, x: &Tensor, outputs: 
             &outputs.iter().collect::<Vec<_>>(),
             Box::new(move |context, gradients| {
                 let Some(dtype) = gradients.iter().flatten().map(|g| g.dtype).next() else { return Gradients::new() };
-                let zeros: Vec<Tensor> = shapes
+                let parts: Vec<Tensor> = shapes
                     .iter()
                     .enumerate()
-                    .filter(|(part, _)| gradients.get(*part).is_none_or(|g| g.is_none()))
-                    .map(|(_, shape)| context.empty("zeros", shape, dtype))
+                    .map(|(part, shape)| match gradients.get(part) {
+                        Some(Some(g)) => g.clone(),
+                        _ => context.empty("zeros", shape, dtype),
+                    })
                     .collect();
-                let joined = context.empty(op, &sizes, dtype);
-                drop(zeros);
-                smallvec![Some(joined)]
+                let (op, strides) = match joining {
+                    Joining::Cat => ("cat", strides(&sizes, joined_format(parts.iter().map(|part| suggested(part))))),
+                    Joining::Stack(dim) => ("stack", stacked_strides(&parts, &sizes, dim)),
+                };
+                smallvec![Some(context.empty_strided(op, sizes.clone(), strides, dtype))]
             }),
         );
     }
+}
+
+/// The memory format of tensors put together: theirs when all have one, else contiguous
+/// (aten/src/ATen/native/TensorShape.cpp, `cat_compute_output_memory_format`).
+fn joined_format(mut formats: impl Iterator<Item = MemoryFormat>) -> MemoryFormat {
+    let first = formats.next().unwrap_or(MemoryFormat::Contiguous);
+    if formats.all(|format| format == first) { first } else { MemoryFormat::Contiguous }
+}
+
+/// aten/src/ATen/native/TensorShape.cpp, `stack`: `cat` along that dimension, which a view then splits; where it is the last, `cat` of
+/// tensors with one dimension more.
+fn stacked_strides<T: Borrow<Tensor>>(parts: &[T], sizes: &[u64], dim: usize) -> Dims {
+    let Some(first) = parts.first().map(Borrow::borrow) else { return Dims::new() };
+    if dim == first.sizes.len() {
+        return strides(sizes, joined_format(parts.iter().map(|part| suggested(&unsqueezed(part.borrow(), dim)))));
+    }
+    let mut joined = first.sizes.clone();
+    joined[dim] *= parts.len() as u64;
+    let mut strides = strides(&joined, joined_format(parts.iter().map(|part| suggested(part.borrow()))));
+    strides.insert(dim, strides[dim] * first.sizes[dim]);
+    strides
+}
+
+/// Tensors of one shape along a new dimension; backward gives views of the gradient (derivatives.yaml: `unbind`).
+fn stack(context: &mut Context, operands: &Operands) -> Lowered {
+    let tensors = operands.tensors(0)?;
+    let Some(first) = tensors.first() else { return Err("stack takes one tensor or more".into()) };
+    let dim = dimension(operands.int(1)?, first.sizes.len() + 1)?;
+    let mut sizes = first.sizes.clone();
+    sizes.insert(dim, tensors.len() as u64);
+    let dtype = tensors.iter().fold(first.dtype, |dtype, x| promote(dtype, x.dtype));
+    let strides = stacked_strides(&tensors, &sizes, dim);
+    let output = context.aten("cat", |context| context.empty_strided("cat", sizes, strides, dtype));
+    if context.records(&tensors) {
+        let wanted: Vec<bool> = tensors.iter().map(|x| x.requires_grad()).collect();
+        let inputs: Vec<Option<&Tensor>> = tensors.iter().map(|x| Some(*x)).collect();
+        context.record(
+            "StackBackward0",
+            &inputs,
+            &[&output],
+            Box::new(move |_, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                wanted.iter().map(|wanted| wanted.then(|| selected(g, dim))).collect()
+            }),
+        );
+    }
+    one(output)
 }
 
 /// aten/src/ATen/native/cuda/Shape.cu, `cat_out_cuda`: one result of the type that all go into, converted within the kernel;
@@ -640,7 +722,8 @@ fn cat(context: &mut Context, operands: &Operands) -> Lowered {
     let mut sizes = first.sizes.clone();
     sizes[dim] = counted.iter().map(|x| x.sizes[dim]).sum();
     let dtype = tensors.iter().fold(first.dtype, |dtype, x| promote(dtype, x.dtype));
-    let output = context.aten("cat", |context| context.empty("cat", &sizes, dtype));
+    let format = joined_format(counted.iter().map(|x| suggested(x)));
+    let output = context.aten("cat", |context| empty(context, "cat", &sizes, dtype, format));
     if context.records(&tensors) {
         // Each gradient is a view of the whole; a tensor of shape [0] gets zeros of no bytes.
         let lengths: Vec<Option<u64>> =

@@ -94,10 +94,6 @@ pub const SETS: &[Set] = &[
             "modernbert_decoder-ion-h0-train-amp-fp16",
             "modernbert_decoder-ion-h2-train-fp16",
             "modernbert_decoder-llm-h0-train-bf16",
-            "qwen3_next-Qwen3NextForCausalLM-train-fp32",
-            "qwen3_next-Qwen3NextForQuestionAnswering-train-fp32",
-            "qwen3_next-Qwen3NextForSequenceClassification-train-fp32",
-            "qwen3_next-Qwen3NextForTokenClassification-train-fp32",
         ],
     },
 ];
