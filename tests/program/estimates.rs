@@ -112,9 +112,12 @@ fn configs_have_other_names_and_parts() {
                 assert_eq!(output.status.code(), Some(2));
                 continue;
             }
+            if name == "beside" {
+                // the weights of its other parts are told by headers alone
+                assert!(!output.status.success() && said.is_empty(), "{said}");
+                continue;
+            }
             assert!(said.starts_with("estimate, not a plan, of config.json alone: fits: "), "{name} {mode}: {said}");
-            let words: Vec<&str> = said.split_whitespace().collect();
-            assert_eq!(words.join(" ").contains("of text_config alone"), name == "beside", "{said}");
         }
     }
 }
