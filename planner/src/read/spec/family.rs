@@ -179,6 +179,9 @@ const LARGEST_SPEC: u64 = 16 << 20;
 /// A spec's text, with its file's name for messages.
 type NamedText = (Arc<str>, Cow<'static, str>);
 
+/// Libraries that are parsed, by name, each with those that it uses.
+type Libraries = FxHashMap<String, (Vec<String>, Family)>;
+
 /// Where specs come from: the user's folder first, then the embedded ones.
 #[derive(Clone, Debug, Default)]
 pub struct Shelf {
@@ -216,7 +219,9 @@ impl Shelf {
 
     /// Every family, the user's first.
     pub fn families(&self) -> Result<Vec<Family>, SpecError> {
-        self.files("models", None)?.iter().map(|(file, text)| self.family(file, text)).collect()
+        let mut libraries = Libraries::default();
+        let files = self.files("models", None)?;
+        files.iter().map(|(file, text)| self.family_with(&mut libraries, file, text)).collect()
     }
 
     /// The first family that passes; only files whose text holds `word` are parsed.
@@ -256,6 +261,11 @@ impl Shelf {
 
     /// Parses a family and the libraries that it uses.
     pub fn family(&self, file: &Arc<str>, text: &str) -> Result<Family, SpecError> {
+        self.family_with(&mut Libraries::default(), file, text)
+    }
+
+    /// The same; each library is parsed once.
+    fn family_with(&self, libraries: &mut Libraries, file: &Arc<str>, text: &str) -> Result<Family, SpecError> {
         let document: Document = read(file, text)?;
         let mut family = parse(&document, file, text)?;
         let own = std::mem::take(&mut family.definitions);
@@ -265,12 +275,19 @@ impl Shelf {
             if used.contains(&name) {
                 continue;
             }
-            let (file, text) = self.library(&name, file)?;
-            let document: Document = read(&file, &text)?;
-            waiting.extend(document.uses.clone());
-            let library = parse(&document, &file, &text)?;
-            family.digest = crc32fast::hash([family.digest.to_le_bytes(), library.digest.to_le_bytes()].as_flattened());
-            family.definitions.extend(library.definitions);
+            if !libraries.contains_key(&name) {
+                let (file, text) = self.library(&name, file)?;
+                let document: Document = read(&file, &text)?;
+                let library = parse(&document, &file, &text)?;
+                libraries.insert(name.clone(), (document.uses, library));
+            }
+            if let Some((uses, library)) = libraries.get(&name) {
+                waiting.extend(uses.iter().cloned());
+                family.digest =
+                    crc32fast::hash([family.digest.to_le_bytes(), library.digest.to_le_bytes()].as_flattened());
+                let definitions = library.definitions.iter();
+                family.definitions.extend(definitions.map(|(name, definition)| (name.clone(), definition.clone())));
+            }
             used.push(name);
         }
         family.definitions.extend(own);
