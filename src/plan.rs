@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use planner::estimate::{Verdict, estimate};
 use planner::fit::smallest::smallest;
-use planner::model::Model;
 use planner::model::named::HubId;
 use planner::model::opened::{DEFAULT_GPU, OpenError};
 use planner::model::undescribed;
+use planner::model::{Model, ModelError};
 use planner::plan::compare;
 use planner::read::environment;
 use planner::read::gpus::{Gpu, GpuCatalogue};
@@ -34,7 +34,8 @@ pub fn run(arguments: PlanArguments) -> Result<u8, Failure> {
     let is_exact = arguments.compare || arguments.events.is_some();
     let model = match opened_or_fetched(&mut options)? {
         Err(OpenError::Model(error)) if error.is_undescribed() && options.architecture.is_none() && !is_exact => {
-            return estimated(&options, &gpu, &error.to_string(), arguments.run.format)
+            let is_unknown = matches!(error, ModelError::UnknownArchitecture { .. });
+            return estimated(&options, &gpu, (&error.reason(), is_unknown), arguments.run.format)
                 .unwrap_or_else(|| Err(error.into()));
         }
         opened => said_as(opened?, &options),
@@ -45,7 +46,7 @@ pub fn run(arguments: PlanArguments) -> Result<u8, Failure> {
     }
     let plan = match planner::plan::plan(&model, &run, &gpu) {
         Err(error) if error.is_undescribed() && !is_exact => {
-            return estimated(&options, &gpu, &error.to_string(), arguments.run.format)
+            return estimated(&options, &gpu, (&error.to_string(), false), arguments.run.format)
                 .unwrap_or_else(|| Err(error.into()));
         }
         plan => plan?,
@@ -177,18 +178,19 @@ fn said_as(model: Model, options: &RunOptions) -> Model {
 }
 
 /// Estimates where there is no plan, reports, and gives the verdict's exit code; None where there is no estimate either and the reason
-/// says all: of a name without a config.json, and of a source whose line it names.
-fn estimated(options: &RunOptions, gpu: &Gpu, reason: &str, format: Format) -> Option<Result<u8, Failure>> {
+/// says all: of a name without a config.json, and of a source whose line it names. It says less where the architecture is unknown.
+fn estimated(
+    options: &RunOptions,
+    gpu: &Gpu,
+    (reason, is_unknown): (&str, bool),
+    format: Format,
+) -> Option<Result<u8, Failure>> {
     let name = options.model.as_deref()?;
     let model = match undescribed::read(name, options.weights.as_deref()).transpose()? {
         Ok(model) => model,
         Err(error) => return Some(Err(error.into())),
     };
     let run = options.run();
-    let (reason, is_unknown) = match reason.split_once(": the nearest") {
-        Some((reason, _)) => (reason, true),
-        None => (reason, false),
-    };
     match estimate(&model, &run, gpu) {
         Ok(estimate) => Some(shown(&Estimated { name, run: &run, gpu, reason, estimate: &estimate }, format)),
         Err(error) if is_unknown => Some(Err(failure::no_estimate(reason, error))),

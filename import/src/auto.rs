@@ -6,7 +6,7 @@ use python_ast::{Expr, ExprCall};
 
 use crate::classes::{Defined, Lineage};
 use crate::meaning::{Meaning, World};
-use crate::source::Fault;
+use crate::source::{Fault, text};
 
 const AUTO: &str = "transformers.models.auto";
 
@@ -32,7 +32,7 @@ pub fn sub_configs(world: &World, config: &Lineage) -> Result<Vec<SubConfig>, Fa
     let module = &config.classes[place].module;
     let mut found = Vec::new();
     for item in &entries.items {
-        let Some(Expr::StringLiteral(key)) = &item.key else { continue };
+        let Some(key) = item.key.as_ref().and_then(text) else { continue };
         let (class, call) = match &item.value {
             Expr::Call(call) => (argument(call, 0, "config_class"), Some(call)),
             class => (Some(class), None),
@@ -40,10 +40,7 @@ pub fn sub_configs(world: &World, config: &Lineage) -> Result<Vec<SubConfig>, Fa
         let Some(dotted) = class.and_then(|class| world.dotted(module, class, &|_| false)) else { continue };
         let named = |name: &str| call.and_then(|call| call.arguments.find_keyword(name)).map(|keyword| &keyword.value);
         let optional = matches!(named("optional"), Some(Expr::BooleanLiteral(flag)) if flag.value);
-        let model_type = match named("model_type") {
-            Some(Expr::StringLiteral(text)) => Some(text.value.to_str().to_owned()),
-            _ => None,
-        };
+        let model_type = named("model_type").and_then(text);
         let defined = match (&model_type, world.definition(&dotted)?) {
             (Some(model_type), _) if dotted.ends_with(".AutoConfig") => config_class(world, model_type)?,
             (_, Some(Meaning::Class(defined))) => Some(defined),
@@ -52,7 +49,7 @@ pub fn sub_configs(world: &World, config: &Lineage) -> Result<Vec<SubConfig>, Fa
         let Some(defined) = defined else { continue };
         let config = Rc::new(Lineage::of(world, &defined.module, &defined.class)?);
         let model_type = model_type.filter(|_| dotted.ends_with(".AutoConfig"));
-        found.push(SubConfig { key: key.value.to_str().to_owned(), config, model_type, optional });
+        found.push(SubConfig { key, config, model_type, optional });
     }
     Ok(found)
 }
@@ -66,13 +63,7 @@ fn argument<'a>(call: &'a ExprCall, place: usize, name: &str) -> Option<&'a Expr
 /// # Errors
 /// A file that is no Python.
 pub fn model_of(world: &World, mapping: &str, sub: &SubConfig) -> Result<Option<Defined>, Fault> {
-    let model_type = match &sub.model_type {
-        Some(model_type) => model_type.clone(),
-        None => match sub.config.attribute("model_type") {
-            Some((_, Expr::StringLiteral(text))) => text.value.to_str().to_owned(),
-            _ => return Ok(None),
-        },
-    };
+    let Some(model_type) = sub.model_type.clone().or_else(|| sub.config.text("model_type")) else { return Ok(None) };
     let Some(class) = entry(world, &format!("{AUTO}.modeling_auto.{mapping}"), &model_type)? else { return Ok(None) };
     let folder = folder(world, &model_type)?;
     defined(world, &format!("transformers.models.{folder}.modeling_{folder}.{class}"))
@@ -118,16 +109,13 @@ fn entry(world: &World, table: &str, key: &str) -> Result<Option<String>, Fault>
     let Some(Meaning::Value(_, value)) = world.definition(table)? else { return Ok(None) };
     let Expr::Call(call) = &*value else { return Ok(None) };
     let Some(Expr::List(pairs)) = call.arguments.args.first() else { return Ok(None) };
-    let text = |expression: &Expr| match expression {
-        Expr::StringLiteral(text) => Some(text.value.to_str().to_owned()),
-        Expr::Tuple(tuple) => match tuple.elts.first() {
-            Some(Expr::StringLiteral(text)) => Some(text.value.to_str().to_owned()),
-            _ => None,
-        },
-        _ => None,
+    // of several classes the first
+    let first = |expression: &Expr| match expression {
+        Expr::Tuple(tuple) => text(tuple.elts.first()?),
+        one => text(one),
     };
     Ok(pairs.elts.iter().find_map(|pair| match pair {
-        Expr::Tuple(pair) if text(pair.elts.first()?)? == key => text(pair.elts.get(1)?),
+        Expr::Tuple(pair) if first(pair.elts.first()?)? == key => first(pair.elts.get(1)?),
         _ => None,
     }))
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use python_ast::{Expr, Stmt, StmtClassDef, StmtFunctionDef};
 
 use crate::meaning::{Meaning, World};
-use crate::source::{Fault, Module};
+use crate::source::{Fault, Module, text};
 
 /// A class of a source, with the file that it stands in.
 #[derive(Clone, Debug)]
@@ -78,6 +78,11 @@ impl Lineage {
             let at = defined.class.body.iter().position(is_it)?;
             Some(Method { place, class: defined.class.clone(), at })
         })
+    }
+
+    /// What a text is that stands in the first class that gives it.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.attribute(name).and_then(|(_, value)| text(value))
     }
 
     /// The value of an attribute that the class body gives, with the place of its class.

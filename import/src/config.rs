@@ -9,7 +9,7 @@ use crate::auto;
 use crate::classes::{Lineage, Method, MethodKind};
 use crate::family::{Family, Import};
 use crate::meaning::{Meaning, World};
-use crate::source::Fault;
+use crate::source::{Fault, text, texts};
 use crate::translate::Code;
 
 /// The config's class of an architecture: `config: LlamaConfig` or `config_class = LlamaConfig` in one of its classes.
@@ -28,14 +28,10 @@ pub fn class_of(world: &World, lineage: &Lineage) -> Result<Option<Rc<Lineage>>,
 }
 
 /// Reads the entries, those of bases first.
-///
-/// # Errors
-/// None so far: what is no plain value is no entry.
-pub fn read(import: &Import, config: &Rc<Lineage>, family: &mut Family) -> Result<(), Fault> {
-    let (defaults, aliases) = entries(import, config);
+pub fn read(import: &Import, config: &Rc<Lineage>, family: &mut Family) {
+    let (defaults, aliases) = entries(import, config, JSON);
     family.defaults.extend(defaults);
     family.aliases.extend(aliases);
-    Ok(())
 }
 
 /// The code that makes a config within a config of its entries, as a function of what is given.
@@ -43,9 +39,8 @@ pub fn read(import: &Import, config: &Rc<Lineage>, family: &mut Family) -> Resul
 /// # Errors
 /// A file that is no Python.
 pub fn made(import: &mut Import, config: &Rc<Lineage>) -> Result<Code, Fault> {
-    let (defaults, aliases) = entries(import, config);
-    let defaults: Vec<String> =
-        defaults.iter().map(|(name, value)| format!("{name:?}: {}", in_python(value))).collect();
+    let (defaults, aliases) = entries(import, config, PYTHON);
+    let defaults: Vec<String> = defaults.iter().map(|(name, value)| format!("{name:?}: {value}")).collect();
     let aliases: Vec<String> = aliases.iter().map(|(alias, entry)| format!("{alias:?}: {entry:?}")).collect();
     let mut lines =
         vec![format!("config = config_of({{{}}}, {{{}}}, given, outer)", defaults.join(", "), aliases.join(", "))];
@@ -54,38 +49,10 @@ pub fn made(import: &mut Import, config: &Rc<Lineage>) -> Result<Code, Fault> {
     Ok(Code { parameters: "given, outer".to_owned(), lines })
 }
 
-/// A value of JSON as specs write it.
-fn in_python(value: &str) -> String {
-    let mut said = String::new();
-    let mut quoted = false;
-    let mut word = String::new();
-    for sign in value.chars().chain([' ']) {
-        if sign == '"' {
-            quoted = !quoted;
-        }
-        if !quoted
-            && sign.is_ascii_alphabetic()
-            && (said.is_empty() || !said.ends_with(|c: char| c.is_ascii_digit() || c == '.'))
-        {
-            word.push(sign);
-            continue;
-        }
-        said += match word.as_str() {
-            "null" => "None",
-            "true" => "True",
-            "false" => "False",
-            other => other,
-        };
-        word.clear();
-        said.push(sign);
-    }
-    said.trim_end().to_owned()
-}
-
 type Entries = IndexMap<String, String>;
 
-/// The entries with their defaults, as JSON, and other names of entries.
-fn entries(import: &Import, config: &Rc<Lineage>) -> (Entries, Entries) {
+/// The entries with their defaults, in these words, and other names of entries.
+fn entries(import: &Import, config: &Rc<Lineage>, words: Words) -> (Entries, Entries) {
     let (mut defaults, mut aliases) = (Entries::new(), Entries::new());
     for defined in config.classes.iter().rev() {
         for statement in &defined.class.body {
@@ -104,16 +71,14 @@ fn entries(import: &Import, config: &Rc<Lineage>) -> (Entries, Entries) {
             let name = name.id.as_str();
             if name == "attribute_map" {
                 if let Expr::Dict(entries) = value {
-                    let pairs =
-                        entries.items.iter().filter_map(|item| Some((text(item.key.as_ref()?)?, text(&item.value)?)));
-                    aliases.extend(pairs);
+                    aliases.extend(texts(entries));
                 }
                 continue;
             }
-            if import.world.names.ignored_entries.contains(name) || name.starts_with('_') && name.starts_with("__") {
+            if import.world.names.ignored_entries.contains(name) || name.starts_with("__") {
                 continue;
             }
-            if let Some(value) = json(value) {
+            if let Some(value) = plain(value, words) {
                 defaults.insert(name.to_owned(), value);
             }
         }
@@ -121,7 +86,7 @@ fn entries(import: &Import, config: &Rc<Lineage>) -> (Entries, Entries) {
     // a config that is written as a constructor: its parameters are the entries
     if let Some(init) = config.method("__init__", 0) {
         for parameter in init.function().parameters.iter_non_variadic_params() {
-            if let Some(value) = parameter.default.as_deref().and_then(json) {
+            if let Some(value) = parameter.default.as_deref().and_then(|default| plain(default, words)) {
                 defaults.insert(parameter.name().to_string(), value);
             }
         }
@@ -164,7 +129,7 @@ pub fn derive(import: &mut Import, config: &Rc<Lineage>) -> Result<Vec<String>, 
     if let Some(method) = config.method("validate_architecture", 0).filter(|method| is_of_a_model(config, method)) {
         lines.push(format!("{}(config)", import.want_config_method(config, &method)));
     }
-    let aliases = entries(import, config).1;
+    let aliases = entries(import, config, JSON).1;
     let needed: Vec<String> = import.needed.iter().map(|name| aliases.get(name).unwrap_or(name).clone()).collect();
     for name in needed {
         if let Some(method) = config.method(&name, 0)
@@ -184,32 +149,33 @@ fn is_of_a_model(config: &Lineage, method: &Method) -> bool {
         || config.classes[method.place].module.name.contains(".models.")
 }
 
-fn text(expression: &Expr) -> Option<String> {
-    match expression {
-        Expr::StringLiteral(text) => Some(text.value.to_str().to_owned()),
-        _ => None,
-    }
-}
+/// What nothing, yes and no are called.
+type Words = [&'static str; 3];
 
-/// A plain value as JSON; of `field(default=3)` and `interval(...)(default=3)` the default.
-fn json(value: &Expr) -> Option<String> {
+const JSON: Words = ["null", "true", "false"];
+
+/// As specs write them.
+const PYTHON: Words = ["None", "True", "False"];
+
+/// A plain value in these words; of `field(default=3)` and `interval(...)(default=3)` the default.
+fn plain(value: &Expr, words: Words) -> Option<String> {
     Some(match value {
-        Expr::NoneLiteral(_) => "null".into(),
-        Expr::BooleanLiteral(flag) => flag.value.to_string(),
+        Expr::NoneLiteral(_) => words[0].into(),
+        Expr::BooleanLiteral(flag) => words[if flag.value { 1 } else { 2 }].into(),
         Expr::NumberLiteral(number) => match &number.value {
             Number::Int(int) => int.as_i64()?.to_string(),
             Number::Float(float) => format!("{float:?}"),
             Number::Complex { .. } => return None,
         },
-        Expr::UnaryOp(operation) if operation.op == UnaryOp::USub => format!("-{}", json(&operation.operand)?),
+        Expr::UnaryOp(operation) if operation.op == UnaryOp::USub => format!("-{}", plain(&operation.operand, words)?),
         Expr::StringLiteral(text) => format!("{:?}", text.value.to_str()),
-        Expr::List(list) => sequence(&list.elts)?,
-        Expr::Tuple(tuple) => sequence(&tuple.elts)?,
+        Expr::List(list) => sequence(&list.elts, words)?,
+        Expr::Tuple(tuple) => sequence(&tuple.elts, words)?,
         Expr::Dict(entries) => {
             let pairs: Option<Vec<String>> = entries
                 .items
                 .iter()
-                .map(|item| Some(format!("{:?}: {}", text(item.key.as_ref()?)?, json(&item.value)?)))
+                .map(|item| Some(format!("{:?}: {}", text(item.key.as_ref()?)?, plain(&item.value, words)?)))
                 .collect();
             format!("{{{}}}", pairs?.join(", "))
         }
@@ -223,10 +189,10 @@ fn json(value: &Expr) -> Option<String> {
         }
         Expr::Call(call) => {
             if let Some(default) = call.arguments.find_keyword("default") {
-                return json(&default.value);
+                return plain(&default.value, words);
             }
             match &call.arguments.find_keyword("default_factory")?.value {
-                Expr::Lambda(lambda) => json(&lambda.body)?,
+                Expr::Lambda(lambda) => plain(&lambda.body, words)?,
                 Expr::Name(name) if name.id.as_str() == "list" => "[]".into(),
                 Expr::Name(name) if name.id.as_str() == "dict" => "{}".into(),
                 _ => return None,
@@ -236,7 +202,7 @@ fn json(value: &Expr) -> Option<String> {
     })
 }
 
-fn sequence(elements: &[Expr]) -> Option<String> {
-    let elements: Option<Vec<String>> = elements.iter().map(json).collect();
+fn sequence(elements: &[Expr], words: Words) -> Option<String> {
+    let elements: Option<Vec<String>> = elements.iter().map(|element| plain(element, words)).collect();
     Some(format!("[{}]", elements?.join(", ")))
 }

@@ -13,7 +13,7 @@ use crate::classes::{Defined, Lineage, Method, MethodKind};
 use crate::config;
 use crate::meaning::{Meaning, World};
 use crate::names::{Checkpoint, Names};
-use crate::source::{Binding, Fault, Module};
+use crate::source::{self, Binding, Fault, Module, text};
 use crate::translate::{Code, Standing, Translator, super_name};
 use crate::write;
 
@@ -166,12 +166,10 @@ impl Import {
             &format!("transformers.models.{folder}.modeling_{folder}"),
             &format!("models/{folder}/modeling_{folder}.py"),
         )?;
-        let known: Vec<_> =
-            public_classes(&module).into_iter().filter_map(|class| Some((kind(&class.name)?, class))).collect();
-        let known: Vec<_> = known
-            .into_iter()
-            .filter(|(_, class)| self.only.is_empty() || self.only.iter().any(|name| *name == class.name.as_str()))
-            .collect();
+        let is_wanted =
+            |class: &StmtClassDef| self.only.is_empty() || self.only.iter().any(|name| *name == class.name.as_str());
+        let wanted = public_classes(&module).into_iter().filter(|class| is_wanted(class));
+        let known = wanted.filter_map(|class| Some((kind(&class.name)?, class))).collect();
         let known = self.of_one_config(&module, known, name)?;
         let family = Family {
             name: name.to_owned(),
@@ -194,9 +192,9 @@ impl Import {
         for (_, class) in &known {
             let lineage = Lineage::of(&self.world, module, class)?;
             let config = config::class_of(&self.world, &lineage)?;
-            types.push(config.map(|config| match config.attribute("model_type") {
-                Some((_, Expr::StringLiteral(text))) => text.value.to_str().replace('-', "_"),
-                _ => config.classes[0].class.name.to_string(),
+            types.push(config.map(|config| match config.text("model_type") {
+                Some(model_type) => model_type.replace('-', "_"),
+                None => config.classes[0].class.name.to_string(),
             }));
         }
         let first = types.iter().flatten().next().cloned();
@@ -254,10 +252,7 @@ impl Import {
                 forward.function().parameters.iter_non_variadic_params().any(|p| p.name().as_str() == name)
             };
             let cache_argument = ["cache", "past_key_values"].into_iter().find(|name| takes(name));
-            let text = |name: &str| match lineage.attribute(name) {
-                Some((_, Expr::StringLiteral(text))) => text.value.to_str().to_owned(),
-                _ => String::new(),
-            };
+            let text = |name: &str| lineage.text(name).unwrap_or_default();
             let is_image = text("main_input_name") == "pixel_values";
             let inputs = match () {
                 () if takes("decoder_input_ids") && generates => "encoder_decoder_inputs",
@@ -293,7 +288,7 @@ impl Import {
             });
         };
         self.config = Some(config.clone());
-        config::read(self, &config, &mut family)?;
+        config::read(self, &config, &mut family);
         self.gather(&mut family, &config)?;
         Ok(family)
     }
@@ -706,15 +701,7 @@ fn kind(name: &str) -> Option<Kind> {
 fn public_classes(module: &Module) -> Vec<Rc<StmtClassDef>> {
     let listed: Option<FxHashSet<String>> = match module.bindings.get("__all__") {
         Some(Binding::Value(value)) => match &**value {
-            Expr::List(list) => Some(
-                list.elts
-                    .iter()
-                    .filter_map(|name| match name {
-                        Expr::StringLiteral(text) => Some(text.value.to_str().to_owned()),
-                        _ => None,
-                    })
-                    .collect(),
-            ),
+            Expr::List(list) => Some(list.elts.iter().filter_map(text).collect()),
             _ => None,
         },
         _ => None,
@@ -727,24 +714,14 @@ fn public_classes(module: &Module) -> Vec<Rc<StmtClassDef>> {
 }
 
 /// The entries of a dictionary of texts in a class body.
-fn pairs(lineage: &Lineage, name: &str) -> Vec<(String, String)> {
+pub fn pairs(lineage: &Lineage, name: &str) -> Vec<(String, String)> {
     let Some((_, Expr::Dict(entries))) = lineage.attribute(name) else { return Vec::new() };
-    let text = |expression: &Expr| match expression {
-        Expr::StringLiteral(text) => Some(text.value.to_str().to_owned()),
-        _ => None,
-    };
-    entries.items.iter().filter_map(|item| Some((text(item.key.as_ref()?)?, text(&item.value)?))).collect()
+    source::texts(entries)
 }
 
 fn texts(lineage: &Lineage, name: &str) -> Vec<String> {
     let Some((_, Expr::List(list))) = lineage.attribute(name) else { return Vec::new() };
-    list.elts
-        .iter()
-        .filter_map(|element| match element {
-            Expr::StringLiteral(text) => Some(text.value.to_str().to_owned()),
-            _ => None,
-        })
-        .collect()
+    list.elts.iter().filter_map(text).collect()
 }
 
 fn assigns_within(statements: &[Stmt], name: &str) -> bool {

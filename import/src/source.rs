@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use indexmap::IndexMap;
 use python_ast::token::TokenKind;
-use python_ast::{Alias, Expr, Stmt, StmtClassDef, StmtFunctionDef, StmtImportFrom};
+use python_ast::{Alias, Expr, ExprDict, Stmt, StmtClassDef, StmtFunctionDef, StmtImportFrom};
 use python_parser::lexer::lex;
 use python_parser::{Mode, parse_module};
 use python_text::{Ranged, TextRange};
@@ -209,6 +209,19 @@ impl Sources {
             message: error.to_string(),
         })
     }
+}
+
+/// What a text says that stands in the source as it is.
+pub fn text(expression: &Expr) -> Option<String> {
+    match expression {
+        Expr::StringLiteral(text) => Some(text.value.to_str().to_owned()),
+        _ => None,
+    }
+}
+
+/// The entries of a dictionary whose keys and values are such texts.
+pub fn texts(dictionary: &ExprDict) -> Vec<(String, String)> {
+    dictionary.items.iter().filter_map(|item| Some((text(item.key.as_ref()?)?, text(&item.value)?))).collect()
 }
 
 /// The deepest brackets, or blocks, within each other that are read: far beyond any source, and well within the stack.

@@ -22,7 +22,7 @@ use python_text::{Ranged, TextRange};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::classes::{Lineage, MethodKind};
-use crate::family::Import;
+use crate::family::{Import, pairs};
 use crate::meaning::Meaning;
 use crate::source::{Fault, Module};
 
@@ -1828,13 +1828,7 @@ fn same(a: &Expr, b: &Expr) -> bool {
 
 /// The entry that another name of a config's means: its `attribute_map`.
 fn alias_of(lineage: &Lineage, name: &str) -> Option<String> {
-    let (_, Expr::Dict(entries)) = lineage.attribute("attribute_map")? else { return None };
-    entries.items.iter().find_map(|item| match (&item.key, &item.value) {
-        (Some(Expr::StringLiteral(alias)), Expr::StringLiteral(meant)) if alias.value.to_str() == name => {
-            Some(meant.value.to_str().to_owned())
-        }
-        _ => None,
-    })
+    pairs(lineage, "attribute_map").into_iter().find(|(alias, _)| alias == name).map(|(_, meant)| meant)
 }
 
 /// A dictionary of entries, and of other dictionaries where there is no key.

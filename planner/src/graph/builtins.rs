@@ -320,10 +320,9 @@ impl Machine {
     fn tensor_binary(&mut self, operator: Binary, left: Value, right: Value) -> Outcome<Value> {
         // torch/_tensor.py, __rdiv__
         if operator == Binary::Divide && number(&left).is_some() {
+            // `right` lives as long as the product is made
             let inverse = self.emit_named("reciprocal", vec![right.clone()])?;
-            let product = self.emit_named("mul", vec![inverse, left]);
-            drop(right);
-            return product;
+            return self.emit_named("mul", vec![inverse, left]);
         }
         let name = match operator {
             Binary::Add => "add",

@@ -135,15 +135,18 @@ impl Machine {
             Argument::Tensor(tensor) => Some(tensor),
             _ => None,
         });
-        let is_host = |tensor: &TensorId| self.host.contains_key(tensor) && !self.listed.contains(tensor);
-        !self.host.is_empty() && tensors.clone().next().is_some() && tensors.all(is_host)
+        !self.host.is_empty() && tensors.clone().next().is_some() && tensors.all(|tensor| self.stays(*tensor).is_some())
+    }
+
+    /// What is known of a tensor that stays on the host, being neither a parameter nor a buffer.
+    fn stays(&self, tensor: TensorId) -> Option<&HostTensor> {
+        self.host.get(&tensor).filter(|_| !self.listed.contains(&tensor))
     }
 
     /// A tensor of the host without dimensions is a number to an operator on the device (aten/src/ATen/TensorIterator.cpp, `is_cpu_scalar`).
     pub(super) fn take_number(&self, argument: &mut Argument) {
         if let Argument::Tensor(tensor) = argument
-            && let Some(known) = self.host.get(tensor)
-            && !self.listed.contains(tensor)
+            && let Some(known) = self.stays(*tensor)
             && self.shape(*tensor).is_empty()
         {
             let is_float = known.dtype.is_none_or(Dtype::is_floating);
@@ -155,7 +158,7 @@ impl Machine {
     pub(super) fn refuse_host_tensors(&self, name: &str, arguments: &[Argument]) -> Outcome<()> {
         for argument in arguments {
             match argument {
-                Argument::Tensor(tensor) if self.host.contains_key(tensor) && !self.listed.contains(tensor) => {
+                Argument::Tensor(tensor) if self.stays(*tensor).is_some() => {
                     return self
                         .error(format!("{name}: a tensor that is neither a parameter nor a buffer stays on the host"));
                 }

@@ -84,14 +84,13 @@ impl Machine {
                     Some(value) => Ok(value.clone()),
                     None => self.error(format!("there is no entry `{key}`")),
                 },
-                [Subscript::At(Value::Int(key))] => match entries.get(key.to_string().as_str()) {
-                    Some(value) => Ok(value.clone()),
-                    None => self.error(format!("there is no entry {key}")),
-                },
-                [Subscript::At(Value::Float(key))] => match entries.get(key.to_string().as_str()) {
-                    Some(value) => Ok(value.clone()),
-                    None => self.error(format!("there is no entry {key}")),
-                },
+                [Subscript::At(number @ (Value::Int(_) | Value::Float(_)))] => {
+                    let key = number.key().unwrap_or_default();
+                    match entries.get(&key) {
+                        Some(value) => Ok(value.clone()),
+                        None => self.error(format!("there is no entry {key}")),
+                    }
+                }
                 _ => self.error("a dictionary is asked for a text or an integer"),
             },
             other => self.error(format!("{} has no elements", other.kind())),

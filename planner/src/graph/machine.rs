@@ -244,11 +244,9 @@ impl Semantics for Machine {
     }
 
     fn dictionary(&self, entries: Vec<(Value, Value)>) -> Outcome<Value> {
-        let named = |(key, value)| match key {
-            Value::Text(key) => Ok((key, value)),
-            Value::Int(key) => Ok((key.to_string().into(), value)),
-            Value::Float(key) => Ok((key.to_string().into(), value)),
-            _ => self.error("the keys of a dictionary are texts or integers"),
+        let named = |(key, value): (Value, Value)| match key.key() {
+            Some(key) => Ok((key, value)),
+            None => self.error("the keys of a dictionary are texts or integers"),
         };
         Ok(Value::dictionary(entries.into_iter().map(named).collect::<Outcome<_>>()?))
     }

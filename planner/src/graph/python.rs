@@ -172,7 +172,7 @@ fn entries_of(machine: &Machine, value: &Value) -> Outcome<Attributes> {
 /// `entries.get(key, default)`, and `entries.pop(key, default)` where the entry does no harm.
 fn entry(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [entries, key, default] = given.exactly(machine)?;
-    let key = key_of(machine, key)?;
+    let key = key_of(machine, &key)?;
     Ok(match &entries {
         Value::Dictionary(entries) => entries.get(&key).cloned(),
         Value::Object(object) if object.class.is_none() => object.attributes.borrow().get(&key).cloned(),
@@ -207,7 +207,7 @@ fn with_entry(machine: &mut Machine, given: Given) -> Outcome<Value> {
         machine.emit_named("index_put_", vec![entries.clone(), key, value])?;
         return Ok(entries);
     }
-    let key = key_of(machine, key)?;
+    let key = key_of(machine, &key)?;
     let mut changed = entries_of(machine, &entries)?;
     machine.spend_elements(changed.len())?;
     changed.insert(key, value);
@@ -217,7 +217,7 @@ fn with_entry(machine: &mut Machine, given: Given) -> Outcome<Value> {
 /// `entries.setdefault(key, value)`, as another dictionary.
 fn with_default(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [entries, key, value] = given.exactly(machine)?;
-    let key = key_of(machine, key)?;
+    let key = key_of(machine, &key)?;
     let mut changed = entries_of(machine, &entries)?;
     machine.spend_elements(changed.len())?;
     changed.entry(key).or_insert(value);
@@ -255,12 +255,14 @@ fn dictionary(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [pairs] = given.exactly(machine)?;
     let mut entries = Attributes::default();
     for pair in machine.elements(&pairs)?.iter() {
-        match &machine.elements(pair)?[..] {
-            [Value::Text(key), value] => drop(entries.insert(key.clone(), value.clone())),
-            [Value::Int(key), value] => drop(entries.insert(key.to_string().into(), value.clone())),
-            [Value::Float(key), value] => drop(entries.insert(key.to_string().into(), value.clone())),
-            _ => return machine.error("a dictionary is made of keys that are texts, and values"),
-        }
+        let elements = machine.elements(pair)?;
+        let [key, value] = &elements[..] else {
+            return machine.error("a dictionary is made of keys that are texts, and values");
+        };
+        let Some(key) = key.key() else {
+            return machine.error("a dictionary is made of keys that are texts, and values");
+        };
+        entries.insert(key, value.clone());
     }
     Ok(Value::dictionary(entries))
 }
@@ -504,11 +506,6 @@ fn real(machine: &mut Machine, given: Given, function: fn(f64) -> f64) -> Outcom
 }
 
 /// A key of a dictionary, as a text.
-fn key_of(machine: &Machine, key: Value) -> Outcome<std::sync::Arc<str>> {
-    match key {
-        Value::Text(key) => Ok(key),
-        Value::Int(key) => Ok(key.to_string().into()),
-        Value::Float(key) => Ok(key.to_string().into()),
-        other => machine.error(format!("{} is no key", other.kind())),
-    }
+fn key_of(machine: &Machine, key: &Value) -> Outcome<std::sync::Arc<str>> {
+    key.key().map_or_else(|| machine.error(format!("{} is no key", key.kind())), Ok)
 }

@@ -145,6 +145,16 @@ impl Value {
         Value::Object(Rc::new(object))
     }
 
+    /// As a key of a dictionary, whose keys are all texts; None for what is no key.
+    pub fn key(&self) -> Option<Arc<str>> {
+        match self {
+            Value::Text(key) => Some(key.clone()),
+            Value::Int(key) => Some(key.to_string().into()),
+            Value::Float(key) => Some(key.to_string().into()),
+            _ => None,
+        }
+    }
+
     /// A config, in which configs may lie that have fewer levels.
     pub fn config(attributes: Attributes, levels: u32) -> Value {
         let config = Value::bag(attributes);

@@ -71,8 +71,8 @@ pub enum ModelError {
     },
     /// No family has the architecture.
     #[error(
-        "the architecture {} is not known: {}",
-        quote::quoted(.found), names::nearest_few(found, known, "`memplan inspect` sizes its parameters")
+        "{}: {}",
+        unknown(.found), names::nearest_few(found, known, "`memplan inspect` sizes its parameters")
     )]
     UnknownArchitecture {
         /// What the config names.
@@ -194,4 +194,16 @@ impl ModelError {
     pub fn is_undescribed(&self) -> bool {
         matches!(self, ModelError::UnknownArchitecture { .. } | ModelError::OwnSource { .. })
     }
+
+    /// What it says, without the names that are alike.
+    pub fn reason(&self) -> String {
+        match self {
+            ModelError::UnknownArchitecture { found, .. } => unknown(found),
+            error => error.to_string(),
+        }
+    }
+}
+
+fn unknown(architecture: &str) -> String {
+    format!("the architecture {} is not known", quote::quoted(architecture))
 }

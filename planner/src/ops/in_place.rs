@@ -106,33 +106,13 @@ pub(super) const ROWS: &[Row] = &[
         shapes: first_shape,
         lower: without_gradient,
     },
-    Row {
-        name: "copy_slice_",
-        signature: "input, dim, start, end, source",
-        returns: Returns::One,
-        source: "torch/csrc/autograd/functions/tensor.cpp, CopySlices and CopyBackwards",
-        class: Class::InPlace,
-        autocast: Autocast::Keeps,
-        savable: &[],
-        aten: &[],
-        shapes: first_shape,
-        lower: |context, a| {
-            let (dim, from, to) = (a.int(1)?, a.int(2)?, a.int(3)?);
-            copied_into(context, a, dim, Some((to - from).max(0) as u64), a.optional(4))
-        },
-    },
-    Row {
-        name: "copy_select_",
-        signature: "input, dim, index, source",
-        returns: Returns::One,
-        source: "torch/csrc/autograd/functions/tensor.cpp, CopySlices and CopyBackwards",
-        class: Class::InPlace,
-        autocast: Autocast::Keeps,
-        savable: &[],
-        aten: &[],
-        shapes: first_shape,
-        lower: |context, a| copied_into(context, a, a.int(1)?, None, a.optional(3)),
-    },
+    copying_row("copy_slice_", "input, dim, start, end, source", |context, a| {
+        let (dim, from, to) = (a.int(1)?, a.int(2)?, a.int(3)?);
+        copied_into(context, a, dim, Some((to - from).max(0) as u64), a.optional(4))
+    }),
+    copying_row("copy_select_", "input, dim, index, source", |context, a| {
+        copied_into(context, a, a.int(1)?, None, a.optional(3))
+    }),
     Row { signature: "input, min=None, max=None", ..row("clamp_", &[], without_gradient) },
     row("relu_", &[("relu_.default", "self", "")], |context, a| {
         let x = a.tensor(0)?;
@@ -153,6 +133,15 @@ pub(super) const ROWS: &[Row] = &[
 
 const fn arithmetic_row(name: &'static str, aten: Lines, lower: Lower) -> Row {
     Row { signature: "input, other", ..row(name, aten, lower) }
+}
+
+/// A function that writes into a part of its argument.
+const fn copying_row(name: &'static str, signature: &'static str, lower: Lower) -> Row {
+    Row {
+        signature,
+        source: "torch/csrc/autograd/functions/tensor.cpp, CopySlices and CopyBackwards",
+        ..row(name, &[], lower)
+    }
 }
 
 /// Functions whose backward needs the input, of which they keep a copy.
@@ -228,8 +217,8 @@ fn without_gradient(context: &mut Context, operands: &Operands) -> Lowered {
     one(x.clone())
 }
 
-/// `input[..., start:end].copy_(source)`, or `input[..., index].copy_(source)` where there is no length: the base comes from a node that hands its gradient on, zero where the slice was
-/// overwritten, and the slice's to the source, converted to its type.
+/// `input[..., start:end].copy_(source)`, or `input[..., index].copy_(source)` where there is no length: the base comes from a node that
+/// hands its gradient on, zero where the slice was overwritten, and the slice's to the source, converted to its type.
 fn copied_into(
     context: &mut Context,
     operands: &Operands,

@@ -295,8 +295,8 @@ fn bmm(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
     output
 }
 
-/// `baddbmm` whose input needs no gradient: it is ignored (beta = 0) or copied into the result first; backward makes the gradient of `batch1` first, and multiplies each by alpha
-/// where it is not 1 (FunctionsManual.cpp, `maybe_multiply`).
+/// `baddbmm` whose input needs no gradient: it is ignored (beta = 0) or copied into the result first; backward makes the gradient of
+/// `batch1` first, and multiplies each by alpha where it is not 1 (FunctionsManual.cpp, `maybe_multiply`).
 fn baddbmm(context: &mut Context, operands: &Operands) -> Lowered {
     let (a, b) = (operands.tensor(1)?, operands.tensor(2)?);
     let scaled = operands.float(3).is_some_and(|alpha| alpha != 1.0);

@@ -609,11 +609,7 @@ fn select(context: &mut Context, operands: &Operands) -> Lowered {
 fn unbind(context: &mut Context, operands: &Operands) -> Lowered {
     let x = operands.tensor(0)?;
     let dim = dimension(operands.int(1)?, x.sizes.len())?;
-    let (mut sizes, mut strides) = (x.sizes.clone(), x.strides.clone());
-    let count = sizes.remove(dim);
-    strides.remove(dim);
-    let outputs: SmallVec<[Tensor; 2]> =
-        (0..count).map(|_| TensorData::view(x, sizes.clone(), strides.clone())).collect();
+    let outputs: SmallVec<[Tensor; 2]> = (0..x.sizes[dim]).map(|_| selected(x, dim)).collect();
     record_parts(context, "UnbindBackward0", x, &outputs, Joining::Stack(dim));
     Ok(outputs)
 }
@@ -632,7 +628,7 @@ fn split(context: &mut Context, operands: &Operands) -> Lowered {
 #[derive(Clone, Copy)]
 enum Joining {
     Cat,
-    /// `at::stack` is `cat` of tensors with one dimension more, which stands here.
+    /// Along a new dimension.
     Stack(usize),
 }
 
