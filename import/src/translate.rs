@@ -793,6 +793,9 @@ impl<'a> Translator<'a> {
                 return Ok(format!("set_elements({}, [{}], {})", owner.text, parts?.join(", "), value.text));
             }
             let key = self.expression(&subscript.slice)?.text;
+            if self.standing == Standing::Config && owner.text == "self" {
+                return Ok(format!("set_attribute(self, {key}, {})", value.text));
+            }
             // an entry of an entry: the outer one is put in place as well
             let changed = atom(format!("with_entry({}, {key}, {})", owner.text, value.text));
             return self.assigned(&subscript.value, changed);
@@ -928,11 +931,13 @@ impl<'a> Translator<'a> {
                     let key = self.expression(&subscript.slice)?.text;
                     return Ok(atom(format!("{meant}({key})")));
                 }
-                // configs of layers that differ are not known: each is the config itself (HeterogeneousConfigMixin)
+                // HeterogeneousConfigMixin
                 if let Expr::Attribute(attribute) = &*subscript.value
                     && attribute.attr.as_str() == "per_layer_config"
                 {
-                    return self.expression(&attribute.value);
+                    let (config, key) =
+                        (self.expression(&attribute.value)?.text, self.expression(&subscript.slice)?.text);
+                    return Ok(atom(format!("layer_config({config}, {key})")));
                 }
                 let owner = self.expression(&subscript.value)?.within(ATOM);
                 let items = match &*subscript.slice {
@@ -1284,11 +1289,18 @@ impl<'a> Translator<'a> {
             let class = self.import.want_class(defined);
             return Ok(atom(format!("{class}({})", self.expression(&arguments.args[0])?.text)));
         }
+        if self.is_constructor && dotted.as_deref() == Some("torch.linspace") {
+            return Ok(atom(format!("numbers_between({})", self.said_arguments(call, true)?)));
+        }
         if let Some(made) = dotted
             .as_deref()
             .and_then(|dotted| MADE.iter().find(|(name, _)| dotted.strip_prefix("torch.") == Some(*name)))
         {
             return self.made(call, *made);
+        }
+        let in_place = arguments.find_keyword("inplace").map(|keyword| &keyword.value);
+        if matches!(in_place, Some(Expr::BooleanLiteral(flag)) if flag.value) {
+            return self.in_place(call, dotted.as_deref().unwrap_or_default());
         }
         match dotted.as_deref() {
             Some("torch.nn.Linear") if arguments.find_keyword("dtype").is_some() => {
@@ -1382,6 +1394,18 @@ impl<'a> Translator<'a> {
         Ok(atom(format!("{callee}({})", self.said_arguments(call, is_torch)?)))
     }
 
+    /// A module or a function that changes its input in place.
+    fn in_place(&mut self, call: &ExprCall, dotted: &str) -> Text {
+        let first = call.arguments.args.first().map(|first| self.expression(first)).transpose()?;
+        Ok(atom(match (dotted, first) {
+            ("torch.nn.ReLU", None) => "ReLU(inplace=True)".to_owned(),
+            ("torch.nn.ReLU6", None) => "ReLU6(inplace=True)".to_owned(),
+            ("torch.nn.Dropout", Some(p)) => format!("Dropout({}, inplace=True)", p.text),
+            ("torch.nn.functional.relu", Some(x)) => format!("{}.relu_()", x.within(ATOM)),
+            _ => return self.fault(call.range, format!("`{dotted}` in place is not known")),
+        }))
+    }
+
     /// `VisionConfig(**entries)`: a config within a config.
     fn config_made(&mut self, call: &ExprCall, lineage: &Rc<Lineage>) -> Text {
         let mut entries = Vec::new();
@@ -1444,6 +1468,8 @@ impl<'a> Translator<'a> {
                 {
                     "int64"
                 }
+                // a function may run where modules are made
+                _ if self.standing == Standing::Free => "default_type()",
                 _ => "float32",
             };
             said.push(format!("dtype={is}"));
@@ -1557,6 +1583,7 @@ impl<'a> Translator<'a> {
         {
             return Ok(Some(atom(format!("{}.to({dtype})", self.expression(owner)?.within(ATOM)))));
         }
+        let makes_numbers = self.is_constructor && self.makes_numbers(owner);
         let mut of = |word: &str, default: Option<&str>| -> Result<Option<Said>, Fault> {
             let owner = self.expression(owner)?.text;
             let mut said = vec![owner];
@@ -1584,6 +1611,8 @@ impl<'a> Translator<'a> {
             }
             ("split", 1) if matches!(arguments.args[0], Expr::StringLiteral(_)) => of("split_text", Some("None")),
             ("split", 0) if arguments.keywords.is_empty() => of("split_text", None),
+            ("item" | "tolist", 0) => of("known_numbers", None),
+            ("split", 1) if makes_numbers => of("parts_of", None),
             ("get_input_embeddings", 0) => of("input_embeddings_of", None),
             ("index", 1) => of("place_in", None),
             ("join", 1) if matches!(owner, Expr::StringLiteral(_)) => of("joined_text", None),
@@ -1599,6 +1628,11 @@ impl<'a> Translator<'a> {
         }
     }
 
+    /// Whether an expression is `torch.linspace(...)`, which constructors ask for its numbers.
+    fn makes_numbers(&self, expression: &Expr) -> bool {
+        matches!(expression, Expr::Call(call) if self.dotted(&call.func).as_deref() == Some("torch.linspace"))
+    }
+
     /// `x.to(device, dtype)`: where it goes is the device that all is on.
     fn moved(&mut self, call: &ExprCall, owner: &Expr) -> Text {
         let is_device = |expression: &Expr| match expression {
@@ -1607,6 +1641,8 @@ impl<'a> Translator<'a> {
             Expr::StringLiteral(_) => true,
             _ => false,
         };
+        // what is made in a constructor may be a module
+        let makes = self.is_constructor && matches!(owner, Expr::Call(made) if matches!(&*made.func, Expr::Name(_)));
         let owner = self.expression(owner)?.within(ATOM);
         let mut said = Vec::new();
         for argument in call.arguments.args.iter().filter(|argument| !is_device(argument)) {
@@ -1627,6 +1663,7 @@ impl<'a> Translator<'a> {
         }
         Ok(atom(match said.is_empty() {
             true => owner,
+            false if makes => format!("moved_to({owner}, {})", said.join(", ")),
             false => format!("{owner}.to({})", said.join(", ")),
         }))
     }

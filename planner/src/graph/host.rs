@@ -86,6 +86,70 @@ pub(super) fn freeze(machine: &mut Machine, given: Given) -> Outcome<Value> {
     Ok(value)
 }
 
+/// `made.to(dtype)` where modules are made: a module's parameters and buffers are of that type, as is a tensor.
+pub(super) fn moved_to(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [value, dtype] = given.exactly(machine)?;
+    if let Value::Tensor(_) = value {
+        return machine.emit_named("to", vec![value, dtype]);
+    }
+    let Value::Dtype(DtypeArgument::Fixed(dtype)) = dtype else {
+        return machine.error("a module is moved to a type that is named");
+    };
+    let mut left = vec![value.clone()];
+    while let Some(value) = left.pop() {
+        machine.spend(1)?;
+        match &value {
+            Value::Sequence(values) => left.extend(values.iter().cloned()),
+            Value::Object(object) => {
+                let mut owned = object.owned.borrow_mut();
+                let attributes = object.attributes.borrow();
+                left.extend(owned.children.iter().filter_map(|name| attributes.get(name).cloned()));
+                owned.parameters.iter_mut().for_each(|(_, known)| *known = Some(FieldType::always(dtype)));
+                let floats = owned.buffers.iter_mut().filter(|(_, known, _)| known.is_none());
+                floats.for_each(|(_, known, _)| *known = Some(FieldType::always(dtype)));
+            }
+            _ => {}
+        }
+    }
+    Ok(value)
+}
+
+/// Operators whose results have the type of what they are given, if all of that has one.
+const KEEP_THE_TYPE: [&str; 25] = [
+    "expand",
+    "view",
+    "reshape",
+    "unsqueeze",
+    "squeeze",
+    "transpose",
+    "permute",
+    "select",
+    "slice",
+    "flatten",
+    "narrow",
+    "contiguous",
+    "contiguous_clone",
+    "clone",
+    "cat",
+    "stack",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "bitwise_not",
+    "roll",
+    "flip",
+    "repeat",
+    "tril",
+    "triu",
+];
+
+/// Operators whose results have the type of their first argument, whatever the indices are.
+const PICK: [&str; 3] = ["index", "index_select", "gather"];
+
+/// Operators that answer yes or no for each element.
+const ANSWER: [&str; 11] =
+    ["eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not", "logical_xor", "any"];
+
 fn owned(machine: &mut Machine, mut given: Given, becomes: Becomes) -> Outcome<Value> {
     let asked = given.named.iter().position(|(name, _)| &**name == "requires_grad");
     let frozen = match asked.map(|place| given.named.remove(place).1).or(given.positional.get(1).cloned()) {
@@ -109,6 +173,11 @@ fn owned(machine: &mut Machine, mut given: Given, becomes: Becomes) -> Outcome<V
         Some(other) => machine.error(format!("{} is no tensor", other.kind())),
     }
 }
+
+/// Functions whose results are of the default type where integers are given (aten/src/ATen/TensorIterator.h, build_unary_float_op and
+/// build_borrowing_binary_float_op).
+const GIVE_FLOATS: [&str; 12] =
+    ["div", "pow", "log", "exp", "sqrt", "rsqrt", "sin", "cos", "tanh", "sigmoid", "reciprocal", "erf"];
 
 impl Machine {
     fn host_tensor(&mut self, shape: Dims, dtype: Option<Dtype>, becomes: Becomes) -> Value {
@@ -141,6 +210,49 @@ impl Machine {
     /// What is known of a tensor that stays on the host, being neither a parameter nor a buffer.
     fn stays(&self, tensor: TensorId) -> Option<&HostTensor> {
         self.host.get(&tensor).filter(|_| !self.listed.contains(&tensor))
+    }
+
+    /// What tensors are of that code makes without a type: where modules are made the weights' type, else float32.
+    pub(super) fn default_type(&self) -> DtypeArgument {
+        if self.building > 0 { DtypeArgument::Weights } else { DtypeArgument::Fixed(Dtype::F32) }
+    }
+
+    /// Notes the type of an operator's result where the program says it.
+    pub(super) fn note_type(&mut self, name: &str, arguments: &[Argument], output: TensorId) {
+        let asked = arguments.iter().find_map(|argument| match argument {
+            Argument::Dtype(dtype) => Some(self.known_type(*dtype)),
+            _ => None,
+        });
+        let dtype = match asked {
+            Some(DtypeArgument::Fixed(dtype)) => Some(dtype),
+            Some(_) => None,
+            None if ANSWER.contains(&name) => Some(Dtype::Bool),
+            None if PICK.contains(&name) => self.common_type(&arguments[..1]),
+            None if KEEP_THE_TYPE.contains(&name) => self.common_type(arguments),
+            None => None,
+        };
+        if let Some(dtype) = dtype {
+            self.types.insert(output, dtype);
+        }
+    }
+
+    /// The one known type of all tensors among these.
+    fn common_type(&self, arguments: &[Argument]) -> Option<Dtype> {
+        let mut common = None;
+        for argument in arguments {
+            let dtype = match argument {
+                Argument::Tensor(tensor) => *self.types.get(tensor)?,
+                Argument::List(parts) if parts.iter().any(|part| matches!(part, Argument::Tensor(_))) => {
+                    self.common_type(parts)?
+                }
+                _ => continue,
+            };
+            if common.is_some_and(|known| known != dtype) {
+                return None;
+            }
+            common = Some(dtype);
+        }
+        common
     }
 
     /// A tensor of the host without dimensions is a number to an operator on the device (aten/src/ATen/TensorIterator.cpp, `is_cpu_scalar`).
@@ -187,6 +299,7 @@ impl Machine {
                 found.map_or(dtype, |parameter| parameter.dtype.map_or(of_weights, DtypeArgument::Fixed))
             }
             DtypeArgument::Weights => of_weights,
+            DtypeArgument::Of(tensor) => self.types.get(&tensor).map_or(dtype, |known| DtypeArgument::Fixed(*known)),
             known => known,
         }
     }
@@ -217,7 +330,7 @@ impl Machine {
                 });
                 let types: Vec<Option<Dtype>> = tensors.map(|known| known.dtype).collect();
                 let floats = types.iter().find(|dtype| dtype.is_none_or(Dtype::is_floating));
-                let mixes = name == "div" || name == "pow" || arguments.iter().any(is_float);
+                let mixes = GIVE_FLOATS.contains(&name) || arguments.iter().any(is_float);
                 match floats {
                     Some(dtype) => *dtype,
                     None if mixes => None,

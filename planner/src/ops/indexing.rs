@@ -46,7 +46,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "roll",
-        signature: "input, shifts, dim",
+        signature: "input, shifts, dims",
         returns: Returns::One,
         source: "aten/src/ATen/native/cuda/TensorTransformations.cu, roll_cuda",
         class: Class::Picks,
