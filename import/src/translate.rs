@@ -184,7 +184,13 @@ impl<'a> Translator<'a> {
             String::new()
         });
         let mut lines = before.to_vec();
-        self.block(&function.body, 0, &mut lines);
+        if is_without_gradients(function) {
+            lines.extend(["no_grad_begins()".to_owned(), "def within():".to_owned()]);
+            self.body(&function.body, 1, &mut lines);
+            lines.extend(["result = within()", "no_grad_ends()", "return result"].map(str::to_owned));
+        } else {
+            self.block(&function.body, 0, &mut lines);
+        }
         Code { parameters, lines }
     }
 
@@ -627,6 +633,10 @@ impl<'a> Translator<'a> {
                     let (owner, dim) = (self.expression(&method.value)?, self.expression(dim)?.text);
                     let viewed = atom(format!("{}.unsqueeze({dim})", owner.within(ATOM)));
                     return Ok(vec![self.assigned(&method.value, viewed)?]);
+                }
+                ("save_for_backward", _) => {
+                    let (ctx, saved) = (self.expression(&method.value)?.text, self.sequence(&arguments.args)?.text);
+                    return Ok(vec![format!("{ctx}.saved_tensors = {saved}")]);
                 }
                 ("append", Some(value)) => {
                     let (owner, value) = (self.expression(&method.value)?.within(SUM), self.expression(value)?.text);
@@ -1298,6 +1308,21 @@ impl<'a> Translator<'a> {
         {
             return self.made(call, *made);
         }
+        if let Some(class) = dotted.as_deref().and_then(|dotted| dotted.strip_suffix(".apply"))
+            && let Some(Meaning::Class(defined)) = self.import.world.definition(class)?
+        {
+            let lineage = Rc::new(Lineage::of(&self.import.world, &defined.module, &defined.class)?);
+            if let (true, Some(forward), Some(backward)) = (
+                lineage.derives_from("torch.autograd.Function"),
+                lineage.method("forward", 0),
+                lineage.method("backward", 0),
+            ) {
+                let given = self.sequence(&arguments.args)?.text;
+                let (forward, backward) =
+                    (self.import.want_static(&lineage, &forward), self.import.want_static(&lineage, &backward));
+                return Ok(atom(format!("autograd_function({forward}, {backward}, {given})")));
+            }
+        }
         let in_place = arguments.find_keyword("inplace").map(|keyword| &keyword.value);
         if matches!(in_place, Some(Expr::BooleanLiteral(flag)) if flag.value) {
             return self.in_place(call, dotted.as_deref().unwrap_or_default());
@@ -1360,6 +1385,12 @@ impl<'a> Translator<'a> {
                 };
                 return Ok(atom(format!("{word}({})", self.said_arguments(call, true)?)));
             }
+            Some("torch.LongTensor") => {
+                return Ok(atom(format!(
+                    "on_host(lambda: tensor({}, int64))",
+                    self.expression(&arguments.args[0])?.text
+                )));
+            }
             Some("torch.Size") => return self.expression(&arguments.args[0]),
             Some(
                 "transformers.models.auto.modeling_auto.AutoModel.from_config"
@@ -1387,6 +1418,11 @@ impl<'a> Translator<'a> {
             }
         }
         let is_torch = dotted.as_ref().is_some_and(|dotted| dotted.starts_with("torch."));
+        let is_of_host = dotted.as_deref() == Some("torch.arange") && arguments.find_keyword("device").is_none();
+        if is_of_host && !self.is_constructor {
+            let callee = self.expression(&call.func)?.within(ATOM);
+            return Ok(atom(format!("on_host({callee}, {})", self.said_arguments(call, true)?)));
+        }
         let callee = self.expression(&call.func)?.within(ATOM);
         if callee == "Output" {
             return self.output(call, dotted.as_deref());
@@ -1477,9 +1513,9 @@ impl<'a> Translator<'a> {
         let name = if matches!(name, "Tensor" | "FloatTensor") { "zeros" } else { name };
         let called = if self.locals.contains(name) { format!("library.{name}") } else { name.to_owned() };
         let made = format!("{called}({})", said.join(", "));
-        // numbers become a tensor of the host unless a device is named
-        Ok(atom(match name == "tensor" && !self.is_constructor && arguments.find_keyword("device").is_none() {
-            true => format!("on_host(lambda: {made})"),
+        // a tensor is the host's unless a device is named
+        Ok(atom(match !self.is_constructor && arguments.find_keyword("device").is_none() {
+            true => format!("on_host({called}, {})", said.join(", ")),
             false => made,
         }))
     }
@@ -1643,7 +1679,8 @@ impl<'a> Translator<'a> {
         };
         // what is made in a constructor may be a module
         let makes = self.is_constructor && matches!(owner, Expr::Call(made) if matches!(&*made.func, Expr::Name(_)));
-        let owner = self.expression(owner)?.within(ATOM);
+        let is_moved = call.arguments.args.iter().any(is_device) || call.arguments.find_keyword("device").is_some();
+        let owner = self.expression(owner)?;
         let mut said = Vec::new();
         for argument in call.arguments.args.iter().filter(|argument| !is_device(argument)) {
             said.push(self.expression(argument)?.text);
@@ -1662,9 +1699,13 @@ impl<'a> Translator<'a> {
             }
         }
         Ok(atom(match said.is_empty() {
-            true => owner,
-            false if makes => format!("moved_to({owner}, {})", said.join(", ")),
-            false => format!("{owner}.to({})", said.join(", ")),
+            true if is_moved && !self.is_constructor => format!("on_device({})", owner.text),
+            true => return Ok(owner),
+            false if makes => format!("moved_to({}, {})", owner.text, said.join(", ")),
+            false if is_moved && said.len() == 1 && !said[0].contains('=') => {
+                format!("on_device({}, {})", owner.text, said[0])
+            }
+            false => format!("{}.to({})", owner.within(ATOM), said.join(", ")),
         }))
     }
 
@@ -1786,6 +1827,16 @@ impl<'a> Translator<'a> {
         }
         Ok(said.join(", "))
     }
+}
+
+/// Whether a function stands under `@torch.no_grad()`.
+fn is_without_gradients(function: &StmtFunctionDef) -> bool {
+    function.decorator_list.iter().any(|decorator| match &decorator.expression {
+        Expr::Call(call) => {
+            matches!(&*call.func, Expr::Attribute(name) if matches!(name.attr.as_str(), "no_grad" | "inference_mode"))
+        }
+        _ => false,
+    })
 }
 
 /// What a method of a base is called in the class that derives from it: `Base_forward`.

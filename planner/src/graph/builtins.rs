@@ -42,6 +42,8 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
     ("Buffer", super::host::buffer),
     ("on_host", super::host::on_host),
     ("remembered", remembered),
+    ("autograd_function", super::function::autograd_function),
+    ("on_device", super::host::on_device),
     ("moved_to", super::host::moved_to),
     ("default_type", |machine, _| Ok(Value::Dtype(machine.default_type()))),
     ("freeze", super::host::freeze),

@@ -169,8 +169,10 @@ impl Machine {
             }
         };
         let on_host = self.on_host > 0 || self.all_on_host(&converted);
+        let mut copies = Vec::new();
         if !on_host && !self.host.is_empty() {
             converted.iter_mut().for_each(|argument| self.take_number(argument));
+            copies = self.take_indices(operator.name, &mut converted)?;
             self.refuse_host_tensors(operator.name, &converted)?;
         }
         let shapes = match (operator.shapes)(&ops::Call::new(&self.shapes, &converted)) {
@@ -202,6 +204,7 @@ impl Machine {
         self.tape.record(Step::Op(OpId(self.ops.len() as u32)));
         let place = self.tape.place();
         self.ops.push(Op { operator, arguments: converted, outputs: ids, module, place });
+        drop(copies);
         drop(arguments);
         if operator.name == ops::BACKWARD {
             self.run_pending_again()?;

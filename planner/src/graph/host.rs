@@ -40,11 +40,14 @@ enum Becomes {
     Buffer { persistent: bool },
 }
 
-/// `on_host(lambda: ...)`: what is made there lies on the host.
-pub(super) fn on_host(machine: &mut Machine, given: Given) -> Outcome<Value> {
-    let [make] = given.exactly(machine)?;
+/// `on_host(zeros, [3, 4], dtype=int64)`: what a function gives where it is called for the host.
+pub(super) fn on_host(machine: &mut Machine, mut given: Given) -> Outcome<Value> {
+    if given.positional.is_empty() {
+        return machine.error("a function that makes something is expected");
+    }
+    let make = given.positional.remove(0);
     machine.on_host += 1;
-    let made = machine.call(make, Given { positional: Vec::new(), named: Vec::new() });
+    let made = machine.call(make, given);
     machine.on_host -= 1;
     made
 }
@@ -84,6 +87,27 @@ pub(super) fn freeze(machine: &mut Machine, given: Given) -> Outcome<Value> {
         }
     }
     Ok(value)
+}
+
+/// `x.to(device)` and `x.to(device, dtype)`: what lies on the host is copied, in its new type; what lies on the device already is
+/// cast alone.
+pub(super) fn on_device(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let mut arguments = given.positional.into_iter();
+    let (Some(value), dtype) = (arguments.next(), arguments.next()) else {
+        return machine.error("a tensor is moved to the device");
+    };
+    match &value {
+        Value::Tensor(reference) if machine.on_host == 0 && machine.stays(reference.tensor.get()).is_some() => {
+            let tensor = reference.tensor.get();
+            let dtype = dtype.unwrap_or(Value::Dtype(machine.settled(DtypeArgument::Of(tensor))));
+            let sizes = machine.sizes(tensor);
+            machine.emit_named("zeros", vec![sizes, dtype])
+        }
+        _ => match dtype {
+            Some(dtype) => machine.emit_named("to", vec![value, dtype]),
+            None => Ok(value),
+        },
+    }
 }
 
 /// `made.to(dtype)` where modules are made: a module's parameters and buffers are of that type, as is a tensor.
@@ -200,11 +224,11 @@ impl Machine {
 
     /// Whether an operator has tensors, and all of them are the host's.
     pub(super) fn all_on_host(&self, arguments: &[Argument]) -> bool {
-        let mut tensors = arguments.iter().filter_map(|argument| match argument {
-            Argument::Tensor(tensor) => Some(tensor),
-            _ => None,
-        });
-        !self.host.is_empty() && tensors.clone().next().is_some() && tensors.all(|tensor| self.stays(*tensor).is_some())
+        if self.host.is_empty() {
+            return false;
+        }
+        let tensors: Vec<TensorId> = arguments.iter().flat_map(super::tensors_of).collect();
+        !tensors.is_empty() && tensors.iter().all(|tensor| self.stays(*tensor).is_some())
     }
 
     /// What is known of a tensor that stays on the host, being neither a parameter nor a buffer.
@@ -264,6 +288,23 @@ impl Machine {
             let is_float = known.dtype.is_none_or(Dtype::is_floating);
             *argument = if is_float { Argument::Float(0.0) } else { Argument::Int(0) };
         }
+    }
+
+    /// Indices of the host go to the device for as long as the operator runs (aten/src/ATen/native/TensorAdvancedIndexing.cpp, make_info).
+    pub(super) fn take_indices(&mut self, name: &str, arguments: &mut [Argument]) -> Outcome<Vec<Value>> {
+        let mut copies = Vec::new();
+        for argument in arguments.iter_mut().skip(1).filter(|_| name == "index") {
+            if let Argument::Tensor(tensor) = argument
+                && self.stays(*tensor).is_some()
+            {
+                let (tensor, tape) = (std::mem::take(tensor), None);
+                let host = Value::Tensor(Rc::new(Reference { tensor: tensor.into(), tape }));
+                let copy = on_device(self, Given { positional: vec![host], named: Vec::new() })?;
+                *argument = self.argument(&copy)?;
+                copies.push(copy);
+            }
+        }
+        Ok(copies)
     }
 
     /// Refuses tensors of the host where the model runs.

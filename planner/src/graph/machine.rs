@@ -60,6 +60,8 @@ pub struct Machine {
     /// The checkpointed calls whose backward is to come.
     pub(super) pending: Vec<super::checkpoint::Pending>,
     pub(super) checkpoints: Vec<super::Checkpoint>,
+    /// The calls of functions with gradients of their own.
+    pub(super) functions: Vec<super::CustomFunction>,
     /// Iterations that happen again.
     pub(super) repeats: Vec<Repeat>,
     /// Whether the run's own loops are watched for such.
@@ -117,6 +119,7 @@ impl Machine {
             adapters: 0..0,
             pending: Vec::new(),
             checkpoints: Vec::new(),
+            functions: Vec::new(),
             repeats: Vec::new(),
             watches_loops: false,
             calls_again: 0,
