@@ -71,7 +71,8 @@ pub fn model_of(world: &World, mapping: &str, sub: &SubConfig) -> Result<Option<
 
 /// The table of models that a class of `models/auto` looks into.
 pub fn mapping_of(class: &str) -> Option<&'static str> {
-    const MAPPINGS: [(&str, &str); 4] = [
+    const MAPPINGS: [(&str, &str); 5] = [
+        ("AutoBackbone", "MODEL_FOR_BACKBONE_MAPPING_NAMES"),
         ("AutoModel", "MODEL_MAPPING_NAMES"),
         ("AutoModelForCausalLM", "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES"),
         ("AutoModelForSeq2SeqLM", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES"),

@@ -143,6 +143,17 @@ impl Method {
         }
     }
 
+    /// Whether a decorator of that name is given that switch by that name.
+    pub fn decorator_says(&self, name: &str, keyword: &str, flag: bool) -> bool {
+        self.function().decorator_list.iter().any(|decorator| match &decorator.expression {
+            Expr::Call(call) if matches!(&*call.func, Expr::Name(n) if n.id.as_str() == name) => {
+                let given = call.arguments.find_keyword(keyword).map(|keyword| &keyword.value);
+                matches!(given, Some(Expr::BooleanLiteral(given)) if given.value == flag)
+            }
+            _ => false,
+        })
+    }
+
     /// Whether a decorator of that name stands before it, with or without arguments.
     pub fn is_decorated(&self, name: &str) -> bool {
         self.function().decorator_list.iter().any(|decorator| {

@@ -14,7 +14,7 @@ use crate::config;
 use crate::meaning::{Meaning, World};
 use crate::names::{Checkpoint, Names};
 use crate::source::{self, Binding, Fault, Module, text};
-use crate::translate::{Code, Standing, Translator, super_name};
+use crate::translate::{Code, Standing, Translator, quoted, super_name};
 use crate::write;
 
 /// What has been found to be needed, and how it is called.
@@ -34,6 +34,8 @@ pub struct Import {
     supers: IndexSet<(String, String, String)>,
     /// The name of each definition: its dotted name to what it is called.
     called: IndexMap<String, String>,
+    /// Whether a model is asked for its hidden states.
+    pub captures: bool,
     /// The modeling file of the family.
     root: Option<Rc<Module>>,
     /// The config of the family.
@@ -157,6 +159,7 @@ impl Import {
             functions: IndexMap::new(),
             supers: IndexSet::new(),
             called: IndexMap::new(),
+            captures: false,
             root: None,
             config: None,
             kinds: IndexMap::new(),
@@ -306,7 +309,7 @@ impl Import {
     /// Translates all that is needed, until nothing more is.
     fn gather(&mut self, family: &mut Family, config: &Rc<Lineage>) -> Result<(), Fault> {
         loop {
-            let before = (self.classes.len(), self.functions.len(), self.needed.len(), self.supers.len());
+            let before = self.found();
             self.faults.clear();
             family.classes.clear();
             family.functions.clear();
@@ -338,9 +341,39 @@ impl Import {
                 family.functions.insert(name, code);
                 place += 1;
             }
-            if before == (self.classes.len(), self.functions.len(), self.needed.len(), self.supers.len()) {
+            if before == self.found() {
                 return Ok(());
             }
+        }
+    }
+
+    /// How much has been found to be needed.
+    fn found(&self) -> (usize, usize, usize, usize, bool) {
+        (self.classes.len(), self.functions.len(), self.needed.len(), self.supers.len(), self.captures)
+    }
+
+    /// The class whose calls a model's hooks capture as its hidden states, and whether the first one's input is captured too.
+    fn captured_class(&mut self, lineage: &Lineage) -> Option<(String, bool)> {
+        let (place, Expr::Dict(entries)) = lineage.attribute("_can_record_outputs")? else { return None };
+        let module = lineage.classes[place].module.clone();
+        let is_it = |item: &&python_ast::DictItem| item.key.as_ref().and_then(text).as_deref() == Some("hidden_states");
+        let recorded = &entries.items.iter().find(is_it)?.value;
+        let (class, initial) = match recorded {
+            Expr::Call(call) => {
+                let keyword = call.arguments.find_keyword("capture_initial_hidden_state");
+                let initial =
+                    !matches!(keyword.map(|keyword| &keyword.value), Some(Expr::BooleanLiteral(flag)) if !flag.value);
+                let is_plain = ["layer_name", "class_name", "index"]
+                    .into_iter()
+                    .all(|name| call.arguments.find_keyword(name).is_none());
+                (call.arguments.args.first().filter(|_| is_plain)?, initial)
+            }
+            class => (class, true),
+        };
+        let dotted = self.world.dotted(&module, class, &|_| false)?;
+        match self.world.definition(&dotted) {
+            Ok(Some(Meaning::Class(defined))) => Some((self.want_class(defined), initial)),
+            _ => None,
         }
     }
 
@@ -449,7 +482,35 @@ impl Import {
         let class = Some((lineage.clone(), method.place));
         let code = Translator::new(self, module, class, Standing::Method).function(method.function(), &before);
         let function = method.function();
+        if method.is_decorated("capture_outputs") && self.captures {
+            return self.capturing(lineage, method, code);
+        }
         if remembers(function) { remembered(&function.name, function, code) } else { code }
+    }
+
+    /// A forward whose hidden states hooks keep where they are asked for.
+    fn capturing(&mut self, lineage: &Lineage, method: &Method, code: Code) -> Code {
+        let parameters = &method.function().parameters;
+        let is_named = parameters.iter_non_variadic_params().any(|p| p.name().as_str() == "output_hidden_states");
+        let wanted = match (is_named, &parameters.kwarg) {
+            (true, _) => "output_hidden_states".to_owned(),
+            (false, Some(rest)) => format!("entry({}, \"output_hidden_states\", None)", rest.name),
+            (false, None) => "None".to_owned(),
+        };
+        let (class, initial) = match self.captured_class(lineage) {
+            Some((class, initial)) => (quoted(&class), initial),
+            None => ("None".to_owned(), true),
+        };
+        let untied = method.decorator_says("capture_outputs", "tie_last_hidden_states", false);
+        let words = |flag: bool| if flag { "True" } else { "False" };
+        let mut lines = vec!["def within():".to_owned()];
+        lines.extend(code.lines.iter().map(|line| format!("  {line}")));
+        lines.push(format!(
+            "return captured(self.config, {wanted}, {class}, {}, {}, within)",
+            words(initial),
+            words(!untied)
+        ));
+        Code { lines, ..code }
     }
 
     // ---- what is wanted ---------------------------------------------------------------------------------------------

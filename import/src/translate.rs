@@ -184,7 +184,11 @@ impl<'a> Translator<'a> {
             String::new()
         });
         let mut lines = before.to_vec();
-        if is_without_gradients(function) {
+        if is_without_gradients(function) && !gives_back(&function.body) {
+            lines.push("no_grad_begins()".to_owned());
+            self.block(&function.body, 0, &mut lines);
+            lines.push("no_grad_ends()".to_owned());
+        } else if is_without_gradients(function) {
             lines.extend(["no_grad_begins()".to_owned(), "def within():".to_owned()]);
             self.body(&function.body, 1, &mut lines);
             lines.extend(["result = within()", "no_grad_ends()", "return result"].map(str::to_owned));
@@ -810,7 +814,14 @@ impl<'a> Translator<'a> {
             let changed = atom(format!("with_entry({}, {key}, {})", owner.text, value.text));
             return self.assigned(&subscript.value, changed);
         }
-        Ok(format!("{} = {}", self.target(target)?, value.text))
+        // `(x,) = y` takes the one element out
+        let value = match target {
+            Expr::Tuple(tuple) if tuple.elts.len() == 1 && !matches!(tuple.elts[0], Expr::Starred(_)) => {
+                format!("first({})", value.text)
+            }
+            _ => value.text,
+        };
+        Ok(format!("{} = {value}", self.target(target)?))
     }
 
     /// `x[..., a:b] = y` and `x[:, i] = y`: the tensor stays, at a new place of the autograd graph.
@@ -1747,6 +1758,9 @@ impl<'a> Translator<'a> {
                     {
                         continue;
                     }
+                    // hidden states that are asked for outright are captured
+                    self.import.captures |= name.as_str() == "output_hidden_states"
+                        && matches!(&keyword.value, Expr::BooleanLiteral(flag) if flag.value);
                     let value = match name.as_str() {
                         "dtype" => self.dtype(&keyword.value)?,
                         _ => self.expression(&keyword.value)?.text,
@@ -1827,6 +1841,23 @@ impl<'a> Translator<'a> {
         }
         Ok(said.join(", "))
     }
+}
+
+/// Whether a function's own code returns from it.
+fn gives_back(statements: &[Stmt]) -> bool {
+    struct Returns(bool);
+    impl Visitor<'_> for Returns {
+        fn visit_stmt(&mut self, statement: &Stmt) {
+            match statement {
+                Stmt::Return(_) => self.0 = true,
+                Stmt::FunctionDef(_) | Stmt::ClassDef(_) => {}
+                other => visitor::walk_stmt(self, other),
+            }
+        }
+    }
+    let mut returns = Returns(false);
+    statements.iter().for_each(|statement| returns.visit_stmt(statement));
+    returns.0
 }
 
 /// Whether a function stands under `@torch.no_grad()`.

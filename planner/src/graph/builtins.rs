@@ -41,6 +41,7 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
     ("Parameter", super::host::parameter),
     ("Buffer", super::host::buffer),
     ("on_host", super::host::on_host),
+    ("captured", super::captures::captured),
     ("remembered", remembered),
     ("autograd_function", super::function::autograd_function),
     ("on_device", super::host::on_device),
@@ -243,9 +244,10 @@ fn has_attribute(machine: &mut Machine, given: Given) -> Outcome<Value> {
     Ok(Value::Bool(find_attribute(machine, &owner, &name)?.is_some()))
 }
 
-fn find_attribute(machine: &Machine, owner: &Value, name: &Value) -> Outcome<Option<Value>> {
+fn find_attribute(machine: &mut Machine, owner: &Value, name: &Value) -> Outcome<Option<Value>> {
     let Value::Text(name) = name else { return machine.error("an attribute's name is a text") };
     Ok(match owner {
+        Value::Object(object) if object.method(name).is_some() => Some(machine.attribute(owner, name)?),
         Value::Object(object) => object.attributes.borrow().get(name).cloned(),
         Value::Dictionary(entries) => entries.get(name).cloned(),
         _ => None,

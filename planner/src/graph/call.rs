@@ -77,6 +77,7 @@ impl Machine {
             let known = &mut self.modules[module.index()];
             known.calls += 1;
             known.gives_tensors &= is_tensors(value);
+            self.capture(object, &held, value);
         }
         drop(held);
         if let (Some(call), Ok(result)) = (call, &result) {

@@ -293,15 +293,20 @@ impl Machine {
     /// Indices of the host go to the device for as long as the operator runs (aten/src/ATen/native/TensorAdvancedIndexing.cpp, make_info).
     pub(super) fn take_indices(&mut self, name: &str, arguments: &mut [Argument]) -> Outcome<Vec<Value>> {
         let mut copies = Vec::new();
-        for argument in arguments.iter_mut().skip(1).filter(|_| name == "index") {
-            if let Argument::Tensor(tensor) = argument
-                && self.stays(*tensor).is_some()
-            {
-                let (tensor, tape) = (std::mem::take(tensor), None);
-                let host = Value::Tensor(Rc::new(Reference { tensor: tensor.into(), tape }));
-                let copy = on_device(self, Given { positional: vec![host], named: Vec::new() })?;
-                *argument = self.argument(&copy)?;
-                copies.push(copy);
+        if name != "index" {
+            return Ok(copies);
+        }
+        let mut indices: Vec<&mut Argument> = arguments.iter_mut().skip(1).collect();
+        while let Some(argument) = indices.pop() {
+            match argument {
+                Argument::List(parts) => indices.extend(parts),
+                Argument::Tensor(tensor) if self.stays(*tensor).is_some() => {
+                    let host = Value::Tensor(Rc::new(Reference { tensor: (*tensor).into(), tape: None }));
+                    let copy = on_device(self, Given { positional: vec![host], named: Vec::new() })?;
+                    *argument = self.argument(&copy)?;
+                    copies.push(copy);
+                }
+                _ => {}
             }
         }
         Ok(copies)

@@ -33,6 +33,8 @@ pub(super) const MODULES: usize = 1_000_000;
 /// A running program: what is known, and what has been recorded so far.
 pub struct Machine {
     pub(super) definitions: FxHashMap<Arc<str>, Definition>,
+    /// What hooks of models capture whose forward runs, innermost last.
+    pub(super) captures: Vec<Option<super::captures::Capture>>,
     /// What functions that remember gave.
     pub(super) remembered: FxHashMap<Rc<str>, Value>,
     pub(super) globals: FxHashMap<Arc<str>, Value>,
@@ -102,6 +104,7 @@ impl Machine {
     pub(super) fn new(definitions: FxHashMap<Arc<str>, Definition>, rules: Rules) -> Machine {
         Machine {
             definitions,
+            captures: Vec::new(),
             remembered: FxHashMap::default(),
             globals: FxHashMap::default(),
             tape: Rc::default(),

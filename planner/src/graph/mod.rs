@@ -14,6 +14,7 @@
 mod build;
 mod builtins;
 mod call;
+mod captures;
 mod checkpoint;
 mod cuts;
 mod decisions;

@@ -1,6 +1,6 @@
 //! Matrix products: matmul, linear, addmm, and what they are made of.
 
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 use super::call::{broadcast, one as one_shape};
 use super::elementwise::{Arithmetic, record_arithmetic, sum_of};
@@ -58,13 +58,13 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "baddbmm",
-        signature: "input, batch1, batch2, alpha=1.0, beta=0",
+        signature: "input, batch1, batch2, alpha=1.0, beta=1.0",
         returns: Returns::One,
         source: "aten/src/ATen/native/cuda/Blas.cpp, baddbmm_out_cuda",
         class: Class::Product { left: 1, right: Some(2), of: Multiplied::Matrices },
         autocast: Autocast::Lower,
         savable: &["baddbmm.default"],
-        aten: &[("baddbmm.default", "self, batch1, batch2, alpha=1.0", "beta")],
+        aten: &[("baddbmm.default", "self, batch1, batch2, alpha=1.0, beta=1.0", "")],
         shapes: |call| one_shape(product_shape(call.shape(1)?, call.shape(2)?)?),
         lower: baddbmm,
     },
@@ -295,21 +295,24 @@ fn bmm(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
     output
 }
 
-/// `baddbmm` whose input needs no gradient: it is ignored (beta = 0) or copied into the result first; backward makes the gradient of
-/// `batch1` first, and multiplies each by alpha where it is not 1 (FunctionsManual.cpp, `maybe_multiply`).
+/// `baddbmm`: its input is ignored (beta = 0) or copied into the result first; backward makes the gradient of `batch1` first, multiplies each
+/// by alpha where it is not 1 (FunctionsManual.cpp, `maybe_multiply`), and hands the input's gradient on.
 fn baddbmm(context: &mut Context, operands: &Operands) -> Lowered {
     let (a, b) = (operands.tensor(1)?, operands.tensor(2)?);
     let scaled = operands.float(3).is_some_and(|alpha| alpha != 1.0);
     let added = operands.float(4).is_some_and(|beta| beta != 0.0);
-    if added && operands.optional(0).is_some_and(|input| context.records(&[input])) {
-        return Err("baddbmm whose addend needs a gradient is not known".to_owned());
+    let addend = operands.optional(0).filter(|_| added);
+    if addend.is_some_and(|addend| addend.requires_grad()) && operands.float(4) != Some(1.0) {
+        return Err("baddbmm that scales an addend that needs a gradient is not known".to_owned());
     }
-    let factors = context.records(&[a, b]).then(|| Factors::save(context, a, b));
+    let inputs: SmallVec<[&Tensor; 3]> = [a, b].into_iter().chain(addend).collect();
+    let factors = context.records(&inputs).then(|| Factors::save(context, a, b));
     let output = context.aten("baddbmm", |context| batched(context, a, b));
     if let Some(factors) = factors {
+        let follows = addend.is_some_and(|addend| addend.requires_grad());
         context.record(
             "BaddbmmBackward0",
-            &[None, Some(a), Some(b)],
+            &[addend, Some(a), Some(b)],
             &[&output],
             Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
@@ -320,7 +323,7 @@ fn baddbmm(context: &mut Context, operands: &Operands) -> Lowered {
                 let first = b.as_ref().map(|b| plain_bmm(context, g, &transposed(b, 1, 2)));
                 let first = first.map(|product| times_alpha(context, product));
                 let second = a.as_ref().map(|a| plain_bmm(context, &transposed(a, 1, 2), g));
-                smallvec![None, first, second.map(|product| times_alpha(context, product))]
+                smallvec![follows.then(|| g.clone()), first, second.map(|product| times_alpha(context, product))]
             }),
         );
     }
