@@ -14,7 +14,7 @@ use crate::config;
 use crate::meaning::{Meaning, World};
 use crate::names::{Checkpoint, Names};
 use crate::source::{self, Binding, Fault, Module, text};
-use crate::translate::{Code, Standing, Translator, quoted, super_name};
+use crate::translate::{Code, Standing, Translator, quoted, super_name, within};
 use crate::write;
 
 /// What has been found to be needed, and how it is called.
@@ -482,6 +482,10 @@ impl Import {
         let class = Some((lineage.clone(), method.place));
         let code = Translator::new(self, module, class, Standing::Method).function(method.function(), &before);
         let function = method.function();
+        if method.is_decorated("filter_output_hidden_states") {
+            self.captures = true;
+            return filtering(method, code);
+        }
         if method.is_decorated("capture_outputs") && self.captures {
             return self.capturing(lineage, method, code);
         }
@@ -503,10 +507,10 @@ impl Import {
         };
         let untied = method.decorator_says("capture_outputs", "tie_last_hidden_states", false);
         let words = |flag: bool| if flag { "True" } else { "False" };
-        let mut lines = vec!["def within():".to_owned()];
-        lines.extend(code.lines.iter().map(|line| format!("  {line}")));
+        let mut lines = Vec::new();
+        let call = within(method.function(), &code.lines, &mut lines);
         lines.push(format!(
-            "return captured(self.config, {wanted}, {class}, {}, {}, within)",
+            "return captured(self.config, {wanted}, {class}, {}, {}, lambda: {call})",
             words(initial),
             words(!untied)
         ));
@@ -732,6 +736,18 @@ fn experts_of(class: &StmtClassDef) -> Option<Vec<(&'static str, String)>> {
     })
 }
 
+/// A backbone's forward, which captures hidden states for itself (transformers 5.24, backbone_utils.py, filter_output_hidden_states).
+fn filtering(method: &Method, code: Code) -> Code {
+    let Some(rest) = method.function().parameters.kwarg.as_ref().map(|rest| rest.name.to_string()) else { return code };
+    let mut lines = vec![
+        format!("asked = entry({rest}, \"output_hidden_states\", None)"),
+        format!("{rest} = with_entry({rest}, \"output_hidden_states\", True)"),
+    ];
+    let call = within(method.function(), &code.lines, &mut lines);
+    lines.push(format!("return without_hidden_states({call}, asked)"));
+    Code { lines, ..code }
+}
+
 /// Whether Python keeps what a function gave: `@lru_cache` and transformers' own of it (5.24, pytorch_utils.py).
 fn remembers(function: &StmtFunctionDef) -> bool {
     function.decorator_list.iter().any(|decorator| {
@@ -745,11 +761,11 @@ fn remembers(function: &StmtFunctionDef) -> bool {
 
 /// A function whose results are kept.
 fn remembered(name: &str, function: &StmtFunctionDef, code: Code) -> Code {
-    let mut lines = vec!["def made():".to_owned()];
-    lines.extend(code.lines.iter().map(|line| format!("  {line}")));
+    let mut lines = Vec::new();
+    let call = within(function, &code.lines, &mut lines);
     let given: Vec<&str> =
         function.parameters.iter_non_variadic_params().map(|parameter| parameter.name().as_str()).collect();
-    lines.push(format!("return remembered(\"{name}\", [{}], made)", given.join(", ")));
+    lines.push(format!("return remembered(\"{name}\", [{}], lambda: {call})", given.join(", ")));
     Code { lines, ..code }
 }
 

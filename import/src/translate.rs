@@ -189,9 +189,11 @@ impl<'a> Translator<'a> {
             self.block(&function.body, 0, &mut lines);
             lines.push("no_grad_ends()".to_owned());
         } else if is_without_gradients(function) {
-            lines.extend(["no_grad_begins()".to_owned(), "def within():".to_owned()]);
-            self.body(&function.body, 1, &mut lines);
-            lines.extend(["result = within()", "no_grad_ends()", "return result"].map(str::to_owned));
+            let mut body = Vec::new();
+            self.body(&function.body, 0, &mut body);
+            let call = within(function, &body, &mut lines);
+            lines.insert(before.len(), "no_grad_begins()".to_owned());
+            lines.extend([format!("result = {call}"), "no_grad_ends()".to_owned(), "return result".to_owned()]);
         } else {
             self.block(&function.body, 0, &mut lines);
         }
@@ -807,6 +809,7 @@ impl<'a> Translator<'a> {
                 return Ok(format!("set_elements({}, [{}], {})", owner.text, parts?.join(", "), value.text));
             }
             let key = self.expression(&subscript.slice)?.text;
+            self.import.captures |= key == "\"output_hidden_states\"" && value.text == "True";
             if self.standing == Standing::Config && owner.text == "self" {
                 return Ok(format!("set_attribute(self, {key}, {})", value.text));
             }
@@ -1334,6 +1337,12 @@ impl<'a> Translator<'a> {
                 return Ok(atom(format!("autograd_function({forward}, {backward}, {given})")));
             }
         }
+        if dotted.as_deref() == Some("transformers.backbone_utils.load_backbone")
+            && let [config] = &*arguments.args
+            && let Some(model) = self.import.model_within("AutoBackbone", "backbone_config")?
+        {
+            return Ok(atom(format!("{model}({}.backbone_config)", self.expression(config)?.within(ATOM))));
+        }
         let in_place = arguments.find_keyword("inplace").map(|keyword| &keyword.value);
         if matches!(in_place, Some(Expr::BooleanLiteral(flag)) if flag.value) {
             return self.in_place(call, dotted.as_deref().unwrap_or_default());
@@ -1841,6 +1850,19 @@ impl<'a> Translator<'a> {
         }
         Ok(said.join(", "))
     }
+}
+
+/// Puts lines into a function of their own, which has the parameters of the function around it, and gives its call.
+pub fn within(function: &StmtFunctionDef, body: &[String], lines: &mut Vec<String>) -> String {
+    let parameters = &function.parameters;
+    let named = parameters.iter_non_variadic_params().map(|parameter| parameter.name().to_string());
+    let mut names: Vec<String> = named.filter(|name| !matches!(name.as_str(), "self" | "cls")).collect();
+    names.extend(parameters.vararg.iter().map(|rest| format!("*{}", rest.name)));
+    names.extend(parameters.kwarg.iter().map(|rest| format!("**{}", rest.name)));
+    let names = names.join(", ");
+    lines.push(format!("def within({names}):"));
+    lines.extend(body.iter().map(|text| line(1, text)));
+    format!("within({names})")
 }
 
 /// Whether a function's own code returns from it.

@@ -42,6 +42,7 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
     ("Buffer", super::host::buffer),
     ("on_host", super::host::on_host),
     ("captured", super::captures::captured),
+    ("without_hidden_states", super::captures::without_hidden_states),
     ("remembered", remembered),
     ("autograd_function", super::function::autograd_function),
     ("on_device", super::host::on_device),

@@ -59,6 +59,22 @@ pub(super) fn captured(machine: &mut Machine, given: Given) -> Outcome<Value> {
     Ok(outputs)
 }
 
+/// What a forward gave, without its hidden states unless they were asked for.
+pub(super) fn without_hidden_states(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [outputs, asked] = given.exactly(machine)?;
+    match &outputs {
+        Value::Object(bag) if bag.class.is_none() && !machine.truth(&asked)? => {
+            let attributes = bag.attributes.borrow();
+            let others = attributes.iter().filter(|(name, _)| &***name != "hidden_states");
+            let mut left: super::value::Attributes =
+                others.map(|(name, value)| (name.clone(), value.clone())).collect();
+            left.insert(Arc::from("hidden_states"), Value::None);
+            Ok(Value::bag(left))
+        }
+        _ => Ok(outputs),
+    }
+}
+
 impl Machine {
     /// The places that are asked for, from the front (`resolve_hidden_states_indices`).
     fn chosen(&self, config: &Value, wanted: &Value, initial: bool) -> Outcome<Option<Vec<i64>>> {
