@@ -70,12 +70,13 @@ mod tests {
     /// A rule stands in one file with its span: what code asks is listed there, and what is listed is asked.
     #[test]
     fn every_span_is_listed_in_its_file() {
-        let asked = regex::Regex::new(r#"since\("([^"]+)"\)|, since: ([a-z]+ [0-9.]+)\}"#).expect("a pattern");
+        let asked = r#"since\("([^"]+)"\)|, since: ([a-z]+ [0-9.]+)\}|sdpa: since ([a-z]+ [0-9.]+)|(?m:^before:\n  ([a-z]+ [0-9.]+):$)"#;
+        let asked = regex::Regex::new(asked).expect("a pattern");
         let listed = changes().expect("sound specs");
         assert!(!listed.is_empty());
         for (path, text) in ["library", "models", "optimizers"].into_iter().flat_map(specs::embedded_files) {
             let mut in_code: Vec<&str> =
-                asked.captures_iter(text).filter_map(|found| Some(found.get(1).or(found.get(2))?.as_str())).collect();
+                asked.captures_iter(text).filter_map(|found| found.iter().skip(1).flatten().next()).map(|found| found.as_str()).collect();
             in_code.sort_unstable();
             in_code.dedup();
             let mut spans: Vec<&str> =
