@@ -135,7 +135,8 @@ impl Machine {
         self.globals.insert("_model".into(), model.clone());
         let Value::Object(model) = &model else { return self.error("the architecture is no module") };
         if tied(&config) || family.always_ties {
-            for (name, other) in &architecture.tied {
+            let untied = untied(&config);
+            for (name, other) in architecture.tied.iter().filter(|(name, _)| !untied.contains(name)) {
                 self.tie(model, name, other)?;
             }
         }
@@ -309,6 +310,18 @@ impl Machine {
             };
         }
         Ok((at, field))
+    }
+}
+
+/// The parameters that a family's config leaves out of what is tied.
+fn untied(config: &Value) -> Vec<String> {
+    let Value::Object(config) = config else { return Vec::new() };
+    match config.attributes.borrow().get("untied") {
+        Some(Value::Sequence(names)) => names
+            .iter()
+            .filter_map(|name| if let Value::Text(name) = name { Some(name.to_string()) } else { None })
+            .collect(),
+        _ => Vec::new(),
     }
 }
 
