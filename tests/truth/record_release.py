@@ -116,7 +116,13 @@ def with_own_types(build_model):
     def build(case, torch):
         empty_like, to, device = torch.empty_like, torch.Tensor.to, loaded_to(case)
         moved = {} if device in ("cuda", "gpu") else {"device": device}
-        torch.empty_like = lambda like, **given: empty_like(like, **{**given, **moved, **({"dtype": like.dtype} if isinstance(like, torch.nn.Parameter) else {})})
+
+        def like_it(like, **given):
+            if isinstance(like, torch.nn.Parameter) and like.device.type == "cuda":
+                return like.detach()  # a module that stands in two places (T5's embeddings up to transformers 4.57) is moved once
+            return empty_like(like, **{**given, **moved, **({"dtype": like.dtype} if isinstance(like, torch.nn.Parameter) else {})})
+
+        torch.empty_like = like_it
         if moved:
             torch.Tensor.to = lambda tensor, *given, **named: to(tensor, *(device if word == "cuda" else word for word in given), **named)
         try:

@@ -58,8 +58,7 @@ impl Machine {
             Checkpointing::Off => Ok(()),
             Checkpointing::Full => {
                 self.switch_on(&Value::Object(model.clone()), &saved);
-                // before, whoever trains adapters under reentrant checkpoints asks for it: without it nothing would be trained
-                if self.rules.has(Change::CheckpointedInputsNeedGradients) || self.reentrant {
+                if self.rules.has(Change::CheckpointedInputsNeedGradients) {
                     self.input_embedding = first_embedding(&Value::Object(model.clone()));
                 }
                 if self.checkpointed.is_empty() {
