@@ -110,25 +110,34 @@ def loaded_to(case):
     return words(case["parallel"]["fsdp"])[1].get("load", "cuda") if "fsdp" in (case.get("parallel") or {}) else "cuda"
 
 
+def children_once(children):
+    """record.py moves each module that it meets: one that stands in two places (T5's embeddings up to transformers 4.57) is met once."""
+    met = set()
+
+    def of(module):
+        moves = sys._getframe(1).f_code.co_name == "move"
+        for child in children(module):
+            if not moves or child not in met:
+                met.update([child] if moves else [])
+                yield child
+
+    return of
+
+
 def with_own_types(build_model):
     """record.py puts every parameter on the device in the case's type; here those whose source names a type keep it, and a model that
     is sharded from the CPU or from the meta device lies there."""
     def build(case, torch):
-        empty_like, to, device = torch.empty_like, torch.Tensor.to, loaded_to(case)
+        empty_like, to, children, device = torch.empty_like, torch.Tensor.to, torch.nn.Module.children, loaded_to(case)
         moved = {} if device in ("cuda", "gpu") else {"device": device}
-
-        def like_it(like, **given):
-            if isinstance(like, torch.nn.Parameter) and like.device.type == "cuda":
-                return like.detach()  # a module that stands in two places (T5's embeddings up to transformers 4.57) is moved once
-            return empty_like(like, **{**given, **moved, **({"dtype": like.dtype} if isinstance(like, torch.nn.Parameter) else {})})
-
-        torch.empty_like = like_it
+        torch.empty_like = lambda like, **given: empty_like(like, **{**given, **moved, **({"dtype": like.dtype} if isinstance(like, torch.nn.Parameter) else {})})
+        torch.nn.Module.children = children_once(torch.nn.Module.children)
         if moved:
             torch.Tensor.to = lambda tensor, *given, **named: to(tensor, *(device if word == "cuda" else word for word in given), **named)
         try:
             return build_model(case, torch)
         finally:
-            torch.empty_like, torch.Tensor.to = empty_like, to
+            torch.empty_like, torch.Tensor.to, torch.nn.Module.children = empty_like, to, children
 
     return build
 
