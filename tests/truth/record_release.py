@@ -188,6 +188,40 @@ def with_its_own_source(name, architecture):
     lazy.__getattr__ = lambda self, word: found if word == architecture else known(self, word)
 
 
+def spread_evenly(torch):
+    """Tells the emulated device what it is asked for where experts are called in a loop (up to transformers 4.57): token t's j-th
+    expert is number t * k + j, counted around."""
+    import ctypes, struct
+    device = ctypes.CDLL(None)
+    nonzero, where, item, one_hot = torch.Tensor.nonzero, torch.where, torch.nn.ModuleList.__getitem__, torch.nn.functional.one_hot
+    choices, experts, number = [0], [0], [-1]
+
+    def told(value, ask, *given):
+        device.emulated_push(ctypes.create_string_buffer(struct.pack("<q", value), 8))
+        try:
+            return ask(*given)
+        finally:
+            device.emulated_clear()
+
+    def chosen(selected, num_classes):
+        choices[0], experts[0], number[0] = selected.numel(), num_classes, -1
+        return one_hot(selected, num_classes)
+
+    def hit(mask):
+        return told(min(experts[0], choices[0]), nonzero, mask) if mask.dtype == torch.bool and mask.shape == (experts[0],) else nonzero(mask)
+
+    def found(*given):
+        if len(given) > 1:
+            return where(*given)
+        return told((choices[0] + experts[0] - 1 - number[0]) // experts[0], where, *given)
+
+    def expert(modules, at):
+        number[0] = number[0] + 1 if isinstance(at, torch.Tensor) else at
+        return item(modules, number[0] if isinstance(at, torch.Tensor) else at)
+
+    torch.Tensor.nonzero, torch.where, torch.nn.ModuleList.__getitem__, torch.nn.functional.one_hot = hit, found, expert, chosen
+
+
 def prepare(case):
     """Makes record.py do what this case asks for beyond its keys."""
     import own_losses  # noqa: F401
@@ -207,6 +241,10 @@ def prepare(case):
         import record_caches  # encoder-decoders too: it takes record.inputs_for's place
         plain, both = record_caches.inputs_of_a_language_model, record_caches.inputs_for
         record.inputs_for = lambda case, model, torch: both(case, getattr(model, "module", model), torch) if case["mode"] in ("infer", "generate") else plain(case, model, torch)
+    if case["model"].get("architecture") in ("MixtralForCausalLM", "DeepseekV3ForCausalLM"):
+        import torch, transformers
+        if transformers.__version__.startswith("4."):
+            spread_evenly(torch)
     if case["model"]["library"] == "transformers":
         with_inputs_of_heads(case)
     if case["model"].get("architecture") == "OwnLossLM":
