@@ -12,6 +12,9 @@ use crate::lower::context::Context;
 use crate::lower::kernels::{cub, sort};
 use crate::lower::tensor::Tensor;
 
+/// The operator whose count a spec assumes: as many tokens for each expert.
+pub const NONZERO: &str = "nonzero";
+
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "topk",
@@ -57,7 +60,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     // How many there are is the caller's to say: here values are not known.
     Row {
-        name: "nonzero",
+        name: NONZERO,
         signature: "input, count",
         returns: Returns::One,
         source: "aten/src/ATen/native/cuda/Nonzero.cu, nonzero_cuda_out_impl",

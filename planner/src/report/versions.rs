@@ -116,7 +116,8 @@ pub fn text() -> Result<String, SpecError> {
             if of_release.peek().is_none() {
                 continue;
             }
-            let gap = library.before_gap(release).map_or_else(String::new, |before| format!(", or between it and {before}"));
+            let gap =
+                library.before_gap(release).map_or_else(String::new, |before| format!(", or between it and {before}"));
             let _ = write!(text, "\n{} {release}{gap}\n", library.name());
             for change in of_release {
                 let until = change.until.as_ref().map_or_else(String::new, |until| format!(" (until {until})"));

@@ -38,9 +38,7 @@ impl Library {
     fn spans(self) -> &'static [Span] {
         match self {
             Library::Torch => &[Span { major: 2, first: 9, last: 15 }],
-            Library::Transformers => {
-                &[Span { major: 4, first: 57, last: 57 }, Span { major: 5, first: 17, last: 24 }]
-            }
+            Library::Transformers => &[Span { major: 4, first: 57, last: 57 }, Span { major: 5, first: 17, last: 24 }],
         }
     }
 

@@ -9,7 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::changes::span;
 use super::document::{
-    ArchitectureText, ClassText, Document, FieldText, FullFieldText, Places, Scalar, SdpaText, read,
+    ArchitectureText, BeforeText, ClassText, Document, FieldText, FullFieldText, Places, Scalar, SdpaText, read,
 };
 use super::syntax::{Function, Position};
 use super::{SpecError, parse};
@@ -388,14 +388,16 @@ pub(in crate::read) fn read_text(path: &Path) -> Result<String, SpecError> {
 
 /// Parses the code of a document.
 pub(super) fn parse(document: &Document, file: &Arc<str>, text: &str) -> Result<Family, SpecError> {
-    let sections = (&document.modules, &document.classes, &document.functions);
+    let Document { modules, classes, functions, .. } = document;
+    let sections = Sections { modules, classes, functions };
     let definitions = definitions(sections, &[], file, text)?;
     let before = document.before.iter().map(|(release, before)| {
         let Some(span) = span(release) else {
             let message = format!("before: `{release}` names no release: write transformers 5.17");
             return Err(SpecError::new(file, Position::default(), &message));
         };
-        let sections = (&before.modules, &before.classes, &before.functions);
+        let BeforeText { modules, classes, functions, .. } = before;
+        let sections = Sections { modules, classes, functions };
         Ok(Earlier { before: span, definitions: self::definitions(sections, &["before", release], file, text)? })
     });
     let earlier = before.collect::<Result<_, SpecError>>()?;
@@ -449,13 +451,16 @@ pub(super) fn parse(document: &Document, file: &Arc<str>, text: &str) -> Result<
     })
 }
 
+/// What a file defines, or what holds in it before a release.
+struct Sections<'a> {
+    modules: &'a IndexMap<String, ClassText>,
+    classes: &'a IndexMap<String, ClassText>,
+    functions: &'a IndexMap<String, String>,
+}
+
 /// Parses modules, classes and functions that stand below these keys of a file.
 fn definitions(
-    (modules, classes, functions): (
-        &IndexMap<String, ClassText>,
-        &IndexMap<String, ClassText>,
-        &IndexMap<String, String>,
-    ),
+    Sections { modules, classes, functions }: Sections<'_>,
     within: &[&str],
     file: &Arc<str>,
     text: &str,
