@@ -35,8 +35,51 @@ class LayerNorm:
         self.bias = Parameter(torch.zeros([normalized_shape])) if elementwise_affine and bias else None
 
     def forward(self, input):
-        return F.layer_norm(input, self.weight, self.bias)
+        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias)
 
 
 class ModuleList:
     pass
+
+
+class GroupNorm:
+    def __init__(self, num_groups, num_channels, eps=1e-5, affine=True, device=None, dtype=None):
+        self.num_groups = num_groups
+        self.num_channels = num_channels
+        self.weight = Parameter(torch.zeros([num_channels])) if affine else None
+        self.bias = Parameter(torch.zeros([num_channels])) if affine else None
+
+    def forward(self, input):
+        return F.group_norm(input, self.num_groups, self.weight, self.bias)
+
+
+class Conv1d:
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True, padding_mode="zeros", device=None, dtype=None):
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = kernel_size if isinstance(kernel_size, tuple) else (kernel_size,)
+        self.stride = stride if isinstance(stride, tuple) else (stride,)
+        self.padding = padding if isinstance(padding, tuple) else (padding,)
+        self.dilation = dilation if isinstance(dilation, tuple) else (dilation,)
+        self.groups = groups
+        self.weight = Parameter(torch.zeros([out_channels, in_channels // groups, self.kernel_size[0]]))
+        self.bias = Parameter(torch.zeros([out_channels])) if bias else None
+
+    def forward(self, input):
+        return F.conv1d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class Conv2d:
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True, padding_mode="zeros", device=None, dtype=None):
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = kernel_size if isinstance(kernel_size, tuple) else (kernel_size, kernel_size)
+        self.stride = stride if isinstance(stride, tuple) else (stride, stride)
+        self.padding = padding if isinstance(padding, tuple) else (padding, padding)
+        self.dilation = dilation if isinstance(dilation, tuple) else (dilation, dilation)
+        self.groups = groups
+        self.weight = Parameter(torch.zeros([out_channels, in_channels // groups, self.kernel_size[0], self.kernel_size[1]]))
+        self.bias = Parameter(torch.zeros([out_channels])) if bias else None
+
+    def forward(self, input):
+        return F.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)

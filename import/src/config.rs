@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use indexmap::IndexMap;
-use python_ast::{Expr, Number, Stmt, UnaryOp};
+use python_ast::{Expr, Number, Operator, Stmt, UnaryOp};
 
 use crate::auto;
 use crate::classes::{Lineage, Method, MethodKind};
@@ -100,6 +100,9 @@ fn entries(import: &Import, config: &Rc<Lineage>, words: Words) -> (Entries, Ent
 /// A file that is no Python.
 pub fn derive(import: &mut Import, config: &Rc<Lineage>) -> Result<Vec<String>, Fault> {
     let mut lines = Vec::new();
+    if let Some(entry) = entries(import, config, JSON).1.get("layer_types") {
+        lines.push(format!("config._layer_types_name = {entry:?}"));
+    }
     for sub in auto::sub_configs(&import.world, config)? {
         let key = &sub.key;
         let function = import.want_config(&sub.config);
@@ -168,6 +171,10 @@ fn plain(value: &Expr, words: Words) -> Option<String> {
             Number::Complex { .. } => return None,
         },
         Expr::UnaryOp(operation) if operation.op == UnaryOp::USub => format!("-{}", plain(&operation.operand, words)?),
+        Expr::BinOp(operation) if operation.op == Operator::Div => {
+            let number = |side: &Expr| plain(side, words)?.parse::<f64>().ok();
+            format!("{:?}", number(&operation.left)? / number(&operation.right)?)
+        }
         Expr::StringLiteral(text) => format!("{:?}", text.value.to_str()),
         Expr::List(list) => sequence(&list.elts, words)?,
         Expr::Tuple(tuple) => sequence(&tuple.elts, words)?,

@@ -125,7 +125,7 @@ type Kind = (&'static str, &'static str, bool, &'static str);
 
 /// What is known of architectures by how their names end: inputs, whether they generate, the loss (transformers 5.24,
 /// loss/loss_utils.py, LOSS_MAPPING).
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 17] = [
     ("ForCausalLM", "language_model_inputs", true, "ForCausalLMLoss"),
     ("LMHeadModel", "language_model_inputs", true, "ForCausalLMLoss"),
     ("ForMaskedLM", "language_model_inputs", false, "ForMaskedLMLoss"),
@@ -135,6 +135,13 @@ const KINDS: [Kind; 10] = [
     ("ForMultipleChoice", "choice_inputs", false, ""),
     ("ForConditionalGeneration", "language_model_inputs", true, "ForCausalLMLoss"),
     ("ForImageClassification", "pixel_inputs", false, "ForSequenceClassificationLoss"),
+    ("ForSemanticSegmentation", "segmentation_inputs", false, ""),
+    ("ForUniversalSegmentation", "image_features_inputs", false, ""),
+    ("ForInstanceSegmentation", "image_features_inputs", false, ""),
+    ("ForObjectDetection", "image_features_inputs", false, ""),
+    ("ForDepthEstimation", "image_features_inputs", false, ""),
+    ("ForMaskedImageModeling", "image_features_inputs", false, ""),
+    ("WithProjection", "encoder_inputs", false, ""),
     ("Model", "encoder_inputs", false, ""),
 ];
 
@@ -257,7 +264,10 @@ impl Import {
             let inputs = match () {
                 () if takes("decoder_input_ids") && generates => "encoder_decoder_inputs",
                 () if takes("decoder_input_ids") && ends == "Model" => "both_sides_inputs",
-                () if is_image && ends == "Model" => "image_features_inputs",
+                () if is_image && inputs == "encoder_inputs" => "image_features_inputs",
+                () if ends == "Model" && takes("input_ids") && takes("pixel_values") && takes("return_loss") => {
+                    "pairs_inputs"
+                }
                 () => inputs,
             };
             let architecture = Architecture {
@@ -312,7 +322,8 @@ impl Import {
                 let code = match function {
                     Function::Config(lineage) => config::made(self, &lineage)?,
                     Function::Free(module, function) => {
-                        Translator::new(self, module, None, Standing::Free).function(&function, &[])
+                        let code = Translator::new(self, module, None, Standing::Free).function(&function, &[]);
+                        if remembers(&function) { remembered(&name, &function, code) } else { code }
                     }
                     Function::Of(lineage, method, standing) => {
                         let module = lineage.classes[method.place].module.clone();
@@ -436,7 +447,9 @@ impl Import {
         }
         let module = lineage.classes[method.place].module.clone();
         let class = Some((lineage.clone(), method.place));
-        Translator::new(self, module, class, Standing::Method).function(method.function(), &before)
+        let code = Translator::new(self, module, class, Standing::Method).function(method.function(), &before);
+        let function = method.function();
+        if remembers(function) { remembered(&function.name, function, code) } else { code }
     }
 
     // ---- what is wanted ---------------------------------------------------------------------------------------------
@@ -656,6 +669,27 @@ fn experts_of(class: &StmtClassDef) -> Option<Vec<(&'static str, String)>> {
         };
         Some(DEFAULTS.iter().map(|(key, default)| (*key, given(key, default))).collect())
     })
+}
+
+/// Whether Python keeps what a function gave: `@lru_cache` and transformers' own of it (5.24, pytorch_utils.py).
+fn remembers(function: &StmtFunctionDef) -> bool {
+    function.decorator_list.iter().any(|decorator| {
+        let called = match &decorator.expression {
+            Expr::Call(call) => &*call.func,
+            other => other,
+        };
+        matches!(called, Expr::Name(name) if name.id.as_str().ends_with("lru_cache"))
+    })
+}
+
+/// A function whose results are kept.
+fn remembered(name: &str, function: &StmtFunctionDef, code: Code) -> Code {
+    let mut lines = vec!["def made():".to_owned()];
+    lines.extend(code.lines.iter().map(|line| format!("  {line}")));
+    let given: Vec<&str> =
+        function.parameters.iter_non_variadic_params().map(|parameter| parameter.name().as_str()).collect();
+    lines.push(format!("return remembered(\"{name}\", [{}], made)", given.join(", ")));
+    Code { lines, ..code }
 }
 
 fn is_dataclass(class: &StmtClassDef) -> bool {

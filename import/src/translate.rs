@@ -184,7 +184,13 @@ impl<'a> Translator<'a> {
             String::new()
         });
         let mut lines = before.to_vec();
-        self.block(&function.body, 0, &mut lines);
+        if is_without_gradients(function) {
+            lines.extend(["no_grad_begins()".to_owned(), "def within():".to_owned()]);
+            self.body(&function.body, 1, &mut lines);
+            lines.extend(["result = within()", "no_grad_ends()", "return result"].map(str::to_owned));
+        } else {
+            self.block(&function.body, 0, &mut lines);
+        }
         Code { parameters, lines }
     }
 
@@ -628,6 +634,10 @@ impl<'a> Translator<'a> {
                     let viewed = atom(format!("{}.unsqueeze({dim})", owner.within(ATOM)));
                     return Ok(vec![self.assigned(&method.value, viewed)?]);
                 }
+                ("save_for_backward", _) => {
+                    let (ctx, saved) = (self.expression(&method.value)?.text, self.sequence(&arguments.args)?.text);
+                    return Ok(vec![format!("{ctx}.saved_tensors = {saved}")]);
+                }
                 ("append", Some(value)) => {
                     let (owner, value) = (self.expression(&method.value)?.within(SUM), self.expression(value)?.text);
                     let longer = Said { text: format!("{owner} + [{value}]"), level: SUM };
@@ -793,6 +803,9 @@ impl<'a> Translator<'a> {
                 return Ok(format!("set_elements({}, [{}], {})", owner.text, parts?.join(", "), value.text));
             }
             let key = self.expression(&subscript.slice)?.text;
+            if self.standing == Standing::Config && owner.text == "self" {
+                return Ok(format!("set_attribute(self, {key}, {})", value.text));
+            }
             // an entry of an entry: the outer one is put in place as well
             let changed = atom(format!("with_entry({}, {key}, {})", owner.text, value.text));
             return self.assigned(&subscript.value, changed);
@@ -928,11 +941,13 @@ impl<'a> Translator<'a> {
                     let key = self.expression(&subscript.slice)?.text;
                     return Ok(atom(format!("{meant}({key})")));
                 }
-                // configs of layers that differ are not known: each is the config itself (HeterogeneousConfigMixin)
+                // HeterogeneousConfigMixin
                 if let Expr::Attribute(attribute) = &*subscript.value
                     && attribute.attr.as_str() == "per_layer_config"
                 {
-                    return self.expression(&attribute.value);
+                    let (config, key) =
+                        (self.expression(&attribute.value)?.text, self.expression(&subscript.slice)?.text);
+                    return Ok(atom(format!("layer_config({config}, {key})")));
                 }
                 let owner = self.expression(&subscript.value)?.within(ATOM);
                 let items = match &*subscript.slice {
@@ -1284,11 +1299,33 @@ impl<'a> Translator<'a> {
             let class = self.import.want_class(defined);
             return Ok(atom(format!("{class}({})", self.expression(&arguments.args[0])?.text)));
         }
+        if self.is_constructor && dotted.as_deref() == Some("torch.linspace") {
+            return Ok(atom(format!("numbers_between({})", self.said_arguments(call, true)?)));
+        }
         if let Some(made) = dotted
             .as_deref()
             .and_then(|dotted| MADE.iter().find(|(name, _)| dotted.strip_prefix("torch.") == Some(*name)))
         {
             return self.made(call, *made);
+        }
+        if let Some(class) = dotted.as_deref().and_then(|dotted| dotted.strip_suffix(".apply"))
+            && let Some(Meaning::Class(defined)) = self.import.world.definition(class)?
+        {
+            let lineage = Rc::new(Lineage::of(&self.import.world, &defined.module, &defined.class)?);
+            if let (true, Some(forward), Some(backward)) = (
+                lineage.derives_from("torch.autograd.Function"),
+                lineage.method("forward", 0),
+                lineage.method("backward", 0),
+            ) {
+                let given = self.sequence(&arguments.args)?.text;
+                let (forward, backward) =
+                    (self.import.want_static(&lineage, &forward), self.import.want_static(&lineage, &backward));
+                return Ok(atom(format!("autograd_function({forward}, {backward}, {given})")));
+            }
+        }
+        let in_place = arguments.find_keyword("inplace").map(|keyword| &keyword.value);
+        if matches!(in_place, Some(Expr::BooleanLiteral(flag)) if flag.value) {
+            return self.in_place(call, dotted.as_deref().unwrap_or_default());
         }
         match dotted.as_deref() {
             Some("torch.nn.Linear") if arguments.find_keyword("dtype").is_some() => {
@@ -1348,6 +1385,12 @@ impl<'a> Translator<'a> {
                 };
                 return Ok(atom(format!("{word}({})", self.said_arguments(call, true)?)));
             }
+            Some("torch.LongTensor") => {
+                return Ok(atom(format!(
+                    "on_host(lambda: tensor({}, int64))",
+                    self.expression(&arguments.args[0])?.text
+                )));
+            }
             Some("torch.Size") => return self.expression(&arguments.args[0]),
             Some(
                 "transformers.models.auto.modeling_auto.AutoModel.from_config"
@@ -1375,11 +1418,28 @@ impl<'a> Translator<'a> {
             }
         }
         let is_torch = dotted.as_ref().is_some_and(|dotted| dotted.starts_with("torch."));
+        let is_of_host = dotted.as_deref() == Some("torch.arange") && arguments.find_keyword("device").is_none();
+        if is_of_host && !self.is_constructor {
+            let callee = self.expression(&call.func)?.within(ATOM);
+            return Ok(atom(format!("on_host({callee}, {})", self.said_arguments(call, true)?)));
+        }
         let callee = self.expression(&call.func)?.within(ATOM);
         if callee == "Output" {
             return self.output(call, dotted.as_deref());
         }
         Ok(atom(format!("{callee}({})", self.said_arguments(call, is_torch)?)))
+    }
+
+    /// A module or a function that changes its input in place.
+    fn in_place(&mut self, call: &ExprCall, dotted: &str) -> Text {
+        let first = call.arguments.args.first().map(|first| self.expression(first)).transpose()?;
+        Ok(atom(match (dotted, first) {
+            ("torch.nn.ReLU", None) => "ReLU(inplace=True)".to_owned(),
+            ("torch.nn.ReLU6", None) => "ReLU6(inplace=True)".to_owned(),
+            ("torch.nn.Dropout", Some(p)) => format!("Dropout({}, inplace=True)", p.text),
+            ("torch.nn.functional.relu", Some(x)) => format!("{}.relu_()", x.within(ATOM)),
+            _ => return self.fault(call.range, format!("`{dotted}` in place is not known")),
+        }))
     }
 
     /// `VisionConfig(**entries)`: a config within a config.
@@ -1444,6 +1504,8 @@ impl<'a> Translator<'a> {
                 {
                     "int64"
                 }
+                // a function may run where modules are made
+                _ if self.standing == Standing::Free => "default_type()",
                 _ => "float32",
             };
             said.push(format!("dtype={is}"));
@@ -1451,9 +1513,9 @@ impl<'a> Translator<'a> {
         let name = if matches!(name, "Tensor" | "FloatTensor") { "zeros" } else { name };
         let called = if self.locals.contains(name) { format!("library.{name}") } else { name.to_owned() };
         let made = format!("{called}({})", said.join(", "));
-        // numbers become a tensor of the host unless a device is named
-        Ok(atom(match name == "tensor" && !self.is_constructor && arguments.find_keyword("device").is_none() {
-            true => format!("on_host(lambda: {made})"),
+        // a tensor is the host's unless a device is named
+        Ok(atom(match !self.is_constructor && arguments.find_keyword("device").is_none() {
+            true => format!("on_host({called}, {})", said.join(", ")),
             false => made,
         }))
     }
@@ -1557,6 +1619,7 @@ impl<'a> Translator<'a> {
         {
             return Ok(Some(atom(format!("{}.to({dtype})", self.expression(owner)?.within(ATOM)))));
         }
+        let makes_numbers = self.is_constructor && self.makes_numbers(owner);
         let mut of = |word: &str, default: Option<&str>| -> Result<Option<Said>, Fault> {
             let owner = self.expression(owner)?.text;
             let mut said = vec![owner];
@@ -1584,6 +1647,8 @@ impl<'a> Translator<'a> {
             }
             ("split", 1) if matches!(arguments.args[0], Expr::StringLiteral(_)) => of("split_text", Some("None")),
             ("split", 0) if arguments.keywords.is_empty() => of("split_text", None),
+            ("item" | "tolist", 0) => of("known_numbers", None),
+            ("split", 1) if makes_numbers => of("parts_of", None),
             ("get_input_embeddings", 0) => of("input_embeddings_of", None),
             ("index", 1) => of("place_in", None),
             ("join", 1) if matches!(owner, Expr::StringLiteral(_)) => of("joined_text", None),
@@ -1599,6 +1664,11 @@ impl<'a> Translator<'a> {
         }
     }
 
+    /// Whether an expression is `torch.linspace(...)`, which constructors ask for its numbers.
+    fn makes_numbers(&self, expression: &Expr) -> bool {
+        matches!(expression, Expr::Call(call) if self.dotted(&call.func).as_deref() == Some("torch.linspace"))
+    }
+
     /// `x.to(device, dtype)`: where it goes is the device that all is on.
     fn moved(&mut self, call: &ExprCall, owner: &Expr) -> Text {
         let is_device = |expression: &Expr| match expression {
@@ -1607,7 +1677,10 @@ impl<'a> Translator<'a> {
             Expr::StringLiteral(_) => true,
             _ => false,
         };
-        let owner = self.expression(owner)?.within(ATOM);
+        // what is made in a constructor may be a module
+        let makes = self.is_constructor && matches!(owner, Expr::Call(made) if matches!(&*made.func, Expr::Name(_)));
+        let is_moved = call.arguments.args.iter().any(is_device) || call.arguments.find_keyword("device").is_some();
+        let owner = self.expression(owner)?;
         let mut said = Vec::new();
         for argument in call.arguments.args.iter().filter(|argument| !is_device(argument)) {
             said.push(self.expression(argument)?.text);
@@ -1626,8 +1699,13 @@ impl<'a> Translator<'a> {
             }
         }
         Ok(atom(match said.is_empty() {
-            true => owner,
-            false => format!("{owner}.to({})", said.join(", ")),
+            true if is_moved && !self.is_constructor => format!("on_device({})", owner.text),
+            true => return Ok(owner),
+            false if makes => format!("moved_to({}, {})", owner.text, said.join(", ")),
+            false if is_moved && said.len() == 1 && !said[0].contains('=') => {
+                format!("on_device({}, {})", owner.text, said[0])
+            }
+            false => format!("{}.to({})", owner.within(ATOM), said.join(", ")),
         }))
     }
 
@@ -1749,6 +1827,16 @@ impl<'a> Translator<'a> {
         }
         Ok(said.join(", "))
     }
+}
+
+/// Whether a function stands under `@torch.no_grad()`.
+fn is_without_gradients(function: &StmtFunctionDef) -> bool {
+    function.decorator_list.iter().any(|decorator| match &decorator.expression {
+        Expr::Call(call) => {
+            matches!(&*call.func, Expr::Attribute(name) if matches!(name.attr.as_str(), "no_grad" | "inference_mode"))
+        }
+        _ => false,
+    })
 }
 
 /// What a method of a base is called in the class that derives from it: `Base_forward`.

@@ -27,10 +27,12 @@ pub enum Dtype {
     F32,
     /// `torch.float64`.
     F64,
+    /// `torch.complex64`: two numbers of 32 bits.
+    C64,
 }
 
 /// Every type with its size in bytes and PyTorch's name for it.
-const TYPES: [(Dtype, u64, &str); 11] = [
+const TYPES: [(Dtype, u64, &str); 12] = [
     (Dtype::Bool, 1, "bool"),
     (Dtype::U8, 1, "uint8"),
     (Dtype::I8, 1, "int8"),
@@ -42,6 +44,7 @@ const TYPES: [(Dtype, u64, &str); 11] = [
     (Dtype::BF16, 2, "bfloat16"),
     (Dtype::F32, 4, "float32"),
     (Dtype::F64, 8, "float64"),
+    (Dtype::C64, 8, "complex64"),
 ];
 
 impl Dtype {
@@ -50,9 +53,9 @@ impl Dtype {
         TYPES[self as usize].1
     }
 
-    /// Whether the elements are floating-point numbers.
+    /// Whether the elements are floating-point numbers, real or complex: autograd follows those.
     pub const fn is_floating(self) -> bool {
-        matches!(self, Dtype::F8 | Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64)
+        matches!(self, Dtype::F8 | Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64 | Dtype::C64)
     }
 
     /// The name that PyTorch gives it, without `torch.`.

@@ -33,6 +33,10 @@ id!(
     CheckpointId
 );
 id!(
+    /// A call of a function with a gradient of its own.
+    FunctionId
+);
+id!(
     /// An iteration of a loop that happens again.
     RepeatId
 );

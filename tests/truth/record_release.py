@@ -156,7 +156,7 @@ def in_the_cases_type(quantize):
 
 def with_inputs_of_heads(case):
     """record.py knows labels of language models and of sequence classifiers; other heads take others."""
-    import record
+    import inspect, record
     plain, architecture = record.inputs_for, case["model"]["architecture"]
 
     def inputs_for(case, model, torch):
@@ -164,6 +164,15 @@ def with_inputs_of_heads(case):
             return torch.zeros(*sizes, dtype=torch.long, device="cuda")
 
         batch, seq, trains = case["batch"], case["seq"], case["mode"] in ("train", "eval_with_grad")
+        names, vision = inspect.signature(model.forward).parameters, getattr(model.config, "vision_config", None)
+        if architecture.endswith("Model") and {"input_ids", "pixel_values", "return_loss"} <= names.keys():
+            pixels = torch.zeros(batch, vision.num_channels, vision.image_size, vision.image_size, device="cuda", dtype=model.dtype)
+            return {"input_ids": integers(batch, seq), "pixel_values": pixels, **({"return_loss": True} if trains else {})}
+        if "pixel" in model.main_input_name and not hasattr(model.config, "num_channels"):
+            model.config.num_channels = getattr(vision or getattr(model.config, "backbone_config", None), "num_channels", 3)
+        if architecture.endswith("ForSemanticSegmentation") and trains:
+            labels = integers(batch, case["image"], case["image"])
+            return {**plain({**case, "mode": "infer"}, model, torch), "labels": labels}
         if architecture.endswith("ForTokenClassification"):
             return {"input_ids": integers(batch, seq), **({"labels": integers(batch, seq)} if trains else {})}
         if architecture.endswith("ForQuestionAnswering"):
@@ -176,6 +185,27 @@ def with_inputs_of_heads(case):
         return plain(case, model, torch)
 
     record.inputs_for = inputs_for
+
+
+def with_the_cache_by_its_name(build_model):
+    """record.py hands the cache as `past_key_values`; some forwards of transformers 5.24 have it as `cache` alone."""
+    import inspect
+
+    def build(case, torch):
+        model = build_model(case, torch)
+        names = inspect.signature(model.forward).parameters
+        if "cache" in names and "past_key_values" not in names:
+            forward = model.forward
+
+            def renamed(*args, **kwargs):
+                if "past_key_values" in kwargs:
+                    kwargs["cache"] = kwargs.pop("past_key_values")
+                return forward(*args, **kwargs)
+
+            model.forward = renamed
+        return model
+
+    return build
 
 
 def with_its_own_source(name, architecture):
@@ -247,6 +277,8 @@ def prepare(case):
             spread_evenly(torch)
     if case["model"]["library"] == "transformers":
         with_inputs_of_heads(case)
+        if case["mode"] == "generate":
+            record.build_model = with_the_cache_by_its_name(record.build_model)
     if case["model"].get("architecture") == "OwnLossLM":
         record.inputs_for = own_losses.inputs_for
 

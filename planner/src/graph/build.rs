@@ -79,9 +79,10 @@ impl Machine {
         if let Some(place) = init.names.iter().position(|name| &**name == "self") {
             frame.slots[place] = Some(Value::Object(object.clone()));
         }
-        self.on_host += usize::from(object.module.is_some());
+        let is_module = usize::from(object.module.is_some());
+        (self.on_host, self.building) = (self.on_host + is_module, self.building + is_module);
         self.run(frame)?;
-        self.on_host -= usize::from(object.module.is_some());
+        (self.on_host, self.building) = (self.on_host - is_module, self.building - is_module);
         Ok(())
     }
 

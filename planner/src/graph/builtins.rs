@@ -41,6 +41,11 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
     ("Parameter", super::host::parameter),
     ("Buffer", super::host::buffer),
     ("on_host", super::host::on_host),
+    ("remembered", remembered),
+    ("autograd_function", super::function::autograd_function),
+    ("on_device", super::host::on_device),
+    ("moved_to", super::host::moved_to),
+    ("default_type", |machine, _| Ok(Value::Dtype(machine.default_type()))),
     ("freeze", super::host::freeze),
     ("require", require),
     ("since", since),
@@ -66,6 +71,30 @@ fn require(machine: &mut Machine, given: Given) -> Outcome<Value> {
         text.push_str(&show(part));
     }
     machine.error(text)
+}
+
+/// `remembered(name, arguments, make)`: what a function gave for these arguments, which Python's `functools.lru_cache` keeps; made the first
+/// time.
+fn remembered(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [name, arguments, make] = given.exactly(machine)?;
+    let mut key = show(&name);
+    for argument in machine.elements(&arguments)?.iter() {
+        key += &match argument {
+            Value::Object(object) => format!(", {:?}", object.module),
+            Value::Tensor(_) | Value::Dictionary(_) => {
+                return machine.error("a function that remembers what it gave for tensors is not known");
+            }
+            plain => format!(", {plain:?}"),
+        };
+        machine.spend(key.len())?;
+    }
+    let key: Rc<str> = key.into();
+    if let Some(known) = machine.remembered.get(&key) {
+        return Ok(known.clone());
+    }
+    let made = machine.call(make, Given { positional: Vec::new(), named: Vec::new() })?;
+    machine.remembered.insert(key, made.clone());
+    Ok(made)
 }
 
 pub(super) fn show(value: &Value) -> String {
@@ -445,7 +474,7 @@ impl Machine {
         }
         match (container, wanted) {
             (Value::Sequence(values), wanted) => Ok(values.iter().any(|value| equal(value, wanted))),
-            (Value::Dictionary(entries), Value::Text(key)) => Ok(entries.contains_key(key)),
+            (Value::Dictionary(entries), key) => Ok(key.key().is_some_and(|key| entries.contains_key(&key))),
             (Value::Object(bag), Value::Text(key)) if bag.class.is_none() => {
                 Ok(bag.attributes.borrow().contains_key(key))
             }

@@ -102,6 +102,14 @@ impl Machine {
         result
     }
 
+    /// Calls the method of that name.
+    pub(super) fn call_named(&mut self, object: &Rc<Object>, name: &str, arguments: Vec<Value>) -> Outcome<Value> {
+        let Some(method) = object.method(name).cloned() else {
+            return self.error(format!("the object has no method `{name}`"));
+        };
+        self.call_method(object.clone(), &method, Given { positional: arguments, named: Vec::new() })
+    }
+
     /// Calls a method: a function whose `self` is bound.
     pub(super) fn call_method(&mut self, object: Rc<Object>, method: &Function, given: Given) -> Outcome<Value> {
         let mut frame = Frame::new(method);
@@ -161,8 +169,10 @@ impl Machine {
             }
         };
         let on_host = self.on_host > 0 || self.all_on_host(&converted);
+        let mut copies = Vec::new();
         if !on_host && !self.host.is_empty() {
             converted.iter_mut().for_each(|argument| self.take_number(argument));
+            copies = self.take_indices(operator.name, &mut converted)?;
             self.refuse_host_tensors(operator.name, &converted)?;
         }
         let shapes = match (operator.shapes)(&ops::Call::new(&self.shapes, &converted)) {
@@ -182,15 +192,19 @@ impl Machine {
             return Ok(returned(operator, outputs));
         }
         let mut outputs = Vec::with_capacity(shapes.len());
-        let mut ids = smallvec::SmallVec::new();
+        let mut ids: smallvec::SmallVec<[TensorId; 2]> = smallvec::SmallVec::new();
         for shape in shapes {
             ids.push(TensorId(self.shapes.len() as u32));
             outputs.push(self.tensor(shape));
+        }
+        if let [only] = ids[..] {
+            self.note_type(operator.name, &converted, only);
         }
         let module = self.running.last().copied().unwrap_or(ModuleId(0));
         self.tape.record(Step::Op(OpId(self.ops.len() as u32)));
         let place = self.tape.place();
         self.ops.push(Op { operator, arguments: converted, outputs: ids, module, place });
+        drop(copies);
         drop(arguments);
         if operator.name == ops::BACKWARD {
             self.run_pending_again()?;

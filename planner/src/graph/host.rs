@@ -40,11 +40,14 @@ enum Becomes {
     Buffer { persistent: bool },
 }
 
-/// `on_host(lambda: ...)`: what is made there lies on the host.
-pub(super) fn on_host(machine: &mut Machine, given: Given) -> Outcome<Value> {
-    let [make] = given.exactly(machine)?;
+/// `on_host(zeros, [3, 4], dtype=int64)`: what a function gives where it is called for the host.
+pub(super) fn on_host(machine: &mut Machine, mut given: Given) -> Outcome<Value> {
+    if given.positional.is_empty() {
+        return machine.error("a function that makes something is expected");
+    }
+    let make = given.positional.remove(0);
     machine.on_host += 1;
-    let made = machine.call(make, Given { positional: Vec::new(), named: Vec::new() });
+    let made = machine.call(make, given);
     machine.on_host -= 1;
     made
 }
@@ -86,6 +89,91 @@ pub(super) fn freeze(machine: &mut Machine, given: Given) -> Outcome<Value> {
     Ok(value)
 }
 
+/// `x.to(device)` and `x.to(device, dtype)`: what lies on the host is copied, in its new type; what lies on the device already is
+/// cast alone.
+pub(super) fn on_device(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let mut arguments = given.positional.into_iter();
+    let (Some(value), dtype) = (arguments.next(), arguments.next()) else {
+        return machine.error("a tensor is moved to the device");
+    };
+    match &value {
+        Value::Tensor(reference) if machine.on_host == 0 && machine.stays(reference.tensor.get()).is_some() => {
+            let tensor = reference.tensor.get();
+            let dtype = dtype.unwrap_or(Value::Dtype(machine.settled(DtypeArgument::Of(tensor))));
+            let sizes = machine.sizes(tensor);
+            machine.emit_named("zeros", vec![sizes, dtype])
+        }
+        _ => match dtype {
+            Some(dtype) => machine.emit_named("to", vec![value, dtype]),
+            None => Ok(value),
+        },
+    }
+}
+
+/// `made.to(dtype)` where modules are made: a module's parameters and buffers are of that type, as is a tensor.
+pub(super) fn moved_to(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [value, dtype] = given.exactly(machine)?;
+    if let Value::Tensor(_) = value {
+        return machine.emit_named("to", vec![value, dtype]);
+    }
+    let Value::Dtype(DtypeArgument::Fixed(dtype)) = dtype else {
+        return machine.error("a module is moved to a type that is named");
+    };
+    let mut left = vec![value.clone()];
+    while let Some(value) = left.pop() {
+        machine.spend(1)?;
+        match &value {
+            Value::Sequence(values) => left.extend(values.iter().cloned()),
+            Value::Object(object) => {
+                let mut owned = object.owned.borrow_mut();
+                let attributes = object.attributes.borrow();
+                left.extend(owned.children.iter().filter_map(|name| attributes.get(name).cloned()));
+                owned.parameters.iter_mut().for_each(|(_, known)| *known = Some(FieldType::always(dtype)));
+                let floats = owned.buffers.iter_mut().filter(|(_, known, _)| known.is_none());
+                floats.for_each(|(_, known, _)| *known = Some(FieldType::always(dtype)));
+            }
+            _ => {}
+        }
+    }
+    Ok(value)
+}
+
+/// Operators whose results have the type of what they are given, if all of that has one.
+const KEEP_THE_TYPE: [&str; 25] = [
+    "expand",
+    "view",
+    "reshape",
+    "unsqueeze",
+    "squeeze",
+    "transpose",
+    "permute",
+    "select",
+    "slice",
+    "flatten",
+    "narrow",
+    "contiguous",
+    "contiguous_clone",
+    "clone",
+    "cat",
+    "stack",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "bitwise_not",
+    "roll",
+    "flip",
+    "repeat",
+    "tril",
+    "triu",
+];
+
+/// Operators whose results have the type of their first argument, whatever the indices are.
+const PICK: [&str; 3] = ["index", "index_select", "gather"];
+
+/// Operators that answer yes or no for each element.
+const ANSWER: [&str; 11] =
+    ["eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not", "logical_xor", "any"];
+
 fn owned(machine: &mut Machine, mut given: Given, becomes: Becomes) -> Outcome<Value> {
     let asked = given.named.iter().position(|(name, _)| &**name == "requires_grad");
     let frozen = match asked.map(|place| given.named.remove(place).1).or(given.positional.get(1).cloned()) {
@@ -110,6 +198,11 @@ fn owned(machine: &mut Machine, mut given: Given, becomes: Becomes) -> Outcome<V
     }
 }
 
+/// Functions whose results are of the default type where integers are given (aten/src/ATen/TensorIterator.h, build_unary_float_op and
+/// build_borrowing_binary_float_op).
+const GIVE_FLOATS: [&str; 12] =
+    ["div", "pow", "log", "exp", "sqrt", "rsqrt", "sin", "cos", "tanh", "sigmoid", "reciprocal", "erf"];
+
 impl Machine {
     fn host_tensor(&mut self, shape: Dims, dtype: Option<Dtype>, becomes: Becomes) -> Value {
         let tensor = TensorId(self.shapes.len() as u32);
@@ -131,16 +224,59 @@ impl Machine {
 
     /// Whether an operator has tensors, and all of them are the host's.
     pub(super) fn all_on_host(&self, arguments: &[Argument]) -> bool {
-        let mut tensors = arguments.iter().filter_map(|argument| match argument {
-            Argument::Tensor(tensor) => Some(tensor),
-            _ => None,
-        });
-        !self.host.is_empty() && tensors.clone().next().is_some() && tensors.all(|tensor| self.stays(*tensor).is_some())
+        if self.host.is_empty() {
+            return false;
+        }
+        let tensors: Vec<TensorId> = arguments.iter().flat_map(super::tensors_of).collect();
+        !tensors.is_empty() && tensors.iter().all(|tensor| self.stays(*tensor).is_some())
     }
 
     /// What is known of a tensor that stays on the host, being neither a parameter nor a buffer.
     fn stays(&self, tensor: TensorId) -> Option<&HostTensor> {
         self.host.get(&tensor).filter(|_| !self.listed.contains(&tensor))
+    }
+
+    /// What tensors are of that code makes without a type: where modules are made the weights' type, else float32.
+    pub(super) fn default_type(&self) -> DtypeArgument {
+        if self.building > 0 { DtypeArgument::Weights } else { DtypeArgument::Fixed(Dtype::F32) }
+    }
+
+    /// Notes the type of an operator's result where the program says it.
+    pub(super) fn note_type(&mut self, name: &str, arguments: &[Argument], output: TensorId) {
+        let asked = arguments.iter().find_map(|argument| match argument {
+            Argument::Dtype(dtype) => Some(self.known_type(*dtype)),
+            _ => None,
+        });
+        let dtype = match asked {
+            Some(DtypeArgument::Fixed(dtype)) => Some(dtype),
+            Some(_) => None,
+            None if ANSWER.contains(&name) => Some(Dtype::Bool),
+            None if PICK.contains(&name) => self.common_type(&arguments[..1]),
+            None if KEEP_THE_TYPE.contains(&name) => self.common_type(arguments),
+            None => None,
+        };
+        if let Some(dtype) = dtype {
+            self.types.insert(output, dtype);
+        }
+    }
+
+    /// The one known type of all tensors among these.
+    fn common_type(&self, arguments: &[Argument]) -> Option<Dtype> {
+        let mut common = None;
+        for argument in arguments {
+            let dtype = match argument {
+                Argument::Tensor(tensor) => *self.types.get(tensor)?,
+                Argument::List(parts) if parts.iter().any(|part| matches!(part, Argument::Tensor(_))) => {
+                    self.common_type(parts)?
+                }
+                _ => continue,
+            };
+            if common.is_some_and(|known| known != dtype) {
+                return None;
+            }
+            common = Some(dtype);
+        }
+        common
     }
 
     /// A tensor of the host without dimensions is a number to an operator on the device (aten/src/ATen/TensorIterator.cpp, `is_cpu_scalar`).
@@ -152,6 +288,23 @@ impl Machine {
             let is_float = known.dtype.is_none_or(Dtype::is_floating);
             *argument = if is_float { Argument::Float(0.0) } else { Argument::Int(0) };
         }
+    }
+
+    /// Indices of the host go to the device for as long as the operator runs (aten/src/ATen/native/TensorAdvancedIndexing.cpp, make_info).
+    pub(super) fn take_indices(&mut self, name: &str, arguments: &mut [Argument]) -> Outcome<Vec<Value>> {
+        let mut copies = Vec::new();
+        for argument in arguments.iter_mut().skip(1).filter(|_| name == "index") {
+            if let Argument::Tensor(tensor) = argument
+                && self.stays(*tensor).is_some()
+            {
+                let (tensor, tape) = (std::mem::take(tensor), None);
+                let host = Value::Tensor(Rc::new(Reference { tensor: tensor.into(), tape }));
+                let copy = on_device(self, Given { positional: vec![host], named: Vec::new() })?;
+                *argument = self.argument(&copy)?;
+                copies.push(copy);
+            }
+        }
+        Ok(copies)
     }
 
     /// Refuses tensors of the host where the model runs.
@@ -187,6 +340,7 @@ impl Machine {
                 found.map_or(dtype, |parameter| parameter.dtype.map_or(of_weights, DtypeArgument::Fixed))
             }
             DtypeArgument::Weights => of_weights,
+            DtypeArgument::Of(tensor) => self.types.get(&tensor).map_or(dtype, |known| DtypeArgument::Fixed(*known)),
             known => known,
         }
     }
@@ -217,7 +371,7 @@ impl Machine {
                 });
                 let types: Vec<Option<Dtype>> = tensors.map(|known| known.dtype).collect();
                 let floats = types.iter().find(|dtype| dtype.is_none_or(Dtype::is_floating));
-                let mixes = name == "div" || name == "pow" || arguments.iter().any(is_float);
+                let mixes = GIVE_FLOATS.contains(&name) || arguments.iter().any(is_float);
                 match floats {
                     Some(dtype) => *dtype,
                     None if mixes => None,

@@ -79,12 +79,16 @@ impl Machine {
                 [Subscript::At(Value::Text(key))] => self.attribute(&owner, key),
                 _ => self.error("an output is asked for one field"),
             },
+            Value::Object(object) if object.method("__getitem__").is_some() => match <[_; 1]>::try_from(subscripts) {
+                Ok([Subscript::At(key)]) => self.call_named(object, "__getitem__", vec![key]),
+                _ => self.error("an object is asked for one element"),
+            },
             Value::Dictionary(entries) => match &subscripts[..] {
                 [Subscript::At(Value::Text(key))] => match entries.get(key) {
                     Some(value) => Ok(value.clone()),
                     None => self.error(format!("there is no entry `{key}`")),
                 },
-                [Subscript::At(number @ (Value::Int(_) | Value::Float(_)))] => {
+                [Subscript::At(number @ (Value::Int(_) | Value::Float(_) | Value::Sequence(_)))] => {
                     let key = number.key().unwrap_or_default();
                     match entries.get(&key) {
                         Some(value) => Ok(value.clone()),

@@ -33,6 +33,8 @@ pub(super) const MODULES: usize = 1_000_000;
 /// A running program: what is known, and what has been recorded so far.
 pub struct Machine {
     pub(super) definitions: FxHashMap<Arc<str>, Definition>,
+    /// What functions that remember gave.
+    pub(super) remembered: FxHashMap<Rc<str>, Value>,
     pub(super) globals: FxHashMap<Arc<str>, Value>,
     pub(super) tape: Rc<Tape>,
     pub(super) modules: Vec<Module>,
@@ -58,6 +60,8 @@ pub struct Machine {
     /// The checkpointed calls whose backward is to come.
     pub(super) pending: Vec<super::checkpoint::Pending>,
     pub(super) checkpoints: Vec<super::Checkpoint>,
+    /// The calls of functions with gradients of their own.
+    pub(super) functions: Vec<super::CustomFunction>,
     /// Iterations that happen again.
     pub(super) repeats: Vec<Repeat>,
     /// Whether the run's own loops are watched for such.
@@ -80,8 +84,12 @@ pub struct Machine {
     pub(super) has_half: bool,
     /// Whether autograd records, outside `torch.no_grad()`.
     pub(super) records: bool,
-    /// How many modules are being made: tensors are the host's then.
+    /// Within how many pieces of code that run on the host the code stands: tensors are the host's then.
     pub(super) on_host: usize,
+    /// How many modules are being made: tensors without a type are of the weights' then.
+    pub(super) building: usize,
+    /// The types of tensors that are known before memory is planned.
+    pub(super) types: FxHashMap<TensorId, Dtype>,
     /// The tensors that were made there.
     pub(super) host: FxHashMap<TensorId, super::host::HostTensor>,
     pub(super) depth: usize,
@@ -94,6 +102,7 @@ impl Machine {
     pub(super) fn new(definitions: FxHashMap<Arc<str>, Definition>, rules: Rules) -> Machine {
         Machine {
             definitions,
+            remembered: FxHashMap::default(),
             globals: FxHashMap::default(),
             tape: Rc::default(),
             modules: Vec::new(),
@@ -110,6 +119,7 @@ impl Machine {
             adapters: 0..0,
             pending: Vec::new(),
             checkpoints: Vec::new(),
+            functions: Vec::new(),
             repeats: Vec::new(),
             watches_loops: false,
             calls_again: 0,
@@ -122,6 +132,8 @@ impl Machine {
             has_half: true,
             records: false,
             on_host: 0,
+            building: 0,
+            types: FxHashMap::default(),
             host: FxHashMap::default(),
             depth: 0,
             spent: 0,
@@ -354,7 +366,8 @@ impl Semantics for Machine {
         let Value::Object(object) = owner else {
             return self.error(format!("{} has no attributes to assign", owner.kind()));
         };
-        if object.height.get().is_none() {
+        // a tensor may be registered later, from the model around
+        if object.height.get().is_none() || matches!(value, Value::Tensor(_)) {
             self.register(object, name, &value)?;
         }
         if value.extent().height >= object.height.get().unwrap_or(HIGHEST) {

@@ -20,6 +20,7 @@ mod decisions;
 mod einsum;
 mod exchange;
 mod foresee;
+mod function;
 mod hooked;
 mod host;
 mod index;
@@ -47,8 +48,9 @@ use crate::run::{Attention, SavedOperators};
 use crate::trace::{Place, PlaceId};
 use crate::words::quote;
 
-pub use crate::ids::{CallId, CheckpointId, ModuleId, OpId, RepeatId, TensorId};
+pub use crate::ids::{CallId, CheckpointId, FunctionId, ModuleId, OpId, RepeatId, TensorId};
 pub use cuts::{Segment, segments};
+pub use function::CustomFunction;
 pub use repeat::{Growth, Repeat, grown};
 pub use spans::lay;
 pub use stored::{Choice, Loading, Piece, Role, StoredLayers, Which};
@@ -324,6 +326,10 @@ pub enum Step {
     EnterCheckpoint(CheckpointId),
     /// A checkpointed call has returned.
     ExitCheckpoint(CheckpointId),
+    /// A function with a gradient of its own begins.
+    EnterFunction(FunctionId),
+    /// A function with a gradient of its own has returned.
+    ExitFunction(FunctionId),
     /// The last iteration of a loop happens again, so many times.
     Repeat(RepeatId),
 }
@@ -347,6 +353,8 @@ pub struct Graph {
     pub calls: Vec<Call>,
     /// The checkpointed calls, by [`CheckpointId`].
     pub checkpoints: Vec<Checkpoint>,
+    /// The calls of functions with gradients of their own, by [`FunctionId`].
+    pub functions: Vec<CustomFunction>,
     /// Iterations that happen again, by [`RepeatId`].
     pub repeats: Vec<Repeat>,
     /// How the checkpoint's tensors come to the device, where it stores weights quantised.

@@ -41,6 +41,7 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
     ("dictionary", dictionary),
     ("joined", joined),
     ("place_in", place_in),
+    ("known_numbers", known_numbers),
     ("joined_text", joined_text),
     ("config_of", config_of),
     ("split_text", split_text),
@@ -135,7 +136,7 @@ fn is_instance(machine: &mut Machine, given: Given) -> Outcome<Value> {
             Value::Int(_) => &**kind == "int",
             Value::Float(_) => &**kind == "float",
             Value::Text(_) => &**kind == "str",
-            Value::Sequence(_) => matches!(&**kind, "list" | "tuple" | "ModuleList"),
+            Value::Sequence(_) => matches!(&**kind, "list" | "tuple" | "ModuleList" | "Iterable" | "Sequence"),
             Value::Dictionary(_) => &**kind == "dict",
             Value::Tensor(_) => &**kind == "Tensor",
             Value::Object(object) => match &object.class {
@@ -205,6 +206,12 @@ fn with_entry(machine: &mut Machine, given: Given) -> Outcome<Value> {
     }
     if let (Value::Tensor(_), Value::Tensor(_)) = (&entries, &key) {
         machine.emit_named("index_put_", vec![entries.clone(), key, value])?;
+        return Ok(entries);
+    }
+    if let Value::Object(object) = &entries
+        && object.method("__setitem__").is_some()
+    {
+        machine.call_named(object, "__setitem__", vec![key, value])?;
         return Ok(entries);
     }
     let key = key_of(machine, &key)?;
@@ -482,6 +489,15 @@ fn some(machine: &mut Machine, given: Given, wanted: bool) -> Outcome<Value> {
         }
     }
     Ok(Value::Bool(!wanted))
+}
+
+/// `value.item()` and `value.tolist()`: numbers of the host are what they are.
+fn known_numbers(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [value] = given.exactly(machine)?;
+    match &value {
+        Value::Tensor(_) => machine.error("a tensor's values are not known, so no numbers are read from it"),
+        _ => Ok(value),
+    }
 }
 
 fn number(machine: &mut Machine, given: Given) -> Outcome<f64> {

@@ -90,6 +90,7 @@ pub fn unroll(
             steps,
             calls: machine.calls,
             checkpoints: machine.checkpoints,
+            functions: machine.functions,
             repeats: machine.repeats,
             loading: None,
             places: machine.tape.take_places(),

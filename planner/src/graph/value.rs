@@ -58,6 +58,13 @@ pub struct Owned {
     pub buffers: Vec<(Arc<str>, Option<FieldType>, bool)>,
 }
 
+impl Object {
+    /// The method of that name.
+    pub fn method(&self, name: &str) -> Option<&Arc<Function>> {
+        self.class.as_ref()?.methods.get(name)
+    }
+}
+
 impl Owned {
     /// What a class declares.
     pub fn of(class: &Class) -> Owned {
@@ -151,6 +158,10 @@ impl Value {
             Value::Text(key) => Some(key.clone()),
             Value::Int(key) => Some(key.to_string().into()),
             Value::Float(key) => Some(key.to_string().into()),
+            Value::Sequence(parts) => {
+                let parts: Option<Vec<Arc<str>>> = parts.iter().map(Value::key).collect();
+                Some(format!("({})", parts?.join(", ")).into())
+            }
             _ => None,
         }
     }

@@ -89,7 +89,7 @@ pub fn cast_argument(context: &mut Context, autocast: Autocast, tensor: &Tensor)
 /// Asks for a float32 result where no type is given and the first argument is of a floating type but float64
 /// (`fp32_set_opt_dtype`, `firstarg_is_eligible`).
 fn ask_for_full_result(context: &Context, operator: &Operator, operands: &mut Operands) {
-    let eligible = matches!(operands.at(0), Operand::Tensor(x) if x.dtype.is_floating() && x.dtype != Dtype::F64);
+    let eligible = matches!(operands.at(0), Operand::Tensor(x) if x.dtype.is_floating() && !matches!(x.dtype, Dtype::F64 | Dtype::C64));
     let Some(place) = operator.place("dtype").filter(|_| eligible && lower_type(context).is_some()) else { return };
     if operands.dtype(place).is_none() {
         operands.0[place] = Operand::Dtype(Dtype::F32);
@@ -104,7 +104,7 @@ fn lower_type(context: &Context) -> Option<Dtype> {
 /// `cached_cast`: casts of float32 leaves that need gradients to the lower type are kept, and recorded without grad mode too,
 /// since whoever uses them later may need gradients.
 fn cached_cast(context: &mut Context, tensor: &Tensor, to: Dtype, lower: Dtype) -> Tensor {
-    if !tensor.dtype.is_floating() || tensor.dtype == Dtype::F64 || tensor.dtype == to {
+    if !tensor.dtype.is_floating() || matches!(tensor.dtype, Dtype::F64 | Dtype::C64) || tensor.dtype == to {
         return tensor.clone();
     }
     let key = Rc::as_ptr(tensor) as usize;

@@ -252,6 +252,8 @@ fn recompute(context: &mut Context, id: CheckpointId) {
         match step {
             Step::Op(op) if !context.is_stopped() => super::run(context, &graph.ops[op.index()]),
             Step::Drop(tensor, place) => context.drop_tensor(*tensor, Cause::Python(*place)),
+            Step::EnterFunction(id) => super::function::enter(context, *id),
+            Step::ExitFunction(id) => super::function::exit(context, *id),
             _ => {}
         }
     }

@@ -93,6 +93,8 @@ pub struct Context {
     pub(super) autograd: Recording,
     /// Checkpointed calls.
     pub(super) checkpointing: Checkpointing,
+    /// Functions with a gradient of their own that run forward.
+    pub(super) functions: Vec<super::function::Running>,
     /// The trained parameters, and what their optimizer keeps.
     pub(super) training: Training,
     /// What libraries keep.
@@ -183,6 +185,7 @@ impl Context {
             settings,
             graph,
             checkpointing: Checkpointing::default(),
+            functions: Vec::new(),
             training: Training::default(),
             libraries,
             parallel: Vec::new(),

@@ -12,6 +12,7 @@ pub mod autograd;
 pub mod checkpoint;
 pub mod context;
 pub mod device;
+mod function;
 pub mod iterator;
 pub mod kernels;
 mod loading;
@@ -108,6 +109,8 @@ fn take(context: &mut Context, graph: &Graph, step: &Step, grown: Option<&Op>) -
         }
         Step::EnterCheckpoint(id) => checkpoint::enter(context, *id),
         Step::ExitCheckpoint(id) => checkpoint::exit(context, *id),
+        Step::EnterFunction(id) => function::enter(context, *id),
+        Step::ExitFunction(id) => function::exit(context, *id),
         Step::EnterCall(id) => parallel::before_call(context, *id),
         Step::ExitCall(id) => parallel::after_call(context, *id),
         Step::Enter(module) => context.mark(|sequence| Mark::Enter(*module, sequence)),

@@ -44,6 +44,7 @@ impl Context {
             autograd: _,
             checkpointing: Checkpointing { frame, reentrant, recomputation, runs_again, gone_frames },
             // states, options and the scaler change where the optimizer does
+            functions,
             training: Training { trained, states: _, group: _, scaler: _ },
             libraries: Libraries { workspaces, quantization, dynamic_codes, tuned },
             parallel,
@@ -52,7 +53,11 @@ impl Context {
             weight: _,
             failure,
         } = self;
-        let under_way = frame.is_some() || reentrant.is_some() || recomputation.is_some() || runs_again.is_some();
+        let under_way = frame.is_some()
+            || reentrant.is_some()
+            || recomputation.is_some()
+            || runs_again.is_some()
+            || !functions.is_empty();
         let waiting = under_way || !loaded.is_empty() || gone_frames.borrow().are_waiting();
         if waiting || !parallel.is_empty() || !autocast.is_closed() || failure.is_some() {
             return None;

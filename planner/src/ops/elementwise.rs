@@ -319,6 +319,7 @@ pub(crate) fn common_type(tensors: &[&Tensor]) -> Dtype {
 fn category(dtype: Dtype) -> u8 {
     match dtype {
         Dtype::Bool => 0,
+        Dtype::C64 => 3,
         _ if dtype.is_floating() => 2,
         _ => 1,
     }
@@ -388,6 +389,15 @@ fn multiply(context: &mut Context, a: &Tensor, b: Option<&Tensor>) -> Tensor {
     let operands: smallvec::SmallVec<[&Tensor; 2]> = std::iter::once(a).chain(b).collect();
     let dtype = b.map_or(a.dtype, |b| promote(a.dtype, b.dtype));
     elementwise(context, "mul", &operands, dtype)
+}
+
+/// The gradient times the conjugate of the other, which is made for the product (aten/src/ATen/ConjugateFallback.cpp).
+fn multiply_conjugate(context: &mut Context, g: &Tensor, other: Option<&Tensor>) -> Tensor {
+    let complex = other.filter(|other| other.dtype == Dtype::C64);
+    let conjugate = complex.map(|other| context.empty_like("clone", other));
+    let product = multiply(context, g, other);
+    drop(conjugate);
+    product
 }
 
 fn arithmetic(context: &mut Context, operands: &Operands, kind: Arithmetic) -> Lowered {
@@ -461,12 +471,12 @@ pub(super) fn record_arithmetic(
         let other = needs_b.then(|| match kind {
             Arithmetic::Add => g.clone(),
             Arithmetic::Subtract => elementwise(context, "neg", &[g], g.dtype),
-            Arithmetic::Multiply => multiply(context, g, a.as_ref()),
+            Arithmetic::Multiply => multiply_conjugate(context, g, a.as_ref()),
             Arithmetic::Divide => divide_other(context, g, a.as_ref(), b.as_ref()),
         });
         let this = needs_a.then(|| match kind {
             Arithmetic::Add | Arithmetic::Subtract => g.clone(),
-            Arithmetic::Multiply => multiply(context, g, b.as_ref()),
+            Arithmetic::Multiply => multiply_conjugate(context, g, b.as_ref()),
             Arithmetic::Divide => {
                 let operands: smallvec::SmallVec<[&Tensor; 2]> = std::iter::once(g).chain(&b).collect();
                 elementwise(context, "div", &operands, common_type(&operands))

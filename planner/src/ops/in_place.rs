@@ -4,6 +4,7 @@ use smallvec::smallvec;
 
 use super::call::{broadcast, dimension};
 use super::elementwise::{Arithmetic, cast, elementwise, first_shape, record_arithmetic};
+use super::indexing;
 use super::indexing::record_masked_fill;
 use super::operands::one;
 use super::{Autocast, Class, Lines, Lower, Lowered, Operands, Returns, Row};
@@ -116,7 +117,12 @@ pub(super) const ROWS: &[Row] = &[
         savable: &[],
         aten: &[],
         shapes: first_shape,
-        lower: without_gradient,
+        lower: |context, a| {
+            let x = a.tensor(0)?;
+            let saved = indexing::saved_index(context, a)?;
+            indexing::record_scatter(context, [Some(x), a.optional(3)], saved, x);
+            one(x.clone())
+        },
     },
     copying_row("copy_slice_", "input, dim, start, end, source", |context, a| {
         let (dim, from, to) = (a.int(1)?, a.int(2)?, a.int(3)?);

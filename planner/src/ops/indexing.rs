@@ -27,6 +27,19 @@ pub(super) const ROWS: &[Row] = &[
         shapes: |call| one_shape(call.shape(2)?.clone()),
         lower: gather,
     },
+    // `scatter`, whose source is a tensor or a number
+    Row {
+        name: "scattered",
+        signature: "input, dim, index, value",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/TensorAdvancedIndexing.cpp, scatter_meta_impl; derivatives.yaml, scatter.src and scatter.value",
+        class: Class::Picks,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
+        shapes: first_shape,
+        lower: scattered,
+    },
     Row {
         name: "index_select",
         signature: "input, dim, index",
@@ -46,7 +59,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "roll",
-        signature: "input, shifts, dim",
+        signature: "input, shifts, dims",
         returns: Returns::One,
         source: "aten/src/ATen/native/cuda/TensorTransformations.cu, roll_cuda",
         class: Class::Picks,
@@ -100,6 +113,45 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
 ];
+
+/// A contiguous copy, written in place.
+fn scattered(context: &mut Context, a: &Operands) -> Lowered {
+    let (x, source) = (a.tensor(0)?, a.optional(3));
+    let saved = saved_index(context, a)?;
+    let output = context.empty("scatter", &x.sizes, x.dtype);
+    record_scatter(context, [Some(x), source], saved, &output);
+    one(output)
+}
+
+/// Backward keeps the index alone.
+pub(super) fn saved_index(context: &mut Context, a: &Operands) -> Result<Option<Saved>, String> {
+    let (x, index, source) = (a.tensor(0)?, a.tensor(2)?, a.optional(3));
+    let inputs: smallvec::SmallVec<[&Tensor; 2]> = std::iter::once(x).chain(source).collect();
+    Ok(context.records(&inputs).then(|| context.save(index)))
+}
+
+pub(super) fn record_scatter(
+    context: &mut Context,
+    [x, source]: [Option<&Tensor>; 2],
+    saved: Option<Saved>,
+    output: &Tensor,
+) {
+    let Some(saved) = saved else { return };
+    let wanted = [x, source].map(|tensor| tensor.is_some_and(|tensor| tensor.requires_grad()));
+    let name = if source.is_some() { "ScatterBackward0" } else { "ScatterBackward1" };
+    context.record(
+        name,
+        &[x, source],
+        &[output],
+        Box::new(move |context, g| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            let index = saved.get(context);
+            let of_input = wanted[0].then(|| context.empty("scatter", &g.sizes, g.dtype));
+            let of_source = wanted[1].then(|| context.empty("gather", &index.sizes, g.dtype));
+            smallvec![of_input, of_source]
+        }),
+    );
+}
 
 /// One dimension after the other, each into a result of its own (TensorTransformations.h, `roll_common`); the input is made
 /// contiguous each time.

@@ -9,6 +9,7 @@ pub mod aten;
 mod attention;
 mod batch_norm;
 mod call;
+mod complex;
 mod convolution;
 mod create;
 mod elementwise;
@@ -113,10 +114,11 @@ impl Operator {
     }
 }
 
-const TABLE: [&[Row]; 23] = [
+const TABLE: [&[Row]; 24] = [
     activation::ROWS,
     attention::ROWS,
     batch_norm::ROWS,
+    complex::ROWS,
     convolution::ROWS,
     create::ROWS,
     elementwise::ROWS,

@@ -14,6 +14,7 @@ use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
 use crate::lower::kernels::layer_norm::{Backward, backward};
 use crate::lower::tensor::{Storage, Tensor, TensorData, contiguous_strides};
+use crate::versions::Change;
 
 /// Softmax, which attention written in Python ends with.
 pub const SOFTMAX: &str = "softmax";
@@ -171,11 +172,14 @@ fn group_norm(context: &mut Context, operands: &Operands) -> Lowered {
         let op = "native_group_norm";
         let output = context.empty(op, &x.sizes, x.dtype);
         let [mean, rstd] = [(); 2].map(|()| context.empty(op, &[batch, groups], statistic));
+        let is_rounded = statistic != wide && context.device.rules.has(Change::GroupNormWideStatistics);
+        let rounded = is_rounded.then(|| [(); 2].map(|()| context.empty(op, &[batch, groups], wide)));
         if !is_one && (weight.is_some() || bias.is_some()) {
             let scale = context.empty(op, &[batch, channels], wide);
             let shift = context.empty(op, &[batch, channels], wide);
             drop((shift, scale));
         }
+        drop(rounded);
         smallvec![mean, rstd, output]
     });
     let [mean, rstd, output] = &outputs[..] else { return Err("group norm gives three tensors".to_owned()) };

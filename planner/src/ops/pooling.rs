@@ -17,7 +17,7 @@ use crate::lower::tensor::{Tensor, TensorData, contiguous_strides};
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "max_pool2d",
-        signature: "input, kernel_size, stride, padding",
+        signature: "input, kernel_size, stride, padding, ceil_mode=False",
         returns: Returns::One,
         source: "aten/src/ATen/native/Pooling.cpp, max_pool2d; cuda/DilatedMaxPool2d.cu",
         class: Class::Elements,
@@ -29,7 +29,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "avg_pool2d",
-        signature: "input, kernel_size, stride, padding",
+        signature: "input, kernel_size, stride, padding, ceil_mode=False",
         returns: Returns::One,
         source: "aten/src/ATen/native/cuda/AveragePool2d.cu",
         class: Class::Elements,
@@ -62,24 +62,34 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 fn window_shape(call: &Call) -> Shapes {
-    one_shape(pooled(call.shape(0)?, [call.int(1)?, call.int(2)?, call.int(3)?])?)
+    one_shape(pooled(call.shape(0)?, &[call.ints(1)?, call.ints(2)?, call.ints(3)?], call.flag(4))?)
 }
 
-fn pooled(sizes: &[u64], [kernel, stride, padding]: [i64; 3]) -> Result<Dims, String> {
+/// The places of a window (kernel, stride, padding), each number for both dimensions or one for each (aten/src/ATen/native/Pool.h,
+/// pooling_output_shape): with `ceil_mode` a last window may reach beyond the image, but not begin there.
+fn pooled(sizes: &[u64], [kernel, stride, padding]: &[Vec<i64>; 3], ceil_mode: bool) -> Result<Dims, String> {
     let [batch, channels, rows, columns] = *sizes else { return Err("an image has four dimensions".to_owned()) };
-    let kernel = u64::try_from(kernel).ok().filter(|kernel| *kernel > 0).ok_or("a window of no size")?;
-    let places = |size| places(size, kernel, [stride, padding, 1]);
-    Ok(smallvec![batch, channels, places(rows)?, places(columns)?])
+    let along = |size: u64, dim: usize| {
+        let of = |numbers: &[i64]| numbers.get(dim).or(numbers.first()).copied().ok_or("a window has a size");
+        let (kernel, stride, padding) = (of(kernel)?, of(stride)?, of(padding)?);
+        let window = u64::try_from(kernel).ok().filter(|kernel| *kernel > 0).ok_or("a window of no size")?;
+        let whole = places(size, window, [stride, padding, 1])?;
+        let reached = (whole as i64 - 1) * stride + kernel;
+        let begins_within = whole as i64 * stride < size as i64 + padding;
+        let is_left = reached < size as i64 + 2 * padding && begins_within;
+        Ok::<u64, String>(if ceil_mode && is_left { whole + 1 } else { whole })
+    };
+    Ok(smallvec![batch, channels, along(rows, 0)?, along(columns, 1)?])
 }
 
-fn numbers(operands: &Operands) -> Result<[i64; 3], String> {
-    Ok([operands.int(1)?, operands.int(2)?, operands.int(3)?])
+fn window_of(operands: &Operands, x: &Tensor) -> Result<Dims, String> {
+    pooled(&x.sizes, &[operands.ints(1)?, operands.ints(2)?, operands.ints(3)?], operands.flag(4))
 }
 
 /// The largest values and where they were, which backward needs with the input; both are made without autograd too.
 fn max_pool(context: &mut Context, operands: &Operands) -> Lowered {
     let x = operands.tensor(0)?;
-    let sizes = pooled(&x.sizes, numbers(operands)?)?;
+    let sizes = window_of(operands, x)?;
     let saved = context.records(&[x]).then(|| context.save(x));
     let format = suggested(x);
     let output = empty(context, "max_pool2d_with_indices", &sizes, x.dtype, format);
@@ -103,7 +113,7 @@ fn max_pool(context: &mut Context, operands: &Operands) -> Lowered {
 /// Backward asks for the input's sizes, and keeps it.
 fn average_pool(context: &mut Context, operands: &Operands) -> Lowered {
     let x = operands.tensor(0)?;
-    let sizes = pooled(&x.sizes, numbers(operands)?)?;
+    let sizes = window_of(operands, x)?;
     let saved = context.records(&[x]).then(|| context.save(x));
     let output = empty(context, "avg_pool2d", &sizes, x.dtype, suggested(x));
     let copy = laid_out(context, x, suggested(x));

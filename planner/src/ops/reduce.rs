@@ -7,7 +7,7 @@ use super::elementwise::elementwise;
 use super::operands::one;
 use super::{Autocast, Call, Class, Lowered, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
-use crate::graph::Dims;
+use crate::graph::{Argument, Dims};
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
 use crate::lower::kernels::layout::Layout;
@@ -17,7 +17,7 @@ use crate::lower::tensor::{Tensor, TensorData};
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "mean",
-        signature: "input, dim, keepdim=False",
+        signature: "input, dim=None, keepdim=False",
         returns: Returns::One,
         source: "aten/src/ATen/native/ReduceOps.cpp, mean",
         class: Class::Elements,
@@ -180,7 +180,9 @@ fn marks(count: usize, dims: &[i64]) -> Result<Vec<bool>, String> {
 
 fn reduced_shape(call: &Call) -> Shapes {
     let shape = call.shape(0)?;
-    let marks = marks(shape.len(), &call.ints(1)?)?;
+    // without dimensions all of them
+    let dims = if matches!(call.argument(1), Argument::None) { Vec::new() } else { call.ints(1)? };
+    let marks = marks(shape.len(), &dims)?;
     one_shape(kept(shape, &marks, call.flag(2)))
 }
 
@@ -251,7 +253,10 @@ pub(crate) fn sum_to(context: &mut Context, gradient: Tensor, sizes: &[u64]) -> 
 }
 
 fn mean(context: &mut Context, operands: &Operands) -> Lowered {
-    one(mean_of(context, operands.tensor(0)?, &operands.ints(1)?, operands.flag(2))?)
+    let x = operands.tensor(0)?;
+    let dims =
+        if operands.optional(1).is_none() && operands.ints(1).is_err() { Vec::new() } else { operands.ints(1)? };
+    one(mean_of(context, x, &dims, operands.flag(2))?)
 }
 
 /// `torch.linalg.vector_norm(input, dim=dim)`, the root of the sum of squares; backward is grad * (self / norm).masked_fill_(norm == 0, 0).

@@ -44,9 +44,9 @@ pub(super) const ROWS: &[Row] = &[
         |context, a| one(transpose(context, a.tensor(0)?, a.int(1)?, a.int(2)?)?),
     ),
     row("permute", "input, *dims", &[("permute.default", "self, dims", "")], permute_shape, permute),
-    row("flatten", "input, start_dim=0", &[], flatten_shape, |context, a| {
+    row("flatten", "input, start_dim=0, end_dim=-1", &[], flatten_shape, |context, a| {
         let x = a.tensor(0)?;
-        let sizes = flattened(&x.sizes, a.int(1)?)?;
+        let sizes = flattened(&x.sizes, [a.int(1)?, a.int(2)?])?;
         one(reshape(context, x, &sizes))
     }),
     row("unsqueeze", "input, dim", &[("unsqueeze.default", "self, dim", "")], unsqueeze_shape, unsqueeze),
@@ -153,13 +153,19 @@ fn permute_shape(call: &Call) -> Shapes {
 }
 
 fn flatten_shape(call: &Call) -> Shapes {
-    one_shape(flattened(call.shape(0)?, call.int(1)?)?)
+    one_shape(flattened(call.shape(0)?, [call.int(1)?, call.int(2)?])?)
 }
 
-/// The dimensions from one on become one.
-fn flattened(sizes: &[u64], start: i64) -> Result<Dims, String> {
-    let start = dimension(start, sizes.len())?;
-    Ok(sizes[..start].iter().copied().chain([count(&sizes[start..])]).collect())
+/// The dimensions from one to another become one.
+fn flattened(sizes: &[u64], [start, end]: [i64; 2]) -> Result<Dims, String> {
+    if sizes.is_empty() {
+        return Ok(smallvec![1]);
+    }
+    let (start, end) = (dimension(start, sizes.len())?, dimension(end, sizes.len())?);
+    let Some(within) = sizes.get(start..=end) else {
+        return Err(format!("dimensions {start} to {end} are none that follow each other"));
+    };
+    Ok(sizes[..start].iter().copied().chain([count(within)]).chain(sizes[end + 1..].iter().copied()).collect())
 }
 
 fn unsqueeze_shape(call: &Call) -> Shapes {

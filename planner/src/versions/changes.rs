@@ -58,6 +58,8 @@ pub enum Change {
     FsdpReducesAsKept,
     /// The gradient of a clamp between tensors masks each bound by itself.
     ClampMasksEachBound,
+    /// `native_group_norm` computes mean and rstd of half precision in float32.
+    GroupNormWideStatistics,
     /// `_foreach_norm` keeps as many partial norms as there are chunks.
     PackedForeachNorm,
     /// transformers' switch for checkpoints makes the input embeddings' output need a gradient.
@@ -319,6 +321,15 @@ pub const CHANGES: &[ChangeRow] = &[
         until: None,
         what: "the gradient of a clamp between tensors masks each bound by itself, as in T5 in float16",
         source: "torch/csrc/autograd/FunctionsManual.cpp, clamp_backward, by measuring",
+        pulls: &[],
+    },
+    ChangeRow {
+        change: Change::GroupNormWideStatistics,
+        library: Library::Torch,
+        since: torch(15),
+        until: None,
+        what: "native_group_norm computes mean and rstd of half precision in float32 before it rounds them",
+        source: "aten/src/ATen/native/cuda/group_norm_kernel.cu, GroupNormKernelImplInternal, by measuring 2.15; releases before were not measured",
         pulls: &[],
     },
     ChangeRow {
