@@ -87,6 +87,48 @@ fn older_releases_are_refused_with_the_range() {
     assert!(gone.starts_with("memplan: error: gone: "), "{gone}");
 }
 
+/// The last release of transformers 4 is planned; those before it and between it and 5.17 are not.
+#[test]
+fn transformers_4_57_is_planned_and_its_neighbours_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let named = planned_in(folder.path(), &["--transformers", "4.57.6"]);
+    assert_eq!(releases(&named), ("2.15", "4.57", ""));
+    assert_ne!(named["peak_allocated"], planned_in(folder.path(), &[])["peak_allocated"]);
+    fs::write(folder.path().join("requirements.txt"), "torch==2.11.0\ntransformers==4.57.6\n").unwrap();
+    assert_eq!(releases(&planned_in(folder.path(), &[])), ("2.11", "4.57", "requirements.txt"));
+    for (release, is) in [("4.56.2", "4.56 is older than what is planned"), ("5.3.0", "5.3 is not planned")] {
+        let complaint = format!("memplan: error: transformers {is}: --transformers takes 4.57 and 5.17 to 5.24\n");
+        assert_eq!(refused_in(folder.path(), &["plan", "gpt2", "--transformers", release]), complaint);
+    }
+}
+
+/// Experts are modules there, which bitsandbytes quantises, and T5 is eager.
+#[test]
+fn models_are_as_transformers_4_57_has_them() {
+    let plan = |model: &str, transformers: &str, more: &[&str]| {
+        let all = [&["plan", model, "--transformers", transformers, "--format", "json"], more].concat();
+        json_of(&all)
+    };
+    let parameters = |transformers: &str| {
+        let quantized = ["--mode", "infer", "--quantize", "nf4", "--gpu", "h200"];
+        plan("mixtral-8x7b", transformers, &quantized)["phases"][0]["allocated"].as_u64().unwrap()
+    };
+    assert_eq!(parameters("5.17") >> 30, 85);
+    assert_eq!(parameters("4.57") >> 30, 22);
+    assert_eq!(plan("t5-small", "5.17", &[])["run"]["attention"], "sdpa");
+    assert_eq!(plan("t5-small", "4.57", &[])["run"]["attention"], "eager");
+    let folder = TempDir::new().unwrap();
+    let config = r#"{"architectures": ["GPTNeoXForCausalLM"], "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 2}"#;
+    fs::write(folder.path().join("config.json"), config).unwrap();
+    let imported = plan(folder.path().to_str().unwrap(), "4.57", &[]);
+    let warning =
+        imported["warnings"].as_array().unwrap().iter().find(|warning| warning.as_str().unwrap().contains("4.57"));
+    assert_eq!(
+        warning.unwrap(),
+        "gpt_neox was read in transformers 5.24: what it does otherwise in 4.57 is not known here"
+    );
+}
+
 #[test]
 fn variables_change_the_workspace() {
     let folder = TempDir::new().unwrap();

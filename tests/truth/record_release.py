@@ -14,7 +14,7 @@ ORACLE names the folder of record.py. One import serves all cases: each is a for
 import argparse, collections, functools, gzip, json, os, sys, time, traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SETS = ["truth", "unseen", "text", "caches", "experts", "optimizers", "adapters", "combinations", "selective", "parallel", "vision", "exports", "long", "targets", "sharding", "imported", "lora", "losses", "own"]
+SETS = ["truth", "unseen", "text", "caches", "experts", "optimizers", "adapters", "combinations", "selective", "parallel", "vision", "exports", "long", "targets", "sharding", "imported", "lora", "losses", "own", "older"]
 OVERLOADS = {"add": "Tensor", "div": "Tensor", "mean": "dim", "mul": "Tensor", "pow": "Tensor_Scalar", "sub": "Tensor", "sum": "dim_IntList", "where": "self"}
 
 
@@ -110,19 +110,34 @@ def loaded_to(case):
     return words(case["parallel"]["fsdp"])[1].get("load", "cuda") if "fsdp" in (case.get("parallel") or {}) else "cuda"
 
 
+def children_once(children):
+    """record.py moves each module that it meets: one that stands in two places (T5's embeddings up to transformers 4.57) is met once."""
+    met = set()
+
+    def of(module):
+        moves = sys._getframe(1).f_code.co_name == "move"
+        for child in children(module):
+            if not moves or child not in met:
+                met.update([child] if moves else [])
+                yield child
+
+    return of
+
+
 def with_own_types(build_model):
     """record.py puts every parameter on the device in the case's type; here those whose source names a type keep it, and a model that
     is sharded from the CPU or from the meta device lies there."""
     def build(case, torch):
-        empty_like, to, device = torch.empty_like, torch.Tensor.to, loaded_to(case)
+        empty_like, to, children, device = torch.empty_like, torch.Tensor.to, torch.nn.Module.children, loaded_to(case)
         moved = {} if device in ("cuda", "gpu") else {"device": device}
         torch.empty_like = lambda like, **given: empty_like(like, **{**given, **moved, **({"dtype": like.dtype} if isinstance(like, torch.nn.Parameter) else {})})
+        torch.nn.Module.children = children_once(torch.nn.Module.children)
         if moved:
             torch.Tensor.to = lambda tensor, *given, **named: to(tensor, *(device if word == "cuda" else word for word in given), **named)
         try:
             return build_model(case, torch)
         finally:
-            torch.empty_like, torch.Tensor.to = empty_like, to
+            torch.empty_like, torch.Tensor.to, torch.nn.Module.children = empty_like, to, children
 
     return build
 
@@ -203,6 +218,40 @@ def with_its_own_source(name, architecture):
     lazy.__getattr__ = lambda self, word: found if word == architecture else known(self, word)
 
 
+def spread_evenly(torch):
+    """Tells the emulated device what it is asked for where experts are called in a loop (up to transformers 4.57): token t's j-th
+    expert is number t * k + j, counted around."""
+    import ctypes, struct
+    device = ctypes.CDLL(None)
+    nonzero, where, item, one_hot = torch.Tensor.nonzero, torch.where, torch.nn.ModuleList.__getitem__, torch.nn.functional.one_hot
+    choices, experts, number = [0], [0], [-1]
+
+    def told(value, ask, *given):
+        device.emulated_push(ctypes.create_string_buffer(struct.pack("<q", value), 8))
+        try:
+            return ask(*given)
+        finally:
+            device.emulated_clear()
+
+    def chosen(selected, num_classes):
+        choices[0], experts[0], number[0] = selected.numel(), num_classes, -1
+        return one_hot(selected, num_classes)
+
+    def hit(mask):
+        return told(min(experts[0], choices[0]), nonzero, mask) if mask.dtype == torch.bool and mask.shape == (experts[0],) else nonzero(mask)
+
+    def found(*given):
+        if len(given) > 1:
+            return where(*given)
+        return told((choices[0] + experts[0] - 1 - number[0]) // experts[0], where, *given)
+
+    def expert(modules, at):
+        number[0] = number[0] + 1 if isinstance(at, torch.Tensor) else at
+        return item(modules, number[0] if isinstance(at, torch.Tensor) else at)
+
+    torch.Tensor.nonzero, torch.where, torch.nn.ModuleList.__getitem__, torch.nn.functional.one_hot = hit, found, expert, chosen
+
+
 def prepare(case):
     """Makes record.py do what this case asks for beyond its keys."""
     import own_losses  # noqa: F401
@@ -222,6 +271,10 @@ def prepare(case):
         import record_caches  # encoder-decoders too: it takes record.inputs_for's place
         plain, both = record_caches.inputs_of_a_language_model, record_caches.inputs_for
         record.inputs_for = lambda case, model, torch: both(case, getattr(model, "module", model), torch) if case["mode"] in ("infer", "generate") else plain(case, model, torch)
+    if case["model"].get("architecture") in ("MixtralForCausalLM", "DeepseekV3ForCausalLM"):
+        import torch, transformers
+        if transformers.__version__.startswith("4."):
+            spread_evenly(torch)
     if case["model"]["library"] == "transformers":
         with_inputs_of_heads(case)
         if case["mode"] == "generate":

@@ -13,6 +13,7 @@ use super::value::{Object, Reference, Value};
 use super::{Checkpoint, CheckpointId, ModuleId, ReentrantCall, Step, TensorId};
 use crate::interpret::Semantics;
 use crate::run::{Checkpointing, Region, SavedOperators};
+use crate::versions::Change;
 
 /// A checkpointed call whose backward is to come, with the references that its frame holds.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub struct Pending {
 }
 
 /// The arguments that transformers' layers put aside when they are checkpointed: they would be changed a second time
-/// (transformers 5.17.0 and 5.24.0, modeling_layers.py, `GradientCheckpointingLayer.__call__`).
+/// (transformers 4.57.6, 5.17.0 and 5.24.0, modeling_layers.py, `GradientCheckpointingLayer.__call__`).
 const CACHES: [&str; 4] = ["use_cache", "past_key_values", "layer_past", "cache"];
 
 impl Given {
@@ -57,7 +58,9 @@ impl Machine {
             Checkpointing::Off => Ok(()),
             Checkpointing::Full => {
                 self.switch_on(&Value::Object(model.clone()), &saved);
-                self.input_embedding = first_embedding(&Value::Object(model.clone()));
+                if self.rules.has(Change::CheckpointedInputsNeedGradients) {
+                    self.input_embedding = first_embedding(&Value::Object(model.clone()));
+                }
                 if self.checkpointed.is_empty() {
                     return self.error("the architecture has no layers that transformers can checkpoint");
                 }

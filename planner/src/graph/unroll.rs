@@ -79,7 +79,7 @@ pub fn unroll(
     config: &serde_json::Map<String, serde_json::Value>,
     wanted: &Loop,
 ) -> Result<Graph, GraphError> {
-    let mut machine = Machine::new(family.definitions.clone(), wanted.rules);
+    let mut machine = Machine::new(family.definitions_by(wanted.rules), wanted.rules);
     match machine.unroll(family, architecture, config, wanted) {
         Ok(steps) => Ok(Graph {
             modules: machine.modules,
@@ -136,7 +136,8 @@ impl Machine {
         self.globals.insert("_model".into(), model.clone());
         let Value::Object(model) = &model else { return self.error("the architecture is no module") };
         if tied(&config) || family.always_ties {
-            for (name, other) in &architecture.tied {
+            let untied = untied(&config);
+            for (name, other) in architecture.tied.iter().filter(|(name, _)| !untied.contains(name)) {
                 self.tie(model, name, other)?;
             }
         }
@@ -257,11 +258,12 @@ impl Machine {
         let mut attributes = Attributes::default();
         attributes.extend(entries.iter().map(|(key, value)| (Arc::from(*key), Value::from_json(value))));
         let asked = wanted.attention;
-        if !architecture.sdpa && asked == Some(Attention::Sdpa) {
+        let sdpa = architecture.sdpa.by(wanted.rules);
+        if !sdpa && asked == Some(Attention::Sdpa) {
             let name = &architecture.name;
             return self.error(format!("transformers runs {name} without sdpa: leave --attention out, or say eager"));
         }
-        let default = if architecture.sdpa { Attention::Sdpa } else { Attention::Eager };
+        let default = if sdpa { Attention::Sdpa } else { Attention::Eager };
         let attention = asked.unwrap_or(default).word();
         attributes.insert("_attn_implementation".into(), Value::Text(attention.into()));
         let asked = wanted.attention.map_or(Value::None, |attention| Value::Text(attention.word().into()));
@@ -309,6 +311,18 @@ impl Machine {
             };
         }
         Ok((at, field))
+    }
+}
+
+/// The parameters that a family's config leaves out of what is tied.
+fn untied(config: &Value) -> Vec<String> {
+    let Value::Object(config) = config else { return Vec::new() };
+    match config.attributes.borrow().get("untied") {
+        Some(Value::Sequence(names)) => names
+            .iter()
+            .filter_map(|name| if let Value::Text(name) = name { Some(name.to_string()) } else { None })
+            .collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -128,7 +128,7 @@ impl RunOptions {
     /// Takes the releases that are not said from a place that says them; it is forgotten where it says nothing more.
     ///
     /// # Errors
-    /// Releases that are older than the known ones.
+    /// Releases that are not planned.
     pub fn take_releases(&mut self, path: PathBuf, found: Found) -> Result<(), OpenError> {
         let mut said = false;
         for (library, release, found) in [
@@ -136,7 +136,7 @@ impl RunOptions {
             (Library::Transformers, &mut self.transformers, found.transformers),
         ] {
             let (None, Some(found)) = (*release, found) else { continue };
-            if found < library.oldest() {
+            if !library.plans(found) {
                 return Err(OpenError::Environment { path, error: VersionError { library, release: found } });
             }
             *release = Some(found);

@@ -45,6 +45,18 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
+        name: "index_add_",
+        signature: "input, dim, index, source",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/cuda/Indexing.cu, index_add_cuda_impl; tools/autograd/derivatives.yaml",
+        class: Class::InPlace,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
+        shapes: first_shape,
+        lower: index_add,
+    },
+    Row {
         name: "index_put_",
         signature: "input, index, values",
         returns: Returns::One,
@@ -148,6 +160,25 @@ const fn copying_row(name: &'static str, signature: &'static str, lower: Lower) 
         source: "torch/csrc/autograd/functions/tensor.cpp, CopySlices and CopyBackwards",
         ..row(name, &[], lower)
     }
+}
+
+/// The gradient goes on as it is, and to the source the rows that it was added to; the source is kept for its shape.
+fn index_add(context: &mut Context, operands: &Operands) -> Lowered {
+    let (x, index, source) = (operands.tensor(0)?, operands.tensor(2)?, operands.tensor(3)?);
+    same_type("self and source expected to have the same dtype", x, source)?;
+    if context.records(&[x, source]) {
+        let needs = [x.requires_grad(), source.requires_grad()];
+        let saved = needs[1].then(|| [context.save(index), context.save(source)]);
+        let sizes = source.sizes.clone();
+        let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            let saved = saved.as_ref().map(|saved| [saved[0].get(context), saved[1].get(context)]);
+            let of_source = saved.map(|_| context.empty("index_select", &sizes, g.dtype));
+            smallvec![needs[0].then(|| g.clone()), of_source]
+        };
+        context.record("IndexAddBackward0", &[Some(x), Some(source)], &[x], Box::new(apply));
+    }
+    one(x.clone())
 }
 
 /// Functions whose backward needs the input, of which they keep a copy.

@@ -49,6 +49,7 @@ pub use normalize::SOFTMAX;
 pub use opaque::{OPAQUE, Unknown, unknown};
 pub use operands::{Operand, Operands};
 pub use pages::PAGES_KERNEL;
+pub use routing::NONZERO;
 pub use row::{Autocast, Lower, Lowered, Returns, Shapes};
 pub use run::{BACKWARD, LOAD, MAKE_OPTIMIZER, MARK, SET_GRAD_ENABLED, changes_optimizer};
 pub use savable::{Savable, matrix_products, savable, savable_named};

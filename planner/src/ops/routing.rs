@@ -1,4 +1,4 @@
-//! What gives tokens to experts: the largest of scores, sorting, counting.
+//! What gives tokens to experts: the largest of scores, sorting, counting, where a mask is true.
 
 use smallvec::smallvec;
 
@@ -9,8 +9,11 @@ use super::{Autocast, Call, Class, Lowered, Operands, Returns, Row};
 use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::context::Context;
-use crate::lower::kernels::sort;
+use crate::lower::kernels::{cub, sort};
 use crate::lower::tensor::Tensor;
+
+/// The operator whose count a spec assumes: as many tokens for each expert.
+pub const NONZERO: &str = "nonzero";
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -55,7 +58,39 @@ pub(super) const ROWS: &[Row] = &[
             one(context.empty("histc", &[bins], a.tensor(0)?.dtype))
         },
     },
+    // How many there are is the caller's to say: here values are not known.
+    Row {
+        name: NONZERO,
+        signature: "input, count",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/cuda/Nonzero.cu, nonzero_cuda_out_impl",
+        class: Class::Elements,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
+        shapes: |call| {
+            let count = u64::try_from(call.int(1)?).map_err(|_| "fewer than no elements".to_owned())?;
+            one_shape(smallvec![count, call.shape(0)?.len() as u64])
+        },
+        lower: nonzero,
+    },
 ];
+
+/// The indices of `count` elements: counted, then picked, over a contiguous input; columns lie one after the other.
+fn nonzero(context: &mut Context, operands: &Operands) -> Lowered {
+    let x = operands.tensor(0)?;
+    let count = u64::try_from(operands.int(1)?).map_err(|_| "fewer than no elements".to_owned())?;
+    let n = x.count();
+    let whole = (!x.is_contiguous()).then(|| context.empty("clone", &x.sizes, x.dtype));
+    let counts = context.empty("nonzero", &[1], Dtype::I32);
+    let temporary = cub::count(&context.device, n);
+    drop(context.empty("nonzero", &[temporary], Dtype::U8));
+    let sizes = smallvec![count, x.sizes.len() as u64];
+    let output = context.empty_strided("nonzero", sizes, smallvec![1, count.max(1)], Dtype::I64);
+    drop(context.empty("nonzero", &[cub::flagged(n)], Dtype::U8));
+    drop((counts, whole));
+    one(output)
+}
 
 fn counted(call: &Call) -> Result<Dims, String> {
     // with one bin the bounds are equal, and the input is searched for others

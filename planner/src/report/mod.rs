@@ -41,11 +41,12 @@ use crate::graph::Parameter;
 use crate::model::Model;
 use crate::model::export::Exported;
 use crate::model::quantization::{Method, Quantization};
-use crate::ops::{GROUPED_MM, KERNEL, PAGES_KERNEL, convolution_workspace, other_kernels};
+use crate::ops::{GROUPED_MM, KERNEL, NONZERO, PAGES_KERNEL, convolution_workspace, other_kernels};
 use crate::plan::Plan;
 use crate::read::gpus::Gpu;
 use crate::read::profiles::Profile;
 use crate::run::{Attention, CacheKind, LoadedTo, LossKind, Mode, Parallel, Run};
+use crate::versions::Release;
 use crate::words::quote;
 
 pub use table::lay_out_for;
@@ -117,6 +118,11 @@ impl Planned<'_> {
                 format!("{family} was read in {name} {release}: what it does otherwise in {planned} is not known here")
             })
         });
+        let before = self.run.versions().transformers < Release::new(5, 17);
+        let loading = self.quantization().filter(|_| before).map(|_| {
+            let release = self.run.versions().transformers;
+            format!("weights that are stored quantised are loaded as transformers 5.17 does: how {release} does is not known here")
+        });
         let lists = some.map(|(noun, (names, what))| {
             let first: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
             let more = if names.len() > 3 { format!(" and {} more", names.len() - 3) } else { String::new() };
@@ -126,6 +132,7 @@ impl Planned<'_> {
         newer
             .into_iter()
             .chain(other)
+            .chain(loading)
             .chain(lists)
             .chain(self.not_quantized())
             .chain(sharded)
@@ -182,6 +189,9 @@ impl Planned<'_> {
             notes.push(
                 "all experts are computed at once: no size depends on how tokens are spread over them".to_owned(),
             );
+        }
+        if self.plan.graph.ops.iter().any(|op| op.operator.name == NONZERO) {
+            notes.push("experts are taken to get equally many tokens: which get how many is not known".to_owned());
         }
         notes.extend(self.convolutions_note());
         notes.extend(self.model.exported.as_ref().map(|exported| self.exported_note(exported)));

@@ -29,6 +29,8 @@ pub struct LibraryReport {
     pub oldest: String,
     /// The default.
     pub newest: String,
+    /// All that are planned, oldest first.
+    pub releases: Vec<String>,
 }
 
 /// A change that plans follow.
@@ -82,6 +84,7 @@ pub fn report() -> Result<VersionsReport, SpecError> {
         library: library.package(),
         oldest: library.oldest().to_string(),
         newest: library.newest().to_string(),
+        releases: library.releases().map(|release| release.to_string()).collect(),
     });
     Ok(VersionsReport { schema: SCHEMA, libraries: libraries.collect(), changes })
 }
@@ -92,7 +95,7 @@ pub fn report() -> Result<VersionsReport, SpecError> {
 /// A spec that cannot be read.
 pub fn text() -> Result<String, SpecError> {
     let VersionsReport { changes, .. } = report()?;
-    let range = |library: Library| format!("{} {} to {}", library.name(), library.oldest(), library.newest());
+    let range = |library: Library| format!("{} {}", library.name(), library.planned());
     let mut text = wrapped(
         &format!(
             "{} and {} are planned. A run has the releases of --torch and --transformers, else those of --env, of the activated \
@@ -113,7 +116,9 @@ pub fn text() -> Result<String, SpecError> {
             if of_release.peek().is_none() {
                 continue;
             }
-            let _ = write!(text, "\n{} {release}\n", library.name());
+            let gap =
+                library.before_gap(release).map_or_else(String::new, |before| format!(", or between it and {before}"));
+            let _ = write!(text, "\n{} {release}{gap}\n", library.name());
             for change in of_release {
                 let until = change.until.as_ref().map_or_else(String::new, |until| format!(" (until {until})"));
                 text.push_str(&wrapped(&format!("{}{until}", change.what), "  ", "    "));

@@ -117,7 +117,7 @@ options! {
         "PyTorch's release, such as 2.11 or 2.15.0; `memplan versions` lists them \
          [default: what --env says, or the newest]";
     transformers: Release = Library::Transformers.newest(), Versions "--transformers <VERSION>",
-        "transformers' release, such as 5.17 [default: what --env says, or the newest]";
+        "transformers' release, such as 5.17 or 4.57 [default: what --env says, or the newest]";
     env: PathBuf, Versions "--env <PATH>",
         "Take the releases from a virtual environment, a lock file or a folder that has one \
          [default: the activated environment, else uv.lock, poetry.lock, pylock.toml or requirements.txt beside the run]";

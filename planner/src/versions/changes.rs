@@ -1,4 +1,5 @@
-//! What changed in which release of PyTorch, one row a change. What changed in transformers stands in the specs, under `changes`.
+//! What changed in which release of PyTorch, one row a change. What changed in transformers stands in the specs, under `changes`, but for
+//! what all models have in common.
 //!
 //! Spans were found by recording the same cases in each release; pull requests were matched by what they describe.
 
@@ -61,6 +62,8 @@ pub enum Change {
     GroupNormWideStatistics,
     /// `_foreach_norm` keeps as many partial norms as there are chunks.
     PackedForeachNorm,
+    /// transformers' switch for checkpoints makes the input embeddings' output need a gradient.
+    CheckpointedInputsNeedGradients,
 }
 
 /// A row of the table.
@@ -93,7 +96,7 @@ const fn torch(minor: u16) -> Release {
     Release::new(2, minor)
 }
 
-/// Every change of PyTorch, by release.
+/// Every change that code follows, by release.
 pub const CHANGES: &[ChangeRow] = &[
     ChangeRow {
         change: Change::CudnnAttentionFirst,
@@ -338,6 +341,15 @@ pub const CHANGES: &[ChangeRow] = &[
         source: "aten/src/ATen/native/cuda/ForeachReduceOp.cu",
         pulls: &[],
     },
+    ChangeRow {
+        change: Change::CheckpointedInputsNeedGradients,
+        library: Library::Transformers,
+        since: Release::new(5, 17),
+        until: None,
+        what: "gradient_checkpointing_enable makes the output of the input embeddings need a gradient, whether they are trained or not",
+        source: "modeling_utils.py, gradient_checkpointing_enable",
+        pulls: &[],
+    },
 ];
 
 #[cfg(test)]
@@ -355,7 +367,7 @@ mod tests {
             assert!(known.contains(&row.since) && row.since > row.library.oldest(), "{:?} never began", row.change);
             assert!(row.until.is_none_or(|until| known.contains(&until) && until > row.since), "{:?}", row.change);
         }
-        assert_eq!(seen.count_ones(), Change::PackedForeachNorm as u32 + 1, "a change has no row");
+        assert_eq!(seen.count_ones(), Change::CheckpointedInputsNeedGradients as u32 + 1, "a change has no row");
     }
 
     #[test]

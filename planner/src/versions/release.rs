@@ -34,26 +34,49 @@ impl Library {
         }
     }
 
+    /// The releases that are planned, oldest first: spans of minor numbers of one major number.
+    fn spans(self) -> &'static [Span] {
+        match self {
+            Library::Torch => &[Span { major: 2, first: 9, last: 15 }],
+            Library::Transformers => &[Span { major: 4, first: 57, last: 57 }, Span { major: 5, first: 17, last: 24 }],
+        }
+    }
+
+    /// The releases that are planned, oldest first.
+    pub fn releases(self) -> impl DoubleEndedIterator<Item = Release> {
+        let of = |span: &Span| {
+            let major = span.major;
+            (span.first..=span.last).map(move |minor| Release { major, minor })
+        };
+        self.spans().iter().flat_map(of)
+    }
+
     /// The oldest release that is planned.
     pub fn oldest(self) -> Release {
-        match self {
-            Library::Torch => Release::new(2, 9),
-            Library::Transformers => Release::new(5, 17),
-        }
+        self.releases().next().unwrap_or_default()
     }
 
     /// The newest release that was compared with records.
     pub fn newest(self) -> Release {
-        match self {
-            Library::Torch => Release::new(2, 15),
-            Library::Transformers => Release::new(5, 24),
-        }
+        self.releases().next_back().unwrap_or_default()
     }
 
-    /// The releases that are planned, oldest first: the minor numbers between the oldest and the newest.
-    pub fn releases(self) -> impl Iterator<Item = Release> {
-        let (oldest, newest) = (self.oldest(), self.newest());
-        (oldest.minor..=newest.minor).map(move |minor| Release { major: oldest.major, minor })
+    /// Whether a release is planned: it is known, or newer than all that are.
+    pub fn plans(self, release: Release) -> bool {
+        release > self.newest() || self.releases().any(|known| known == release)
+    }
+
+    /// The release that is planned before this one, where others lie between the two.
+    pub fn before_gap(self, release: Release) -> Option<Release> {
+        let spans = self.spans().iter().zip(self.spans().iter().skip(1));
+        let before = spans.filter(|(_, span)| Release::new(span.major, span.first) == release);
+        before.map(|(span, _)| Release::new(span.major, span.last)).next()
+    }
+
+    /// The releases that are planned, in words: `4.57 and 5.17 to 5.24`.
+    pub fn planned(self) -> String {
+        let words: Vec<String> = self.spans().iter().map(Span::to_string).collect();
+        words.join(" and ")
     }
 
     /// The library of that package.
@@ -62,8 +85,23 @@ impl Library {
     }
 }
 
+/// Releases of one major number that follow each other.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    major: u16,
+    first: u16,
+    last: u16,
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Span { major, first, last } = self;
+        if first == last { write!(f, "{major}.{first}") } else { write!(f, "{major}.{first} to {major}.{last}") }
+    }
+}
+
 /// A release: `2.15`. Patch releases (2.14.1) follow the rules of their release.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Release {
     /// The first number.
     pub major: u16,
@@ -127,8 +165,9 @@ impl Default for Versions {
 /// A release whose rules are not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{} {release} is older than what is planned: --{} takes {} to {}",
-    .library.name(), .library.package(), .library.oldest(), .library.newest()
+    "{} {release} is {}: --{} takes {}",
+    .library.name(), if *release < .library.oldest() { "older than what is planned" } else { "not planned" },
+    .library.package(), .library.planned()
 )]
 pub struct VersionError {
     /// Whose release.
@@ -146,12 +185,12 @@ impl Versions {
         }
     }
 
-    /// Refuses releases that are older than the known ones. Newer ones are planned by the rules of the newest.
+    /// Refuses releases that are older than the known ones or lie between them. Newer ones are planned by the rules of the newest.
     ///
     /// # Errors
-    /// A release before the oldest that is planned.
+    /// A release before the newest that is not planned.
     pub fn check(self) -> Result<(), VersionError> {
-        let old = Library::ALL.into_iter().find(|library| self.of(*library) < library.oldest());
+        let old = Library::ALL.into_iter().find(|library| !library.plans(self.of(*library)));
         old.map_or(Ok(()), |library| Err(VersionError { library, release: self.of(library) }))
     }
 
@@ -194,8 +233,17 @@ mod tests {
         };
         let refused = run("2.8", "5.24").check().expect_err("too old").to_string();
         assert_eq!(refused, "PyTorch 2.8 is older than what is planned: --torch takes 2.9 to 2.15");
-        let refused = run("2.15", "4.57.6").check().expect_err("too old").to_string();
-        assert_eq!(refused, "transformers 4.57 is older than what is planned: --transformers takes 5.17 to 5.24");
+        let refused = run("2.15", "4.56.2").check().expect_err("too old").to_string();
+        let takes = "--transformers takes 4.57 and 5.17 to 5.24";
+        assert_eq!(refused, format!("transformers 4.56 is older than what is planned: {takes}"));
+        assert_eq!(run("2.15", "4.57.6").check(), Ok(()));
+        for between in ["4.58", "5.0.0", "5.16.1"] {
+            let refused = run("2.15", between).check().expect_err("between two").to_string();
+            assert!(refused.ends_with(&format!(" is not planned: {takes}")), "{refused}");
+        }
+        assert_eq!(Library::Transformers.before_gap(Release::new(5, 17)), Some(Release::new(4, 57)));
+        assert_eq!(Library::Transformers.before_gap(Release::new(5, 18)), None);
+        assert_eq!(Library::Torch.releases().count(), 7);
         let newer = run("2.16", "6.0");
         assert_eq!(newer.check(), Ok(()));
         assert_eq!(newer.unknown().count(), 2);

@@ -144,6 +144,17 @@ pub fn scan_by_key(architecture: Architecture, width: Width, n: u64) -> u64 {
     total(&[(PADDING_TILES + tiles) * 16, (tiles + 1) * width.bytes()])
 }
 
+/// `DeviceReduce::Sum` of `n` numbers to a count of 32 bits, as `nonzero` calls it: a partial sum for each of the blocks of which five waves of two
+/// a multiprocessor can run, where one block does not take all.
+pub fn count(device: &Device, n: u64) -> u64 {
+    if n <= 4096 { 1 } else { total(&[device.multiprocessors * 10 * 4]) }
+}
+
+/// `DeviceSelect::Flagged` of `n` numbers, as `nonzero` calls it.
+pub fn flagged(n: u64) -> u64 {
+    total(&[1, (PADDING_TILES + n.div_ceil(4224)) * 8])
+}
+
 fn total(pieces: &[u64]) -> u64 {
     pieces.iter().map(|piece| piece.next_multiple_of(ALIGNMENT)).sum::<u64>() + ALIGNMENT - 1
 }

@@ -18,7 +18,7 @@ use super::wire::Size;
 use super::write::Writer;
 use crate::dtype::Dtype;
 use crate::read::spec::syntax::{Expression, Function, Literal, Position, Statement, StatementKind};
-use crate::read::spec::{Architecture, Buffer, Class, Definition, Family, Field, FieldType, Shelf, SpecError};
+use crate::read::spec::{Architecture, Buffer, Class, Definition, Family, Field, FieldType, Sdpa, Shelf, SpecError};
 use crate::words::quote;
 
 /// What a family is made of.
@@ -108,7 +108,7 @@ impl<'p, 'a> Parts<'p, 'a> {
             cache_argument: "past_key_values".into(),
             generates: false,
             keeps_logits: false,
-            sdpa: true,
+            sdpa: Sdpa::Always,
             takes_images: false,
             trained_as: None,
         }

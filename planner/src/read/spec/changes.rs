@@ -66,16 +66,52 @@ pub fn changes() -> Result<Vec<(String, SpecChange)>, SpecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::read::spec::{Definition, Shelf};
+    use crate::versions::Versions;
+
+    /// What stands under `before` takes the place of what has its name, a family's own that of a library's.
+    #[test]
+    fn definitions_hold_before_a_release() {
+        let text = "name: small\nuses: [masks]\nfunctions:\n  f(x): |\n    return x\n  index_mask(x): |\n    return x\nbefore:\n  \
+                    transformers 5.17:\n    functions:\n      f(x): |\n        return 1\n";
+        let family = Shelf::default().family(&"small.yaml".into(), text).expect("a spec");
+        let line = |transformers, name| {
+            let rules = Rules::of(Versions { transformers, ..Versions::default() });
+            match &family.definitions_by(rules)[name] {
+                Definition::Function(function) => (function.file.to_string(), function.body[0].at.line),
+                Definition::Class(_) => panic!("{name} is a function"),
+            }
+        };
+        let (older, newer) = (Release::new(4, 57), Release::new(5, 17));
+        let own = |line| ("small.yaml".to_owned(), line);
+        assert_eq!((line(older, "f"), line(newer, "f")), (own(12), own(5)));
+        assert_eq!((line(older, "index_mask"), line(newer, "index_mask")), (own(7), own(7)));
+        assert_ne!(line(older, "can_ignore_mask"), line(newer, "can_ignore_mask"));
+        for (wrong, complaint) in [
+            ("name: a\nbefore: {5.17: {}}\n", "before: `5.17` names no release: write transformers 5.17"),
+            (
+                "name: a\narchitectures: {A: {inputs: f, sdpa: from 5.17}}\n",
+                "architectures: A: sdpa: `from 5.17`: write `since transformers 5.17`",
+            ),
+        ] {
+            let refused = Shelf::default().family(&"a.yaml".into(), wrong).expect_err("a wrong spec");
+            assert_eq!(refused.message, complaint);
+        }
+    }
 
     /// A rule stands in one file with its span: what code asks is listed there, and what is listed is asked.
     #[test]
     fn every_span_is_listed_in_its_file() {
-        let asked = regex::Regex::new(r#"since\("([^"]+)"\)|, since: ([a-z]+ [0-9.]+)\}"#).expect("a pattern");
+        let asked = r#"since\("([^"]+)"\)|, since: ([a-z]+ [0-9.]+)\}|sdpa: since ([a-z]+ [0-9.]+)|(?m:^before:\n  ([a-z]+ [0-9.]+):$)"#;
+        let asked = regex::Regex::new(asked).expect("a pattern");
         let listed = changes().expect("sound specs");
         assert!(!listed.is_empty());
         for (path, text) in ["library", "models", "optimizers"].into_iter().flat_map(specs::embedded_files) {
-            let mut in_code: Vec<&str> =
-                asked.captures_iter(text).filter_map(|found| Some(found.get(1).or(found.get(2))?.as_str())).collect();
+            let mut in_code: Vec<&str> = asked
+                .captures_iter(text)
+                .filter_map(|found| found.iter().skip(1).flatten().next())
+                .map(|found| found.as_str())
+                .collect();
             in_code.sort_unstable();
             in_code.dedup();
             let mut spans: Vec<&str> =

@@ -32,7 +32,21 @@ pub(super) struct Document {
     pub modules: IndexMap<String, ClassText>,
     pub classes: IndexMap<String, ClassText>,
     pub functions: IndexMap<String, String>,
+    /// What stands in the place of definitions of the same name up to a release: `transformers 5.17`.
+    pub before: IndexMap<String, BeforeText>,
     pub configurations: IndexMap<String, ConfigurationText>,
+}
+
+/// Definitions that hold before a release.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct BeforeText {
+    /// Where they were read, for people.
+    #[serde(rename = "source")]
+    pub _source: String,
+    pub modules: IndexMap<String, ClassText>,
+    pub classes: IndexMap<String, ClassText>,
+    pub functions: IndexMap<String, String>,
 }
 
 /// What a checkpoint of an architecture looks like and what its model is called with.
@@ -56,12 +70,26 @@ pub(super) struct ArchitectureText {
     pub generates: bool,
     #[serde(default = "yes")]
     pub keeps_logits: bool,
-    #[serde(default = "yes")]
-    pub sdpa: bool,
+    #[serde(default)]
+    pub sdpa: SdpaText,
     #[serde(default)]
     pub takes_images: bool,
     #[serde(default)]
     pub trained_as: Option<String>,
+}
+
+/// Whether transformers lets an architecture run with sdpa: always, never, or `since transformers 5.17`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum SdpaText {
+    Always(bool),
+    Since(String),
+}
+
+impl Default for SdpaText {
+    fn default() -> SdpaText {
+        SdpaText::Always(true)
+    }
 }
 
 fn yes() -> bool {
@@ -220,6 +248,15 @@ impl<'a> Places<'a> {
         let lines: Vec<&str> = text.lines().collect();
         let left = 100 * lines.len();
         Places { lines, next: 0, left }
+    }
+
+    /// The same from behind these keys on, each looked for behind the one before.
+    pub(super) fn within(text: &'a str, keys: &[&str]) -> Self {
+        let mut places = Places::new(text);
+        for key in keys {
+            places.key(key);
+        }
+        places
     }
 
     /// Goes to the line that holds `key:`, and gives the position of the key.

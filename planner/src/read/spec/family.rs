@@ -8,7 +8,9 @@ use indexmap::IndexMap;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::changes::span;
-use super::document::{ArchitectureText, ClassText, Document, FieldText, FullFieldText, Places, Scalar, read};
+use super::document::{
+    ArchitectureText, BeforeText, ClassText, Document, FieldText, FullFieldText, Places, Scalar, SdpaText, read,
+};
 use super::syntax::{Function, Position};
 use super::{SpecError, parse};
 use crate::dtype::Dtype;
@@ -96,6 +98,40 @@ pub enum Definition {
     Class(Arc<Class>),
 }
 
+/// Definitions that stand in the place of those of the same name in releases before one.
+#[derive(Clone, Debug)]
+pub struct Earlier {
+    /// The first release in which they do not hold any more.
+    pub before: (Library, Release),
+    /// What the names mean until then.
+    pub definitions: Definitions,
+}
+
+/// What global names mean.
+pub type Definitions = FxHashMap<Arc<str>, Definition>;
+
+/// Since when transformers lets an architecture run with sdpa.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sdpa {
+    /// In all releases that are planned.
+    Always,
+    /// From a release on.
+    Since(Library, Release),
+    /// Never: it runs eager.
+    Never,
+}
+
+impl Sdpa {
+    /// Whether it does by these rules.
+    pub fn by(self, rules: Rules) -> bool {
+        match self {
+            Sdpa::Always => true,
+            Sdpa::Since(library, release) => rules.is_since(library, release),
+            Sdpa::Never => false,
+        }
+    }
+}
+
 /// One architecture of a family, as `architectures` of a config.json names it.
 #[derive(Debug)]
 pub struct Architecture {
@@ -118,7 +154,7 @@ pub struct Architecture {
     /// Whether it can generate.
     pub generates: bool,
     /// Whether transformers lets it run with sdpa; else it runs eager, and refuses to be asked for sdpa (`_supports_sdpa`).
-    pub sdpa: bool,
+    pub sdpa: Sdpa,
     /// Whether its forward computes the last logits alone where it is asked to (`logits_to_keep`).
     pub keeps_logits: bool,
     /// Whether it takes images, of the config's `image_size` where a run gives none.
@@ -156,7 +192,9 @@ pub struct Family {
     /// A digest (CRC-32) of its text and of the libraries that it uses: another one says that something was edited.
     pub digest: u32,
     /// Global names: its own and those of the libraries that it uses.
-    pub definitions: FxHashMap<Arc<str>, Definition>,
+    pub definitions: Definitions,
+    /// What some of them mean in earlier releases.
+    pub earlier: Vec<Earlier>,
     /// Architectures by name.
     pub architectures: IndexMap<String, Architecture>,
     /// Entries of a config that leaves them out.
@@ -171,6 +209,18 @@ pub struct Family {
     pub always_ties: bool,
     /// Built-in configurations by name.
     pub configurations: IndexMap<String, Configuration>,
+}
+
+impl Family {
+    /// Global names as the releases of a run have them.
+    pub fn definitions_by(&self, rules: Rules) -> Definitions {
+        let mut definitions = self.definitions.clone();
+        let holds = |earlier: &&Earlier| !rules.is_since(earlier.before.0, earlier.before.1);
+        for earlier in self.earlier.iter().filter(holds) {
+            definitions.extend(earlier.definitions.iter().map(|(name, meaning)| (name.clone(), meaning.clone())));
+        }
+        definitions
+    }
 }
 
 /// The longest spec that is read, in bytes.
@@ -269,6 +319,7 @@ impl Shelf {
         let document: Document = read(file, text)?;
         let mut family = parse(&document, file, text)?;
         let own = std::mem::take(&mut family.definitions);
+        let own_earlier = std::mem::take(&mut family.earlier);
         let mut waiting = document.uses.clone();
         let mut used = Vec::new();
         while let Some(name) = waiting.pop() {
@@ -287,10 +338,15 @@ impl Shelf {
                     crc32fast::hash([family.digest.to_le_bytes(), library.digest.to_le_bytes()].as_flattened());
                 let definitions = library.definitions.iter();
                 family.definitions.extend(definitions.map(|(name, definition)| (name.clone(), definition.clone())));
+                family.earlier.extend(library.earlier.iter().cloned());
             }
             used.push(name);
         }
+        for earlier in &mut family.earlier {
+            earlier.definitions.retain(|name, _| !own.contains_key(name)); // a family's own come first
+        }
         family.definitions.extend(own);
+        family.earlier.extend(own_earlier);
         Ok(family)
     }
 
@@ -332,20 +388,19 @@ pub(in crate::read) fn read_text(path: &Path) -> Result<String, SpecError> {
 
 /// Parses the code of a document.
 pub(super) fn parse(document: &Document, file: &Arc<str>, text: &str) -> Result<Family, SpecError> {
-    let mut definitions = FxHashMap::default();
-    for (section, classes, is_module) in [("modules", &document.modules, true), ("classes", &document.classes, false)] {
-        let mut places = Places::new(text);
-        places.key(section);
-        for (signature, class) in classes {
-            let class = parse_class(signature, class, is_module, &mut places, file)?;
-            definitions.insert(class.name.clone(), Definition::Class(Arc::new(class)));
-        }
-    }
-    let functions = functions(&document.functions, file, text)?;
-    definitions.extend(functions.into_iter().map(|function| {
-        let name: Arc<str> = function.name.as_str().into();
-        (name, Definition::Function(Arc::new(function)))
-    }));
+    let Document { modules, classes, functions, .. } = document;
+    let sections = Sections { modules, classes, functions };
+    let definitions = definitions(sections, &[], file, text)?;
+    let before = document.before.iter().map(|(release, before)| {
+        let Some(span) = span(release) else {
+            let message = format!("before: `{release}` names no release: write transformers 5.17");
+            return Err(SpecError::new(file, Position::default(), &message));
+        };
+        let BeforeText { modules, classes, functions, .. } = before;
+        let sections = Sections { modules, classes, functions };
+        Ok(Earlier { before: span, definitions: self::definitions(sections, &["before", release], file, text)? })
+    });
+    let earlier = before.collect::<Result<_, SpecError>>()?;
     let derive = if document.config.derive.is_empty() {
         None
     } else {
@@ -369,6 +424,7 @@ pub(super) fn parse(document: &Document, file: &Arc<str>, text: &str) -> Result<
         file: file.clone(),
         digest: crc32fast::hash(text.as_bytes()),
         definitions,
+        earlier,
         architectures: document
             .architectures
             .iter()
@@ -395,13 +451,53 @@ pub(super) fn parse(document: &Document, file: &Arc<str>, text: &str) -> Result<
     })
 }
 
+/// What a file defines, or what holds in it before a release.
+struct Sections<'a> {
+    modules: &'a IndexMap<String, ClassText>,
+    classes: &'a IndexMap<String, ClassText>,
+    functions: &'a IndexMap<String, String>,
+}
+
+/// Parses modules, classes and functions that stand below these keys of a file.
+fn definitions(
+    Sections { modules, classes, functions }: Sections<'_>,
+    within: &[&str],
+    file: &Arc<str>,
+    text: &str,
+) -> Result<Definitions, SpecError> {
+    let mut definitions = Definitions::default();
+    for (section, classes, is_module) in [("modules", modules, true), ("classes", classes, false)] {
+        let mut places = Places::within(text, within);
+        places.key(section);
+        for (signature, class) in classes {
+            let class = parse_class(signature, class, is_module, &mut places, file)?;
+            definitions.insert(class.name.clone(), Definition::Class(Arc::new(class)));
+        }
+    }
+    let functions = functions_within(functions, within, file, text)?;
+    definitions.extend(functions.into_iter().map(|function| {
+        let name: Arc<str> = function.name.as_str().into();
+        (name, Definition::Function(Arc::new(function)))
+    }));
+    Ok(definitions)
+}
+
 /// Parses the functions under a file's `functions` key.
 pub(super) fn functions(
     entries: &IndexMap<String, String>,
     file: &Arc<str>,
     text: &str,
 ) -> Result<Vec<Function>, SpecError> {
-    let mut places = Places::new(text);
+    functions_within(entries, &[], file, text)
+}
+
+fn functions_within(
+    entries: &IndexMap<String, String>,
+    within: &[&str],
+    file: &Arc<str>,
+    text: &str,
+) -> Result<Vec<Function>, SpecError> {
+    let mut places = Places::within(text, within);
     places.key("functions");
     let parse = |(signature, body): (&String, &String)| {
         let at = places.key(signature);
@@ -432,7 +528,17 @@ fn parse_architecture(name: &str, text: &ArchitectureText, file: &Arc<str>) -> R
         cache_argument: text.cache_argument.as_str().into(),
         generates: text.generates,
         keeps_logits: text.keeps_logits,
-        sdpa: text.sdpa,
+        sdpa: match &text.sdpa {
+            SdpaText::Always(true) => Sdpa::Always,
+            SdpaText::Always(false) => Sdpa::Never,
+            SdpaText::Since(said) => match said.strip_prefix("since ").and_then(span) {
+                Some((library, release)) => Sdpa::Since(library, release),
+                None => {
+                    let message = format!("architectures: {name}: sdpa: `{said}`: write `since transformers 5.17`");
+                    return Err(SpecError::new(file, Position::default(), &message));
+                }
+            },
+        },
         takes_images: text.takes_images,
         trained_as: text.trained_as.clone(),
     })

@@ -20,7 +20,9 @@ use serde::Deserialize;
 
 use crate::words::quote;
 pub(in crate::read) use family::read_text;
-pub use family::{Architecture, Buffer, Class, Configuration, Definition, Family, Field, FieldType, Shelf};
+pub use family::{
+    Architecture, Buffer, Class, Configuration, Definition, Definitions, Earlier, Family, Field, FieldType, Sdpa, Shelf,
+};
 use syntax::Position;
 
 /// What is wrong with a spec, and where.
