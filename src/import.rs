@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use import::{Fault, Import, World};
+use import::{Fault, Import, World, torchvision};
 use planner::files;
 use planner::model::own;
 use planner::read::config;
@@ -26,6 +26,9 @@ fn read(arguments: &ImportArguments) -> Result<u8, Failure> {
         return own(arguments);
     }
     let version = version(&arguments.package)?;
+    if arguments.package.file_name().is_some_and(|name| name == torchvision::PACKAGE) {
+        return of_torchvision(arguments, &version);
+    }
     if arguments.all {
         return all(&arguments.package, &version);
     }
@@ -33,6 +36,20 @@ fn read(arguments: &ImportArguments) -> Result<u8, Failure> {
     let mut import = Import::new(world(&arguments.package)?);
     import.only = arguments.only.clone();
     let spec = import.spec(name, &version).map_err(|fault| Failure::new(fault, None))?;
+    write(arguments, &spec)?;
+    import.faults.iter().for_each(|fault| output::warn(&fault.to_string()));
+    Ok(if import.faults.is_empty() { FITS } else { DOES_NOT_FIT })
+}
+
+/// Writes the spec of a file of torchvision.
+fn of_torchvision(arguments: &ImportArguments, version: &str) -> Result<u8, Failure> {
+    let hint = || Some("--family efficientnet reads models/efficientnet.py".to_owned());
+    let Some(name) = arguments.family.as_deref() else {
+        return Err(Failure::new("of torchvision one file is imported at a time", hint()));
+    };
+    let world = own::plain_world(torchvision::PACKAGE, &arguments.package);
+    let mut import = Import::new(world.map_err(|error| Failure::new(error, None))?);
+    let spec = import.torchvision_spec(name, version).map_err(|fault| Failure::new(fault, None))?;
     write(arguments, &spec)?;
     import.faults.iter().for_each(|fault| output::warn(&fault.to_string()));
     Ok(if import.faults.is_empty() { FITS } else { DOES_NOT_FIT })
@@ -106,5 +123,9 @@ fn version(package: &Path) -> Result<String, Failure> {
         Failure::new(format!("{}: {error}", path.display()), Some(hint.to_owned()))
     })?;
     let line = text.lines().find_map(|line| line.strip_prefix("__version__ = "));
+    // torchvision's stands in version.py
+    let other = files::text(&package.join("version.py"), LARGEST).unwrap_or_default();
+    let line = line.or_else(|| other.lines().find_map(|line| line.strip_prefix("__version__ = ")));
+    let line = line.map(|version| version.split('+').next().unwrap_or(version));
     Ok(line.map(|version| version.trim_matches(['"', '\''])).unwrap_or("of an unknown release").to_owned())
 }

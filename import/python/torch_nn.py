@@ -83,3 +83,18 @@ class Conv2d:
 
     def forward(self, input):
         return F.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class Sequential:
+    def __init__(self, *args):
+        if len(args) == 1 and isinstance(args[0], dict):
+            for key, module in args[0].items():
+                self.add_module(key, module)
+        else:
+            for place, module in enumerate(args):
+                self.add_module(str(place), module)
+
+    def forward(self, input):
+        for module in self.children():
+            input = module(input)
+        return input

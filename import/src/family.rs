@@ -28,6 +28,10 @@ pub struct Import {
     pub only: Vec<String>,
     /// What could not be said.
     pub faults: Vec<Fault>,
+    /// Whether each line says where in the source it stands ([`crate::marks`]).
+    pub marks: bool,
+    /// Whether the source is of torch.nn alone, where what transformers' sources leave out counts: `inplace`, `end_dim`.
+    pub plain: bool,
     classes: IndexMap<String, Rc<Lineage>>,
     functions: IndexMap<String, Function>,
     /// Methods of bases that a class calls through `super()`: (class, base, method).
@@ -54,10 +58,12 @@ enum Function {
 }
 
 /// One architecture, as a spec names it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Architecture {
     /// The function that makes its inputs.
     pub inputs: &'static str,
+    /// The function that makes the model of a config, where it is not the class of that name.
+    pub made: Option<String>,
     /// Whether its input is an image.
     pub takes_images: bool,
     /// Whether it generates.
@@ -87,8 +93,12 @@ pub struct Family {
     pub name: String,
     /// Where it was read.
     pub source: String,
-    /// The release that it was read in: `5.24`.
+    /// The release of transformers that it was read in: `5.24`.
     pub release: String,
+    /// The libraries that it uses; those of transformers' families where none is named.
+    pub uses: Vec<&'static str>,
+    /// Published sizes: a line of YAML each.
+    pub configurations: Vec<String>,
     /// Architectures by name.
     pub architectures: IndexMap<String, Architecture>,
     /// The modules that peft adapts where it is told none.
@@ -155,6 +165,8 @@ impl Import {
             needed: BTreeSet::new(),
             only: Vec::new(),
             faults: Vec::new(),
+            marks: false,
+            plain: false,
             classes: IndexMap::new(),
             functions: IndexMap::new(),
             supers: IndexSet::new(),
@@ -275,6 +287,7 @@ impl Import {
             };
             let architecture = Architecture {
                 inputs,
+                made: None,
                 takes_images: is_image,
                 generates: generates
                     && cache_argument.is_some()
@@ -302,18 +315,18 @@ impl Import {
         };
         self.config = Some(config.clone());
         config::read(self, &config, &mut family);
-        self.gather(&mut family, &config)?;
+        self.gather(&mut family, Some(&config))?;
         Ok(family)
     }
 
     /// Translates all that is needed, until nothing more is.
-    fn gather(&mut self, family: &mut Family, config: &Rc<Lineage>) -> Result<(), Fault> {
+    pub(crate) fn gather(&mut self, family: &mut Family, config: Option<&Rc<Lineage>>) -> Result<(), Fault> {
         loop {
             let before = self.found();
             self.faults.clear();
             family.classes.clear();
             family.functions.clear();
-            family.derive = config::derive(self, config)?;
+            family.derive = config.map_or(Ok(Vec::new()), |config| config::derive(self, config))?;
             let mut place = 0;
             while let Some((name, lineage)) = self.classes.get_index(place).map(|(n, l)| (n.clone(), l.clone())) {
                 let class = self.class(&name, &lineage);
@@ -388,11 +401,14 @@ impl Import {
             (class.parameters, class.init) = (code.parameters, code.lines);
         } else if lineage.classes.iter().any(|defined| is_dataclass(&defined.class)) {
             let fields = fields_of(lineage);
-            let said = fields.iter().map(|(name, default)| match default {
-                Some(default) => format!("{name}={default}"),
-                None => name.clone(),
-            });
-            class.parameters = said.collect::<Vec<_>>().join(", ");
+            let mut said = Vec::new();
+            for (name, default) in &fields {
+                said.push(match default {
+                    Some((module, value)) => format!("{name}={}", self.field_default(module, value)),
+                    None => name.clone(),
+                });
+            }
+            class.parameters = said.join(", ");
             class.init = fields.iter().map(|(name, _)| format!("self.{name} = {name}")).collect();
             if lineage.method("__post_init__", 0).is_some() {
                 self.needed.insert("__post_init__".to_owned());
@@ -414,7 +430,9 @@ impl Import {
         let mut wanted = vec!["forward".to_owned()];
         wanted.extend(self.needed.iter().filter(|name| *name != "forward").cloned());
         for method in wanted {
-            let Some(found) = lineage.method(&method, 0).filter(|found| found.kind() != MethodKind::Static) else {
+            let Some(found) =
+                lineage.method(&method, 0).filter(|found| self.plain || found.kind() != MethodKind::Static)
+            else {
                 continue;
             };
             let code = match &experts {
@@ -430,6 +448,9 @@ impl Import {
             let lines = ["gate, up = gate_up_out.chunk(2, dim=-1)", "return self.act_fn(gate) * up"];
             let code = Code { parameters: "gate_up_out".to_owned(), lines: lines.map(str::to_owned).to_vec() };
             class.methods.insert("_apply_gate".to_owned(), code);
+        }
+        if self.plain && !lineage.classes.iter().any(|defined| is_dataclass(&defined.class)) {
+            self.constants(lineage, &mut class);
         }
         let supers: Vec<(String, String)> = self
             .supers
@@ -447,6 +468,48 @@ impl Import {
             }
         }
         class
+    }
+
+    /// What a class's body gives all its objects and is asked for by name, such as `expansion`.
+    fn constants(&mut self, lineage: &Rc<Lineage>, class: &mut Class) {
+        let asked: Vec<String> =
+            self.needed.iter().filter(|name| !class.methods.contains_key(*name)).cloned().collect();
+        for name in asked {
+            let Some((place, value)) = lineage.attribute(&name).filter(|_| !self.assigns(lineage, &name)) else {
+                continue;
+            };
+            let (module, value) = (lineage.classes[place].module.clone(), value.clone());
+            if let Ok(value) = Translator::new(self, module, None, Standing::Free).constant(&value) {
+                class.properties.insert(name.clone());
+                let lines = vec![format!("return {value}")];
+                class.methods.insert(name, Code { parameters: String::new(), lines });
+            }
+        }
+    }
+
+    /// What a field of a dataclass is where nothing is given: its value, or what `field(default=...)` says.
+    fn field_default(&mut self, module: &Rc<Module>, value: &Expr) -> String {
+        let given = match value {
+            Expr::Call(call) if call.arguments.find_keyword("default_factory").is_some() => {
+                match call.arguments.find_keyword("default_factory").map(|keyword| &keyword.value) {
+                    Some(Expr::Lambda(lambda)) => (*lambda.body).clone(),
+                    Some(Expr::Name(name)) if name.id.as_str() == "list" => return "[]".to_owned(),
+                    Some(Expr::Name(name)) if name.id.as_str() == "dict" => return "{}".to_owned(),
+                    Some(made) => {
+                        let made = Translator::new(self, module.clone(), None, Standing::Free).constant(made);
+                        return made.map_or_else(|_| "None".to_owned(), |made| format!("{made}()"));
+                    }
+                    None => return "None".to_owned(),
+                }
+            }
+            Expr::Call(call) => match call.arguments.find_keyword("default") {
+                Some(default) => default.value.clone(),
+                None => value.clone(),
+            },
+            value => value.clone(),
+        };
+        let said = Translator::new(self, module.clone(), None, Standing::Free).constant(&given);
+        said.unwrap_or_else(|_| "None".to_owned())
     }
 
     /// What `use_experts_implementation` puts in place of forward (transformers 5.24, integrations/moe.py): the products of all experts at once.
@@ -534,6 +597,13 @@ impl Import {
         }
         self.called.insert(dotted, free.clone());
         free
+    }
+
+    /// What the known classes are called that derive from one, by its dotted name; itself, where it is called otherwise.
+    pub fn derived(&self, dotted: &str) -> Vec<String> {
+        let is_it = |defined: &Defined| format!("{}.{}", defined.module.name, defined.class.name) == dotted;
+        let derived = self.classes.iter().filter(|(_, lineage)| lineage.classes.iter().any(is_it));
+        derived.map(|(name, _)| name.clone()).collect()
     }
 
     /// What a class is called; it is translated.
@@ -769,23 +839,31 @@ fn remembered(name: &str, function: &StmtFunctionDef, code: Code) -> Code {
     Code { lines, ..code }
 }
 
-fn is_dataclass(class: &StmtClassDef) -> bool {
-    class.decorator_list.iter().any(|decorator| match &decorator.expression {
+pub(crate) fn is_dataclass(class: &StmtClassDef) -> bool {
+    let is_it = |expression: &Expr| match expression {
         Expr::Name(name) => name.id.as_str() == "dataclass",
-        Expr::Call(call) => matches!(&*call.func, Expr::Name(name) if name.id.as_str() == "dataclass"),
+        Expr::Attribute(attribute) => attribute.attr.as_str() == "dataclass",
         _ => false,
+    };
+    class.decorator_list.iter().any(|decorator| match &decorator.expression {
+        Expr::Call(call) => is_it(&call.func),
+        other => is_it(other),
     })
 }
 
-/// The fields of a dataclass, those of bases first, with plain defaults.
-fn fields_of(lineage: &Lineage) -> Vec<(String, Option<&'static str>)> {
-    let mut fields = Vec::new();
+/// The fields of a dataclass, those of bases first, with what they are where nothing is given.
+pub(crate) fn fields_of(lineage: &Lineage) -> Vec<(String, Option<(Rc<Module>, Expr)>)> {
+    let mut fields: Vec<(String, Option<(Rc<Module>, Expr)>)> = Vec::new();
     for defined in lineage.classes.iter().rev() {
         for statement in &defined.class.body {
             if let Stmt::AnnAssign(assign) = statement
                 && let Expr::Name(name) = &*assign.target
             {
-                fields.push((name.id.to_string(), assign.value.as_ref().map(|_| "None")));
+                let default = assign.value.as_ref().map(|value| (defined.module.clone(), (**value).clone()));
+                match fields.iter_mut().find(|(known, _)| *known == name.id.as_str()) {
+                    Some(known) => known.1 = default,
+                    None => fields.push((name.id.to_string(), default)),
+                }
             }
         }
     }

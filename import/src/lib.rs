@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! modeling_x.py, configuration_x.py and what they import   source.rs, meaning.rs
+//! model.py with a class of torch.nn                        plain.rs, plain.yaml
 //!      -> classes with what they inherit                   classes.rs
 //!      -> functions, line by line                          translate.rs, names.yaml
 //!      -> a family: all that its architectures use         family.rs, config.rs, auto.rs
@@ -15,10 +16,14 @@ mod auto;
 pub mod classes;
 mod config;
 pub mod family;
+pub mod marks;
 pub mod meaning;
 pub mod names;
+pub mod plain;
 pub mod source;
+pub mod torchvision;
 mod translate;
+mod weights;
 mod write;
 
 pub use family::Import;

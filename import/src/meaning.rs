@@ -36,10 +36,14 @@ impl World {
     /// first name is a local, or bound nowhere.
     pub fn dotted(&self, module: &Module, expression: &Expr, is_local: &dyn Fn(&str) -> bool) -> Option<String> {
         match expression {
-            Expr::Name(name) if !is_local(name.id.as_str()) => Some(match module.bindings.get(name.id.as_str())? {
-                Binding::Import(dotted) => self.names.canonical(dotted),
-                _ => format!("{}.{}", module.name, name.id),
-            }),
+            Expr::Name(name) if !is_local(name.id.as_str()) => match module.bindings.get(name.id.as_str()) {
+                Some(Binding::Import(dotted)) => Some(self.names.canonical(dotted)),
+                Some(_) => Some(format!("{}.{}", module.name, name.id)),
+                None => module.stars.iter().find_map(|star| {
+                    let offers = self.sources.module(star).ok()??.bindings.contains_key(name.id.as_str());
+                    offers.then(|| format!("{star}.{}", name.id))
+                }),
+            },
             Expr::Attribute(attribute) => {
                 Some(format!("{}.{}", self.dotted(module, &attribute.value, is_local)?, attribute.attr))
             }

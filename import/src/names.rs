@@ -26,6 +26,19 @@ pub struct Names {
     pub checkpoints: Vec<Checkpoint>,
     /// Keys of a config's class that are no entries.
     pub ignored_entries: FxHashSet<String>,
+    /// Methods of tensors and modules that are functions of them in a spec: `flatten`.
+    #[serde(skip)]
+    pub methods: IndexMap<String, String>,
+}
+
+/// What counts for sources of torch.nn alone: `plain.yaml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Plain {
+    means: IndexMap<String, String>,
+    dropped_arguments: FxHashSet<String>,
+    ignored: Vec<String>,
+    methods: IndexMap<String, String>,
 }
 
 /// What is called otherwise in checkpoints of some families: patterns to what stands for them.
@@ -58,6 +71,8 @@ pub struct Base {
 
 const TABLE: &str = include_str!("../names.yaml");
 
+const PLAIN: &str = include_str!("../plain.yaml");
+
 impl Names {
     /// The table.
     ///
@@ -65,6 +80,21 @@ impl Names {
     /// What is wrong with it: its tests see that nothing is.
     pub fn table() -> Result<Names, String> {
         serde_yaml::from_str(TABLE).map_err(|error| format!("import/names.yaml: {error}"))
+    }
+
+    /// The table for sources of torch.nn: what it says of torch.nn for transformers' sources does not count.
+    ///
+    /// # Errors
+    /// As of [`Names::table`].
+    pub fn plain() -> Result<Names, String> {
+        let plain: Plain = serde_yaml::from_str(PLAIN).map_err(|error| format!("import/plain.yaml: {error}"))?;
+        let mut names = Names::table()?;
+        names.means.retain(|name, _| !name.starts_with("torch.nn."));
+        names.means.extend(plain.means);
+        names.dropped_arguments = plain.dropped_arguments;
+        names.ignored.extend(plain.ignored);
+        names.methods = plain.methods;
+        Ok(names)
     }
 
     /// A dotted name by the file that defines it.

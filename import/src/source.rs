@@ -47,6 +47,8 @@ pub struct Module {
     pub file: String,
     /// What its top binds, in order.
     pub bindings: IndexMap<String, Binding>,
+    /// The files from which it takes all that they offer: `from .layers import *`.
+    pub stars: Vec<String>,
     starts: Vec<usize>,
 }
 
@@ -60,12 +62,13 @@ impl Module {
     /// What Python's grammar does not have.
     pub fn parse(name: &str, file: &str, text: &str) -> Result<Module, Fault> {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        let mut module = Module { name: name.into(), file: file.into(), bindings: IndexMap::new(), starts };
+        let (name, file, bindings, stars) = (name.into(), file.into(), IndexMap::new(), Vec::new());
+        let mut module = Module { name, file, bindings, stars, starts };
         if let Some(line) = too_deep(text) {
             let message = format!(
                 "statement {line} nests deeper than {BRACKETS} brackets or blocks, or has more than {SIGNS} signs"
             );
-            return Err(Fault { file: file.into(), line: 0, message });
+            return Err(Fault { file: module.file, line: 0, message });
         }
         let parsed = parse_module(text)
             .map_err(|error| module.fault(error.range(), format!("this is no Python: {}", error.error)))?;
@@ -98,7 +101,10 @@ impl Module {
             }
             Stmt::ImportFrom(import) => {
                 for (bound, dotted) in self.imported(&import) {
-                    self.bindings.insert(bound, Binding::Import(dotted));
+                    match dotted.strip_suffix(".*") {
+                        Some(file) => self.stars.push(file.to_owned()),
+                        None => drop(self.bindings.insert(bound, Binding::Import(dotted))),
+                    }
                 }
             }
             Stmt::Assign(assign) => {
@@ -123,15 +129,23 @@ impl Module {
 
     /// What `from .x import y as z` binds: names, and the dotted names that they mean.
     pub fn imported(&self, import: &StmtImportFrom) -> Vec<(String, String)> {
-        let level = import.level as usize;
+        // a package's own file stands for the package
+        let is_package = self.file.ends_with("__init__.py");
+        let level = (import.level as usize).saturating_sub(usize::from(is_package));
         let above = self.name.rsplitn(level + 1, '.').nth(level);
-        let package = if level == 0 { "" } else { above.unwrap_or("") };
+        let package = if import.level == 0 { "" } else { above.unwrap_or("") };
         let from = import.module.as_ref().map_or("", |module| module.as_str());
         let dotted = |name: &str| {
             [package, from, name].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
         };
         let bound = |alias: &Alias| alias.asname.as_ref().unwrap_or(&alias.name).to_string();
         import.names.iter().map(|alias| (bound(alias), dotted(&alias.name))).collect()
+    }
+
+    /// The line and the column of a place in the file, counted from 1.
+    pub fn position(&self, range: TextRange) -> (usize, usize) {
+        let line = self.line(range);
+        (line, range.start().to_usize() - self.starts[line - 1] + 1)
     }
 
     /// The line of a place in the file, counted from 1.
@@ -152,6 +166,8 @@ pub type Reader = fn(&Path, u64) -> io::Result<String>;
 #[derive(Debug)]
 pub struct Sources {
     packages: Vec<(String, PathBuf)>,
+    /// Folders in which a name is looked for that no package has, as Python's path lists them.
+    roots: Vec<PathBuf>,
     reader: Reader,
     parsed: RefCell<FxHashMap<String, Option<Rc<Module>>>>,
 }
@@ -162,7 +178,12 @@ const TORCH_NN: &str = include_str!("../python/torch_nn.py");
 impl Sources {
     /// Sources with a package in a folder: ("transformers", ".../site-packages/transformers").
     pub fn with(packages: Vec<(String, PathBuf)>, reader: Reader) -> Sources {
-        Sources { packages, reader, parsed: RefCell::default() }
+        Sources { packages, roots: Vec::new(), reader, parsed: RefCell::default() }
+    }
+
+    /// The same, with folders in which all other names are looked for.
+    pub fn beside(self, roots: Vec<PathBuf>) -> Sources {
+        Sources { roots, ..self }
     }
 
     /// The file of that dotted name, if a package has it.
@@ -194,6 +215,15 @@ impl Sources {
                 (path.with_extension("py"), below.join("/") + ".py"),
                 (path.join("__init__.py"), below.join("/") + "/__init__.py"),
             ] {
+                if path.is_file() {
+                    return Module::parse(name, &file, &self.text(&path, &file)?).map(Some);
+                }
+            }
+        }
+        let below = name.replace('.', "/");
+        for root in &self.roots {
+            for file in [format!("{below}.py"), format!("{below}/__init__.py")] {
+                let path = root.join(&file);
                 if path.is_file() {
                     return Module::parse(name, &file, &self.text(&path, &file)?).map(Some);
                 }

@@ -21,10 +21,12 @@ use python_ast::{
 use python_text::{Ranged, TextRange};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::classes::{Lineage, MethodKind};
-use crate::family::{Import, pairs};
+use crate::classes::{Defined, Lineage, MethodKind};
+use crate::family::{Import, fields_of, is_dataclass, pairs};
+use crate::marks;
 use crate::meaning::Meaning;
 use crate::source::{Fault, Module};
+use crate::weights;
 
 /// A function in a spec.
 #[derive(Clone, Debug)]
@@ -366,8 +368,16 @@ impl<'a> Translator<'a> {
             let before = lines.len();
             if let Err(fault) = self.statement(statement, depth, lines) {
                 lines.truncate(before);
-                lines.push(line(depth, format!("require(False, {})", quoted(&fault.to_string()))));
+                let text = if self.import.marks { fault.message.clone() } else { fault.to_string() };
+                lines.push(line(depth, format!("require(False, {})", quoted(&text))));
+                if self.import.marks {
+                    lines[before] += &marks::mark(&fault.file, fault.line, 1);
+                }
                 self.import.faults.push(fault);
+            }
+            if self.import.marks {
+                let (row, column) = self.module.position(statement.range());
+                marks::add(&mut lines[before..], &self.module.file, row, column);
             }
         }
     }
@@ -448,6 +458,7 @@ impl<'a> Translator<'a> {
                 let message = asserted.msg.as_deref().map_or_else(|| quoted("an assertion fails"), |m| self.message(m));
                 say(format!("require({test}, {message})"));
             }
+            Stmt::If(conditional) if self.import.plain && self.does_nothing(conditional) => {}
             Stmt::If(conditional) => {
                 let asked = without_question(conditional);
                 return self.conditional(asked.as_ref().unwrap_or(conditional), depth, lines);
@@ -455,6 +466,19 @@ impl<'a> Translator<'a> {
             Stmt::For(repeated) => {
                 if !repeated.orelse.is_empty() {
                     return self.fault(repeated.range, "`for ... else` is not known");
+                }
+                if self.import.plain
+                    && let Some(owner) = weights::owner(&repeated.iter)
+                {
+                    match weights::what_is_done(&repeated.body) {
+                        weights::Done::Filled => return Ok(()),
+                        weights::Done::Frozen => {
+                            let owner = self.expression(owner)?.text;
+                            say(format!("freeze({owner})"));
+                            return Ok(());
+                        }
+                        weights::Done::More => {}
+                    }
                 }
                 let source = self.expression(&repeated.iter)?.text;
                 let target = self.target(&repeated.target)?;
@@ -488,6 +512,21 @@ impl<'a> Translator<'a> {
             other => return self.fault(other.range(), format!("{} is not known", kind_of(other))),
         }
         Ok(())
+    }
+
+    /// Whether an `if` does nothing but warn.
+    fn does_nothing(&self, conditional: &python_ast::StmtIf) -> bool {
+        conditional.elif_else_clauses.is_empty()
+            && conditional.body.iter().all(|statement| match statement {
+                Stmt::Expr(evaluated) => match &*evaluated.value {
+                    Expr::Call(call) => self.is_ignored(&call.func),
+                    Expr::StringLiteral(_) => true,
+                    _ => false,
+                },
+                Stmt::Pass(_) => true,
+                Stmt::If(inner) => self.does_nothing(inner),
+                _ => false,
+            })
     }
 
     /// A function within a function, which sees the locals around it.
@@ -635,6 +674,17 @@ impl<'a> Translator<'a> {
                     let value = self.expression(value)?;
                     return Ok(vec![self.assigned(&method.value, value)?]);
                 }
+                ("zero_", None) if self.import.plain && arguments.is_empty() => {
+                    if let Expr::Subscript(subscript) = &*method.value
+                        && let Expr::Slice(slice) = &*subscript.slice
+                        && let (Some(from), Some(to), None) = (&slice.lower, &slice.upper, &slice.step)
+                        && matches!(&*subscript.value, Expr::Name(_))
+                    {
+                        let owner = self.expression(&subscript.value)?.text;
+                        let (from, to) = (self.expression(from)?.text, self.expression(to)?.text);
+                        return Ok(vec![format!("{owner} = {owner}.copy_slice_(0, {from}, {to}, 0.0)")]);
+                    }
+                }
                 ("unsqueeze_", Some(dim)) if matches!(&*method.value, Expr::Name(_)) => {
                     let (owner, dim) = (self.expression(&method.value)?, self.expression(dim)?.text);
                     let viewed = atom(format!("{}.unsqueeze({dim})", owner.within(ATOM)));
@@ -738,6 +788,10 @@ impl<'a> Translator<'a> {
             said.push("settle_config(self)".to_owned());
             return Ok(said);
         }
+        let base = lineage.classes.get(place + 1).filter(|base| is_dataclass(&base.class));
+        if let Some(base) = base.filter(|_| self.import.plain) {
+            return self.dataclass_init(call, &base.clone());
+        }
         let mut said = Vec::new();
         for foreign in &lineage.foreign {
             let Some(base) = self.import.world.names.bases.get(foreign) else {
@@ -759,11 +813,37 @@ impl<'a> Translator<'a> {
         Ok(said)
     }
 
+    /// `super().__init__(a, b)` of a class whose base is a dataclass: its fields are set.
+    fn dataclass_init(&mut self, call: &ExprCall, base: &Defined) -> Result<Vec<String>, Fault> {
+        let fields = fields_of(&Lineage::of(&self.import.world, &base.module, &base.class)?);
+        let mut said = Vec::new();
+        for (place, (name, default)) in fields.iter().enumerate() {
+            let given = call.arguments.args.get(place);
+            let given = given.or_else(|| call.arguments.find_keyword(name).map(|keyword| &keyword.value));
+            let value = match (given, default) {
+                (Some(value), _) => self.expression(value)?.text,
+                (None, Some((module, value))) => {
+                    Translator::new(self.import, module.clone(), None, Standing::Free).constant(value)?
+                }
+                (None, None) => return self.fault(call.range, format!("`{name}` is not given")),
+            };
+            said.push(format!("self.{name} = {value}"));
+        }
+        Ok(said)
+    }
+
     fn foreign_method(&self, lineage: &Lineage, name: &str) -> Option<String> {
         lineage.foreign.iter().find_map(|base| self.import.world.names.bases.get(base)?.methods.get(name).cloned())
     }
 
     fn is_ignored(&self, callee: &Expr) -> bool {
+        if let Expr::Attribute(method) = callee
+            && self.import.plain
+            && method.attr.as_str() == "apply"
+            && self.dotted(callee).is_none()
+        {
+            return true;
+        }
         if let Expr::Attribute(method) = callee
             && matches!(&*method.value, Expr::Name(name) if name.id.as_str() == "self")
             && matches!(
@@ -1025,6 +1105,15 @@ impl<'a> Translator<'a> {
             Expr::BinOp(operation) => {
                 let (sign, level) = sign_of(operation.op);
                 let (left, right) = (self.expression(&operation.left)?, self.expression(&operation.right)?);
+                // specs know no shifts: numbers are multiplied by powers of 2
+                if let Some(word) = match operation.op {
+                    Operator::LShift => Some("*"),
+                    Operator::RShift => Some("//"),
+                    _ => None,
+                } {
+                    let text = format!("{} {word} 2 ** {}", left.within(PRODUCT), right.within(SIGN));
+                    return Ok(Said { text, level: PRODUCT });
+                }
                 let left_level = if level == POWER { ATOM } else { level };
                 let right_level = if level == POWER { SIGN } else { level + 1 };
                 Ok(Said { text: format!("{} {sign} {}", left.within(left_level), right.within(right_level)), level })
@@ -1259,6 +1348,16 @@ impl<'a> Translator<'a> {
                     let value = self.expression(value)?.text;
                     return Ok(atom(format!("is_instance({value}, [{}])", self.kinds(kinds)?.join(", "))));
                 }
+                ("hasattr", [owner, Expr::StringLiteral(attribute)])
+                    if self.import.plain && self.dotted(owner).is_some_and(|dotted| dotted.starts_with("torch")) =>
+                {
+                    let dotted = format!("{}.{}", self.dotted(owner).unwrap_or_default(), attribute.value.to_str());
+                    let known = self.import.world.names.means.contains_key(&dotted);
+                    return Ok(atom(match known || self.import.operator(&dotted).is_some() {
+                        true => "True",
+                        false => "False",
+                    }));
+                }
                 ("getattr", [owner, Expr::StringLiteral(attribute)]) => {
                     return Ok(atom(format!("{}.{}", self.expression(owner)?.within(ATOM), attribute.value.to_str())));
                 }
@@ -1291,6 +1390,13 @@ impl<'a> Translator<'a> {
             }
         }
         let dotted = self.dotted(&call.func);
+        // torchvision/models/_api.py, WeightsEnum.verify: weights that are not given are none
+        if self.import.plain
+            && dotted.as_deref().is_some_and(|dotted| dotted.ends_with("_Weights.verify"))
+            && let [weights] = &*arguments.args
+        {
+            return self.expression(weights);
+        }
         if let Some(class) = dotted
             .as_deref()
             .and_then(|dotted| {
@@ -1358,7 +1464,7 @@ impl<'a> Translator<'a> {
                     _ => self.fault(call.range, "a list of modules is made of one list"),
                 };
             }
-            Some("torch.nn.Sequential") => {
+            Some("torch.nn.Sequential") if !self.import.plain => {
                 return Ok(atom(format!("Sequential({})", self.sequence(&arguments.args)?.text)));
             }
             Some("transformers.pytorch_utils.apply_chunking_to_forward") if arguments.args.len() > 3 => {
@@ -1368,6 +1474,9 @@ impl<'a> Translator<'a> {
                     .map(|argument| self.expression(argument).map(|said| said.text))
                     .collect();
                 return Ok(atom(format!("{function}({})", inputs?.join(", "))));
+            }
+            Some("functools.partial") if self.import.plain && !arguments.args.is_empty() => {
+                return Ok(atom(format!("partial({})", self.said_arguments(call, false)?)));
             }
             Some("functools.partial") if !arguments.args.is_empty() => {
                 let function = self.expression(&arguments.args[0])?.within(ATOM);
@@ -1528,6 +1637,8 @@ impl<'a> Translator<'a> {
                 _ if self.standing == Standing::Free => "default_type()",
                 _ => "float32",
             };
+            // what a constructor calls makes tensors where modules are made
+            let is = if self.import.plain && is == "float32" { "default_type()" } else { is };
             said.push(format!("dtype={is}"));
         }
         let name = if matches!(name, "Tensor" | "FloatTensor") { "zeros" } else { name };
@@ -1633,6 +1744,13 @@ impl<'a> Translator<'a> {
                 return Ok(Some(atom(format!("{meant}(self{separator}{given})"))));
             }
         }
+        let has = |lineage: &Lineage| lineage.method(name, 0).is_some() || self.import.assigns(lineage, name);
+        let is_own = is_self && self.class.as_ref().is_some_and(|(lineage, _)| has(lineage));
+        if let Some(word) = self.import.world.names.methods.get(name).filter(|_| !is_own).cloned() {
+            let (owner, given) = (self.expression(owner)?.text, self.said_arguments(call, true)?);
+            let separator = if given.is_empty() { "" } else { ", " };
+            return Ok(Some(atom(format!("{word}({owner}{separator}{given})"))));
+        }
         if arguments.args.is_empty()
             && arguments.keywords.is_empty()
             && let Some((_, dtype)) = CASTS.iter().find(|(cast, _)| *cast == name)
@@ -1640,6 +1758,12 @@ impl<'a> Translator<'a> {
             return Ok(Some(atom(format!("{}.to({dtype})", self.expression(owner)?.within(ATOM)))));
         }
         let makes_numbers = self.is_constructor && self.makes_numbers(owner);
+        if name == "pop"
+            && self.import.plain
+            && let Some(said) = self.taken_out(call, owner)?
+        {
+            return Ok(Some(said));
+        }
         let mut of = |word: &str, default: Option<&str>| -> Result<Option<Said>, Fault> {
             let owner = self.expression(owner)?.text;
             let mut said = vec![owner];
@@ -1687,6 +1811,27 @@ impl<'a> Translator<'a> {
     /// Whether an expression is `torch.linspace(...)`, which constructors ask for its numbers.
     fn makes_numbers(&self, expression: &Expr) -> bool {
         matches!(expression, Expr::Call(call) if self.dotted(&call.func).as_deref() == Some("torch.linspace"))
+    }
+
+    /// `values.pop()`: the last of a list, which is one shorter then; `values.pop(0)`: the first.
+    fn taken_out(&mut self, call: &ExprCall, owner: &Expr) -> Result<Option<Said>, Fault> {
+        let is_local = matches!(owner, Expr::Name(name) if self.locals.contains(name.id.as_str()));
+        let place = match &*call.arguments.args {
+            [] => "-1".to_owned(),
+            [Expr::StringLiteral(_), ..] => return Ok(None),
+            [place] => self.expression(place)?.text,
+            _ => return Ok(None),
+        };
+        if !is_local {
+            return Ok(None);
+        }
+        let owner = self.expression(owner)?.text;
+        let rest = match place.as_str() {
+            "-1" => format!("{owner}[:-1]"),
+            "0" => format!("{owner}[1:]"),
+            _ => return self.fault(call.range, "of a list the first or the last is taken out"),
+        };
+        Ok(Some(atom(format!("[{owner}[{place}], ({owner} := {rest})][0]"))))
     }
 
     /// `x.to(device, dtype)`: where it goes is the device that all is on.
@@ -1743,10 +1888,20 @@ impl<'a> Translator<'a> {
                 all.extend(self.kinds(&either.right)?);
                 Ok(all)
             }
+            Expr::Name(name) if self.import.plain => Ok(self.kinds_of(name.id.as_str(), kinds)),
             Expr::Name(name) => Ok(vec![quoted(name.id.as_str())]),
             Expr::Attribute(attribute) => Ok(vec![quoted(attribute.attr.as_str())]),
             other => self.fault(other.range(), "this kind is not known"),
         }
+    }
+
+    /// A class with the classes that derive from it, as far as they are known.
+    fn kinds_of(&self, name: &str, kind: &Expr) -> Vec<String> {
+        let mut all = vec![quoted(name)];
+        if let Some(dotted) = self.dotted(kind) {
+            all.extend(self.import.derived(&dotted).iter().map(|name| quoted(name)));
+        }
+        all
     }
 
     fn said_arguments(&mut self, call: &ExprCall, is_torch: bool) -> Result<String, Fault> {

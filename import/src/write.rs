@@ -19,7 +19,8 @@ fn write(text: &mut String, family: &Family) -> std::fmt::Result {
     if !family.release.is_empty() {
         writeln!(text, "read_in: transformers {}", family.release)?;
     }
-    writeln!(text, "uses: [transformers, loops]")?;
+    let uses = if family.uses.is_empty() { "transformers, loops".to_owned() } else { family.uses.join(", ") };
+    writeln!(text, "uses: [{uses}]")?;
     writeln!(text, "architectures:")?;
     for (name, architecture) in &family.architectures {
         self::architecture(text, name, architecture)?;
@@ -27,17 +28,9 @@ fn write(text: &mut String, family: &Family) -> std::fmt::Result {
     if !family.lora_targets.is_empty() {
         writeln!(text, "lora_targets: [{}]", family.lora_targets.join(", "))?;
     }
-    writeln!(text, "config:")?;
-    writeln!(text, "  defaults:")?;
-    for (name, value) in &family.defaults {
-        writeln!(text, "    {name}: {value}")?;
+    if !family.defaults.is_empty() || !family.derive.is_empty() {
+        config(text, family)?;
     }
-    if !family.aliases.is_empty() {
-        let aliases: Vec<String> = family.aliases.iter().map(|(alias, entry)| format!("{alias}: {entry}")).collect();
-        writeln!(text, "  aliases: {{{}}}", aliases.join(", "))?;
-    }
-    writeln!(text, "  derive: |")?;
-    family.derive.iter().try_for_each(|line| writeln!(text, "    {line}"))?;
     for (section, is_module) in [("modules", true), ("classes", false)] {
         let classes = family.classes.iter().filter(|(_, class)| class.is_module == is_module);
         if classes.clone().next().is_none() {
@@ -60,12 +53,36 @@ fn write(text: &mut String, family: &Family) -> std::fmt::Result {
             function(text, 2, name, code)?;
         }
     }
+    if !family.configurations.is_empty() {
+        writeln!(text, "configurations:")?;
+        family.configurations.iter().try_for_each(|line| writeln!(text, "  {line}"))?;
+    }
+    Ok(())
+}
+
+fn config(text: &mut String, family: &Family) -> std::fmt::Result {
+    writeln!(text, "config:")?;
+    writeln!(text, "  defaults:")?;
+    for (name, value) in &family.defaults {
+        writeln!(text, "    {name}: {value}")?;
+    }
+    if !family.aliases.is_empty() {
+        let aliases: Vec<String> = family.aliases.iter().map(|(alias, entry)| format!("{alias}: {entry}")).collect();
+        writeln!(text, "  aliases: {{{}}}", aliases.join(", "))?;
+    }
+    if !family.derive.is_empty() {
+        writeln!(text, "  derive: |")?;
+        family.derive.iter().try_for_each(|line| writeln!(text, "    {line}"))?;
+    }
     Ok(())
 }
 
 fn architecture(text: &mut String, name: &str, architecture: &Architecture) -> std::fmt::Result {
     writeln!(text, "  {name}:")?;
     writeln!(text, "    inputs: {}", architecture.inputs)?;
+    if let Some(made) = &architecture.made {
+        writeln!(text, "    made: {made}")?;
+    }
     if architecture.takes_images {
         writeln!(text, "    takes_images: true")?;
     }

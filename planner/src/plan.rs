@@ -10,6 +10,7 @@ mod folded;
 pub mod footprint;
 pub mod host;
 pub mod recorded;
+mod returned;
 
 use crate::run::Lora;
 use std::borrow::Cow;
@@ -33,6 +34,7 @@ use crate::lower::kernels::cub::Architecture;
 use crate::lower::measured::CudnnCalls;
 use crate::lower::timeline::Mark;
 use crate::lower::{LowerError, lower, lower_with_timeline};
+use crate::model::export::Origin;
 use crate::model::quantization::{Quantization, QuantizationError};
 use crate::model::{Agreement, Model, ModelError, agree, loading};
 use crate::read::gpus::Gpu;
@@ -41,7 +43,7 @@ use crate::read::spec::SpecError;
 use crate::read::specs;
 use crate::read::yaml;
 use crate::replay::{Replay, UNLIMITED};
-use crate::run::{Attention, Mode, Precision, Run, RunError, ZeroGrad};
+use crate::run::{Attention, Construction, GivenInputs, LossKind, Mode, Precision, Run, RunError, ZeroGrad};
 use crate::time::{Cost, Link, Speeds};
 use crate::trace::{Category, Trace};
 use crate::versions::{Rules, Versions};
@@ -486,15 +488,31 @@ pub(crate) fn program_with(
     if let Some(cache) = run.use_cache {
         config.to_mut().insert("use_cache".to_owned(), cache.into());
     }
+    let is_class = model.exported.as_ref().is_some_and(|exported| exported.origin == Origin::Class);
+    if !is_class && (run.init != Construction::default() || run.input != GivenInputs::default()) {
+        return Err(RunError::Contradiction("init and input are for a class of a file of Python: model.py:Net").into());
+    }
     match &model.exported {
         Some(exported) => config.to_mut().extend(exported.bind(run)?),
         None if !run.dim.is_empty() || run.loss.is_some() => {
-            return Err(RunError::Contradiction("dim and loss are for exported programs (.pt2)").into());
+            return Err(RunError::Contradiction(
+                "dim and loss are for exported programs (.pt2) and classes of a file (model.py:Net)",
+            )
+            .into());
         }
         None => {}
     }
-    let mut graph = unroll(&model.family, architecture, &config, &wanted)
-        .map_err(|error| blame::config(model, run, emulation, error))?;
+    let mut found = None;
+    if is_class && run.mode.records() && run.loss != Some(LossKind::Output) && run.loss != Some(LossKind::Sum) {
+        let (loss, labels) = returned::loss(model, architecture, &config, &wanted)?;
+        config.to_mut().insert("loss".to_owned(), loss.word().into());
+        config.to_mut().insert("labels".to_owned(), labels.into());
+        found = Some(loss);
+    }
+    let mut graph = unroll(&model.family, architecture, &config, &wanted).map_err(|error| {
+        blame::config(model, run, emulation, if is_class { returned::in_source(error) } else { error })
+    })?;
+    graph.loss = found;
     lay(&mut graph, spans, regions, run.checkpoint_save.as_ref(), run.reentrant)?;
     Ok(graph)
 }

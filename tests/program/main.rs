@@ -12,6 +12,7 @@ mod caches;
 mod calibrate;
 mod checkpoint;
 mod choices;
+mod classes;
 mod configs;
 mod estimates;
 mod events;

@@ -75,7 +75,10 @@ impl Machine {
     /// Runs the code of a class's construction; what it computes with tensors happens on the host, where modules are made.
     fn initialize(&mut self, object: &Rc<Object>, init: &Function, locals: &[Option<Value>]) -> Outcome<()> {
         let mut frame = Frame::new(init);
-        frame.slots[..locals.len() - 1].clone_from_slice(&locals[..locals.len() - 1]);
+        // names of defaults stand among those of parameters
+        for (parameter, value) in init.parameters.iter().zip(locals) {
+            frame.slots[usize::from(parameter.name.0)].clone_from(value);
+        }
         if let Some(place) = init.names.iter().position(|name| &**name == "self") {
             frame.slots[place] = Some(Value::Object(object.clone()));
         }

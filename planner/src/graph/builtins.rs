@@ -14,13 +14,14 @@ use crate::read::spec::syntax::Binary;
 
 /// The function of that name, of these or of Python's own.
 pub(super) fn named(name: &str) -> Option<Builtin> {
-    let mut all = FUNCTIONS.iter().chain(super::python::FUNCTIONS);
+    let mut all = FUNCTIONS.iter().chain(super::python::FUNCTIONS).chain(super::containers::FUNCTIONS);
     all.find(|(known, _)| *known == name).map(|(_, function)| *function)
 }
 
 /// The names of all that code can call and no file of the library defines.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    FUNCTIONS.iter().chain(super::python::FUNCTIONS).map(|(name, _)| *name)
+    let all = FUNCTIONS.iter().chain(super::python::FUNCTIONS).chain(super::containers::FUNCTIONS);
+    all.map(|(name, _)| *name)
 }
 
 /// The functions by name.
@@ -156,6 +157,9 @@ fn length(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [value] = given.exactly(machine)?;
     match &value {
         Value::Dictionary(entries) => return Ok(Value::Int(entries.len() as i64)),
+        Value::Object(object) if object.module.is_some() => {
+            return Ok(Value::Int(super::containers::children(machine, &value)?.len() as i64));
+        }
         Value::Tensor(tensor) => match machine.shape(tensor.tensor.get()).first() {
             Some(size) => return Ok(Value::Int(*size as i64)),
             None => return machine.error("a tensor without dimensions has no length"),

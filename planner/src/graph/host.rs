@@ -211,6 +211,21 @@ impl Machine {
         Value::Tensor(Rc::new(Reference { tensor: tensor.into(), tape: None }))
     }
 
+    /// Another tensor like one that a module has, of the host or declared by a spec.
+    pub(super) fn another_of_host(&mut self, tensor: TensorId) -> Option<Value> {
+        let shape = self.shape(tensor).clone();
+        match self.host.get(&tensor).copied() {
+            Some(HostTensor { dtype, becomes }) => {
+                let made = self.host_tensor(shape, dtype, becomes);
+                if let (true, Value::Tensor(reference)) = (self.frozen.contains(&tensor), &made) {
+                    self.frozen.insert(reference.tensor.get());
+                }
+                Some(made)
+            }
+            None => (self.on_host > 0).then(|| self.tensor(shape)),
+        }
+    }
+
     /// The results of an operator that runs on the host.
     pub(super) fn emit_on_host(
         &mut self,

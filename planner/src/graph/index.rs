@@ -2,6 +2,7 @@
 //! everything, `alias` as in torch/csrc/autograd/python_variable_indexing.cpp.
 
 use super::DtypeArgument;
+use super::call::Given;
 use super::decisions::Kind;
 use super::machine::{Machine, Outcome};
 use super::value::Value;
@@ -82,6 +83,17 @@ impl Machine {
             Value::Object(object) if object.method("__getitem__").is_some() => match <[_; 1]>::try_from(subscripts) {
                 Ok([Subscript::At(key)]) => self.call_named(object, "__getitem__", vec![key]),
                 _ => self.error("an object is asked for one element"),
+            },
+            Value::Object(module) if module.module.is_some() => match &subscripts[..] {
+                [Subscript::At(place)] => self.child_at(module, place),
+                [Subscript::Range(start, end, None)] => {
+                    let children = self.elements(&owner)?;
+                    let Some(class) = module.class.clone() else { return self.error("a module has no elements") };
+                    let (start, end) = self.bounds(start, end, children.len() as u64)?;
+                    let taken = children[start as usize..end as usize].to_vec();
+                    self.call(Value::Class(class), Given { positional: taken, named: Vec::new() })
+                }
+                _ => self.error("a module is asked for one child or one range"),
             },
             Value::Dictionary(entries) => match &subscripts[..] {
                 [Subscript::At(Value::Text(key))] => match entries.get(key) {

@@ -283,6 +283,12 @@ impl Semantics for Machine {
                 let keys = entries.keys().map(|key| Value::Text(key.clone())).collect();
                 Ok(Rc::new(Nested::new(keys, Extent { height: 1, count: entries.len() })))
             }
+            Value::Object(object) if object.module.is_some() => {
+                let children = super::containers::children(self, value)?;
+                let children: Vec<Value> = children.into_iter().map(|(_, child)| child).collect();
+                let extent = Extent::around(children.iter().map(Value::extent));
+                Ok(Rc::new(Nested::new(children, extent)))
+            }
             other => self.error(format!("{} has no elements to go through", other.kind())),
         }
     }
@@ -360,6 +366,11 @@ impl Semantics for Machine {
             Value::Dictionary(entries) => match entries.get(name) {
                 Some(value) => Ok(value.clone()),
                 None => self.error(format!("there is no entry `{name}`")),
+            },
+            // what a class's body gives all its objects, such as `expansion`
+            Value::Class(class) if class.properties.contains(name) => match class.methods.get(name).cloned() {
+                Some(constant) => self.call_function(&constant, Given { positional: Vec::new(), named: Vec::new() }),
+                None => self.error(format!("{} has no attribute `{name}`", class.name)),
             },
             other => self.error(format!("{} has no attribute `{name}`", other.kind())),
         }

@@ -16,6 +16,8 @@ mod builtins;
 mod call;
 mod captures;
 mod checkpoint;
+mod containers;
+mod copies;
 mod cuts;
 mod decisions;
 mod einsum;
@@ -45,7 +47,7 @@ use smallvec::SmallVec;
 
 use crate::dtype::Dtype;
 use crate::ops::{self, Operator};
-use crate::run::{Attention, SavedOperators};
+use crate::run::{Attention, LossKind, SavedOperators};
 use crate::trace::{Place, PlaceId};
 use crate::words::quote;
 
@@ -358,6 +360,8 @@ pub struct Graph {
     pub functions: Vec<CustomFunction>,
     /// Iterations that happen again, by [`RepeatId`].
     pub repeats: Vec<Repeat>,
+    /// The loss of a class, where its outputs said it.
+    pub loss: Option<LossKind>,
     /// How the checkpoint's tensors come to the device, where it stores weights quantised.
     pub loading: Option<Loading>,
     /// The lines that ran, by [`PlaceId`].

@@ -165,6 +165,9 @@ fn entries_of(machine: &Machine, value: &Value) -> Outcome<Attributes> {
     match value {
         Value::Dictionary(entries) => Ok((***entries).clone()),
         Value::Object(object) if object.class.is_none() => Ok(object.attributes.borrow().clone()),
+        Value::Object(object) if object.module.is_some() => {
+            Ok(super::containers::children(machine, value)?.into_iter().collect())
+        }
         Value::None => Ok(Attributes::default()),
         other => machine.error(format!("{} has no entries", other.kind())),
     }
@@ -196,6 +199,19 @@ fn with_entry(machine: &mut Machine, given: Given) -> Outcome<Value> {
             }
             None => machine.error(format!("a list of {} has no element {place}", changed.len())),
         };
+    }
+    if let Value::Object(object) = &entries
+        && object.module.is_some()
+    {
+        // a dictionary of modules, as another object of the same module
+        let key = key_of(machine, &key)?;
+        let attributes = object.attributes.borrow().clone();
+        machine.spend_elements(attributes.len())?;
+        let changed = std::rc::Rc::new(object.copied(attributes));
+        changed.height.set(None);
+        machine.set_attribute(&Value::Object(changed.clone()), &key, value)?;
+        changed.settle();
+        return Ok(Value::Object(changed));
     }
     if let (Value::Tensor(_), Value::Int(_)) = (&entries, &key) {
         // a number fills the place, which takes nothing
@@ -235,12 +251,20 @@ fn with_default(machine: &mut Machine, given: Given) -> Outcome<Value> {
 fn copied(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [value] = given.exactly(machine)?;
     match &value {
+        Value::Object(object)
+            if object.module.is_none() && object.class.as_ref().is_some_and(|c| !c.name.ends_with("Cache")) =>
+        {
+            let attributes = object.attributes.borrow().clone();
+            machine.spend_elements(attributes.len())?;
+            Ok(Value::Object(std::rc::Rc::new(object.copied(attributes))))
+        }
         Value::Object(bag) if bag.class.is_none() => {
             let attributes = bag.attributes.borrow().clone();
             machine.spend_elements(attributes.len())?;
             Ok(Value::bag(attributes))
         }
-        Value::Object(_) => machine.error("a copy of a module or of a cache is not known"),
+        Value::Object(object) if object.module.is_some() => machine.deep_copy(&value),
+        Value::Object(_) => machine.error("a copy of a cache is not known"),
         _ => Ok(value),
     }
 }

@@ -93,6 +93,7 @@ pub fn unroll(
             functions: machine.functions,
             repeats: machine.repeats,
             loading: None,
+            loss: None,
             places: machine.tape.take_places(),
         }),
         Err(error) => Err(*error),
@@ -128,7 +129,7 @@ impl Machine {
         self.has_half = wanted.flags.contains(&(HALF, true));
         self.records = wanted.flags.contains(&(RECORDS, true));
         let config = self.config((family, architecture), config, wanted)?;
-        let class = self.global(&architecture.name.as_str().into())?;
+        let class = self.global(&architecture.made.clone().unwrap_or_else(|| architecture.name.as_str().into()))?;
         let given = Given { positional: vec![config.clone()], named: Vec::new() };
         let model = self.call(class, given)?;
         // what exported programs ask for by these names, wherever they are

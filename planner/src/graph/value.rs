@@ -119,6 +119,13 @@ pub enum ShapeQuestion {
 }
 
 impl Object {
+    /// Another object of its class, with these attributes.
+    pub fn copied(&self, attributes: Attributes) -> Object {
+        let (class, module) = (self.class.clone(), self.module);
+        let owned = RefCell::new(self.owned.borrow().clone());
+        Object { class, module, attributes: RefCell::new(attributes), owned, height: self.height.clone() }
+    }
+
     /// Fixes its height by what it holds.
     pub fn settle(&self) {
         let within = Extent::around(self.attributes.borrow().values().map(Value::extent));

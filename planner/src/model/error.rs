@@ -184,6 +184,9 @@ pub enum ModelError {
     /// An exported program cannot be read.
     #[error(transparent)]
     Exported(#[from] crate::model::export::ExportedModelError),
+    /// A class in a file of Python is no model.
+    #[error(transparent)]
+    Class(#[from] crate::model::class::ClassError),
     /// A spec cannot be read.
     #[error(transparent)]
     Spec(#[from] SpecError),

@@ -1,11 +1,13 @@
 //! A model: its family, its config and, where it comes from a folder, the headers of its weights.
 
+pub mod class;
 mod entries;
 mod error;
 pub mod export;
 pub mod named;
 pub mod opened;
 pub mod own;
+mod places;
 pub mod quantization;
 #[cfg(test)]
 mod small;
@@ -21,6 +23,7 @@ pub use error::ModelError;
 pub use stored::loading;
 pub use weights::{Agreement, agree};
 
+use self::class::ClassPlace;
 use self::export::{Exported, ExportedModel};
 use self::named::HubId;
 use self::quantization::{Method, Quantization, QuantizationError};
@@ -32,7 +35,7 @@ use crate::read::config::{self, Config};
 use crate::read::foreign;
 use crate::read::run_file;
 use crate::read::spec::{Architecture, Family, Shelf};
-use crate::run::Run;
+use crate::run::{Construction, GivenInputs, Run};
 use crate::words::nearest::nearest;
 
 /// A model that can be planned.
@@ -200,6 +203,24 @@ pub fn open_with_weights(
     shelf: &Shelf,
 ) -> Result<Model, ModelError> {
     describe(name, architecture, shelf)?.with_weights(weights)
+}
+
+/// Opens a class of a file of Python, with the weights of a file, an index or a folder where they are given.
+///
+/// # Errors
+/// As of [`class::open`], and of these weights.
+pub fn open_class(
+    name: &str,
+    place: &ClassPlace,
+    made: (&Construction, &GivenInputs),
+    weights: Option<&Path>,
+    shelf: &Shelf,
+) -> Result<Model, ModelError> {
+    let model = class::open(name, place, made, shelf)?;
+    match weights {
+        Some(weights) => model.with_weights(weights),
+        None => Ok(model),
+    }
 }
 
 /// The model without weights; its type is the one that its description names.

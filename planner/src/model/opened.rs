@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::class;
 use super::named::HubId;
 use super::{Model, ModelError};
 use crate::files;
@@ -153,9 +154,19 @@ impl RunOptions {
     pub fn model(&mut self) -> Result<Model, OpenError> {
         let name = self.model.as_deref().ok_or(OpenError::NoModel)?;
         let (architecture, shelf) = (self.architecture.as_deref(), Shelf { folder: self.specs.clone() });
-        let model = match &self.weights {
-            Some(weights) => super::open_with_weights(name, architecture, weights, &shelf)?,
-            None => super::open(name, architecture, &shelf)?,
+        let model = match (class::place(name), &self.weights) {
+            (Some(place), weights) => {
+                if architecture.is_some() {
+                    return Err(RunError::Contradiction(
+                        "architecture: of a file of Python the class is named behind it, model.py:Net",
+                    )
+                    .into());
+                }
+                let (init, input) = (self.init.clone().unwrap_or_default(), self.input.clone().unwrap_or_default());
+                super::open_class(name, &place, (&init, &input), weights.as_deref(), &shelf)?
+            }
+            (None, Some(weights)) => super::open_with_weights(name, architecture, weights, &shelf)?,
+            (None, None) => super::open(name, architecture, &shelf)?,
         };
         self.take_sizes(&model);
         self.check_inputs(model.takes_images())?;

@@ -74,6 +74,14 @@ pub fn world(package: &str, folder: &Path) -> Result<World, String> {
     Ok(World { sources, names: Names::table()?, known })
 }
 
+/// The same for a package of torch.nn alone.
+///
+/// # Errors
+/// As of [`world`].
+pub fn plain_world(package: &str, folder: &Path) -> Result<World, String> {
+    Ok(World { names: Names::plain()?, ..world(package, folder)? })
+}
+
 fn read(folder: &Path, module: &str, architecture: &str, kind: &str) -> Result<String, String> {
     let work = || {
         let classes = [(architecture.to_owned(), kind.to_owned())];

@@ -86,7 +86,7 @@ pub(super) const ROWS: &[Row] = &[
     // As native_multi_head_attention asks for it: other code runs where PyTorch picks the math kernel.
     Row {
         name: "fused_attention",
-        signature: "query, key, value",
+        signature: "query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, enable_gqa=False, of=None",
         returns: Returns::One,
         source: "aten/src/ATen/native/transformers/cuda/attention.cu, native_multi_head_attention_cuda",
         class: Class::Attention,
@@ -96,6 +96,11 @@ pub(super) const ROWS: &[Row] = &[
         shapes: shape,
         lower: |context, a| {
             let problem = problem(context, a)?;
+            // kernels are chosen by the input itself (sdp_utils_cpp.h, check_last_dim_stride_equals_1)
+            if a.optional(7).is_some_and(|of| of.strides.last() != Some(&1)) {
+                return Err("multi-head attention in inference of a transposed input is not known: make it contiguous"
+                    .to_owned());
+            }
             match choice(context, &problem)? {
                 Backend::Math => Err("multi-head attention in inference is known with fused kernels alone".to_owned()),
                 backend => attend(context, a, problem, backend),

@@ -62,15 +62,15 @@ const CONV2D: Row = Row {
 
 /// The numbers of a call, along the last two dimensions.
 #[derive(Clone, Copy)]
-struct Window {
-    stride: [i64; 2],
-    padding: [i64; 2],
-    dilation: [i64; 2],
-    groups: u64,
+pub(super) struct Window {
+    pub stride: [i64; 2],
+    pub padding: [i64; 2],
+    pub dilation: [i64; 2],
+    pub groups: u64,
 }
 
 /// What is given for one dimension holds for all; a sequence is an image of one row, which has no stride, no padding and no dilation.
-fn along_both(given: &[i64], is_sequence: bool, of_one_row: i64) -> Result<[i64; 2], String> {
+pub(super) fn along_both(given: &[i64], is_sequence: bool, of_one_row: i64) -> Result<[i64; 2], String> {
     match *given {
         [one] if is_sequence => Ok([of_one_row, one]),
         [both] => Ok([both, both]),
@@ -175,7 +175,7 @@ fn cudnn_is_faster(input: &Tensor, weight: &Tensor, [down, stride]: [i64; 2]) ->
 }
 
 /// `cudnn_conv_suggest_memory_format`
-fn format(a: &Tensor, b: &Tensor) -> MemoryFormat {
+pub(super) fn format(a: &Tensor, b: &Tensor) -> MemoryFormat {
     if suggested(a) == MemoryFormat::ChannelsLast { MemoryFormat::ChannelsLast } else { suggested(b) }
 }
 
@@ -294,7 +294,7 @@ fn backward(
 }
 
 /// cudnn/ConvShared.cpp, `cudnn_convolution_backward`
-fn cudnn_backward(
+pub(super) fn cudnn_backward(
     context: &mut Context,
     g: &Tensor,
     input: &Tensor,

@@ -8,10 +8,12 @@ use super::indexing;
 use super::indexing::record_masked_fill;
 use super::operands::one;
 use super::{Autocast, Class, Lines, Lower, Lowered, Operands, Returns, Row};
-use crate::lower::autograd::Gradients;
+use crate::graph::Dims;
+use crate::lower::autograd::{Edge, Gradients};
 use crate::lower::checkpoint::Saved;
 use crate::lower::context::Context;
-use crate::lower::tensor::Tensor;
+use crate::lower::context::detach;
+use crate::lower::tensor::{Tensor, TensorData, contiguous_strides};
 
 const SOURCE: &str = "tools/autograd/derivatives.yaml; tools/autograd/gen_variable_type.py";
 
@@ -137,6 +139,20 @@ pub(super) const ROWS: &[Row] = &[
         // The result is saved.
         let saved = context.records(&[x]).then(|| context.save(x));
         record(context, ["ReluBackward0", "threshold_backward"], x, saved)
+    }),
+    // derivatives.yaml: these need their result
+    row("leaky_relu_", &[("leaky_relu_.default", "self", "negative_slope")], |context, a| {
+        let x = a.tensor(0)?;
+        let saved = context.records(&[x]).then(|| context.save(x));
+        record(context, ["LeakyReluBackward0", "leaky_relu_backward"], x, saved)
+    }),
+    row("elu_", &[("elu_.default", "self", "alpha, scale, input_scale")], |context, a| {
+        let x = a.tensor(0)?;
+        let saved = context.records(&[x]).then(|| context.save(x));
+        record(context, ["EluBackward0", "elu_backward"], x, saved)
+    }),
+    row("hardsigmoid_", &[("hardsigmoid_.default", "self", "")], |context, a| {
+        with_copy(context, a, ["HardsigmoidBackward0", "hardsigmoid_backward"])
     }),
     row("relu6_", &[("hardtanh_.default", "self", "min_val, max_val")], |context, a| {
         with_copy(context, a, ["HardtanhBackward0", "hardtanh_backward"])
@@ -264,10 +280,16 @@ fn copied_into(
     source: Option<&Tensor>,
 ) -> Lowered {
     let x = operands.tensor(0)?;
-    // a number fills the place
-    let Some(source) = source else { return without_gradient(context, operands) };
     let dim = dimension(dim, x.sizes.len())?;
     let mut part = x.sizes.clone();
+    // a number fills the place: the gradient is zero there (derivatives.yaml, zero_ and fill_)
+    let Some(source) = source else {
+        if let Some(length) = length {
+            part[dim] = length;
+            return filled_slice(context, x, part);
+        }
+        return without_gradient(context, operands);
+    };
     match length {
         Some(length) => part[dim] = length,
         None => drop(part.remove(dim)),
@@ -298,6 +320,67 @@ fn copied_into(
     one(x.clone())
 }
 
+fn filled_slice(context: &mut Context, x: &Tensor, part: Dims) -> Lowered {
+    if context.records(&[x]) {
+        let (sizes, strides) = (x.sizes.clone(), x.strides.clone());
+        context.record(
+            "CopySlices",
+            &[Some(x)],
+            &[x],
+            Box::new(move |context, g| {
+                let Some(g) = &g[0] else { return Gradients::new() };
+                let whole = context.empty_strided("new_empty_strided", sizes.clone(), strides.clone(), g.dtype);
+                let slice = context.empty("clone", &part, g.dtype);
+                let zeros = context.empty_like("zeros_like", &slice);
+                drop(slice);
+                drop(zeros);
+                smallvec![Some(whole)]
+            }),
+        );
+    }
+    one(x.clone())
+}
+
+/// Whether a tensor is a view to autograd, which shares another's memory and stands behind it in the graph.
+fn is_view(x: &Tensor) -> bool {
+    matches!(&*x.gradient.borrow(), Edge::Node(node, _) if node.name == "ViewBackward0")
+}
+
+/// A view that is multiplied in place: its base comes from a node that copies the gradient, multiplies the view's part of it and hands it on;
+/// the view itself is made of that base anew (torch/csrc/autograd/functions/tensor.cpp, CopySlices; variable.cpp,
+/// VariableHooks::grad_fn, AsStridedBackward0).
+fn multiplied_view(context: &mut Context, x: &Tensor, other: Saved) -> Tensor {
+    let base = detach(x);
+    let (sizes, strides) = (x.sizes.clone(), x.strides.clone());
+    context.record(
+        "CopySlices",
+        &[Some(x)],
+        &[&base],
+        Box::new(move |context, g| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            let whole = context.empty_strided("new_empty_strided", sizes.clone(), strides.clone(), g.dtype);
+            let part = context.empty("clone", &sizes, g.dtype);
+            let other = other.get(context);
+            let product = elementwise(context, "mul", &[&part, &other], g.dtype);
+            drop(part);
+            drop(product);
+            smallvec![Some(whole)]
+        }),
+    );
+    let sizes = x.sizes.clone();
+    context.record(
+        "AsStridedBackward0",
+        &[Some(&base)],
+        &[x],
+        Box::new(move |context, g| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            let memory = context.empty("new_zeros", &[sizes.iter().product()], g.dtype);
+            smallvec![Some(TensorData::view(&memory, sizes.clone(), contiguous_strides(&sizes)))]
+        }),
+    );
+    x.clone()
+}
+
 /// What backward needs of both; of what is written over a copy is kept.
 fn arithmetic(context: &mut Context, operands: &Operands, kind: Arithmetic) -> Lowered {
     let (x, other) = (operands.tensor(0)?, operands.optional(1));
@@ -312,6 +395,10 @@ fn arithmetic(context: &mut Context, operands: &Operands, kind: Arithmetic) -> L
             Arithmetic::Add | Arithmetic::Subtract => None,
         };
         let kept = [copy.map(|copy| context.save(&copy)), of_other.map(|other| context.save(other))];
+        if let ([None, Some(_)], Arithmetic::Multiply, true) = (&kept, kind, is_view(x)) {
+            let [_, Some(other)] = kept else { return one(x.clone()) };
+            return one(multiplied_view(context, x, other));
+        }
         record_arithmetic(context, kind, (Some(x), other), kept, x);
     }
     one(x.clone())

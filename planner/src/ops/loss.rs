@@ -67,6 +67,11 @@ fn cross_entropy_shape(call: &Call) -> Shapes {
     let (input, target) = (call.shape(0)?, call.shape(1)?);
     match (&input[..], &target[..]) {
         ([rows, _], [labels]) if rows == labels => one_shape(Dims::new()),
+        ([images, _, height, width], [labels, rows, columns])
+            if images == labels && height == rows && width == columns =>
+        {
+            one_shape(Dims::new())
+        }
         _ => Err(format!("scores of shape {input:?} do not fit labels of shape {target:?}")),
     }
 }
@@ -79,8 +84,11 @@ fn cross_entropy(context: &mut Context, operands: &Operands) -> Lowered {
     // the inner `nll_loss` is on autocast's list of float32 operators; `log_softmax` is asked for its input's type
     let scores = cast_argument(context, Autocast::Full, &scores);
     let saved = context.records(&[&scores]).then(|| [&scores, target].map(|tensor| context.save(tensor)));
-    let loss = context.empty("nll_loss_forward", &[], scores.dtype);
-    let total_weight = context.empty("nll_loss_forward", &[], scores.dtype);
+    let (first, second) =
+        (context.empty("nll_loss_forward", &[], scores.dtype), context.empty("nll_loss_forward", &[], scores.dtype));
+    // of images the total weight is made first (cuda/NLLLoss2d.cu, nll_loss2d_forward_out_cuda_template)
+    let of_images = scores.sizes.len() > 2;
+    let (loss, total_weight) = if of_images { (second, first) } else { (first, second) };
     if let Some([saved_scores, saved_target]) = saved {
         let saved = [saved_scores, saved_target, context.save(&total_weight)];
         record_nll(context, &scores, saved, &loss);

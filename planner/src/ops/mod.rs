@@ -33,6 +33,7 @@ mod savable;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod transposed;
 mod upsample;
 mod views;
 mod work;
@@ -137,6 +138,7 @@ const TABLE: [&[Row]; 24] = [
     reduce::ROWS,
     routing::ROWS,
     run::ROWS,
+    transposed::ROWS,
     upsample::ROWS,
     views::ROWS,
 ];

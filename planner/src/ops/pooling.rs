@@ -48,15 +48,15 @@ pub(super) const ROWS: &[Row] = &[
         autocast: Autocast::Keeps,
         savable: &[],
         aten: &[("adaptive_avg_pool2d.default", "self, output_size:one", "")],
-        shapes: |call| match (&call.shape(0)?[..], call.int(1)?) {
-            ([batch, channels, _, _], places @ 1..) => {
-                one_shape(smallvec![*batch, *channels, places as u64, places as u64])
+        shapes: |call| match (&call.shape(0)?[..], both(&call.ints(1)?)?) {
+            ([batch, channels, _, _], [rows, columns]) if rows > 0 && columns > 0 => {
+                one_shape(smallvec![*batch, *channels, rows as u64, columns as u64])
             }
             _ => Err("adaptive_avg_pool2d takes images of four dimensions and gives at least one place".to_owned()),
         },
-        lower: |context, a| match a.int(1)? {
-            1 => one(whole_average(context, a.tensor(0)?)?),
-            places => one(adaptive_average(context, a.tensor(0)?, places.unsigned_abs())),
+        lower: |context, a| match both(&a.ints(1)?)? {
+            [1, 1] => one(whole_average(context, a.tensor(0)?)?),
+            places => one(adaptive_average(context, a.tensor(0)?, places.map(i64::unsigned_abs))),
         },
     },
 ];
@@ -80,6 +80,15 @@ fn pooled(sizes: &[u64], [kernel, stride, padding]: &[Vec<i64>; 3], ceil_mode: b
         Ok::<u64, String>(if ceil_mode && is_left { whole + 1 } else { whole })
     };
     Ok(smallvec![batch, channels, along(rows, 0)?, along(columns, 1)?])
+}
+
+/// A number for each dimension, or one for both.
+fn both(given: &[i64]) -> Result<[i64; 2], String> {
+    match *given {
+        [one] => Ok([one, one]),
+        [rows, columns] => Ok([rows, columns]),
+        _ => Err(format!("{given:?} is no number for each dimension")),
+    }
 }
 
 fn window_of(operands: &Operands, x: &Tensor) -> Result<Dims, String> {
@@ -151,9 +160,9 @@ fn record_pool(
 }
 
 /// Backward keeps the input for its sizes, and adds into zeros (cuda/AdaptiveAveragePooling.cu).
-fn adaptive_average(context: &mut Context, x: &Tensor, places: u64) -> Tensor {
+fn adaptive_average(context: &mut Context, x: &Tensor, [rows, columns]: [u64; 2]) -> Tensor {
     let saved = context.records(&[x]).then(|| context.save(x));
-    let sizes = [x.sizes[0], x.sizes[1], places, places];
+    let sizes = [x.sizes[0], x.sizes[1], rows, columns];
     let output = empty(context, "_adaptive_avg_pool2d", &sizes, x.dtype, suggested(x));
     let copy = laid_out(context, x, suggested(x));
     drop(copy);

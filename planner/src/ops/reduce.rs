@@ -3,7 +3,7 @@
 use smallvec::smallvec;
 
 use super::call::{dimension, one as one_shape};
-use super::elementwise::elementwise;
+use super::elementwise::{cast, elementwise};
 use super::operands::one;
 use super::{Autocast, Call, Class, Lowered, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
@@ -41,11 +41,12 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "vector_norm",
-        signature: "input, dim, keepdim=False",
+        signature: "input, dim, keepdim=False, dtype=None",
         returns: Returns::One,
         source: "aten/src/ATen/native/LinearAlgebra.cpp, linalg_vector_norm_out; FunctionsManual.cpp, norm_backward",
         class: Class::Elements,
-        autocast: Autocast::Full,
+        // autocast_mode.h, AT_FORALL_FP32_SET_OPT_DTYPE
+        autocast: Autocast::FullResult,
         savable: &[],
         aten: &[],
         shapes: reduced_shape,
@@ -265,7 +266,8 @@ fn vector_norm(context: &mut Context, operands: &Operands) -> Lowered {
     let marks = marks(x.sizes.len(), &operands.ints(1)?)?;
     let keepdim = operands.flag(2);
     let saved = context.records(&[x]).then(|| context.save(x));
-    let output = reduce(context, "linalg_vector_norm", Reduction::Norm, x, &marks, keepdim, x.dtype);
+    let wide = operands.dtype(3).unwrap_or(x.dtype);
+    let output = reduce(context, "linalg_vector_norm", Reduction::Norm, x, &marks, keepdim, wide);
     if let Some(saved) = saved {
         let norm = context.save(&output);
         let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
@@ -273,11 +275,11 @@ fn vector_norm(context: &mut Context, operands: &Operands) -> Lowered {
             let x = saved.get(context);
             let norm = norm.get(context);
             let [g, norm] = [g, &norm].map(|tensor| if keepdim { tensor.clone() } else { unreduced(tensor, &marks) });
-            let quotient = elementwise(context, "div", &[&x, &norm], x.dtype);
+            let quotient = elementwise(context, "div", &[&x, &norm], wide);
             let zero = elementwise(context, "eq", &[&norm], Dtype::Bool);
             let result = elementwise(context, "mul", &[&g, &quotient], g.dtype);
             drop((zero, quotient));
-            smallvec![Some(result)]
+            smallvec![Some(if x.dtype == result.dtype { result } else { cast(context, &result, x.dtype) })]
         };
         context.record("LinalgVectorNormBackward0", &[Some(x)], &[&output], Box::new(apply));
     }

@@ -39,7 +39,7 @@ use std::sync::Arc;
 use crate::bytes::Bytes;
 use crate::graph::Parameter;
 use crate::model::Model;
-use crate::model::export::Exported;
+use crate::model::export::{Exported, Origin};
 use crate::model::quantization::{Method, Quantization};
 use crate::ops::{GROUPED_MM, KERNEL, NONZERO, PAGES_KERNEL, convolution_workspace, other_kernels};
 use crate::plan::Plan;
@@ -261,12 +261,14 @@ impl Planned<'_> {
 
     /// What an export leaves to be said: the loss, and what it cannot know.
     fn exported_note(&self, exported: &Exported) -> String {
-        let mut parts = vec![format!(
-            "planned from the graph that torch.export wrote, as eager PyTorch runs it: inputs {}",
-            exported.inputs_in_words()
-        )];
+        let from = match exported.origin {
+            Origin::Export => "planned from the graph that torch.export wrote, as eager PyTorch runs it",
+            Origin::Class => "planned from its source, which is read and never run",
+        };
+        let inputs = exported.inputs_in_words();
+        let mut parts = vec![if inputs.is_empty() { from.to_owned() } else { format!("{from}: inputs {inputs}") }];
         if self.run.mode.records() {
-            parts.push(match self.run.loss.or(exported.loss) {
+            parts.push(match self.run.loss.or(self.plan.graph.loss).or(exported.loss) {
                 Some(LossKind::Output) => "the loss is its own".to_owned(),
                 Some(LossKind::CrossEntropy) => {
                     "the loss is the cross entropy of its first output, with a label a row (--loss)".to_owned()

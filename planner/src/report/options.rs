@@ -10,7 +10,7 @@ const WORDED: &str = "\
     mode batch seq image new-tokens precision grad-scaler optimizer clip accumulate checkpoint reentrant use-cache \
     checkpoint-save zero-grad keep-losses ddp fsdp parallel trainable lora quantize double-quant steps attention \
     sdpa cache cache-tokens page-tokens cache-dtype capacity allocator torch transformers env variables \
-    hold-outputs workers prefetch sample pin-memory host-ram specs dim loss";
+    hold-outputs workers prefetch sample pin-memory host-ram specs dim loss input";
 
 /// The keys of all other options that are not the default, with their values.
 pub(super) fn others(run: &Run) -> Map<String, Value> {

@@ -16,7 +16,7 @@ mod forms;
 mod tests;
 mod value;
 
-use super::{Checkpointing, Lora, LossKind, NamedSizes, QuantizedType};
+use super::{Checkpointing, Construction, GivenInputs, Lora, LossKind, NamedSizes, QuantizedType};
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
@@ -134,10 +134,15 @@ options! {
     specs: PathBuf, Options "--specs <DIR>",
         "A folder of your own specs, laid out as specs/; they come before the built-in ones";
     dim: NamedSizes = NamedSizes::default(), Run "--dim <SYMBOL=N>",
-        "A size that an export leaves open, by its symbol; may be given several times";
+        "A size that an export or an --input leaves open, by its name; may be given several times";
     loss: LossKind, Training "--loss <LOSS>",
-        "What an export without a loss is trained on: cross-entropy or sum of its first output; output for its own \
-         [default: by its outputs]";
+        "What an export or a class without a loss is trained on: cross-entropy or sum of its first output; output for its \
+         own [default: by its outputs]";
+    init: Construction = Construction::default(), Run "--init <ARGUMENTS>",
+        "What a class of a file (model.py:Net) is made with, as Python: depth=12,width=256; also entries of its config; may \
+         be given several times";
+    input: GivenInputs = GivenInputs::default(), Run "--input <NAME=TYPE[SIZES]>",
+        "An input of such a class's forward: x=float32[8,3,224,224], ids=int64[batch,seq]; may be given several times";
 }
 
 /// What a flag sets.

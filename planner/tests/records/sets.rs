@@ -85,6 +85,8 @@ pub const SETS: &[Set] = &[
     exact("2.15", "losses", 4),
     // A model whose folder brings its own source (own/); own.jsonl has the cases alone.
     exact("2.15", "own", 6),
+    // Classes of torch.nn in files of their own (classes/), planned from their source; classes.yaml has the cases.
+    exact("2.15", "classes", 26),
     // Families that `memplan import` wrote; imported.jsonl has the cases alone. ModernBERT goes through a set of names, whose order Python
     // draws anew in each process: lists of temporaries go in another order, no peak differs. Qwen3-Next's training
     // copies a gradient of a few kilobytes more: a view behind a split, not understood.

@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use planner::model::class;
 use planner::model::export;
 use planner::model::{Model, open};
 use planner::read::spec::Shelf;
+use planner::run::{Construction, GivenInputs};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -20,7 +22,10 @@ fn shelf() -> Shelf {
 pub fn model_of(case: &Value) -> Model {
     if case["model"]["library"] == "torchvision" {
         let name = case["model"]["name"].as_str().expect("a case of torchvision names its model");
-        return open(name, None, &Shelf::default()).expect("a built-in model");
+        return open(name, None, &shelf()).expect("a built-in model");
+    }
+    if let Some(class) = case["model"]["class"].as_str() {
+        return class_of(case, class);
     }
     if let Some(own) = case["model"]["own"].as_str() {
         let folder = truth_folder().join("own").join(own);
@@ -38,6 +43,20 @@ pub fn model_of(case: &Value) -> Model {
         dtype: None,
         weights: None,
     }
+}
+
+/// A class in a file of its own, with its construction and its inputs.
+fn class_of(case: &Value, class: &str) -> Model {
+    let init = Construction(case["model"]["init"].as_str().unwrap_or_default().to_owned());
+    let said = case["model"]["inputs"].as_object().expect("inputs by name");
+    let input = |(name, text): (&String, &Value)| {
+        let text = text.as_str().expect("a type with sizes");
+        (name.clone(), text.parse().unwrap_or_else(|error| panic!("{name}: {error}")))
+    };
+    let inputs = GivenInputs(said.iter().map(input).collect());
+    let name = truth_folder().join("classes").join(class).display().to_string();
+    let place = class::place(&name).expect("a file with a class");
+    class::open(&name, &place, (&init, &inputs), &shelf()).unwrap_or_else(|error| panic!("{class}: {error}"))
 }
 
 /// The graph that a record's model was exported as.

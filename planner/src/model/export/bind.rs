@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-use super::inputs::{Dimension, Exported, Input};
+use super::inputs::{Dimension, Exported, Input, Origin};
 use crate::run::{Attention, LossKind, NamedSizes, Run, RunError};
+
+/// The loss of a class that its outputs are still to say.
+pub const UNSAID: &str = "own";
 
 /// What a size of an input is to a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,12 +93,21 @@ impl Exported {
     /// give.
     pub fn bind(&self, run: &Run) -> Result<Vec<(String, serde_json::Value)>, RunError> {
         let refuse = |message: String| Err(RunError::Export(message));
+        let is_class = self.origin == Origin::Class;
+        let who = if is_class { "the class" } else { "the export" };
         if run.attention.unwrap_or_default() != Attention::Sdpa {
-            return refuse("the export says how attention is computed: leave attention out".to_owned());
+            return refuse(format!("{who} says how attention is computed: leave attention out"));
         }
         let mut values = run.dim.clone();
+        if is_class {
+            for role in Role::ALL {
+                if let Some(asked) = role.asked(run).filter(|_| self.symbol(role.word()).is_some()) {
+                    values.entry(role.word().to_owned()).or_insert(asked);
+                }
+            }
+        }
         if let Some(name) = values.keys().find(|name| self.symbol(name).is_none()) {
-            return refuse(format!("the export has no size {name}: {}", self.listed()));
+            return refuse(format!("{who} has no size {name}: {}", self.listed()));
         }
         for role in Role::ALL {
             let (Some((input, size)), Some(asked)) = (self.role(role), role.asked(run)) else { continue };
@@ -105,6 +117,12 @@ impl Exported {
                 }
                 Dimension::Fixed(size) if *size != asked => {
                     let what = role.word();
+                    if is_class {
+                        return refuse(format!(
+                            "--input {} fixes {what} at {size}: write {what} in place of {size} there to plan {what} {asked}",
+                            input.name
+                        ));
+                    }
                     return refuse(format!(
                         "the export has fixed {what} at {size}, in its input {}: export it with dynamic_shapes to plan {what} {asked}",
                         input.name
@@ -115,6 +133,9 @@ impl Exported {
         }
         for symbol in &self.symbols {
             let Some(value) = values.get(&symbol.name).copied().or(symbol.hint) else {
+                if symbol.name == Role::Image.word() {
+                    return refuse("image has no value: give --image N".to_owned());
+                }
                 return refuse(format!("{} has no value: give --dim {0}=N", symbol.name));
             };
             let (least, most) = symbol.range;
@@ -122,6 +143,12 @@ impl Exported {
                 let most = most.map_or(String::new(), |most| format!(" to {most}"));
                 return refuse(format!("{} is {value}: the export allows {least}{most}", symbol.name));
             }
+        }
+        if is_class {
+            values.retain(|name, _| self.symbol(name).is_some());
+            // what the model returns says which loss there is, where the run does not
+            let loss = ("loss".to_owned(), run.loss.map_or(UNSAID, LossKind::word).into());
+            return Ok(values.into_iter().map(|(name, value)| (name, value.into())).chain([loss]).collect());
         }
         let loss = run.loss.or(self.loss);
         match loss {

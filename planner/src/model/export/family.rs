@@ -100,6 +100,7 @@ impl<'p, 'a> Parts<'p, 'a> {
         Architecture {
             name: self.facts.class.clone(),
             inputs: inputs::INPUTS.into(),
+            made: None,
             base_prefix: String::new(),
             tied: self.facts.tied.iter().flat_map(pairs).collect(),
             ignored: Vec::new(),

@@ -64,9 +64,20 @@ pub struct Input {
     pub floating: bool,
 }
 
-/// What is to be known of an exported program beside its family.
+/// Where a model with inputs of its own comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// An exported program.
+    Export,
+    /// A class in a file of Python, whose inputs the run gives.
+    Class,
+}
+
+/// What is to be known of an exported program, or of a class whose inputs the run gives, beside its family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exported {
+    /// Which of them it is.
+    pub origin: Origin,
     /// What goes in.
     pub inputs: Vec<Input>,
     /// What sizes depend on.
@@ -115,7 +126,8 @@ pub(super) fn exported(
         (None, None, _) => None,
     };
     let training = facts.has_mode.then_some(facts.training);
-    Ok(Exported { inputs, symbols, loss, has_loss: facts.loss.is_some(), scores, training, has_table })
+    let (origin, has_loss) = (Origin::Export, facts.loss.is_some());
+    Ok(Exported { origin, inputs, symbols, loss, has_loss, scores, training, has_table })
 }
 
 /// A size of an input or of an output; its symbols are listed.

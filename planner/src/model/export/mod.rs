@@ -28,11 +28,11 @@ use crate::words::quote;
 use std::io::{Read, Seek};
 use std::path::Path;
 
-pub use bind::Sizes;
+pub use bind::{Sizes, UNSAID};
 pub use error::ExportError;
 use error::Problem;
 use facts::Facts;
-pub use inputs::{Dimension, Exported, Symbol};
+pub use inputs::{Dimension, Exported, Input, Origin, Symbol};
 
 use crate::dtype::Dtype;
 use crate::read::spec::{Family, Shelf, SpecError};

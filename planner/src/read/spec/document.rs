@@ -55,6 +55,8 @@ pub(super) struct BeforeText {
 pub(super) struct ArchitectureText {
     pub inputs: String,
     #[serde(default)]
+    pub made: Option<String>,
+    #[serde(default)]
     pub base_prefix: String,
     #[serde(default)]
     pub tied: IndexMap<String, String>,

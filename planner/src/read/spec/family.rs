@@ -139,6 +139,8 @@ pub struct Architecture {
     pub name: String,
     /// The function that makes the model's inputs for a run.
     pub inputs: Arc<str>,
+    /// The function that makes the model of its config, where that is not the module of its name.
+    pub made: Option<Arc<str>>,
     /// The attribute that holds the base model; checkpoints of the base model go without this prefix.
     pub base_prefix: String,
     /// Parameters that share another's storage, when the config ties them: (name, the other's name).
@@ -520,6 +522,7 @@ fn parse_architecture(name: &str, text: &ArchitectureText, file: &Arc<str>) -> R
     Ok(Architecture {
         name: name.to_owned(),
         inputs: text.inputs.as_str().into(),
+        made: text.made.as_deref().map(Arc::from),
         base_prefix: text.base_prefix.clone(),
         tied: text.tied.iter().map(|(name, other)| (name.clone(), other.clone())).collect(),
         ignored: text.ignored.iter().map(|pattern| parsed("ignored", pattern)).collect::<Result<_, _>>()?,

@@ -7,7 +7,10 @@ use std::str::FromStr;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::run::{Checkpointing, Ddp, Fsdp, Lora, OptimizerChoice, Parallel, SavedOperators, TrainedBias, Variables};
+use crate::run::{
+    Checkpointing, Construction, Ddp, Fsdp, GivenInputs, Lora, OptimizerChoice, Parallel, SavedOperators, TrainedBias,
+    Variables,
+};
 use crate::versions::Release;
 
 /// `none`, `full`, or a list of module paths.
@@ -128,6 +131,59 @@ pub(super) fn variables<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Op
         })),
     };
     set.map(Some).map_err(D::Error::custom)
+}
+
+/// `depth=12, width=256`, or a mapping of names and values.
+pub(super) fn construction<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Construction>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "arguments as Python, depth=12, or a mapping of names and values, is expected")]
+    enum Written {
+        Word(String),
+        Entries(indexmap::IndexMap<String, serde_json::Value>),
+    }
+    Ok(Option::<Written>::deserialize(deserializer)?.map(|written| match written {
+        Written::Word(word) => Construction(word.trim().to_owned()),
+        Written::Entries(entries) => {
+            let said = entries.iter().map(|(name, value)| format!("{name}={}", as_python(value)));
+            Construction(said.collect::<Vec<_>>().join(", "))
+        }
+    }))
+}
+
+fn as_python(value: &serde_json::Value) -> String {
+    use serde_json::Value;
+    match value {
+        Value::Null => "None".to_owned(),
+        Value::Bool(flag) => if *flag { "True" } else { "False" }.to_owned(),
+        Value::Array(values) => format!("[{}]", values.iter().map(as_python).collect::<Vec<_>>().join(", ")),
+        Value::Object(entries) => {
+            let said = entries.iter().map(|(key, value)| format!("{key:?}: {}", as_python(value)));
+            format!("{{{}}}", said.collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// `x=float32[8,3]`, or a mapping of names and inputs.
+pub(super) fn inputs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<GivenInputs>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "NAME=TYPE[SIZES], or a mapping of names and inputs, is expected")]
+    enum Written {
+        Word(String),
+        Entries(indexmap::IndexMap<String, serde_json::Value>),
+    }
+    let given = match Option::<Written>::deserialize(deserializer)? {
+        None => return Ok(None),
+        Some(Written::Word(word)) => word.parse(),
+        Some(Written::Entries(entries)) => {
+            let input = |(name, value): (String, serde_json::Value)| match &value {
+                serde_json::Value::String(text) => Ok((name, text.parse()?)),
+                other => Ok((name, as_python(other).parse()?)),
+            };
+            entries.into_iter().map(input).collect::<Result<_, _>>().map(GivenInputs)
+        }
+    };
+    given.map(Some).map_err(D::Error::custom)
 }
 
 /// `{ddp: 8}` or `{fsdp: 8}`

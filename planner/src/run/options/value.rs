@@ -11,8 +11,9 @@ use serde_json::{Map, Value, json};
 use super::forms;
 use crate::bytes::Bytes;
 use crate::run::{
-    Attention, CacheDtype, CacheKind, Checkpointing, Ddp, Fsdp, Kernel, Lora, LossKind, Mode, NamedSizes,
-    OptimizerChoice, Parallel, Pattern, Precision, QuantizedType, Sample, SavedOperators, Variables, ZeroGrad,
+    Attention, CacheDtype, CacheKind, Checkpointing, Construction, Ddp, Fsdp, GivenInputs, Kernel, Lora, LossKind,
+    Mode, NamedSizes, OptimizerChoice, Parallel, Pattern, Precision, QuantizedType, Sample, SavedOperators, Variables,
+    ZeroGrad,
 };
 use crate::versions::Release;
 use crate::words::quote;
@@ -293,6 +294,60 @@ impl OptionValue for Variables {
 
     fn then(self, later: Self) -> Self {
         [self, later].into_iter().collect()
+    }
+
+    fn over(self, file: Self) -> Self {
+        self.or(file)
+    }
+}
+
+impl OptionValue for Construction {
+    const REPEATS: bool = true;
+
+    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Self>, D::Error> {
+        forms::construction(from)
+    }
+
+    fn entry(&self) -> Value {
+        self.to_string().into()
+    }
+
+    fn parse(value: &OsStr) -> Result<Self, String> {
+        parsed(value)
+    }
+
+    fn words(&self) -> Option<String> {
+        (!self.0.is_empty()).then(|| self.to_string())
+    }
+
+    fn then(self, later: Self) -> Self {
+        self.then(later)
+    }
+}
+
+impl OptionValue for GivenInputs {
+    const REPEATS: bool = true;
+
+    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Self>, D::Error> {
+        forms::inputs(from)
+    }
+
+    fn entry(&self) -> Value {
+        self.0.iter().map(|(name, input)| (name.clone(), input.to_string().into())).collect::<Map<_, Value>>().into()
+    }
+
+    fn parse(value: &OsStr) -> Result<Self, String> {
+        parsed(value)
+    }
+
+    /// `x=float32[8,3] --input y=int64[8]`
+    fn words(&self) -> Option<String> {
+        let entries: Vec<String> = self.0.iter().map(|(name, input)| format!("{name}={input}")).collect();
+        (!entries.is_empty()).then(|| entries.join(" --input "))
+    }
+
+    fn then(self, later: Self) -> Self {
+        self.then(later)
     }
 
     fn over(self, file: Self) -> Self {
