@@ -1450,7 +1450,7 @@ impl<'a> Translator<'a> {
             return Ok(atom(format!("{model}({}.backbone_config)", self.expression(config)?.within(ATOM))));
         }
         let in_place = arguments.find_keyword("inplace").map(|keyword| &keyword.value);
-        if matches!(in_place, Some(Expr::BooleanLiteral(flag)) if flag.value) {
+        if !self.import.plain && matches!(in_place, Some(Expr::BooleanLiteral(flag)) if flag.value) {
             return self.in_place(call, dotted.as_deref().unwrap_or_default());
         }
         match dotted.as_deref() {

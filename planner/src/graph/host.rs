@@ -139,7 +139,8 @@ pub(super) fn moved_to(machine: &mut Machine, given: Given) -> Outcome<Value> {
 }
 
 /// Operators whose results have the type of what they are given, if all of that has one.
-const KEEP_THE_TYPE: [&str; 25] = [
+const KEEP_THE_TYPE: [&str; 26] = [
+    "as_input",
     "expand",
     "view",
     "reshape",

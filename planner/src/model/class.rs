@@ -126,7 +126,7 @@ pub fn open(
 
 /// The class that is meant, and the text of its spec.
 fn spec(place: &ClassPlace, init: &Construction, inputs: &GivenInputs) -> Result<(String, String), ClassError> {
-    let source = |fault: String| ClassError::Source(fault);
+    let source = ClassError::Source;
     let (roots, dotted) = located(&place.file);
     let known = graph::callable_names().map_err(|error| source(error.to_string()))?.into_iter().collect();
     let sources = Sources::with(Vec::new(), files::text).beside(roots);

@@ -26,17 +26,15 @@ pub fn take_from_source(family: &mut Family, text: &str) {
     };
     let places = Places(text.lines().map(place).collect());
     let own = family.file.clone();
-    for definition in family.definitions.values_mut() {
-        match definition {
-            Definition::Function(function) if function.file == own => places.shared(function),
-            Definition::Class(class) if class.constructor.file == own => {
-                if let Some(class) = Arc::get_mut(class) {
-                    places.class(class);
-                }
+    family.definitions.values_mut().for_each(|definition| match definition {
+        Definition::Function(function) if function.file == own => places.shared(function),
+        Definition::Class(class) if class.constructor.file == own => {
+            if let Some(class) = Arc::get_mut(class) {
+                places.class(class);
             }
-            _ => {}
         }
-    }
+        _ => {}
+    });
 }
 
 impl Places {

@@ -115,7 +115,7 @@ impl Operator {
     }
 }
 
-const TABLE: [&[Row]; 24] = [
+const TABLE: [&[Row]; 25] = [
     activation::ROWS,
     attention::ROWS,
     batch_norm::ROWS,
