@@ -851,9 +851,12 @@ pub(crate) fn is_dataclass(class: &StmtClassDef) -> bool {
     })
 }
 
+/// A field of a dataclass, and what it is where nothing is given, with the file that says so.
+pub(crate) type Field = (String, Option<(Rc<Module>, Expr)>);
+
 /// The fields of a dataclass, those of bases first, with what they are where nothing is given.
-pub(crate) fn fields_of(lineage: &Lineage) -> Vec<(String, Option<(Rc<Module>, Expr)>)> {
-    let mut fields: Vec<(String, Option<(Rc<Module>, Expr)>)> = Vec::new();
+pub(crate) fn fields_of(lineage: &Lineage) -> Vec<Field> {
+    let mut fields: Vec<Field> = Vec::new();
     for defined in lineage.classes.iter().rev() {
         for statement in &defined.class.body {
             if let Stmt::AnnAssign(assign) = statement

@@ -42,7 +42,8 @@ struct Named {
 }
 
 /// Exports whose events are the eager model's.
-const EXPORTS_WITH_ALL_EVENTS: [&str; 11] = [
+const EXPORTS_WITH_ALL_EVENTS: [&str; 12] = [
+    "efficientnet-b0-train",
     "gpt2-infer",
     "bert-train",
     "albert-train",
