@@ -130,7 +130,8 @@ impl Module {
     /// What `from .x import y as z` binds: names, and the dotted names that they mean.
     pub fn imported(&self, import: &StmtImportFrom) -> Vec<(String, String)> {
         // a package's own file stands for the package
-        let is_package = self.file.ends_with("__init__.py");
+        // (transformers' own files name what they offer otherwise)
+        let is_package = self.file.ends_with("__init__.py") && !self.name.starts_with("transformers");
         let level = (import.level as usize).saturating_sub(usize::from(is_package));
         let above = self.name.rsplitn(level + 1, '.').nth(level);
         let package = if import.level == 0 { "" } else { above.unwrap_or("") };

@@ -136,6 +136,7 @@ fn a_snapshot_keeps_how_it_is_made() {
     let made = ["snapshot", &*model, "--init", "width=64", "--input", "x=float[batch,64]", "-o", &*kept];
     assert_eq!(call(&made).status.code(), Some(0));
     assert_eq!(call(&["check", &kept]).status.code(), Some(0));
-    folder.write("parts.py", PART.replace("nn.Linear(width, width)", "nn.Linear(width, width, bias=False)"));
+    let wider = "nn.Linear(width, width)\n        self.more = nn.Linear(width, 64 * width)";
+    folder.write("parts.py", PART.replace("nn.Linear(width, width)", wider));
     assert_eq!(call(&["check", &kept]).status.code(), Some(1));
 }
