@@ -171,8 +171,7 @@ def with_inputs_of_heads(case):
         if "pixel" in model.main_input_name and not hasattr(model.config, "num_channels"):
             model.config.num_channels = getattr(vision or getattr(model.config, "backbone_config", None), "num_channels", 3)
         if architecture.endswith("ForSemanticSegmentation") and trains:
-            labels = integers(batch, case["image"], case["image"])
-            return {**plain({**case, "mode": "infer"}, model, torch), "labels": labels}
+            return {**plain({**case, "mode": "infer"}, model, torch), "labels": integers(batch, case["image"], case["image"])}
         if architecture.endswith("ForTokenClassification"):
             return {"input_ids": integers(batch, seq), **({"labels": integers(batch, seq)} if trains else {})}
         if architecture.endswith("ForQuestionAnswering"):

@@ -80,9 +80,10 @@ impl Machine {
     fn chosen(&self, config: &Value, wanted: &Value, initial: bool) -> Outcome<Option<Vec<i64>>> {
         let places: Vec<i64> = match wanted {
             Value::Int(place) => vec![*place],
-            Value::Sequence(places) => {
-                places.iter().filter_map(|place| if let Value::Int(place) = place { Some(*place) } else { None }).collect()
-            }
+            Value::Sequence(places) => places
+                .iter()
+                .filter_map(|place| if let Value::Int(place) = place { Some(*place) } else { None })
+                .collect(),
             _ => return Ok(None),
         };
         let layers = match config {

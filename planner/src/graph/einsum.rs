@@ -17,6 +17,13 @@ pub(super) fn einsum(machine: &mut Machine, given: Given<Value>) -> Outcome<Valu
     if let [Value::Sequence(list)] = &tensors[..] {
         tensors = list.to_vec();
     }
+    // autocast casts the operands, and holds them until it is done (aten/src/ATen/autocast_mode.h, AT_FORALL_LOWER_PRECISION_FP)
+    if machine.autocasts {
+        for tensor in &mut tensors {
+            *tensor = machine.emit_named("cast_to_multiply", vec![tensor.clone()])?;
+        }
+    }
+    let _held = machine.autocasts.then(|| tensors.clone());
     let equation: String = equation.chars().filter(|letter| !letter.is_whitespace()).collect();
     let (left, right) = match equation.split_once("->") {
         Some((left, right)) => (left.to_owned(), right.to_owned()),

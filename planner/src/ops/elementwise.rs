@@ -387,7 +387,7 @@ pub(crate) fn add(context: &mut Context, a: &Tensor, b: &Tensor) -> Tensor {
 
 fn multiply(context: &mut Context, a: &Tensor, b: Option<&Tensor>) -> Tensor {
     let operands: smallvec::SmallVec<[&Tensor; 2]> = std::iter::once(a).chain(b).collect();
-    let dtype = b.map_or(a.dtype, |b| promote(a.dtype, b.dtype));
+    let dtype = common_type(&operands);
     elementwise(context, "mul", &operands, dtype)
 }
 

@@ -68,6 +68,19 @@ pub(super) const ROWS: &[Row] = &[
         shapes: |call| one_shape(product_shape(call.shape(1)?, call.shape(2)?)?),
         lower: baddbmm,
     },
+    // What autocast makes of the operand of a product; nothing without autocast.
+    Row {
+        name: "cast_to_multiply",
+        signature: "input",
+        returns: Returns::One,
+        source: "aten/src/ATen/autocast_mode.cpp, cached_cast",
+        class: Class::Moves,
+        autocast: Autocast::Lower,
+        savable: &[],
+        aten: &[],
+        shapes: |call| one_shape(call.shape(0)?.clone()),
+        lower: |_, a| one(a.tensor(0)?.clone()),
+    },
     Row {
         name: "solve_triangular",
         signature: "input, other, upper=None, left=None, unitriangular=None",

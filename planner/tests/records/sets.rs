@@ -91,12 +91,13 @@ pub const SETS: &[Set] = &[
     // gradients more made beside than PyTorch has: the place of a view, not understood; no peak differs.
     Set { release: "2.15", name: "torchvision", count: 107, known: &["maxvit_t-train-fp32"] },
     // Families that `memplan import` wrote; imported.jsonl has the cases alone. ModernBERT goes through a set of names, whose order Python
-    // draws anew in each process: lists of temporaries go in another order, no peak differs. Qwen3-Next's training
-    // copies a gradient of a few kilobytes more: a view behind a split, not understood.
+    // draws anew in each process: lists of temporaries go in another order, no peak differs. Layers that are checkpointed within
+    // layers that are (Swin, Zamba2) let their arguments go in another order, as do PhiMoE's checkpointed routers; SegFormer's training for
+    // segmentation makes gradients of its upsampling in another order.
     Set {
         release: "2.15",
         name: "imported",
-        count: 1741,
+        count: 2055,
         known: &[
             "modernbert-dlm-h0-train-fp32",
             "modernbert-dlm-h1-train-amp-fp16",
@@ -105,6 +106,12 @@ pub const SETS: &[Set] = &[
             "modernbert_decoder-ion-h0-train-amp-fp16",
             "modernbert_decoder-ion-h2-train-fp16",
             "modernbert_decoder-llm-h0-train-bf16",
+            "segformer-SegformerForSemanticSegmentation-train-fp32",
+            "zamba2-Zamba2ForCausalLM-train-x2",
+            "phimoe-PhimoeForCausalLM-train-x2",
+            "swin-SwinForImageClassification-train-x2",
+            "segformer-SegformerForSemanticSegmentation-train-x1",
+            "segformer-SegformerForSemanticSegmentation-train-x3",
         ],
     },
 ];
