@@ -116,11 +116,16 @@ fn cases(file: &str) -> Vec<Case> {
         .collect()
 }
 
-/// Runs that allocate more than their upper bounds say, by 3.3 % at most: attention that chooses its tokens, where the config leaves
-/// out the sizes by which it is told, and positions in three dimensions are in no stand-in.
-const ABOVE: [&str; 4] = [
+/// Runs that allocate more than their upper bounds say, by 3.3 % at most, those of Mistral Large 4 by 17 %: attention that chooses its
+/// tokens, where the small config leaves out the sizes by which it is told; positions in three dimensions, and layers with heads of two
+/// widths, are in no stand-in.
+const ABOVE: [&str; 8] = [
+    "gemma4-Gemma4ForConditionalGeneration-generate-bf16",
+    "gemma4-Gemma4ForConditionalGeneration-infer-bf16",
     "minimax_m3_vl-MiniMaxM3SparseForConditionalGeneration-generate-bf16",
     "minimax_m3_vl-MiniMaxM3SparseForConditionalGeneration-infer-bf16",
+    "mistral_large4-MistralLarge4ForConditionalGeneration-generate-bf16",
+    "mistral_large4-MistralLarge4ForConditionalGeneration-infer-bf16",
     "qwen3_omni_moe-Qwen3OmniMoeThinkerForConditionalGeneration-generate-bf16",
     "qwen3_omni_moe-Qwen3OmniMoeThinkerForConditionalGeneration-infer-bf16",
 ];
