@@ -171,9 +171,15 @@ fn plain(value: &Expr, words: Words) -> Option<String> {
             Number::Complex { .. } => return None,
         },
         Expr::UnaryOp(operation) if operation.op == UnaryOp::USub => format!("-{}", plain(&operation.operand, words)?),
-        Expr::BinOp(operation) if operation.op == Operator::Div => {
-            let number = |side: &Expr| plain(side, words)?.parse::<f64>().ok();
-            format!("{:?}", number(&operation.left)? / number(&operation.right)?)
+        Expr::BinOp(operation) => {
+            let (left, right) = (plain(&operation.left, words)?, plain(&operation.right, words)?);
+            let whole = |text: &str| text.parse::<i64>().ok();
+            match (operation.op, whole(&left), whole(&right)) {
+                (Operator::Mult, Some(a), Some(b)) => a.checked_mul(b)?.to_string(),
+                (Operator::Pow, Some(a), Some(b)) => a.checked_pow(u32::try_from(b).ok()?)?.to_string(),
+                (Operator::Div, ..) => format!("{:?}", left.parse::<f64>().ok()? / right.parse::<f64>().ok()?),
+                _ => return None,
+            }
         }
         Expr::StringLiteral(text) => format!("{:?}", text.value.to_str()),
         Expr::List(list) => sequence(&list.elts, words)?,

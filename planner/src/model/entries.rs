@@ -30,6 +30,8 @@ type Expected = (&'static str, fn(&Value) -> bool);
 /// What is expected where this is the default of a config's class: `int | list[int]` has a whole number as well, and 0 is one.
 fn of_a_class(default: &Value) -> Option<Expected> {
     match default {
+        // what "auto" stands for is computed: `int | str`
+        Value::String(text) if text == "auto" => None,
         Value::Number(_) => Some(("a number", |value| value.is_number() || value.is_array() || value.is_object())),
         Value::String(_) => Some(("a string", |value| !value.is_number() && !value.is_boolean())),
         _ => None,

@@ -128,9 +128,11 @@ impl Model {
         self.config.get(key).or_else(|| self.family.defaults.get(key))
     }
 
-    /// The rows of its images where a run gives none: its config's, or its family's.
+    /// The rows of its images where a run gives none: its config's, or its family's, else 224; None where it takes none.
     pub fn image_size(&self) -> Option<u64> {
-        self.entry("image_size").filter(|_| self.takes_images()).and_then(Value::as_u64)
+        let size = |value: &Value| value.as_u64().or_else(|| value.get(0)?.as_u64());
+        let within = || self.entry("vision_config")?.get("image_size").and_then(size);
+        self.takes_images().then(|| self.entry("image_size").and_then(size).or_else(within).unwrap_or(224))
     }
 
     /// The rows of the images of a run; None where there are no images.
