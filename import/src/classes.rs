@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use python_ast::{Expr, Stmt, StmtClassDef, StmtFunctionDef};
+use python_ast::{Arguments, Decorator, Expr, Stmt, StmtClassDef, StmtFunctionDef};
 
 use crate::meaning::{Meaning, World};
 use crate::source::{Fault, Module, text};
@@ -145,29 +145,31 @@ impl Method {
 
     /// Whether a decorator of that name is given that switch by that name.
     pub fn decorator_says(&self, name: &str, keyword: &str, flag: bool) -> bool {
-        self.function().decorator_list.iter().any(|decorator| match &decorator.expression {
-            Expr::Call(call) if matches!(&*call.func, Expr::Name(n) if n.id.as_str() == name) => {
-                let given = call.arguments.find_keyword(keyword).map(|keyword| &keyword.value);
-                matches!(given, Some(Expr::BooleanLiteral(given)) if given.value == flag)
-            }
-            _ => false,
+        decorators(&self.function().decorator_list).filter(|(known, _)| *known == name).any(|(_, arguments)| {
+            let given = arguments.and_then(|arguments| arguments.find_keyword(keyword)).map(|keyword| &keyword.value);
+            matches!(given, Some(Expr::BooleanLiteral(given)) if given.value == flag)
         })
     }
 
     /// Whether a decorator of that name stands before it, with or without arguments.
     pub fn is_decorated(&self, name: &str) -> bool {
-        self.function().decorator_list.iter().any(|decorator| {
-            let called = match &decorator.expression {
-                Expr::Call(call) => &*call.func,
-                other => other,
-            };
-            match called {
-                Expr::Name(n) => n.id.as_str() == name,
-                Expr::Attribute(a) => a.attr.as_str() == name,
-                _ => false,
-            }
-        })
+        decorators(&self.function().decorator_list).any(|(known, _)| known == name)
     }
+}
+
+/// The last names of decorators, with what those are given that are called.
+pub fn decorators(list: &[Decorator]) -> impl Iterator<Item = (&str, Option<&Arguments>)> {
+    list.iter().filter_map(|decorator| {
+        let (called, arguments) = match &decorator.expression {
+            Expr::Call(call) => (&*call.func, Some(&call.arguments)),
+            other => (other, None),
+        };
+        match called {
+            Expr::Name(name) => Some((name.id.as_str(), arguments)),
+            Expr::Attribute(attribute) => Some((attribute.attr.as_str(), arguments)),
+            _ => None,
+        }
+    })
 }
 
 enum Ancestor {

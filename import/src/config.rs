@@ -100,7 +100,8 @@ fn entries(import: &Import, config: &Rc<Lineage>, words: Words) -> (Entries, Ent
 /// A file that is no Python.
 pub fn derive(import: &mut Import, config: &Rc<Lineage>) -> Result<Vec<String>, Fault> {
     let mut lines = Vec::new();
-    if let Some(entry) = entries(import, config, JSON).1.get("layer_types") {
+    let aliases = entries(import, config, JSON).1;
+    if let Some(entry) = aliases.get("layer_types") {
         lines.push(format!("config._layer_types_name = {entry:?}"));
     }
     for sub in auto::sub_configs(&import.world, config)? {
@@ -132,7 +133,6 @@ pub fn derive(import: &mut Import, config: &Rc<Lineage>) -> Result<Vec<String>, 
     if let Some(method) = config.method("validate_architecture", 0).filter(|method| is_of_a_model(config, method)) {
         lines.push(format!("{}(config)", import.want_config_method(config, &method)));
     }
-    let aliases = entries(import, config, JSON).1;
     let needed: Vec<String> = import.needed.iter().map(|name| aliases.get(name).unwrap_or(name).clone()).collect();
     for name in needed {
         if let Some(method) = config.method(&name, 0)

@@ -9,7 +9,7 @@ use python_text::TextRange;
 use rustc_hash::FxHashSet;
 
 use crate::auto;
-use crate::classes::{Defined, Lineage, Method, MethodKind};
+use crate::classes::{Defined, Lineage, Method, MethodKind, decorators};
 use crate::config;
 use crate::meaning::{Meaning, World};
 use crate::names::{Checkpoint, Names};
@@ -783,18 +783,8 @@ fn experts_of(class: &StmtClassDef) -> Option<Vec<(&'static str, String)>> {
         ("is_transposed", "False"),
         ("is_concatenated", "True"),
     ];
-    class.decorator_list.iter().find_map(|decorator| {
-        let (name, keywords) = match &decorator.expression {
-            Expr::Name(name) => (name, None),
-            Expr::Call(call) => match &*call.func {
-                Expr::Name(name) => (name, Some(&call.arguments)),
-                _ => return None,
-            },
-            _ => return None,
-        };
-        if name.id.as_str() != "use_experts_implementation" {
-            return None;
-        }
+    let is_it = |(name, _): &(&str, _)| *name == "use_experts_implementation";
+    decorators(&class.decorator_list).find(is_it).map(|(_, keywords)| {
         let given = |key: &str, default: &str| {
             let keyword = keywords.and_then(|arguments| arguments.find_keyword(key));
             match keyword.map(|keyword| &keyword.value) {
@@ -802,7 +792,7 @@ fn experts_of(class: &StmtClassDef) -> Option<Vec<(&'static str, String)>> {
                 _ => default.to_owned(),
             }
         };
-        Some(DEFAULTS.iter().map(|(key, default)| (*key, given(key, default))).collect())
+        DEFAULTS.iter().map(|(key, default)| (*key, given(key, default))).collect()
     })
 }
 
@@ -820,13 +810,7 @@ fn filtering(method: &Method, code: Code) -> Code {
 
 /// Whether Python keeps what a function gave: `@lru_cache` and transformers' own of it (5.24, pytorch_utils.py).
 fn remembers(function: &StmtFunctionDef) -> bool {
-    function.decorator_list.iter().any(|decorator| {
-        let called = match &decorator.expression {
-            Expr::Call(call) => &*call.func,
-            other => other,
-        };
-        matches!(called, Expr::Name(name) if name.id.as_str().ends_with("lru_cache"))
-    })
+    decorators(&function.decorator_list).any(|(name, _)| name.ends_with("lru_cache"))
 }
 
 /// A function whose results are kept.
@@ -840,15 +824,7 @@ fn remembered(name: &str, function: &StmtFunctionDef, code: Code) -> Code {
 }
 
 pub(crate) fn is_dataclass(class: &StmtClassDef) -> bool {
-    let is_it = |expression: &Expr| match expression {
-        Expr::Name(name) => name.id.as_str() == "dataclass",
-        Expr::Attribute(attribute) => attribute.attr.as_str() == "dataclass",
-        _ => false,
-    };
-    class.decorator_list.iter().any(|decorator| match &decorator.expression {
-        Expr::Call(call) => is_it(&call.func),
-        other => is_it(other),
-    })
+    decorators(&class.decorator_list).any(|(name, _)| name == "dataclass")
 }
 
 /// A field of a dataclass, and what it is where nothing is given, with the file that says so.

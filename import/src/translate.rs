@@ -25,7 +25,7 @@ use python_ast::{
 use python_text::{Ranged, TextRange};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::classes::{Defined, Lineage, MethodKind};
+use crate::classes::{Defined, Lineage, MethodKind, decorators};
 use crate::family::{Import, fields_of, is_dataclass, pairs};
 use crate::marks;
 use crate::meaning::Meaning;
@@ -398,12 +398,8 @@ fn gives_back(statements: &[Stmt]) -> bool {
 
 /// Whether a function stands under `@torch.no_grad()`.
 fn is_without_gradients(function: &StmtFunctionDef) -> bool {
-    function.decorator_list.iter().any(|decorator| match &decorator.expression {
-        Expr::Call(call) => {
-            matches!(&*call.func, Expr::Attribute(name) if matches!(name.attr.as_str(), "no_grad" | "inference_mode"))
-        }
-        _ => false,
-    })
+    decorators(&function.decorator_list)
+        .any(|(name, arguments)| matches!(name, "no_grad" | "inference_mode") && arguments.is_some())
 }
 
 /// What a method of a base is called in the class that derives from it: `Base_forward`.

@@ -144,11 +144,7 @@ impl Translator<'_> {
             }
             Some("transformers.pytorch_utils.apply_chunking_to_forward") if arguments.args.len() > 3 => {
                 let function = self.expression(&arguments.args[0])?.within(ATOM);
-                let inputs: Result<Vec<String>, Fault> = arguments.args[3..]
-                    .iter()
-                    .map(|argument| self.expression(argument).map(|said| said.text))
-                    .collect();
-                return Ok(atom(format!("{function}({})", inputs?.join(", "))));
+                return Ok(atom(format!("{function}({})", self.listed(&arguments.args[3..])?)));
             }
             Some("functools.partial") if self.import.plain && !arguments.args.is_empty() => {
                 return Ok(atom(format!("partial({})", self.said_arguments(call, false)?)));
@@ -172,11 +168,7 @@ impl Translator<'_> {
             Some("torch.any" | "torch.all") if !arguments.args.is_empty() => {
                 let word = if dotted.as_deref() == Some("torch.any") { "any" } else { "all" };
                 let owner = self.expression(&arguments.args[0])?.within(ATOM);
-                let rest: Result<Vec<String>, Fault> = arguments.args[1..]
-                    .iter()
-                    .map(|argument| self.expression(argument).map(|said| said.text))
-                    .collect();
-                return Ok(atom(format!("{owner}.{word}({})", rest?.join(", "))));
+                return Ok(atom(format!("{owner}.{word}({})", self.listed(&arguments.args[1..])?)));
             }
             Some("torch.max" | "torch.min") => {
                 let is_number = |value: &Expr| matches!(value, Expr::NumberLiteral(_) | Expr::UnaryOp(_));

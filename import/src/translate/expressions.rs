@@ -195,9 +195,14 @@ impl Translator<'_> {
     }
 
     pub(super) fn sequence(&mut self, elements: &[Expr]) -> Text {
+        Ok(atom(format!("[{}]", self.listed(elements)?)))
+    }
+
+    /// Expressions with commas between them.
+    pub(super) fn listed(&mut self, elements: &[Expr]) -> Result<String, Fault> {
         let said: Result<Vec<String>, Fault> =
             elements.iter().map(|element| self.expression(element).map(|said| said.text)).collect();
-        Ok(atom(format!("[{}]", said?.join(", "))))
+        Ok(said?.join(", "))
     }
 
     pub(super) fn comprehension(&mut self, element: &Expr, generators: &[Comprehension], range: TextRange) -> Text {

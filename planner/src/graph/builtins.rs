@@ -83,9 +83,9 @@ fn remembered(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let mut key = show(&name);
     for argument in machine.elements(&arguments)?.iter() {
         key += &match argument {
-            Value::Object(object) => format!(", {:?}", object.module),
-            Value::Tensor(_) | Value::Dictionary(_) => {
-                return machine.error("a function that remembers what it gave for tensors is not known");
+            Value::Object(object) if object.module.is_some() => format!(", {:?}", object.module),
+            Value::Object(_) | Value::Tensor(_) | Value::Dictionary(_) => {
+                return machine.error("a function that remembers what it gave for tensors or configs is not known");
             }
             plain => format!(", {plain:?}"),
         };

@@ -44,7 +44,6 @@ pub(super) fn captured(machine: &mut Machine, given: Given) -> Outcome<Value> {
     machine.captures.push(capture);
     let outputs = machine.call(forward, Given { positional: Vec::new(), named: Vec::new() })?;
     let Some(Capture { mut states, .. }) = machine.captures.pop().flatten() else { return Ok(outputs) };
-    let name = |name: &str| Arc::<str>::from(name);
     if let Value::Object(bag) = &outputs
         && tie
         && !matches!(states.last(), None | Some(Value::None))
@@ -55,7 +54,7 @@ pub(super) fn captured(machine: &mut Machine, given: Given) -> Outcome<Value> {
             *place = last.clone();
         }
     }
-    machine.set_attribute(&outputs, &name("hidden_states"), Value::sequence(states))?;
+    machine.set_attribute(&outputs, &"hidden_states".into(), Value::sequence(states))?;
     Ok(outputs)
 }
 
@@ -64,11 +63,8 @@ pub(super) fn without_hidden_states(machine: &mut Machine, given: Given) -> Outc
     let [outputs, asked] = given.exactly(machine)?;
     match &outputs {
         Value::Object(bag) if bag.class.is_none() && !machine.truth(&asked)? => {
-            let attributes = bag.attributes.borrow();
-            let others = attributes.iter().filter(|(name, _)| &***name != "hidden_states");
-            let mut left: super::value::Attributes =
-                others.map(|(name, value)| (name.clone(), value.clone())).collect();
-            left.insert(Arc::from("hidden_states"), Value::None);
+            let mut left = bag.attributes.borrow().clone();
+            left.insert("hidden_states".into(), Value::None);
             Ok(Value::bag(left))
         }
         _ => Ok(outputs),

@@ -144,8 +144,7 @@ impl Machine {
         let mut arguments = Vec::new();
         let given = given.aside(&mut arguments);
         let reentrant = self.reentrant.then(|| {
-            let tensor = |value: &Value| if let Value::Tensor(held) = value { Some(held.tensor.get()) } else { None };
-            let inputs: Vec<TensorId> = given.positional.iter().filter_map(tensor).collect();
+            let inputs: Vec<TensorId> = given.positional.iter().filter_map(Value::tensor).collect();
             arguments.retain(|tensor| !inputs.contains(tensor));
             ReentrantCall { inputs, ..ReentrantCall::default() }
         });

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::machine::{Machine, Outcome};
-use super::value::{Attributes, Builtin, Object, Value};
+use super::value::{Builtin, Object, Value};
 use crate::dtype::Dtype;
 use crate::interpret::{Interpreter, Semantics};
 
@@ -31,24 +31,10 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
     }),
     ("ordered_entries", |machine, given| match given.positional.is_empty() {
         true => Ok(Value::dictionary(given.named.into_iter().collect())),
-        false => {
-            let [entries] = given.exactly(machine)?;
-            match entries {
-                Value::Dictionary(_) => Ok(entries),
-                pairs => {
-                    let mut made = Attributes::default();
-                    for pair in machine.elements(&pairs)?.iter() {
-                        let elements = machine.elements(pair)?;
-                        let (2, Some(key)) = (elements.len(), elements.first().and_then(Value::key)) else {
-                            return machine.error("a dictionary is made of keys that are texts, and values");
-                        };
-                        made.insert(key, elements[1].clone());
-                    }
-                    machine.spend_elements(made.len())?;
-                    Ok(Value::dictionary(made))
-                }
-            }
-        }
+        false => match &given.positional[..] {
+            [entries @ Value::Dictionary(_)] => Ok(entries.clone()),
+            _ => super::python::dictionary(machine, given),
+        },
     }),
     ("fields_of", |machine, given| {
         let [value] = given.exactly(machine)?;

@@ -43,19 +43,15 @@ const SAVED: &str = "saved_tensors";
 pub(super) fn autograd_function(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [forward, backward, arguments] = given.exactly(machine)?;
     let arguments = machine.elements(&arguments)?.to_vec();
-    let tensor = |value: &Value| if let Value::Tensor(held) = value { Some(held.tensor.get()) } else { None };
-    let inputs: Vec<Option<TensorId>> = arguments.iter().map(tensor).collect();
+    let inputs: Vec<Option<TensorId>> = arguments.iter().map(Value::tensor).collect();
     let id = FunctionId(machine.functions.len() as u32);
     machine.functions.push(CustomFunction { inputs: inputs.clone(), ..CustomFunction::default() });
     machine.tape.record(Step::EnterFunction(id));
     let ctx = Value::config(Attributes::default(), 2);
-    let with_ctx = |ctx: &Value, rest: Vec<Value>| Given {
-        positional: std::iter::once(ctx.clone()).chain(rest).collect(),
-        named: Vec::new(),
-    };
-    let result = machine.call(forward, with_ctx(&ctx, arguments.clone()))?;
-    let results: Vec<TensorId> =
-        machine.elements(&Value::sequence(list_of(&result)))?.iter().filter_map(tensor).collect();
+    // `arguments` are held until it has returned
+    let positional = std::iter::once(ctx.clone()).chain(arguments.clone()).collect();
+    let result = machine.call(forward, Given { positional, named: Vec::new() })?;
+    let results: Vec<TensorId> = list_of(&result).iter().filter_map(Value::tensor).collect();
     if results.iter().any(|result| inputs.contains(&Some(*result))) {
         return machine.error("a function with a gradient of its own that gives back what it was given is not known");
     }
@@ -114,8 +110,7 @@ impl Machine {
         let result = self.call(backward, Given { positional, named: Vec::new() });
         let steps = self.tape.take();
         let gives = result.as_ref().map(list_of).unwrap_or_default();
-        let tensor = |value: &Value| if let Value::Tensor(held) = value { Some(held.tensor.get()) } else { None };
-        let gives = gives.iter().map(tensor).collect();
+        let gives = gives.iter().map(Value::tensor).collect();
         drop(result?);
         self.tape.put_back(forward);
         let function = &mut self.functions[id.index()];

@@ -282,7 +282,7 @@ fn settle_entry(machine: &mut Machine, given: Given) -> Outcome<Value> {
 }
 
 /// `{key: value for ...}` of the pairs.
-fn dictionary(machine: &mut Machine, given: Given) -> Outcome<Value> {
+pub(super) fn dictionary(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [pairs] = given.exactly(machine)?;
     let mut entries = Attributes::default();
     for pair in machine.elements(&pairs)?.iter() {

@@ -58,13 +58,6 @@ pub struct Owned {
     pub buffers: Vec<(Arc<str>, Option<FieldType>, bool)>,
 }
 
-impl Object {
-    /// The method of that name.
-    pub fn method(&self, name: &str) -> Option<&Arc<Function>> {
-        self.class.as_ref()?.methods.get(name)
-    }
-}
-
 impl Owned {
     /// What a class declares.
     pub fn of(class: &Class) -> Owned {
@@ -119,6 +112,11 @@ pub enum ShapeQuestion {
 }
 
 impl Object {
+    /// The method of that name.
+    pub fn method(&self, name: &str) -> Option<&Arc<Function>> {
+        self.class.as_ref()?.methods.get(name)
+    }
+
     /// Another object of its class, with these attributes.
     pub fn copied(&self, attributes: Attributes) -> Object {
         let (class, module) = (self.class.clone(), self.module);
@@ -157,6 +155,14 @@ impl Value {
         };
         object.settle();
         Value::Object(Rc::new(object))
+    }
+
+    /// The tensor that it is.
+    pub fn tensor(&self) -> Option<TensorId> {
+        match self {
+            Value::Tensor(held) => Some(held.tensor.get()),
+            _ => None,
+        }
     }
 
     /// As a key of a dictionary, whose keys are all texts; None for what is no key.

@@ -43,8 +43,8 @@ impl Context {
             // grad mode is that of the loop's code, and later nodes are numbered on
             autograd: _,
             checkpointing: Checkpointing { frame, reentrant, recomputation, runs_again, gone_frames },
-            // states, options and the scaler change where the optimizer does
             functions,
+            // states, options and the scaler change where the optimizer does
             training: Training { trained, states: _, group: _, scaler: _ },
             libraries: Libraries { workspaces, quantization, dynamic_codes, tuned },
             parallel,

@@ -4,6 +4,7 @@ use smallvec::smallvec;
 
 use super::call::one as one_shape;
 use super::operands::one;
+use super::views::contiguous;
 use super::{Autocast, Call, Class, Lowered, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::lower::autograd::Gradients;
@@ -23,8 +24,8 @@ pub(super) const ROWS: &[Row] = &[
         shapes: |call| one_shape(call.shape(0)?.clone()),
         lower: polar,
     },
-    view("view_as_complex", complex_shape, view_as_complex),
-    view("view_as_real", real_shape, view_as_real),
+    view("view_as_complex", complex_shape, |context, a| seen(context, a, "ViewAsComplexBackward0", [complex, real])),
+    view("view_as_real", real_shape, |context, a| seen(context, a, "ViewAsRealBackward0", [real, complex])),
 ];
 
 const fn view(name: &'static str, shapes: fn(&Call) -> Shapes, lower: super::Lower) -> Row {
@@ -89,44 +90,22 @@ fn real(x: &Tensor) -> Result<Tensor, String> {
     Ok(TensorData::new(x.storage.clone(), Dtype::F32, sizes, strides))
 }
 
-fn contiguous(context: &mut Context, g: &Tensor) -> Tensor {
-    if g.is_contiguous() { g.clone() } else { context.empty("clone", &g.sizes, g.dtype) }
-}
-
-/// Backward is view_as_real of a contiguous gradient (derivatives.yaml).
-fn view_as_complex(context: &mut Context, operands: &Operands) -> Lowered {
+/// The same memory seen as other numbers. Backward sees a contiguous gradient the other way round (derivatives.yaml).
+fn seen(context: &mut Context, operands: &Operands, node: &'static str, [there, back]: [See; 2]) -> Lowered {
     let x = operands.tensor(0)?;
-    let output = complex(x)?;
+    let output = there(x)?;
     if context.records(&[x]) {
         context.record(
-            "ViewAsComplexBackward0",
+            node,
             &[Some(x)],
             &[&output],
-            Box::new(|context, g| {
+            Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
-                let g = contiguous(context, g);
-                smallvec![real(&g).ok()]
+                smallvec![back(&contiguous(context, g)).ok()]
             }),
         );
     }
     one(output)
 }
 
-/// Backward is view_as_complex of a contiguous gradient (derivatives.yaml).
-fn view_as_real(context: &mut Context, operands: &Operands) -> Lowered {
-    let x = operands.tensor(0)?;
-    let output = real(x)?;
-    if context.records(&[x]) {
-        context.record(
-            "ViewAsRealBackward0",
-            &[Some(x)],
-            &[&output],
-            Box::new(|context, g| {
-                let Some(g) = &g[0] else { return Gradients::new() };
-                let g = contiguous(context, g);
-                smallvec![complex(&g).ok()]
-            }),
-        );
-    }
-    one(output)
-}
+type See = fn(&Tensor) -> Result<Tensor, String>;

@@ -4,7 +4,7 @@ use smallvec::smallvec;
 
 use super::call::{dimension, one as one_shape};
 use super::elementwise::{cast, elementwise};
-use super::operands::one;
+use super::operands::{Operand, one};
 use super::{Autocast, Call, Class, Lowered, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::graph::{Argument, Dims};
@@ -255,8 +255,7 @@ pub(crate) fn sum_to(context: &mut Context, gradient: Tensor, sizes: &[u64]) -> 
 
 fn mean(context: &mut Context, operands: &Operands) -> Lowered {
     let x = operands.tensor(0)?;
-    let dims =
-        if operands.optional(1).is_none() && operands.ints(1).is_err() { Vec::new() } else { operands.ints(1)? };
+    let dims = if matches!(operands.at(1), Operand::None) { Vec::new() } else { operands.ints(1)? };
     one(mean_of(context, x, &dims, operands.flag(2))?)
 }
 
