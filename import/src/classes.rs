@@ -151,6 +151,12 @@ impl Method {
         })
     }
 
+    /// The first argument of a decorator of that name.
+    pub fn decorator_argument(&self, name: &str) -> Option<&Expr> {
+        let mut found = decorators(&self.function().decorator_list).filter(|(known, _)| *known == name);
+        found.find_map(|(_, arguments)| arguments?.args.first())
+    }
+
     /// Whether a decorator of that name stands before it, with or without arguments.
     pub fn is_decorated(&self, name: &str) -> bool {
         decorators(&self.function().decorator_list).any(|(known, _)| known == name)

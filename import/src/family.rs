@@ -57,6 +57,22 @@ enum Function {
     Config(Rc<Lineage>),
 }
 
+/// The function of specs/library/images.yaml that lays out the images that a forward with these parameters takes beside tokens.
+fn images_of(takes: impl Fn(&str) -> bool) -> &'static str {
+    match () {
+        () if takes("image_grid_thw") && takes("mm_token_type_ids") => "typed_image_grids",
+        () if takes("image_grid_thw") => "image_grids",
+        () if takes("aspect_ratio_ids") => "tiled_images",
+        () if takes("spatial_shapes") => "patched_images",
+        () if takes("pixel_attention_mask") => "images_of_sequences",
+        () if takes("image_sizes") => "sized_images",
+        () => "whole_images",
+    }
+}
+
+/// What a config gives to calls that leave it out, beside `use_cache` (transformers 5.24, utils/generic.py, merge_with_config_defaults).
+const VISION_DEFAULTS: [&str; 3] = ["vision_feature_layer", "vision_feature_select_strategy", "vision_aspect_ratio"];
+
 /// One architecture, as a spec names it.
 #[derive(Debug, Default)]
 pub struct Architecture {
@@ -66,6 +82,8 @@ pub struct Architecture {
     pub made: Option<String>,
     /// Whether its input is an image.
     pub takes_images: bool,
+    /// The function that gives images beside its tokens, where it takes some.
+    pub images: Option<&'static str>,
     /// Whether it generates.
     pub generates: bool,
     /// Whether it computes the last logits alone where that is asked for.
@@ -289,6 +307,7 @@ impl Import {
                 inputs,
                 made: None,
                 takes_images: is_image,
+                images: (inputs == "language_model_inputs" && takes("pixel_values")).then(|| images_of(takes)),
                 generates: generates
                     && cache_argument.is_some()
                     && lineage.derives_from("transformers.generation.GenerationMixin"),
@@ -538,6 +557,16 @@ impl Import {
         if method.is_decorated("merge_with_config_defaults") && has("use_cache") {
             before.push("use_cache = cache_wanted(self, use_cache)".to_owned());
         }
+        if method.is_decorated("merge_with_config_defaults") {
+            let vision = VISION_DEFAULTS.into_iter().filter(|name| has(name));
+            before.extend(vision.map(|name| {
+                format!("{name} = {name} if {name} is not None else getattr(self.config, \"{name}\", None)")
+            }));
+        }
+        if let Some(selection) = method.decorator_argument("select_hidden_states") {
+            self.captures = true;
+            before.extend(self.selecting(lineage, method, selection));
+        }
         if method.is_decorated("dynamic_rope_update") {
             before.push("update_rope(self, position_ids)".to_owned());
         }
@@ -553,6 +582,30 @@ impl Import {
             return self.capturing(lineage, method, code);
         }
         if remembers(function) { remembered(&function.name, function, code) } else { code }
+    }
+
+    /// Asks the models that a method calls for the hidden states that its decorator names.
+    fn selecting(&mut self, lineage: &Rc<Lineage>, method: &Method, selection: &Expr) -> Vec<String> {
+        let Some(rest) = method.function().parameters.kwarg.as_ref().map(|rest| rest.name.to_string()) else {
+            return Vec::new();
+        };
+        let module = lineage.classes[method.place].module.clone();
+        let mut lines = Vec::new();
+        let selected = match selection {
+            Expr::StringLiteral(name) => name.value.to_str().to_owned(),
+            other => {
+                let class = Some((lineage.clone(), method.place));
+                match Translator::new(self, module, class, Standing::Method).words(other) {
+                    Ok(words) => lines.push(format!("selection = {words}")),
+                    Err(fault) => lines.push(format!("require(False, {})", quoted(&fault.to_string()))),
+                }
+                "selection(self)".to_owned()
+            }
+        };
+        lines.push(format!(
+            "{rest} = with_entry({rest}, \"output_hidden_states\", entry({rest}, \"output_hidden_states\", None) or {selected})"
+        ));
+        lines
     }
 
     /// A forward whose hidden states hooks keep where they are asked for.

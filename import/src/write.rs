@@ -86,6 +86,9 @@ fn architecture(text: &mut String, name: &str, architecture: &Architecture) -> s
     if architecture.takes_images {
         writeln!(text, "    takes_images: true")?;
     }
+    if let Some(images) = architecture.images {
+        writeln!(text, "    images: {images}")?;
+    }
     if !architecture.base_prefix.is_empty() {
         writeln!(text, "    base_prefix: {}", architecture.base_prefix)?;
     }

@@ -428,6 +428,7 @@ fn wanted(model: &Model, run: &Run, emulation: Emulation) -> Result<Loop, PlanEr
             ("batch", run.batch),
             ("seq", run.seq),
             ("image", model.image_of(run).unwrap_or(0)),
+            ("images", run.images.unwrap_or(0)),
             ("new_tokens", run.new_tokens),
             ("steps", run.steps),
             ("accumulate", run.accumulate),

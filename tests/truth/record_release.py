@@ -11,7 +11,7 @@ cases moved and by how much.
 
 ORACLE names the folder of record.py. One import serves all cases: each is a fork of this process, which has not touched CUDA.
 """
-import argparse, collections, functools, gzip, json, os, sys, time, traceback
+import argparse, collections, functools, gzip, json, math, os, sys, time, traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SETS = ["truth", "unseen", "text", "caches", "experts", "optimizers", "adapters", "combinations", "selective", "parallel", "vision", "exports", "long", "targets", "sharding", "imported", "lora", "losses", "own", "older"]
@@ -186,6 +186,120 @@ def with_inputs_of_heads(case):
     record.inputs_for = inputs_for
 
 
+def with_images(case):
+    """Images beside tokens: `images` of `image` rows and columns each for every sequence, whose places lie at its beginning. How many places an
+    image takes is counted on the host, by a copy of the model. What PyTorch decides by integers is decided by their values, which a shadow of the
+    device's tensors keeps."""
+    import copy, ctypes, inspect, record, struct, torch
+    sys.path.insert(0, os.path.join(os.environ["ORACLE"], "..", "prototype", "record"))
+    import shadow
+
+    class Values(shadow.Shadow):
+        """The shadow while a forward runs: autograd adds gradients in another way where a mode is active. How many elements go back from each
+        masked_scatter is told to the device before backward asks."""
+
+        scattered = []
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func.overloadpacket is torch.ops.aten.masked_scatter:
+                self.scattered.append(int(self.get(args[1]).expand(args[0].shape).sum()))
+            out = super().__torch_dispatch__(func, types, args, kwargs)
+            if func is torch.ops.aten.eq.Scalar and args[0].is_floating_point():
+                self.put(out, torch.zeros(out.shape, dtype=torch.bool))  # no pixel is a certain number
+            return out
+
+        def around(self, forward):
+            def within(*args, **kwargs):
+                self.scattered.clear()
+                with self:
+                    out = forward(*args, **kwargs)
+                for count in reversed(self.scattered if torch.is_grad_enabled() else []):
+                    ctypes.CDLL(None).emulated_push(ctypes.create_string_buffer(struct.pack("<q", count), 8))
+                return out
+
+            return within
+
+    def without_the_shadow(function):
+        """Linear.cpp, linear: a bias is added in another way where a mode is active."""
+        def within(*args, **kwargs):
+            with torch.utils._python_dispatch._disable_current_modes():
+                return function(*args, **kwargs)
+
+        return within
+
+    for name in ("linear", "cross_entropy", "layer_norm", "scaled_dot_product_attention", "conv2d", "conv3d", "dropout"):
+        setattr(torch.nn.functional, name, without_the_shadow(getattr(torch.nn.functional, name)))
+
+    def pictures(model, torch, device):
+        config, names, images, side = model.config, inspect.signature(type(model).forward).parameters, case["batch"] * case["images"], case["image"]
+        vision, dtype = config.vision_config, model.dtype
+        channels = getattr(vision, "num_channels", None) or getattr(vision, "in_channels", 3)
+        if "image_grid_thw" in names:
+            rows, depth = side // vision.patch_size, getattr(vision, "temporal_patch_size", 1)
+            patches = torch.zeros(images * rows * rows, channels * depth * vision.patch_size**2, dtype=dtype, device=device)
+            return {"pixel_values": patches, "image_grid_thw": torch.tensor([[1, rows, rows]] * images).to(device)}
+        if hasattr(config, "image_grid_pinpoints"):
+            import transformers.models.llava_next.modeling_llava_next as llava_next
+            tiles = 1 + math.prod(llava_next.get_anyres_image_grid_shape((side, side), config.image_grid_pinpoints, vision.image_size))
+            pixels = torch.zeros(images, tiles, channels, vision.image_size, vision.image_size, dtype=dtype, device=device)
+            return {"pixel_values": pixels, "image_sizes": torch.tensor([[side, side]] * images).to(device)}
+        if "aspect_ratio_ids" in names:
+            tiles, sizes = config.vision_config.max_num_tiles, (case["batch"], case["images"])
+            ones = lambda *sizes: torch.ones(*sizes, dtype=torch.long).to(device)
+            pixels = torch.zeros(*sizes, tiles, channels, side, side, dtype=dtype, device=device)
+            return {"pixel_values": pixels, "aspect_ratio_ids": ones(*sizes), "aspect_ratio_mask": ones(*sizes, tiles), "cross_attention_mask": ones(case["batch"], case["seq"], case["images"], tiles)}
+        if "spatial_shapes" in names:
+            rows = side // vision.patch_size
+            patches = torch.zeros(images, rows * rows, channels * vision.patch_size**2, dtype=dtype, device=device)
+            shapes, mask = torch.tensor([[rows, rows]] * images).to(device), torch.ones(images, rows * rows, dtype=torch.long).to(device)
+            return {"pixel_values": patches, "spatial_shapes": shapes, "pixel_attention_mask": mask}
+        if "pixel_attention_mask" in names:
+            return {"pixel_values": torch.zeros(case["batch"], case["images"], channels, side, side, dtype=dtype, device=device)}
+        if getattr(vision, "model_type", "") == "pixtral":
+            return {"pixel_values": torch.zeros(images, channels, side, side, dtype=dtype, device=device), "image_sizes": torch.tensor([[side, side]] * images).to(device)}
+        return {"pixel_values": torch.zeros(images, channels, side, side, dtype=dtype, device=device)}
+
+    def places(model, torch):
+        """How many tokens an image takes: the rows of its features."""
+        twin = on_the_host(model, torch)
+        asked = next((part.get_image_features for part in (twin, twin.model) if hasattr(part, "get_image_features")), None)
+        if asked is None:
+            return case["images"]
+        with torch.no_grad():
+            features = asked(**pictures(model, torch, "cpu")).pooler_output
+        rows = lambda part: part.numel() // part.shape[-1]
+        return (sum(map(rows, features)) if isinstance(features, (tuple, list)) else rows(features)) // case["batch"]
+
+    def on_the_host(model, torch):
+        twin = type(model)(copy.deepcopy(model.config)).eval()
+        return twin.to(model.dtype)
+
+    def inputs_for(case, model, torch):
+        taken = places(model, torch)
+        assert taken < case["seq"], f"{taken} places of images in {case['seq']} tokens"
+        values = Values()
+        with values:
+            given = on_the_device(case, model, torch, taken)
+        model.forward = values.around(model.forward)
+        return given
+
+    def on_the_device(case, model, torch, taken):
+        config = model.config
+        ids = torch.zeros(case["batch"], case["seq"], dtype=torch.long)
+        ids[:, 1 : 1 + taken] = config.image_token_id
+        if getattr(config, "vision_start_token_id", None) is not None:
+            ids[:, 0] = config.vision_start_token_id
+        given = {"input_ids": ids.to("cuda")}
+        if case["mode"] in ("train", "eval_with_grad"):
+            given["labels"] = given["input_ids"]
+        given.update(pictures(model, torch, "cuda"))
+        if "mm_token_type_ids" in inspect.signature(type(model).forward).parameters:
+            given["mm_token_type_ids"] = (ids == config.image_token_id).int().to("cuda")
+        return given
+
+    record.inputs_for = inputs_for
+
+
 def with_the_cache_by_its_name(build_model):
     """record.py hands the cache as `past_key_values`; some forwards of transformers 5.24 have it as `cache` alone."""
     import inspect
@@ -276,6 +390,8 @@ def prepare(case):
             spread_evenly(torch)
     if case["model"]["library"] == "transformers":
         with_inputs_of_heads(case)
+        if case.get("images"):
+            with_images(case)
         if case["mode"] == "generate":
             record.build_model = with_the_cache_by_its_name(record.build_model)
     if case["model"].get("architecture") == "OwnLossLM":

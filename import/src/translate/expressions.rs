@@ -3,6 +3,14 @@
 use super::*;
 
 impl Translator<'_> {
+    /// An expression as specs write it.
+    ///
+    /// # Errors
+    /// What cannot be said.
+    pub fn words(&mut self, expression: &Expr) -> Result<String, Fault> {
+        Ok(self.expression(expression)?.text)
+    }
+
     pub(super) fn expression(&mut self, expression: &Expr) -> Text {
         match expression {
             Expr::NoneLiteral(_) => Ok(atom("None")),

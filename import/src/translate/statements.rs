@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// What raises an error where a condition does not hold: the condition is computed, and looked at.
+const CHECK: &str = "transformers.utils.torch_compilable_check";
+
 impl Translator<'_> {
     pub(super) fn block(&mut self, statements: &[Stmt], depth: usize, lines: &mut Vec<String>) {
         for statement in statements {
@@ -299,6 +302,10 @@ impl Translator<'_> {
             return Ok(Vec::new());
         }
         let arguments = &call.arguments;
+        if self.dotted(&call.func).as_deref() == Some(CHECK) {
+            let Some(condition) = arguments.find_argument_value("cond", 0) else { return Ok(Vec::new()) };
+            return Ok(vec![format!("checked({})", self.expression(condition)?.text)]);
+        }
         if let Expr::Attribute(method) = &*call.func {
             let name = method.attr.as_str();
             if is_super(&method.value) {

@@ -170,6 +170,7 @@ impl Machine {
             }
         };
         let on_host = self.on_host > 0 || self.all_on_host(&converted);
+        let said = self.knows_numbers().then(|| converted.clone());
         let mut copies = Vec::new();
         if !on_host && !self.host.is_empty() {
             converted.iter_mut().for_each(|argument| self.take_number(argument));
@@ -188,8 +189,11 @@ impl Machine {
         if let Some(shape) = shapes.iter().find(|shape| most_bytes(shape).is_none()) {
             return self.error(format!("{}: a tensor of shape {shape:?} is larger than any memory", operator.name));
         }
+        let computed = said.as_ref().map(|said| self.computed(operator.name, said, &shapes)).unwrap_or_default();
         if on_host {
             let outputs = self.emit_on_host(operator, &converted, shapes);
+            let ids: Vec<TensorId> = outputs.iter().flat_map(identified).collect();
+            self.note_computed(operator.name, &said.unwrap_or_default(), &ids, computed);
             return Ok(returned(operator, outputs));
         }
         let mut outputs = Vec::with_capacity(shapes.len());
@@ -197,6 +201,9 @@ impl Machine {
         for shape in shapes {
             ids.push(TensorId(self.shapes.len() as u32));
             outputs.push(self.tensor(shape));
+        }
+        if let Some(said) = said {
+            self.note_computed(operator.name, &said, &ids, computed);
         }
         if let [only] = ids[..] {
             self.note_type(operator.name, &converted, only);
@@ -227,6 +234,10 @@ impl Machine {
             other => return self.error(format!("{} cannot be an argument of an operator", other.kind())),
         })
     }
+}
+
+fn identified(value: &Value) -> Option<TensorId> {
+    if let Value::Tensor(reference) = value { Some(reference.tensor.get()) } else { None }
 }
 
 /// What an operator gives back, of its outputs.

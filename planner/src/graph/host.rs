@@ -101,7 +101,11 @@ pub(super) fn on_device(machine: &mut Machine, given: Given) -> Outcome<Value> {
             let tensor = reference.tensor.get();
             let dtype = dtype.unwrap_or(Value::Dtype(machine.settled(DtypeArgument::Of(tensor))));
             let sizes = machine.sizes(tensor);
-            machine.emit_named("zeros", vec![sizes, dtype])
+            let copy = machine.emit_named("zeros", vec![sizes, dtype])?;
+            if let Value::Tensor(made) = &copy {
+                machine.copy_numbers(tensor, made.tensor.get());
+            }
+            Ok(copy)
         }
         _ => match dtype {
             Some(dtype) => machine.emit_named("to", vec![value, dtype]),
@@ -225,6 +229,11 @@ impl Machine {
             }
             None => (self.on_host > 0).then(|| self.tensor(shape)),
         }
+    }
+
+    /// The type of a tensor of the host, where it has one of its own.
+    pub(super) fn host_type_of(&self, tensor: TensorId) -> Option<Dtype> {
+        self.host.get(&tensor)?.dtype
     }
 
     /// The results of an operator that runs on the host.

@@ -159,6 +159,13 @@ impl Machine {
                     result = self.emit_named("select", vec![result, Value::Int(dim), Value::Int(0)])?;
                     is_all = false;
                 }
+                // IndexingUtils.h, expandTensors: a mask stands for the places where it is true
+                Subscript::At(mask @ Value::Tensor(_)) if self.is_mask(&mask) => {
+                    let places = self.places_of(mask)?;
+                    dim += places.len() as i64;
+                    indices.extend((dim - places.len() as i64..).zip(places));
+                    is_all = false;
+                }
                 Subscript::At(index @ Value::Tensor(_)) => {
                     indices.push((dim, index));
                     dim += 1;
@@ -182,6 +189,28 @@ impl Machine {
             return self.emit_named("index", vec![result, indices, Value::Int(first)]);
         }
         if is_all { self.emit_named("alias", vec![result]) } else { Ok(result) }
+    }
+
+    fn is_mask(&self, value: &Value) -> bool {
+        let Value::Tensor(reference) = value else { return false };
+        let tensor = reference.tensor.get();
+        let known = self.types.get(&tensor).copied().or_else(|| self.host_type_of(tensor));
+        known == Some(Dtype::Bool)
+    }
+
+    /// The places where a mask is true, a tensor for each of its dimensions; how many there are must be known.
+    fn places_of(&mut self, mask: Value) -> Outcome<Vec<Value>> {
+        let Value::Tensor(reference) = &mask else { return self.error("not a tensor") };
+        let tensor = reference.tensor.get();
+        let rank = self.shape(tensor).len();
+        let Some(count) = self.known_count(tensor) else {
+            return self.error("a mask's values are not known, so it chooses no elements");
+        };
+        self.decisions.exact(count);
+        let places = self.emit_named("nonzero", vec![mask, Value::Int(count)])?;
+        (0..rank as i64)
+            .map(|dim| self.emit_named("select", vec![places.clone(), Value::Int(1), Value::Int(dim)]))
+            .collect()
     }
 
     fn step(&self, step: Option<Value>) -> Outcome<i64> {

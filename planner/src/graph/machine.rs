@@ -94,6 +94,8 @@ pub struct Machine {
     pub(super) types: FxHashMap<TensorId, Dtype>,
     /// The tensors that were made there.
     pub(super) host: FxHashMap<TensorId, super::host::HostTensor>,
+    /// Integers of tensors that are known.
+    pub(super) numbers: super::numbers::Numbers,
     pub(super) depth: usize,
     pub(super) spent: usize,
     /// The rules of the run's releases.
@@ -138,6 +140,7 @@ impl Machine {
             building: 0,
             types: FxHashMap::default(),
             host: FxHashMap::default(),
+            numbers: super::numbers::Numbers::default(),
             depth: 0,
             spent: 0,
             rules,
@@ -276,9 +279,14 @@ impl Semantics for Machine {
         }
     }
 
-    fn elements(&self, value: &Value) -> Outcome<Rc<Nested<Vec<Value>>>> {
+    fn elements(&mut self, value: &Value) -> Outcome<Rc<Nested<Vec<Value>>>> {
         match value {
             Value::Sequence(values) => Ok(values.clone()),
+            // torch/_tensor.py, __iter__
+            Value::Tensor(_) => match self.emit_named("unbind", vec![value.clone(), Value::Int(0)])? {
+                Value::Sequence(parts) => Ok(parts),
+                other => self.error(format!("{} has no elements to go through", other.kind())),
+            },
             Value::Dictionary(entries) => {
                 let keys = entries.keys().map(|key| Value::Text(key.clone())).collect();
                 Ok(Rc::new(Nested::new(keys, Extent { height: 1, count: entries.len() })))
@@ -305,7 +313,13 @@ impl Semantics for Machine {
             Value::Text(text) => !text.is_empty(),
             Value::Sequence(values) => !values.is_empty(),
             Value::Dictionary(entries) => !entries.is_empty(),
-            Value::Tensor(_) => return self.error("a tensor's values are not known, so no decision can rest on them"),
+            Value::Tensor(reference) => match self.known_number(reference.tensor.get()) {
+                Some(number) => {
+                    self.decisions.exact(number);
+                    number != 0
+                }
+                None => return self.error("a tensor's values are not known, so no decision can rest on them"),
+            },
             _ => true,
         })
     }

@@ -29,6 +29,7 @@ mod host;
 mod index;
 mod lives;
 mod machine;
+mod numbers;
 mod python;
 mod repeat;
 mod saved;

@@ -41,7 +41,11 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
     ("dictionary", dictionary),
     ("joined", joined),
     ("place_in", place_in),
-    ("known_numbers", known_numbers),
+    ("known_numbers", super::numbers::known_numbers),
+    ("numbered", super::numbers::numbered),
+    ("iterator", iterator),
+    ("next", next),
+    ("groupby", groupby),
     ("joined_text", joined_text),
     ("config_of", config_of),
     ("split_text", split_text),
@@ -438,6 +442,52 @@ fn list(machine: &mut Machine, given: Given) -> Outcome<Value> {
     Ok(Value::Sequence(machine.elements(&values)?))
 }
 
+/// `iter(values)`: an object that remembers how far it was gone through.
+fn iterator(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [values] = given.exactly(machine)?;
+    let elements = machine.elements(&values)?;
+    let parts = [("elements".into(), Value::Sequence(elements)), ("place".into(), Value::Int(0))];
+    Ok(Value::bag(parts.into_iter().collect()))
+}
+
+/// `next(iterator)`
+fn next(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [iterator] = given.exactly(machine)?;
+    let elements = machine.attribute(&iterator, &"elements".into())?;
+    let place = machine.attribute(&iterator, &"place".into())?;
+    let (Value::Sequence(elements), Value::Int(place)) = (elements, place) else {
+        return machine.error("next takes what iter gave");
+    };
+    let Some(element) = usize::try_from(place).ok().and_then(|place| elements.get(place)) else {
+        return machine.error("next was asked for more than there is");
+    };
+    machine.set_attribute(&iterator, &"place".into(), Value::Int(place + 1))?;
+    Ok(element.clone())
+}
+
+/// `itertools.groupby(values, key)`: the key and the elements of each run of elements with the same key.
+fn groupby(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [values, key] = given.exactly(machine)?;
+    let mut groups: Vec<(Value, Vec<Value>)> = Vec::new();
+    for value in machine.elements(&values)?.iter() {
+        let found = machine.call(key.clone(), Given { positional: vec![value.clone()], named: Vec::new() })?;
+        let is_same = match groups.last() {
+            Some((last, _)) => {
+                let equal = machine.binary(Binary::Equal, found.clone(), last.clone())?;
+                machine.truth(&equal)?
+            }
+            None => false,
+        };
+        match groups.last_mut() {
+            Some((_, group)) if is_same => group.push(value.clone()),
+            _ => groups.push((found, vec![value.clone()])),
+        }
+    }
+    Ok(Value::sequence(
+        groups.into_iter().map(|(key, group)| Value::sequence(vec![key, Value::sequence(group)])).collect(),
+    ))
+}
+
 /// `set(values)`: each once, in the order in which they come first.
 fn distinct(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let mut seen: Vec<Value> = Vec::new();
@@ -513,15 +563,6 @@ fn some(machine: &mut Machine, given: Given, wanted: bool) -> Outcome<Value> {
         }
     }
     Ok(Value::Bool(!wanted))
-}
-
-/// `value.item()` and `value.tolist()`: numbers of the host are what they are.
-fn known_numbers(machine: &mut Machine, given: Given) -> Outcome<Value> {
-    let [value] = given.exactly(machine)?;
-    match &value {
-        Value::Tensor(_) => machine.error("a tensor's values are not known, so no numbers are read from it"),
-        _ => Ok(value),
-    }
 }
 
 fn number(machine: &mut Machine, given: Given) -> Outcome<f64> {

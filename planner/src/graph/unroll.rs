@@ -175,6 +175,8 @@ impl Machine {
         run.insert("cache_dtype".into(), Value::Dtype(dtype));
         run.insert("cache_argument".into(), Value::Text(architecture.cache_argument.clone()));
         run.insert("keeps_logits".into(), Value::Bool(architecture.keeps_logits));
+        let images = architecture.images.as_ref().map(|name| self.global(name)).transpose()?;
+        run.insert("images_of".into(), images.unwrap_or(Value::None));
         let inputs = self.global(&architecture.inputs)?;
         let lead = self.global(&wanted.mode.into())?;
         let positional = vec![Value::Object(model.clone()), Value::bag(run), inputs];

@@ -105,7 +105,7 @@ pub trait Semantics: Sized {
     fn extent(value: &Self::Value) -> Extent;
     fn truth(&self, value: &Self::Value) -> Outcome<Self, bool>;
     /// What a loop goes through.
-    fn elements(&self, value: &Self::Value) -> Outcome<Self, Rc<Nested<Vec<Self::Value>>>>;
+    fn elements(&mut self, value: &Self::Value) -> Outcome<Self, Rc<Nested<Vec<Self::Value>>>>;
 
     /// What a name means that no local has.
     fn global(&mut self, name: &Arc<str>) -> Outcome<Self>;

@@ -110,6 +110,11 @@ impl Model {
         self.family.architectures.get(&self.architecture).is_some_and(|architecture| architecture.takes_images)
     }
 
+    /// Whether its architecture takes images beside tokens.
+    pub fn takes_images_beside(&self) -> bool {
+        self.family.architectures.get(&self.architecture).is_some_and(|architecture| architecture.images.is_some())
+    }
+
     /// Whether it takes sequences of tokens.
     pub fn takes_tokens(&self) -> bool {
         match &self.exported {
@@ -132,7 +137,8 @@ impl Model {
     pub fn image_size(&self) -> Option<u64> {
         let size = |value: &Value| value.as_u64().or_else(|| value.get(0)?.as_u64());
         let within = || self.entry("vision_config")?.get("image_size").and_then(size);
-        self.takes_images().then(|| self.entry("image_size").and_then(size).or_else(within).unwrap_or(224))
+        (self.takes_images() || self.takes_images_beside())
+            .then(|| self.entry("image_size").and_then(size).or_else(within).unwrap_or(224))
     }
 
     /// The rows of the images of a run; None where there are no images.

@@ -169,7 +169,10 @@ impl RunOptions {
             (None, None) => super::open(name, architecture, &shelf)?,
         };
         self.take_sizes(&model);
-        self.check_inputs(model.takes_images())?;
+        self.check_images(&model)?;
+        if !model.takes_images_beside() {
+            self.check_inputs(model.takes_images())?;
+        }
         Ok(model)
     }
 
@@ -184,6 +187,20 @@ impl RunOptions {
             }
             (_, Some(_)) if !takes_images => {
                 Err(RunError::Contradiction("image is for models that take images: this one takes tokens, give seq"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses images for a model that takes none beside tokens; a size of images says that there is one.
+    fn check_images(&mut self, model: &Model) -> Result<(), RunError> {
+        match self.images {
+            Some(_) if !model.takes_images_beside() => {
+                Err(RunError::Contradiction("images is for models of text and images: this one is none that is known"))
+            }
+            None if model.takes_images_beside() => {
+                self.images = self.image.map(|_| 1);
+                Ok(())
             }
             _ => Ok(()),
         }

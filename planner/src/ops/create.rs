@@ -34,7 +34,7 @@ pub(super) const ROWS: &[Row] = &[
     row("pad", "input, left, right", &[], pad_shape, pad),
     row(
         "constant_pad_nd",
-        "input, pad",
+        "input, pad, value=None",
         &[("pad.default", "self, pad", "mode=constant, value"), ("constant_pad_nd.default", "self, pad", "value")],
         padded_shape,
         constant_pad,

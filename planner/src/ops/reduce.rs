@@ -29,7 +29,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "sum",
-        signature: "input, dim, keepdim=False, dtype=None",
+        signature: "input, dim=None, keepdim=False, dtype=None",
         returns: Returns::One,
         source: "aten/src/ATen/native/ReduceOps.cpp, sum",
         class: Class::Elements,
@@ -38,6 +38,26 @@ pub(super) const ROWS: &[Row] = &[
         aten: &[("sum.dim_IntList", "self, dim, keepdim=False, dtype=None", "")],
         shapes: reduced_shape,
         lower: sum,
+    },
+    Row {
+        name: "prod",
+        signature: "input, dim=None, keepdim=False",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/ReduceOps.cpp, prod; of integers alone",
+        class: Class::Elements,
+        autocast: Autocast::FullResult,
+        savable: &[],
+        aten: &[],
+        shapes: reduced_shape,
+        lower: |context, a| {
+            let x = a.tensor(0)?;
+            if x.dtype.is_floating() {
+                return Err("prod is known of integers alone".to_owned());
+            }
+            let dims = if matches!(a.at(1), Operand::None) { Vec::new() } else { a.ints(1)? };
+            let marks = marks(x.sizes.len(), &dims)?;
+            one(reduce(context, "prod", Reduction::Product, x, &marks, a.flag(2), Dtype::I64))
+        },
     },
     Row {
         name: "vector_norm",
@@ -331,7 +351,9 @@ fn spread(g: &Tensor, sizes: &Dims, marks: &[bool], keepdim: bool) -> Tensor {
 
 fn sum(context: &mut Context, operands: &Operands) -> Lowered {
     let x = operands.tensor(0)?;
-    let marks = marks(x.sizes.len(), &operands.ints(1)?)?;
+    // without dimensions all of them
+    let dims = if matches!(operands.at(1), Operand::None) { Vec::new() } else { operands.ints(1)? };
+    let marks = marks(x.sizes.len(), &dims)?;
     let dtype = operands.dtype(3).unwrap_or(if x.dtype.is_floating() { x.dtype } else { Dtype::I64 });
     let output = reduce(context, "sum", Reduction::Sum, x, &marks, operands.flag(2), dtype);
     if context.records(&[x]) {

@@ -76,10 +76,13 @@ pub(super) const ROWS: &[Row] = &[
     },
 ];
 
-/// The indices of `count` elements: counted, then picked, over a contiguous input; columns lie one after the other.
 fn nonzero(context: &mut Context, operands: &Operands) -> Lowered {
-    let x = operands.tensor(0)?;
     let count = u64::try_from(operands.int(1)?).map_err(|_| "fewer than no elements".to_owned())?;
+    one(nonzero_of(context, operands.tensor(0)?, count))
+}
+
+/// The indices of `count` elements: counted, then picked, over a contiguous input; columns lie one after the other.
+pub(super) fn nonzero_of(context: &mut Context, x: &Tensor, count: u64) -> Tensor {
     let n = x.count();
     let whole = (!x.is_contiguous()).then(|| context.empty("clone", &x.sizes, x.dtype));
     let counts = context.empty("nonzero", &[1], Dtype::I32);
@@ -89,7 +92,7 @@ fn nonzero(context: &mut Context, operands: &Operands) -> Lowered {
     let output = context.empty_strided("nonzero", sizes, smallvec![1, count.max(1)], Dtype::I64);
     drop(context.empty("nonzero", &[cub::flagged(n)], Dtype::U8));
     drop((counts, whole));
-    one(output)
+    output
 }
 
 fn counted(call: &Call) -> Result<Dims, String> {

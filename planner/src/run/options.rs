@@ -52,6 +52,8 @@ options! {
         "Tokens of each sequence";
     image: u64, Run "--image <N>" or "image-size",
         "Rows and columns of each image, for models that take images [default: 224, or the model's own]";
+    images: u64, Run "--images <N>",
+        "Images of each sequence, for models of text and images [default: 0, or 1 with --image]";
     new_tokens: u64 = 8, Run "--new-tokens <N>" or "max-new-tokens" "max-tokens",
         "Tokens to generate after the prefill";
     precision: Precision, Run "--precision <PRECISION>" or "dtype" "torch-dtype",

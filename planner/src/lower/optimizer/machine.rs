@@ -107,7 +107,7 @@ impl Semantics for Machine<'_> {
         value.truth()
     }
 
-    fn elements(&self, value: &Value) -> Outcome<Rc<Nested<Vec<Value>>>> {
+    fn elements(&mut self, value: &Value) -> Outcome<Rc<Nested<Vec<Value>>>> {
         value.elements().cloned()
     }
 

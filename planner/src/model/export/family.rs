@@ -111,6 +111,7 @@ impl<'p, 'a> Parts<'p, 'a> {
             keeps_logits: false,
             sdpa: Sdpa::Always,
             takes_images: false,
+            images: None,
             trained_as: None,
         }
     }

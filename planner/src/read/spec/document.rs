@@ -77,6 +77,8 @@ pub(super) struct ArchitectureText {
     #[serde(default)]
     pub takes_images: bool,
     #[serde(default)]
+    pub images: Option<String>,
+    #[serde(default)]
     pub trained_as: Option<String>,
 }
 

@@ -161,6 +161,8 @@ pub struct Architecture {
     pub keeps_logits: bool,
     /// Whether it takes images, of the config's `image_size` where a run gives none.
     pub takes_images: bool,
+    /// The function that gives a run's images, for an architecture that takes them beside tokens.
+    pub images: Option<Arc<str>>,
     /// The architecture of this family that adds a loss, for a base model that has none.
     pub trained_as: Option<String>,
 }
@@ -543,6 +545,7 @@ fn parse_architecture(name: &str, text: &ArchitectureText, file: &Arc<str>) -> R
             },
         },
         takes_images: text.takes_images,
+        images: text.images.as_deref().map(Arc::from),
         trained_as: text.trained_as.clone(),
     })
 }
