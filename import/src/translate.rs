@@ -135,7 +135,9 @@ const MADE: [(&str, bool); 10] = [
 ];
 
 /// Python's own functions by what they are called in specs.
-const BUILTINS: [(&str, &str); 24] = [
+const BUILTINS: [(&str, &str); 26] = [
+    ("iter", "iterator"),
+    ("next", "next"),
     ("len", "len"),
     ("range", "range"),
     ("enumerate", "enumerate"),

@@ -290,16 +290,12 @@ impl Translator<'_> {
                 _ => {}
             }
         }
-        if !has_dtype && !self.is_constructor {
+        // numbers say their type themselves
+        if !has_dtype && !self.is_constructor && name != "tensor" {
             let integral = |text: &str| text.parse::<i64>().is_ok();
             let is = match (name, said.get(1).map(String::as_str)) {
                 ("full", Some("True" | "False")) => "bool",
                 ("full", Some(value)) if integral(value) => "int64",
-                ("tensor", _)
-                    if said.first().is_some_and(|data| data.trim_matches(['[', ']']).split(", ").all(integral)) =>
-                {
-                    "int64"
-                }
                 // a function may run where modules are made
                 _ if self.standing == Standing::Free => "default_type()",
                 _ => "float32",
@@ -444,7 +440,8 @@ impl Translator<'_> {
         };
         match (name, arguments.args.len()) {
             ("get", 1 | 2) => of("entry", Some("None")),
-            ("pop", 1 | 2) if matches!(arguments.args[0], Expr::StringLiteral(_)) => of("entry", Some("None")),
+            ("pop", 1) if matches!(arguments.args[0], Expr::StringLiteral(_)) => of("entry", Some("None")),
+            ("pop", 2) => of("entry", None),
             ("items", 0) => of("items", None),
             ("keys", 0) => of("keys", None),
             ("values", 0) => of("values", None),
@@ -464,7 +461,7 @@ impl Translator<'_> {
             ("index", 1) => of("place_in", None),
             ("join", 1) if matches!(owner, Expr::StringLiteral(_)) => of("joined_text", None),
             ("lower", 0) => of("lower_case", None),
-            ("strip", 0) => of("stripped", None),
+            ("strip", 0 | 1) => of("stripped", None),
             ("startswith", 1) => of("starts_with", None),
             ("endswith", 1) => of("ends_with", None),
             ("copy", 0) => self.expression(owner).map(Some),

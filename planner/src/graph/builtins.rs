@@ -129,8 +129,8 @@ fn class_name(machine: &mut Machine, given: Given) -> Outcome<Value> {
 
 fn integer(machine: &Machine, value: &Value) -> Outcome<i64> {
     match value {
-        Value::Int(number) => Ok(*number),
         Value::Bool(flag) => Ok(i64::from(*flag)),
+        number if let Some(number) = machine.index_number(number) => Ok(number),
         other => machine.error(format!("an integer was expected, not {}", other.kind())),
     }
 }
@@ -437,6 +437,8 @@ impl Machine {
             Binary::Divide => Value::Float(a / b),
             Binary::FloorDivide => Value::Float((a / b).floor()),
             Binary::Power => Value::Float(a.powf(b)),
+            Binary::Remainder if b == 0.0 => return self.error("a division by zero"),
+            Binary::Remainder => Value::Float(a - b * (a / b).floor()),
             Binary::Less => Value::Bool(a < b),
             Binary::LessEqual => Value::Bool(a <= b),
             Binary::Greater => Value::Bool(a > b),

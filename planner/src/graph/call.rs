@@ -34,6 +34,10 @@ impl Given {
     }
 }
 
+/// Operators whose arguments are integers, which tensors without dimensions are too where their number is known
+/// (torch/csrc/utils/python_arg_parser.cpp, `is_int_or_symint`), but for the first where it is the tensor that they are asked of.
+const TAKE_INTEGERS: [&str; 8] = ["split", "arange", "zeros", "view", "reshape", "expand", "repeat", "slice"];
+
 impl Machine {
     pub(super) fn ask_shape(&self, tensor: TensorId, question: ShapeQuestion, given: Given) -> Outcome<Value> {
         let shape = self.shape(tensor);
@@ -170,6 +174,9 @@ impl Machine {
             }
         };
         let on_host = self.on_host > 0 || self.all_on_host(&converted);
+        if TAKE_INTEGERS.contains(&operator.name) {
+            converted.iter_mut().for_each(|argument| self.take_integers(argument));
+        }
         let said = self.knows_numbers().then(|| converted.clone());
         let mut copies = Vec::new();
         if !on_host && !self.host.is_empty() {
@@ -218,6 +225,19 @@ impl Machine {
             self.run_pending_again()?;
         }
         Ok(returned(operator, outputs))
+    }
+
+    fn take_integers(&self, argument: &mut super::Argument) {
+        match argument {
+            super::Argument::Tensor(tensor) if self.shape(*tensor).is_empty() => {
+                if let Some(number) = self.known_number(*tensor) {
+                    self.decisions.exact(number);
+                    *argument = super::Argument::Int(number);
+                }
+            }
+            super::Argument::List(parts) => parts.iter_mut().for_each(|part| self.take_integers(part)),
+            _ => {}
+        }
     }
 
     pub(super) fn argument(&self, value: &Value) -> Outcome<super::Argument> {

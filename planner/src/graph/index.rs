@@ -160,6 +160,14 @@ impl Machine {
                     is_all = false;
                 }
                 // IndexingUtils.h, expandTensors: a mask stands for the places where it is true
+                Subscript::At(mask @ Value::Tensor(_))
+                    if dim == 0 && self.on_the_device(&mask) && self.is_mask(&mask) =>
+                {
+                    let (_, count) = self.counted_mask(&mask)?;
+                    result = self.emit_named("masked_index", vec![result, mask, Value::Int(count)])?;
+                    is_all = false;
+                    dim += 1;
+                }
                 Subscript::At(mask @ Value::Tensor(_)) if self.is_mask(&mask) => {
                     let places = self.places_of(mask)?;
                     dim += places.len() as i64;
@@ -191,22 +199,44 @@ impl Machine {
         if is_all { self.emit_named("alias", vec![result]) } else { Ok(result) }
     }
 
-    fn is_mask(&self, value: &Value) -> bool {
+    /// What Python's `__index__` gives: an integer, also of a tensor whose number is known.
+    pub(super) fn index_number(&self, value: &Value) -> Option<i64> {
+        match value {
+            Value::Int(number) => Some(*number),
+            Value::Tensor(reference) => {
+                let number = self.known_number(reference.tensor.get())?;
+                self.decisions.exact(number);
+                Some(number)
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_mask(&self, value: &Value) -> bool {
         let Value::Tensor(reference) = value else { return false };
         let tensor = reference.tensor.get();
         let known = self.types.get(&tensor).copied().or_else(|| self.host_type_of(tensor));
         known == Some(Dtype::Bool)
     }
 
-    /// The places where a mask is true, a tensor for each of its dimensions; how many there are must be known.
-    fn places_of(&mut self, mask: Value) -> Outcome<Vec<Value>> {
-        let Value::Tensor(reference) = &mask else { return self.error("not a tensor") };
+    /// How many dimensions a mask has, and how many of its elements are true, which must be known.
+    pub(super) fn counted_mask(&mut self, mask: &Value) -> Outcome<(usize, i64)> {
+        let Value::Tensor(reference) = mask else { return self.error("not a tensor") };
         let tensor = reference.tensor.get();
-        let rank = self.shape(tensor).len();
         let Some(count) = self.known_count(tensor) else {
             return self.error("a mask's values are not known, so it chooses no elements");
         };
         self.decisions.exact(count);
+        Ok((self.shape(tensor).len(), count))
+    }
+
+    fn on_the_device(&self, value: &Value) -> bool {
+        matches!(value, Value::Tensor(reference) if !self.host.contains_key(&reference.tensor.get()))
+    }
+
+    /// The places where a mask is true, a tensor for each of its dimensions; how many there are must be known.
+    fn places_of(&mut self, mask: Value) -> Outcome<Vec<Value>> {
+        let (rank, count) = self.counted_mask(&mask)?;
         let places = self.emit_named("nonzero", vec![mask, Value::Int(count)])?;
         (0..rank as i64)
             .map(|dim| self.emit_named("select", vec![places.clone(), Value::Int(1), Value::Int(dim)]))
@@ -226,7 +256,7 @@ impl Machine {
         let size = size as i64;
         let place = |bound: &Option<Value>, open: i64| match bound {
             None | Some(Value::None) => Ok(open),
-            Some(Value::Int(bound)) => {
+            Some(bound) if let Some(bound) = &self.index_number(bound) => {
                 let (kind, place, edge) =
                     if *bound < 0 { (Kind::Max, bound + size, 0) } else { (Kind::Min, *bound, size) };
                 self.decisions.note(Kind::Less, *bound, 0);

@@ -175,9 +175,33 @@ impl Machine {
                     false => Ok(Value::Method(object.clone(), method.clone())),
                 };
             }
+            // modeling_utils.py, ModuleUtilsMixin.dtype: the type of the first parameter
+            if object.module.is_some()
+                && &**name == "dtype"
+                && let Some(first) = first_parameter(object)
+            {
+                return Ok(Value::Dtype(DtypeArgument::Of(first)));
+            }
             return self.error(format!("{} has no attribute `{name}`", class.name));
         }
         self.error(format!("there is no `{name}` in the config"))
+    }
+}
+
+fn first_parameter(module: &Object) -> Option<TensorId> {
+    let (owned, attributes) = (module.owned.borrow(), module.attributes.borrow());
+    let own = owned.parameters.iter().find_map(|(name, _)| match attributes.get(name) {
+        Some(Value::Tensor(reference)) => Some(reference.tensor.get()),
+        _ => None,
+    });
+    own.or_else(|| owned.children.iter().find_map(|name| first_parameter_of(attributes.get(name)?)))
+}
+
+fn first_parameter_of(value: &Value) -> Option<TensorId> {
+    match value {
+        Value::Object(object) if object.module.is_some() => first_parameter(object),
+        Value::Sequence(values) => values.iter().find_map(first_parameter_of),
+        _ => None,
     }
 }
 

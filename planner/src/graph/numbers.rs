@@ -15,7 +15,7 @@ use crate::interpret::{Interpreter, Semantics};
 const MOST: u64 = 1 << 20;
 
 /// Operators whose results are new memory, whatever they are given: what is written into those changes nothing else.
-const NEW_MEMORY: [&str; 32] = [
+const NEW_MEMORY: [&str; 33] = [
     "add",
     "sub",
     "mul",
@@ -44,6 +44,7 @@ const NEW_MEMORY: [&str; 32] = [
     "repeat",
     "flip",
     "index",
+    "index_select",
     "nonzero",
     "constant_pad_nd",
     "zeros",
@@ -164,6 +165,9 @@ pub(super) fn known_numbers(machine: &mut Machine, given: Given) -> Outcome<Valu
         Some(grid) => {
             machine.spend_elements(grid.numbers.len())?;
             grid.numbers.iter().for_each(|number| machine.decisions.exact(*number));
+            if !machine.host.contains_key(&tensor) {
+                machine.emit_named("read_on_host", vec![value.clone()])?;
+            }
             Ok(nested(&grid.sizes, &grid.numbers))
         }
         None => machine.error("a tensor's values are not known, so no numbers are read from it"),
@@ -250,9 +254,6 @@ impl Machine {
         outputs: &[TensorId],
         computed: Vec<Option<Rc<[i64]>>>,
     ) {
-        if self.numbers.kin.is_empty() {
-            return;
-        }
         let given: Vec<TensorId> = arguments.iter().flat_map(super::tensors_of).collect();
         let kin = given.iter().find_map(|tensor| self.numbers.kin.get(tensor)).copied();
         if name.ends_with('_')
@@ -263,9 +264,11 @@ impl Machine {
             kin.extend(outputs.iter().map(|output| (*output, written)));
             return;
         }
-        let Some(kin) = kin else { return };
+        if kin.is_none() && computed.is_empty() {
+            return;
+        }
         for (place, output) in outputs.iter().enumerate() {
-            let own = if NEW_MEMORY.contains(&name) { *output } else { kin };
+            let own = if NEW_MEMORY.contains(&name) { *output } else { kin.unwrap_or(*output) };
             self.numbers.kin.insert(*output, own);
             if let Some(Some(numbers)) = computed.get(place) {
                 self.numbers.known.insert(*output, numbers.clone());
@@ -368,7 +371,14 @@ impl Machine {
                     Some(place[added..].iter().zip(&sizes).map(|(index, size)| index % size.max(&1)).collect())
                 })
             }
-            "index" => self.indexed(&first, arguments, shape),
+            "index" => match (arguments.get(1), int(2)) {
+                (Some(Argument::List(indices)), Some(dim)) => match &indices[..] {
+                    [index] => self.indexed(&first, usize::try_from(dim).ok()?, index, shape),
+                    _ => None,
+                },
+                _ => None,
+            },
+            "index_select" => self.indexed(&first, dim(1)?, arguments.get(2)?, shape),
             "nonzero" => {
                 let places = Places::of(&first.sizes)?.zip(first.numbers.iter());
                 let found = places.filter(|(_, number)| **number != 0);
@@ -468,12 +478,8 @@ impl Machine {
     }
 
     /// `x[indices]` of one tensor of indices.
-    fn indexed(&self, x: &Grid, arguments: &[Argument], shape: &Dims) -> Option<Grid> {
-        let (Some(Argument::List(indices)), Some(Argument::Int(dim))) = (arguments.get(1), arguments.get(2)) else {
-            return None;
-        };
-        let [index] = &indices[..] else { return None };
-        let (index, dim) = (self.grid(index)?, usize::try_from(*dim).ok()?);
+    fn indexed(&self, x: &Grid, dim: usize, index: &Argument, shape: &Dims) -> Option<Grid> {
+        let index = self.grid(index)?;
         let (rank, size) = (index.sizes.len(), *x.sizes.get(dim)? as i64);
         x.taken(shape.clone(), |place| {
             let chosen = index.at(&place[dim..dim + rank])?;

@@ -50,7 +50,7 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
     ("config_of", config_of),
     ("split_text", split_text),
     ("lower_case", |machine, given| change_text(machine, given, |text| text.to_lowercase())),
-    ("stripped", |machine, given| change_text(machine, given, |text| text.trim().to_owned())),
+    ("stripped", stripped),
     ("set_elements", set_elements),
     ("set_part", set_part),
     ("einsum", super::einsum::einsum),
@@ -83,7 +83,7 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
     ("absolute", |machine, given| round(machine, given, f64::abs)),
     ("ceil", |machine, given| round(machine, given, f64::ceil)),
     ("floor_of", |machine, given| round(machine, given, f64::floor)),
-    ("round", |machine, given| round(machine, given, f64::round_ties_even)),
+    ("round", rounded),
     ("root", |machine, given| real(machine, given, f64::sqrt)),
     ("logarithm", |machine, given| real(machine, given, f64::ln)),
     ("exponential", |machine, given| real(machine, given, f64::exp)),
@@ -107,7 +107,19 @@ fn compare_texts(machine: &mut Machine, given: Given, compare: fn(&str, &str) ->
     }
 }
 
-fn change_text(machine: &mut Machine, given: Given, change: fn(&str) -> String) -> Outcome<Value> {
+/// `text.strip()`, or `text.strip(characters)`
+fn stripped(machine: &mut Machine, mut given: Given) -> Outcome<Value> {
+    let characters = if given.positional.len() == 2 { given.positional.pop() } else { None };
+    match characters {
+        Some(Value::Text(characters)) => {
+            change_text(machine, given, |text| text.trim_matches(|c| characters.contains(c)).to_owned())
+        }
+        None => change_text(machine, given, |text| text.trim().to_owned()),
+        Some(other) => machine.error(format!("{} is no text", other.kind())),
+    }
+}
+
+fn change_text(machine: &mut Machine, given: Given, change: impl Fn(&str) -> String) -> Outcome<Value> {
     let [text] = given.exactly(machine)?;
     let Value::Text(text) = &text else { return machine.error(format!("{} is no text", text.kind())) };
     machine.spend(text.len())?;
@@ -333,6 +345,13 @@ fn set_part(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [tensor, dim, at, value] = given.exactly(machine)?;
     if let Value::Int(_) = at {
         return machine.emit_named("copy_select_", vec![tensor, dim, at, value]);
+    }
+    if machine.is_mask(&at) {
+        if !matches!(dim, Value::Int(0)) {
+            return machine.error("a mask stands for the first dimensions here");
+        }
+        let (_, count) = machine.counted_mask(&at)?;
+        return machine.emit_named("masked_put_", vec![tensor, at, Value::Int(count), value]);
     }
     let Value::Int(place) = dim else { return machine.error("a dimension is a number") };
     let count = match &tensor {
@@ -574,12 +593,29 @@ fn number(machine: &mut Machine, given: Given) -> Outcome<f64> {
         }
         Value::Float(number) => Ok(number),
         Value::Bool(flag) => Ok(f64::from(u8::from(flag))),
+        known if let Some(number) = machine.index_number(&known) => Ok(number as f64),
         other => machine.error(format!("{} is no number", other.kind())),
     }
 }
 
 fn round(machine: &mut Machine, given: Given, round: fn(f64) -> f64) -> Outcome<Value> {
     Ok(Value::Int(round(number(machine, given)?) as i64))
+}
+
+/// `round(number)` is an integer, `round(number, digits)` is not.
+fn rounded(machine: &mut Machine, mut given: Given) -> Outcome<Value> {
+    let digits = match given.positional.len() {
+        2 => given.positional.pop(),
+        _ => None,
+    };
+    match digits {
+        Some(Value::Int(digits @ 0..=15)) => {
+            let shift = 10f64.powi(digits as i32);
+            Ok(Value::Float((number(machine, given)? * shift).round_ties_even() / shift))
+        }
+        None | Some(Value::None) => round(machine, given, f64::round_ties_even),
+        Some(other) => machine.error(format!("{} is no number of digits", other.kind())),
+    }
 }
 
 fn real(machine: &mut Machine, given: Given, function: fn(f64) -> f64) -> Outcome<Value> {

@@ -47,6 +47,19 @@ pub(super) const ROWS: &[Row] = &[
         |context, a| arithmetic(context, a, Arithmetic::Divide),
     ),
     binary(
+        "remainder",
+        Autocast::Keeps,
+        &[],
+        &[("remainder.Tensor", "self, other", ""), ("remainder.Scalar", "self, other", "")],
+        |context, a| {
+            let tensors: Vec<&Tensor> = [a.optional(0), a.optional(1)].into_iter().flatten().collect();
+            if context.records(&tensors) {
+                return Err("the gradient of remainder is not known".to_owned());
+            }
+            compare(context, "remainder", a, None)
+        },
+    ),
+    binary(
         "bitwise_and",
         Autocast::Keeps,
         &[],

@@ -160,6 +160,10 @@ pub(super) const ROWS: &[Row] = &[
     row("silu_", &[("silu_.default", "self", "")], |context, a| {
         with_copy(context, a, ["SiluBackward0", "silu_backward"])
     }),
+    row("abs_", &[("abs_.default", "self", "")], |context, a| {
+        let x = a.tensor(0)?;
+        if context.records(&[x]) { Err("the gradient of abs_ is not known".to_owned()) } else { one(x.clone()) }
+    }),
     row("hardswish_", &[("hardswish_.default", "self", "")], |context, a| {
         with_copy(context, a, ["HardswishBackward0", "hardswish_backward"])
     }),

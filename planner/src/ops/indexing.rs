@@ -5,15 +5,12 @@ use smallvec::smallvec;
 use super::call::{broadcast, dimension, one as one_shape};
 use super::elementwise::{elementwise, first_shape};
 use super::operands::one;
-use super::routing::nonzero_of;
 use super::views::expanded;
 use super::{Autocast, Call, Class, Lowered, Operands, Returns, Row, Shapes};
-use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
 use crate::lower::checkpoint::Saved;
 use crate::lower::context::Context;
-use crate::lower::kernels::cub::{self, Width};
 use crate::lower::kernels::index_put::accumulate;
 use crate::lower::tensor::Tensor;
 
@@ -115,72 +112,7 @@ pub(super) const ROWS: &[Row] = &[
             one(output)
         },
     },
-    // As many elements of the mask are true as the source has: what PyTorch refuses (fewer) and what it passes over (more) is not planned.
-    Row {
-        name: "masked_scatter",
-        signature: "input, mask, source",
-        returns: Returns::One,
-        source: "aten/src/ATen/native/TensorAdvancedIndexing.cpp, masked_scatter; cuda/IndexKernel.cpp, masked_scatter__cuda; FunctionsManual.cpp and \
-                 TensorAdvancedIndexing.cpp, masked_scatter_backward (2.15)",
-        class: Class::Picks,
-        autocast: Autocast::Keeps,
-        savable: &[],
-        aten: &[("masked_scatter.default", "self, mask, source", "")],
-        shapes: |call| {
-            let sizes = broadcast(call.shape(0)?, call.shape(1)?)?;
-            let (given, places) = (call.shape(2)?.iter().product::<u64>(), sizes.iter().product::<u64>());
-            if given > places {
-                return Err(format!(
-                    "{given} elements do not go into {places} places: a sequence needs room for what its images or sounds become (seq)"
-                ));
-            }
-            one_shape(sizes)
-        },
-        lower: masked_scatter,
-    },
 ];
-
-/// A contiguous copy, in whose places where the mask is true stand the source's elements, found by a sum over the mask.
-fn masked_scatter(context: &mut Context, a: &Operands) -> Lowered {
-    let (x, mask, source) = (a.tensor(0)?, a.tensor(1)?, a.tensor(2)?);
-    let sizes = broadcast(&x.sizes, &mask.sizes)?;
-    let wanted: Vec<i64> = sizes.iter().map(|size| *size as i64).collect();
-    let mask = expanded(mask, &wanted)?;
-    let saved = context.records(&[x, source]).then(|| context.save(&mask));
-    let output = context.aten("masked_scatter", |context| {
-        let output = context.empty("clone", &sizes, x.dtype);
-        let before = context.empty("masked_scatter_", &sizes, Dtype::I64);
-        let whole = copied_whole(context, &mask);
-        let temporary = cub::scan(context.device.rules, Width::Eight, output.count());
-        drop(context.empty("masked_scatter_", &[temporary], Dtype::U8));
-        drop((copied_whole(context, source), whole, before));
-        output
-    });
-    let Some(saved) = saved else { return one(output) };
-    let wanted = [x, source].map(|tensor| tensor.requires_grad());
-    let source_sizes = source.sizes.clone();
-    context.record(
-        "MaskedScatterBackward0",
-        &[Some(x), Some(source)],
-        &[&output],
-        Box::new(move |context, g| {
-            let Some(g) = &g[0] else { return Gradients::new() };
-            let mask = saved.get(context);
-            let of_input = wanted[0].then(|| filled(context, g));
-            let of_source = wanted[1].then(|| selected(context, g, &mask, &source_sizes));
-            smallvec![of_input, of_source]
-        }),
-    );
-    one(output)
-}
-
-/// `masked_select`, of as many elements as these sizes have.
-fn selected(context: &mut Context, x: &Tensor, mask: &Tensor, sizes: &[u64]) -> Tensor {
-    let places = nonzero_of(context, mask, sizes.iter().product());
-    let chosen = context.empty("masked_select", sizes, x.dtype);
-    drop(places);
-    chosen
-}
 
 /// A contiguous copy, written in place.
 fn scattered(context: &mut Context, a: &Operands) -> Lowered {
@@ -233,12 +165,12 @@ fn rolled(context: &mut Context, x: &Tensor, dims: usize) -> Tensor {
 }
 
 /// A contiguous tensor without a place in the autograd graph.
-fn copied_whole(context: &mut Context, x: &Tensor) -> Tensor {
+pub(super) fn copied_whole(context: &mut Context, x: &Tensor) -> Tensor {
     if x.is_contiguous() { x.clone() } else { context.empty("clone", &x.sizes, x.dtype) }
 }
 
 /// A contiguous copy, filled in place.
-fn filled(context: &mut Context, x: &Tensor) -> Tensor {
+pub(super) fn filled(context: &mut Context, x: &Tensor) -> Tensor {
     context.aten("masked_fill", |context| context.empty("clone", &x.sizes, x.dtype))
 }
 

@@ -18,6 +18,7 @@ mod grouped;
 mod in_place;
 mod indexing;
 mod loss;
+mod masked;
 mod matrix;
 mod normalize;
 mod opaque;
@@ -115,7 +116,7 @@ impl Operator {
     }
 }
 
-const TABLE: [&[Row]; 25] = [
+const TABLE: [&[Row]; 26] = [
     activation::ROWS,
     attention::ROWS,
     batch_norm::ROWS,
@@ -127,6 +128,7 @@ const TABLE: [&[Row]; 25] = [
     grouped::ROWS,
     in_place::ROWS,
     indexing::ROWS,
+    masked::ROWS,
     loss::ROWS,
     matrix::ROWS,
     normalize::ROWS,

@@ -43,7 +43,7 @@ pub(super) const ROWS: &[Row] = &[
         name: "prod",
         signature: "input, dim=None, keepdim=False",
         returns: Returns::One,
-        source: "aten/src/ATen/native/ReduceOps.cpp, prod; of integers alone",
+        source: "aten/src/ATen/native/ReduceOps.cpp, prod",
         class: Class::Elements,
         autocast: Autocast::FullResult,
         savable: &[],
@@ -51,12 +51,13 @@ pub(super) const ROWS: &[Row] = &[
         shapes: reduced_shape,
         lower: |context, a| {
             let x = a.tensor(0)?;
-            if x.dtype.is_floating() {
-                return Err("prod is known of integers alone".to_owned());
+            if context.records(&[x]) {
+                return Err("the gradient of prod is not known".to_owned());
             }
             let dims = if matches!(a.at(1), Operand::None) { Vec::new() } else { a.ints(1)? };
             let marks = marks(x.sizes.len(), &dims)?;
-            one(reduce(context, "prod", Reduction::Product, x, &marks, a.flag(2), Dtype::I64))
+            let dtype = if x.dtype.is_floating() { x.dtype } else { Dtype::I64 };
+            one(reduce(context, "prod", Reduction::Product, x, &marks, a.flag(2), dtype))
         },
     },
     Row {
@@ -74,27 +75,27 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "all",
-        signature: "input",
+        signature: "input, dim=None, keepdim=False",
         returns: Returns::One,
         source: "aten/src/ATen/native/ReduceOps.cpp, all",
         class: Class::Elements,
         autocast: Autocast::Keeps,
         savable: &[],
-        aten: &[("all.default", "self", "")],
-        shapes: |_| one_shape(Dims::new()),
-        lower: |context, a| one(whole(context, "all", Reduction::Logical, a.tensor(0)?, Dtype::Bool)),
+        aten: &[("all.default", "self", ""), ("all.dim", "self, dim, keepdim=False", "")],
+        shapes: reduced_shape,
+        lower: |context, a| logical(context, "all", a),
     },
     Row {
         name: "any",
-        signature: "input",
+        signature: "input, dim=None, keepdim=False",
         returns: Returns::One,
         source: "aten/src/ATen/native/ReduceOps.cpp, any",
         class: Class::Elements,
         autocast: Autocast::Keeps,
         savable: &[],
-        aten: &[("any.default", "self", "")],
-        shapes: |_| one_shape(Dims::new()),
-        lower: |context, a| one(whole(context, "any", Reduction::Logical, a.tensor(0)?, Dtype::Bool)),
+        aten: &[("any.default", "self", ""), ("any.dim", "self, dim, keepdim=False", "")],
+        shapes: reduced_shape,
+        lower: |context, a| logical(context, "any", a),
     },
     Row {
         name: "max_of_all",
@@ -189,6 +190,14 @@ pub(super) fn record_selected(
 pub(super) fn whole(context: &mut Context, op: &'static str, kind: Reduction, x: &Tensor, dtype: Dtype) -> Tensor {
     let marks: Vec<bool> = x.sizes.iter().map(|_| true).collect();
     reduce(context, op, kind, x, &marks, false, dtype)
+}
+
+/// `any` and `all`, of a whole tensor or along dimensions.
+fn logical(context: &mut Context, op: &'static str, a: &Operands) -> Lowered {
+    let x = a.tensor(0)?;
+    let dims = if matches!(a.at(1), Operand::None) { Vec::new() } else { a.ints(1)? };
+    let marks = marks(x.sizes.len(), &dims)?;
+    one(reduce(context, op, Reduction::Logical, x, &marks, a.flag(2), Dtype::Bool))
 }
 
 fn marks(count: usize, dims: &[i64]) -> Result<Vec<bool>, String> {

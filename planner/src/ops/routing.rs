@@ -10,7 +10,7 @@ use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::context::Context;
 use crate::lower::kernels::{cub, sort};
-use crate::lower::tensor::Tensor;
+use crate::lower::tensor::{Tensor, TensorData};
 
 /// The operator whose count a spec assumes: as many tokens for each expert.
 pub const NONZERO: &str = "nonzero";
@@ -73,6 +73,28 @@ pub(super) const ROWS: &[Row] = &[
             one_shape(smallvec![count, call.shape(0)?.len() as u64])
         },
         lower: nonzero,
+    },
+    // As above; the result lies in memory for all elements.
+    Row {
+        name: "unique_consecutive",
+        signature: "input, count",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/cuda/UniqueCub.cu, compute_unique; the size of CUB's tiles was not read: it counts from 1,281 elements on",
+        class: Class::Elements,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[],
+        shapes: |call| {
+            one_shape(smallvec![u64::try_from(call.int(1)?).map_err(|_| "fewer than no elements".to_owned())?])
+        },
+        lower: |context, a| {
+            let (x, count) = (a.tensor(0)?, a.int(1)?);
+            let whole = context.empty("unique_consecutive", &[x.count()], x.dtype);
+            let length = context.empty("unique_consecutive", &[1], Dtype::I64);
+            drop(context.empty("unique_consecutive", &[cub::flagged(x.count())], Dtype::U8));
+            drop(length);
+            one(TensorData::view(&whole, smallvec![count as u64], smallvec![1]))
+        },
     },
 ];
 

@@ -32,6 +32,11 @@ pub(super) const ROWS: &[Row] = &[
         context.autocast.enter(a.flag(0));
         nothing(())
     }),
+    // cuda/Copy.cu, copy_requires_temporaries: what does not lie closely together is copied on the device first
+    row("read_on_host", "input", |context, a| {
+        let x = a.tensor(0)?;
+        nothing(drop((!x.is_dense()).then(|| context.empty("contiguous", &x.sizes, x.dtype))))
+    }),
     row("exit_autocast", "", |context, _| {
         context.autocast.exit();
         nothing(())

@@ -71,7 +71,10 @@ pub fn stored_planned(record: &TruthCase) -> Plan {
 }
 
 fn plan_of(record: &TruthCase, model: &Model) -> Plan {
-    let plan = plan_with(model, &run_of(record), &gpu_of(record), Emulation::RECORDS);
+    let run = run_of(record);
+    // with images a shadow of integers answers what Python reads
+    let emulation = Emulation { reads_zeros: run.images.is_none(), ..Emulation::RECORDS };
+    let plan = plan_with(model, &run, &gpu_of(record), emulation);
     plan.unwrap_or_else(|error| panic!("{}: {error}", record.id))
 }
 
