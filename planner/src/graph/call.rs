@@ -34,6 +34,9 @@ impl Given {
     }
 }
 
+/// Where `index` is told that its indices are copies of the host's.
+const FROM_HOST: usize = 3;
+
 /// Operators whose arguments are integers, which tensors without dimensions are too where their number is known
 /// (torch/csrc/utils/python_arg_parser.cpp, `is_int_or_symint`), but for the first where it is the tensor that they are asked of.
 const TAKE_INTEGERS: [&str; 8] = ["split", "arange", "zeros", "view", "reshape", "expand", "repeat", "slice"];
@@ -182,6 +185,9 @@ impl Machine {
         if !on_host && !self.host.is_empty() {
             converted.iter_mut().for_each(|argument| self.take_number(argument));
             copies = self.take_indices(operator.name, &mut converted)?;
+            if !copies.is_empty() && operator.name == ops::INDEX {
+                converted[FROM_HOST] = super::Argument::Bool(true);
+            }
             self.refuse_host_tensors(operator.name, &converted)?;
         }
         let shapes = match (operator.shapes)(&ops::Call::new(&self.shapes, &converted)) {

@@ -318,7 +318,7 @@ impl Machine {
     /// Indices of the host go to the device for as long as the operator runs (aten/src/ATen/native/TensorAdvancedIndexing.cpp, make_info).
     pub(super) fn take_indices(&mut self, name: &str, arguments: &mut [Argument]) -> Outcome<Vec<Value>> {
         let mut copies = Vec::new();
-        if name != "index" {
+        if name != crate::ops::INDEX {
             return Ok(copies);
         }
         let mut indices: Vec<&mut Argument> = arguments.iter_mut().skip(1).collect();

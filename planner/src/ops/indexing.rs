@@ -11,8 +11,13 @@ use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
 use crate::lower::checkpoint::Saved;
 use crate::lower::context::Context;
-use crate::lower::kernels::index_put::accumulate;
+use crate::lower::kernels::cub::Architecture;
+use crate::lower::kernels::index_put::{accumulate, accumulate_from_host};
+use crate::lower::kernels::step::Step;
 use crate::lower::tensor::Tensor;
+
+/// `x[i, j]` of tensors of integers.
+pub const INDEX: &str = "index";
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -83,8 +88,9 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
-        name: "index",
-        signature: "input, indices, dim=0",
+        name: INDEX,
+        // where the indices are copies of the host's, autograd keeps those of the host
+        signature: "input, indices, dim=0, from_host=False",
         returns: Returns::One,
         source: "aten/src/ATen/native/TensorAdvancedIndexing.cpp, index and AdvancedIndex; IndexingUtils.h",
         class: Class::Picks,
@@ -249,7 +255,10 @@ fn index(context: &mut Context, operands: &Operands) -> Lowered {
     let (input, indices) = (operands.tensor(0)?, operands.tensors(1)?);
     let first = usize::try_from(operands.int(2)?).unwrap_or(0);
     let recorded = context.records(&[input]);
-    let saved = recorded.then(|| indices.iter().map(|index| context.save(index)).collect::<Vec<Saved>>());
+    let saved = recorded.then(|| match operands.flag(3) {
+        true => Places::OfHost(indices.len()),
+        false => Places::Saved(indices.iter().map(|index| context.save(index)).collect()),
+    });
     let mut shape = Dims::new();
     for index in &indices {
         shape = broadcast(&shape, &index.sizes)?;
@@ -274,8 +283,16 @@ fn index(context: &mut Context, operands: &Operands) -> Lowered {
     one(output)
 }
 
+/// The indices that backward needs: saved tensors, or so many of the host's.
+enum Places {
+    Saved(Vec<Saved>),
+    OfHost(usize),
+}
+
+type Accumulate = fn(Architecture, u64, &[u64], u64) -> Vec<Step>;
+
 /// `index_backward`: the gradient is added up into zeros.
-fn record_index(context: &mut Context, input: &Tensor, first: usize, saved: Vec<Saved>, count: u64, output: &Tensor) {
+fn record_index(context: &mut Context, input: &Tensor, first: usize, saved: Places, count: u64, output: &Tensor) {
     let sizes = input.sizes.clone();
     context.record(
         "IndexBackward0",
@@ -283,14 +300,15 @@ fn record_index(context: &mut Context, input: &Tensor, first: usize, saved: Vec<
         &[output],
         Box::new(move |context, g| {
             let Some(g) = &g[0] else { return Gradients::new() };
-            let indices: Vec<Tensor> = saved.iter().map(|saved| saved.get(context)).collect();
+            let (indices, add): (Vec<Tensor>, Accumulate) = match &saved {
+                Places::Saved(saved) => (saved.iter().map(|saved| saved.get(context)).collect(), accumulate),
+                Places::OfHost(_) => (Vec::new(), accumulate_from_host),
+            };
+            let dims = if let Places::OfHost(dims) = &saved { *dims } else { indices.len() };
             let zeros = context.empty("new_zeros", &sizes, g.dtype);
             let architecture = context.cub();
             let copied = if g.is_contiguous() { 0 } else { g.bytes() };
-            context.scratch(
-                "_index_put_impl_",
-                &accumulate(architecture, count, &sizes[first..first + indices.len()], copied),
-            );
+            context.scratch("_index_put_impl_", &add(architecture, count, &sizes[first..first + dims], copied));
             smallvec![Some(zeros)]
         }),
     );

@@ -47,6 +47,7 @@ pub use attention::{FLASH_ATTENTION, SCALED_DOT_PRODUCT_ATTENTION};
 pub use call::Call;
 pub use convolution::convolution_workspace;
 pub use grouped::GROUPED_MM;
+pub use indexing::INDEX;
 pub use normalize::SOFTMAX;
 pub use opaque::{OPAQUE, Unknown, unknown};
 pub use operands::{Operand, Operands};

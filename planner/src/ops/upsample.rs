@@ -44,7 +44,11 @@ fn upsample(context: &mut Context, operands: &Operands) -> Lowered {
         let original = x.sizes.clone();
         let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
             let Some(g) = &g[0] else { return Gradients::new() };
-            smallvec![Some(empty(context, "upsample_backward", &original, g.dtype, suggested(g)))]
+            let back = empty(context, "upsample_backward", &original, g.dtype, suggested(g));
+            // cuda/UpSampleLinear1d.cu: of a sequence the gradient is made contiguous
+            let is_copied = original.len() == 3 && !g.is_contiguous();
+            drop(is_copied.then(|| context.empty("clone", &g.sizes, g.dtype)));
+            smallvec![Some(back)]
         };
         context.record("UpsampleBackward0", &[Some(x)], &[&output], Box::new(apply));
     }
