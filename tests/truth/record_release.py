@@ -195,14 +195,19 @@ def with_images(case):
     import shadow
 
     class Values(shadow.Shadow):
-        """The shadow while a forward runs: autograd adds gradients in another way where a mode is active. How many elements go back from each
-        masked_scatter is told to the device before backward asks."""
+        """The shadow while a forward runs: autograd adds gradients in another way where a mode is active. How many elements of each mask are
+        true is told to the device before backward asks."""
 
-        scattered = []
+        asked = []
 
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            if func.overloadpacket is torch.ops.aten.masked_scatter:
-                self.scattered.append(int(self.get(args[1]).expand(args[0].shape).sum()))
+            aten, packet = torch.ops.aten, func.overloadpacket
+            if packet is aten.masked_scatter:
+                self.asked.append(int(self.get(args[1]).expand(args[0].shape).sum()))
+            elif packet in (aten.index, aten.index_put_) and args[0].is_floating_point():
+                masks = [index for index in args[1] if index is not None and index.dtype == torch.bool]
+                times = 2 if packet is aten.index_put_ else 1  # for what is written into, and for what is written
+                self.asked.extend([self.count(mask) for mask in masks] * times)
             out = super().__torch_dispatch__(func, types, args, kwargs)
             if func is torch.ops.aten.eq.Scalar and args[0].is_floating_point():
                 self.put(out, torch.zeros(out.shape, dtype=torch.bool))  # no pixel is a certain number
@@ -210,10 +215,10 @@ def with_images(case):
 
         def around(self, forward):
             def within(*args, **kwargs):
-                self.scattered.clear()
+                self.asked.clear()
                 with self:
                     out = forward(*args, **kwargs)
-                for count in reversed(self.scattered if torch.is_grad_enabled() else []):
+                for count in reversed(self.asked if torch.is_grad_enabled() else []):
                     ctypes.CDLL(None).emulated_push(ctypes.create_string_buffer(struct.pack("<q", count), 8))
                 return out
 
@@ -262,11 +267,12 @@ def with_images(case):
     def places(model, torch):
         """How many tokens an image takes: the rows of its features."""
         twin = on_the_host(model, torch)
-        asked = next((part.get_image_features for part in (twin, twin.model) if hasattr(part, "get_image_features")), None)
+        asked = next((part.get_image_features for part in (twin, getattr(twin, "model", None)) if hasattr(part, "get_image_features")), None)
         if asked is None:
             return case["images"]
+        given = {name: torch.ones_like(value) if value.is_floating_point() else value for name, value in pictures(model, torch, "cpu").items()}
         with torch.no_grad():
-            features = asked(**pictures(model, torch, "cpu")).pooler_output
+            features = asked(**given).pooler_output
         rows = lambda part: part.numel() // part.shape[-1]
         return (sum(map(rows, features)) if isinstance(features, (tuple, list)) else rows(features)) // case["batch"]
 

@@ -456,6 +456,7 @@ impl Translator<'_> {
             ("split", 1) if matches!(arguments.args[0], Expr::StringLiteral(_)) => of("split_text", Some("None")),
             ("split", 0) if arguments.keywords.is_empty() => of("split_text", None),
             ("item" | "tolist", 0) => of("known_numbers", None),
+            ("numel", 0) if is_shape(owner) => of("product", None),
             ("split", 1) if makes_numbers => of("parts_of", None),
             ("get_input_embeddings", 0) => of("input_embeddings_of", None),
             ("index", 1) => of("place_in", None),
@@ -668,5 +669,14 @@ impl Translator<'_> {
             said.push(format!("**{}", rest.name));
         }
         Ok(said.join(", "))
+    }
+}
+
+/// Whether an expression is `x.shape`, or a part of it.
+fn is_shape(expression: &Expr) -> bool {
+    match expression {
+        Expr::Attribute(attribute) => attribute.attr.as_str() == "shape",
+        Expr::Subscript(part) => is_shape(&part.value),
+        _ => false,
     }
 }
