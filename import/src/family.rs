@@ -32,6 +32,12 @@ pub struct Import {
     pub marks: bool,
     /// Whether the source is of torch.nn alone, where what transformers' sources leave out counts: `inplace`, `end_dim`.
     pub plain: bool,
+    /// Whether what a message asks for may not be there.
+    pub(crate) asks_of_messages: bool,
+    /// Whether classes are translated with all their methods, for others to use.
+    pub(crate) whole: bool,
+    /// Classes and functions that a library of specs has: they are called as it calls them, and not translated.
+    pub(crate) library: FxHashSet<String>,
     classes: IndexMap<String, Rc<Lineage>>,
     functions: IndexMap<String, Function>,
     /// Methods of bases that a class calls through `super()`: (class, base, method).
@@ -167,6 +173,9 @@ impl Import {
             faults: Vec::new(),
             marks: false,
             plain: false,
+            asks_of_messages: false,
+            whole: false,
+            library: FxHashSet::default(),
             classes: IndexMap::new(),
             functions: IndexMap::new(),
             supers: IndexSet::new(),
@@ -329,12 +338,19 @@ impl Import {
             family.derive = config.map_or(Ok(Vec::new()), |config| config::derive(self, config))?;
             let mut place = 0;
             while let Some((name, lineage)) = self.classes.get_index(place).map(|(n, l)| (n.clone(), l.clone())) {
+                place += 1;
+                if self.library.contains(&name) {
+                    continue;
+                }
                 let class = self.class(&name, &lineage);
                 family.classes.insert(name, class);
-                place += 1;
             }
             let mut place = 0;
             while let Some((name, function)) = self.functions.get_index(place).map(|(n, f)| (n.clone(), f.clone())) {
+                place += 1;
+                if self.library.contains(&name) {
+                    continue;
+                }
                 let code = match function {
                     Function::Config(lineage) => config::made(self, &lineage)?,
                     Function::Free(module, function) => {
@@ -352,7 +368,6 @@ impl Import {
                     }
                 };
                 family.functions.insert(name, code);
-                place += 1;
             }
             if before == self.found() {
                 return Ok(());
@@ -428,7 +443,10 @@ impl Import {
             class.init.push("self._is_expert_parallel = False".to_owned());
         }
         let mut wanted = vec!["forward".to_owned()];
-        wanted.extend(self.needed.iter().filter(|name| *name != "forward").cloned());
+        match self.whole {
+            true => wanted.extend(lineage.methods().into_iter().filter(|name| name != "forward")),
+            false => wanted.extend(self.needed.iter().filter(|name| *name != "forward").cloned()),
+        }
         for method in wanted {
             let Some(found) =
                 lineage.method(&method, 0).filter(|found| self.plain || found.kind() != MethodKind::Static)
@@ -459,7 +477,7 @@ impl Import {
             .map(|(_, owner, method)| (owner.clone(), method.clone()))
             .collect();
         for (owner, method) in supers {
-            let Some(place) = lineage.classes.iter().position(|defined| defined.class.name.as_str() == owner) else {
+            let Some(place) = (0..lineage.classes.len()).find(|place| lineage.owner(*place) == owner) else {
                 continue;
             };
             if let Some(found) = lineage.method(&method, place) {

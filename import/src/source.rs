@@ -121,6 +121,11 @@ impl Module {
                 }
             }
             // what is there is used: `if is_torch_available():`, `try: import ...`
+            // no variable of the environment is set: `if "TIMM_FUSED_ATTN" in os.environ:`
+            Stmt::If(conditional) if asks_environment(&conditional.test) => {
+                let otherwise = conditional.elif_else_clauses.into_iter().filter(|clause| clause.test.is_none());
+                otherwise.flat_map(|clause| clause.body).for_each(|statement| self.bind(statement));
+            }
             Stmt::If(conditional) => conditional.body.into_iter().for_each(|statement| self.bind(statement)),
             Stmt::Try(tried) => tried.body.into_iter().for_each(|statement| self.bind(statement)),
             _ => {}
@@ -158,6 +163,18 @@ impl Module {
     pub fn fault(&self, range: TextRange, message: impl Into<String>) -> Fault {
         Fault { file: self.file.clone(), line: self.line(range), message: message.into() }
     }
+}
+
+/// Whether an expression asks for a variable of the environment.
+fn asks_environment(test: &Expr) -> bool {
+    let Expr::Compare(comparison) = test else { return false };
+    comparison.comparators.iter().any(|right| match right {
+        Expr::Attribute(attribute) => {
+            attribute.attr.as_str() == "environ"
+                && matches!(&*attribute.value, Expr::Name(name) if name.id.as_str() == "os")
+        }
+        _ => false,
+    })
 }
 
 /// Reads a file of at most so many bytes.

@@ -135,7 +135,9 @@ const MADE: [(&str, bool); 10] = [
 ];
 
 /// Python's own functions by what they are called in specs.
-const BUILTINS: [(&str, &str); 24] = [
+const BUILTINS: [(&str, &str); 26] = [
+    ("filter", "filtered"),
+    ("pow", "power_of"),
     ("len", "len"),
     ("range", "range"),
     ("enumerate", "enumerate"),
@@ -294,6 +296,18 @@ impl<'a> Translator<'a> {
         self.import.world.dotted(&self.module, expression, &|name| self.locals.contains(name))
     }
 
+    /// What an entry of a dictionary is; what cannot be said is refused where it is called.
+    fn entry(&mut self, value: &Expr) -> Result<String, Fault> {
+        match self.expression(value) {
+            Err(fault) if self.import.plain && self.dotted(value).is_some() => {
+                let text = format!("lambda *args, **kwargs: require(False, {})", quoted(&fault.to_string()));
+                self.import.faults.push(fault);
+                Ok(text)
+            }
+            said => said.map(|said| said.text),
+        }
+    }
+
     /// What stands in the spec for a dotted name; a local of the same name hides it not.
     fn meaning(&mut self, dotted: &str, range: TextRange) -> Text {
         let said = self.meant(dotted, range)?;
@@ -306,6 +320,11 @@ impl<'a> Translator<'a> {
         }
         if let Some(name) = self.import.operator(dotted) {
             return Ok(atom(name));
+        }
+        if self.import.plain
+            && let Some(defined) = self.import.world.defined_as(dotted)
+        {
+            return self.meant(&defined, range);
         }
         match self.import.world.definition(dotted)? {
             Some(Meaning::Class(defined)) => {

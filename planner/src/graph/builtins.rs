@@ -300,6 +300,16 @@ impl Machine {
                 self.spend_elements(a.len() + b.len())?;
                 Ok(Value::sequence(a.iter().chain(b.iter()).cloned().collect()))
             }
+            // nn.Sequential.append and extend: another object of the same module
+            (Value::Object(object), Value::Sequence(more)) if operator == Binary::Add && object.module.is_some() => {
+                super::containers::longer(self, object, more)
+            }
+            // lists have no difference in Python, so these are sets
+            (Value::Sequence(a), Value::Sequence(b)) if operator == Binary::Subtract => {
+                self.spend(a.len().saturating_mul(b.len()))?;
+                let is_left = |value: &&Value| !b.iter().any(|other| equal(value, other));
+                Ok(Value::sequence(a.iter().filter(is_left).cloned().collect()))
+            }
             (Value::Sequence(values), Value::Int(times)) | (Value::Int(times), Value::Sequence(values))
                 if operator == Binary::Multiply =>
             {
@@ -517,6 +527,8 @@ fn equal(left: &Value, right: &Value) -> bool {
             a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| equal(a, b))
         }
         (Value::Dtype(a), Value::Dtype(b)) => a == b,
+        (Value::Class(a), Value::Class(b)) => std::sync::Arc::ptr_eq(a, b),
+        (Value::Function(a), Value::Function(b)) => std::sync::Arc::ptr_eq(a, b),
         _ => match (number(left), number(right)) {
             (Some(a), Some(b)) => a == b,
             _ => false,
