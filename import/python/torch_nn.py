@@ -46,6 +46,8 @@ class GroupNorm:
     def __init__(self, num_groups, num_channels, eps=1e-5, affine=True, device=None, dtype=None):
         self.num_groups = num_groups
         self.num_channels = num_channels
+        self.eps = eps
+        self.affine = affine
         self.weight = Parameter(torch.zeros([num_channels])) if affine else None
         self.bias = Parameter(torch.zeros([num_channels])) if affine else None
 

@@ -32,6 +32,8 @@ pub struct Import {
     pub marks: bool,
     /// Whether the source is of torch.nn alone, where what transformers' sources leave out counts: `inplace`, `end_dim`.
     pub plain: bool,
+    /// Entries that a file puts into another file's table, by the table's dotted name.
+    pub(crate) entries: IndexMap<String, Vec<(Rc<Module>, Expr, Expr)>>,
     /// Whether what a message asks for may not be there.
     pub(crate) asks_of_messages: bool,
     /// Whether classes are translated with all their methods, for others to use.
@@ -173,6 +175,7 @@ impl Import {
             faults: Vec::new(),
             marks: false,
             plain: false,
+            entries: IndexMap::new(),
             asks_of_messages: false,
             whole: false,
             library: FxHashSet::default(),
@@ -443,6 +446,9 @@ impl Import {
             class.init.push("self._is_expert_parallel = False".to_owned());
         }
         let mut wanted = vec!["forward".to_owned()];
+        if self.plain && !is_module && lineage.method("__call__", 0).is_some() {
+            self.needed.insert("__call__".to_owned());
+        }
         match self.whole {
             true => wanted.extend(lineage.methods().into_iter().filter(|name| name != "forward")),
             false => wanted.extend(self.needed.iter().filter(|name| *name != "forward").cloned()),
@@ -615,6 +621,25 @@ impl Import {
         }
         self.called.insert(dotted, free.clone());
         free
+    }
+
+    /// Finds the entries that a file puts into other files' tables: calls of functions of one line, `TABLE[key] = value`.
+    ///
+    /// # Errors
+    /// A file that is no Python.
+    pub(crate) fn find_entries(&mut self, module: &Rc<Module>) -> Result<(), Fault> {
+        for call in &module.calls {
+            let Some(dotted) = self.world.dotted(module, &call.func, &|_| false) else { continue };
+            let Some(Meaning::Function(file, function)) = self.world.definition(&dotted)? else { continue };
+            let [Stmt::Assign(assign)] = &function.body[..] else { continue };
+            let [Expr::Subscript(target)] = &assign.targets[..] else { continue };
+            let Expr::Name(table) = &*target.value else { continue };
+            if let [key, value] = &*call.arguments.args {
+                let entry = (module.clone(), key.clone(), value.clone());
+                self.entries.entry(format!("{}.{}", file.name, table.id)).or_default().push(entry);
+            }
+        }
+        Ok(())
     }
 
     /// What the known classes are called that derive from one, by its dotted name; itself, where it is called otherwise.

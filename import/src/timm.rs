@@ -59,6 +59,7 @@ impl Import {
             ..Family::default()
         };
         let made = format!("made_{name}");
+        self.find_entries(&module)?;
         let tags = self.default_cfgs(&module);
         let mut lines = Vec::new();
         for builder in registered(&module) {
@@ -72,7 +73,9 @@ impl Import {
                 ..Architecture::default()
             };
             family.architectures.entry(class.clone()).or_insert(architecture);
-            let config = configuration(&called, tags.get(&called));
+            // models/vision_transformer.py, _quick_gelu_cfgs: what is said of the one is said of the other
+            let said_of = called.replace("_clip_quickgelu_", "_clip_");
+            let config = configuration(&called, tags.get(&called).or_else(|| tags.get(&said_of)));
             family.configurations.push(format!(
                 "{PACKAGE}/{called}: {{architecture: {class}, source: \"{source}, {called}\", dtype: float32, config: {config}}}"
             ));
@@ -156,7 +159,10 @@ impl Import {
         let mut all: IndexMap<String, (Tags, bool, bool)> = IndexMap::new();
         let Some(Binding::Value(value)) = module.bindings.get("default_cfgs") else { return IndexMap::new() };
         let table = match &**value {
-            Expr::Call(call) => call.arguments.args.first(),
+            Expr::Call(call) => match call.arguments.args.first() {
+                Some(Expr::Name(name)) => module.earlier.get(name.id.as_str()).map(|value| &**value),
+                first => first,
+            },
             other => Some(other),
         };
         let Some(Value::Object(entries)) = table.and_then(|table| values::evaluated(&self.world, module, table)) else {

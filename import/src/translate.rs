@@ -339,7 +339,18 @@ impl<'a> Translator<'a> {
             Some(Meaning::Function(module, function)) => Ok(atom(self.import.want_function(module, function))),
             Some(Meaning::Value(module, value)) => {
                 let text = Translator::new(self.import, module, None, Standing::Free).constant(&value)?;
-                Ok(atom(text))
+                let mut entries = Vec::new();
+                for (file, key, value) in self.import.entries.get(dotted).cloned().unwrap_or_default() {
+                    let mut said = |value: &Expr| {
+                        Translator::new(self.import, file.clone(), None, Standing::Free).constant(value)
+                    };
+                    entries.push((Some(said(&key)?), said(&value)?));
+                }
+                if entries.is_empty() {
+                    return Ok(atom(text));
+                }
+                entries.insert(0, (None, text));
+                Ok(dictionary_of(&entries))
             }
             // outputs are bags of fields, whether transformers' own files are there or not
             None if dotted.starts_with("transformers.modeling_outputs.") => Ok(atom("Output")),

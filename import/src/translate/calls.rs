@@ -185,6 +185,16 @@ impl Translator<'_> {
                 };
                 return Ok(atom(format!("{word}({})", self.said_arguments(call, true)?)));
             }
+            Some("torch.jit.annotate") if arguments.args.len() == 2 => return self.expression(&arguments.args[1]),
+            // values of a list, each once, with how often it comes
+            Some("torch.unique") if self.import.plain => {
+                if let [Expr::Call(made)] = &*arguments.args
+                    && self.dotted(&made.func).as_deref() == Some("torch.tensor")
+                    && let Some(list) = made.arguments.args.first()
+                {
+                    return Ok(atom(format!("each_once({})", self.expression(list)?.text)));
+                }
+            }
             Some("torch.LongTensor") => {
                 return Ok(atom(format!(
                     "on_host(lambda: tensor({}, int64))",
@@ -489,6 +499,7 @@ impl Translator<'_> {
             ("startswith", 1) => of("starts_with", None),
             ("endswith", 1) => of("ends_with", None),
             ("copy", 0) => self.expression(owner).map(Some),
+            ("format", 1..) if matches!(owner, Expr::StringLiteral(_)) => of("formatted", None),
             ("replace", 2) => of("replaced_text", None),
             ("split", 2) if matches!(arguments.args[0], Expr::StringLiteral(_)) => of("split_text", None),
             ("upper", 0) => of("upper_case", None),

@@ -313,6 +313,7 @@ impl Translator<'_> {
         let call = match expression {
             Expr::StringLiteral(_) | Expr::EllipsisLiteral(_) => return Ok(Vec::new()),
             Expr::Call(call) => call,
+            Expr::Tuple(tuple) if self.import.plain && tuple.elts.len() == 1 => return self.evaluated(&tuple.elts[0]),
             other => return Ok(vec![self.expression(other)?.text]),
         };
         if self.is_ignored(&call.func) {

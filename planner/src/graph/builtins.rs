@@ -323,6 +323,21 @@ impl Machine {
                 let entries = a.iter().chain(b.iter()).map(|(key, value)| (key.clone(), value.clone()));
                 Ok(Value::dictionary(entries.collect()))
             }
+            // `"%s of %d" % values`
+            (Value::Text(text), values) if operator == Binary::Remainder => {
+                let values = match values {
+                    Value::Sequence(values) => values.to_vec(),
+                    one => vec![one.clone()],
+                };
+                self.spend(text.len())?;
+                let mut filled = text.to_string();
+                for value in &values {
+                    let place = ["%s", "%d"].iter().filter_map(|sign| filled.find(sign)).min();
+                    let Some(place) = place else { return self.error("a text has fewer places than there are values") };
+                    filled.replace_range(place..place + 2, &show(value));
+                }
+                Ok(Value::Text(filled.into()))
+            }
             (Value::Text(a), Value::Text(b)) if operator == Binary::Less => Ok(Value::Bool(a < b)),
             (Value::Text(a), Value::Text(b)) if operator == Binary::Add => {
                 self.spend(a.len() + b.len())?;

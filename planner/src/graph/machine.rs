@@ -367,6 +367,15 @@ impl Semantics for Machine {
                 Some(value) => Ok(value.clone()),
                 None => self.error(format!("there is no entry `{name}`")),
             },
+            Value::Dtype(dtype) if matches!(&**name, "is_floating_point" | "is_complex") => {
+                let asks_floats = &**name == "is_floating_point";
+                match self.known_type(*dtype) {
+                    DtypeArgument::Fixed(Dtype::C64) => Ok(Value::Bool(!asks_floats)),
+                    DtypeArgument::Fixed(dtype) => Ok(Value::Bool(asks_floats && dtype.is_floating())),
+                    DtypeArgument::Weights => Ok(Value::Bool(asks_floats)),
+                    DtypeArgument::Of(_) => self.error("whether a tensor is of floating-point numbers is not known here"),
+                }
+            }
             // a class of the importer's has its file behind its name where another one has that name
             Value::Class(class) if &**name == "__name__" => {
                 let short = class.name.split("_of_").next().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Python's own functions and the methods of its texts, lists and dictionaries, as imported sources call them. Lists and dictionaries do
 //! not change here: `with_entry(entries, key, value)` gives another one, which the importer assigns in place of the first.
 
+use super::DtypeArgument;
 use super::call::Given;
 use super::machine::{Machine, Outcome};
 use super::value::{Attributes, Builtin, Value};
@@ -49,14 +50,18 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
         Ok(value)
     }),
     ("copied", copied),
-    ("finfo", |_, _| {
-        Ok(Value::bag(
-            [("min", -3.4e38), ("max", 3.4e38), ("eps", 1e-6), ("tiny", 1e-38)]
-                .map(|(name, value)| (name.into(), Value::Float(value)))
-                .into_iter()
-                .collect(),
-        ))
+    ("finfo", |machine, given| {
+        let limits = [("min", -3.4e38), ("max", 3.4e38), ("eps", 1e-6), ("tiny", 1e-38)];
+        let mut said: Attributes =
+            limits.into_iter().map(|(name, value)| (name.into(), Value::Float(value))).collect();
+        if let Some(Value::Dtype(dtype)) = given.positional.first()
+            && let DtypeArgument::Fixed(dtype) = machine.known_type(*dtype)
+        {
+            said.insert("bits".into(), Value::Int(8 * dtype.size() as i64));
+        }
+        Ok(Value::bag(said))
     }),
+    ("formatted", formatted),
     ("dictionary", dictionary),
     ("joined", joined),
     ("place_in", place_in),
@@ -165,12 +170,13 @@ fn is_instance(machine: &mut Machine, given: Given) -> Outcome<Value> {
             Value::Int(_) => &**kind == "int",
             Value::Float(_) => &**kind == "float",
             Value::Text(_) => &**kind == "str",
-            Value::Sequence(_) => matches!(&**kind, "list" | "tuple" | "ModuleList" | "Iterable" | "Sequence"),
+            Value::Sequence(_) => matches!(&**kind, "list" | "tuple" | "Tuple" | "ModuleList" | "Iterable" | "Sequence"),
             Value::Class(_) => matches!(&**kind, "type" | "Callable"),
             Value::Function(_) | Value::Closure(..) => matches!(&**kind, "FunctionType" | "Callable"),
             Value::Method(..) | Value::Builtin(_) | Value::Operator(_) => &**kind == "Callable",
             Value::Dictionary(_) => &**kind == "dict",
             Value::Tensor(_) => &**kind == "Tensor",
+            Value::Object(object) if &**kind == "Module" && object.module.is_some() => true,
             Value::Object(object) => match &object.class {
                 // caches derive from Cache, as their names say (cache_utils.py)
                 Some(class) => class.name == *kind || (&**kind == "Cache" && class.name.ends_with("Cache")),
@@ -373,6 +379,22 @@ fn split_pattern(machine: &mut Machine, given: Given) -> Outcome<Value> {
     Ok(Value::sequence(parts))
 }
 
+/// `text.format(values)`: each pair of braces holds the next value.
+fn formatted(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let mut values = given.positional.into_iter();
+    let Some(Value::Text(text)) = values.next() else { return machine.error("a text is filled in") };
+    let mut filled = String::new();
+    let mut parts = text.split("{}");
+    filled += parts.next().unwrap_or_default();
+    for part in parts {
+        let Some(value) = values.next() else { return machine.error("a text has more places than there are values") };
+        filled += &super::builtins::show(&value);
+        filled += part;
+        machine.spend(filled.len())?;
+    }
+    Ok(Value::Text(filled.into()))
+}
+
 /// `text.replace(old, new)`
 fn replaced_text(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [text, old, new] = given.exactly(machine)?;
@@ -509,6 +531,11 @@ fn joined(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [parts] = given.exactly(machine)?;
     let mut all = Attributes::default();
     for part in machine.elements(&parts)?.iter() {
+        let part = match part {
+            // `dict(pairs)`
+            Value::Sequence(_) => &dictionary(machine, Given { positional: vec![part.clone()], named: Vec::new() })?,
+            part => part,
+        };
         let entries = entries_of(machine, part)?;
         machine.spend_elements(entries.len())?;
         all.extend(entries);

@@ -36,6 +36,7 @@ mod tests;
 mod transposed;
 mod upsample;
 mod views;
+mod windows;
 mod work;
 
 use std::sync::OnceLock;
@@ -115,7 +116,7 @@ impl Operator {
     }
 }
 
-const TABLE: [&[Row]; 25] = [
+const TABLE: [&[Row]; 26] = [
     activation::ROWS,
     attention::ROWS,
     batch_norm::ROWS,
@@ -133,6 +134,7 @@ const TABLE: [&[Row]; 25] = [
     opaque::ROWS,
     pages::ROWS,
     pooling::ROWS,
+        windows::ROWS,
     quantized::ROWS,
     stored::ROWS,
     reduce::ROWS,
