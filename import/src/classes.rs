@@ -93,12 +93,11 @@ impl Lineage {
 
     /// The names of all methods but those that Python itself calls and those that fill or describe weights, in order.
     pub fn methods(&self) -> Vec<String> {
-        const LEFT: [&str; 8] = [
+        const LEFT: [&str; 7] = [
             "reset_parameters",
             "init_weights",
             "_init_weights",
             "init_non_persistent_buffers",
-            "_init_buffers",
             "_load_from_state_dict",
             "extra_repr",
             "train",

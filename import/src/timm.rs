@@ -116,9 +116,11 @@ impl Import {
                 offered.extend(own.map(|(name, _)| format!("{star}.{name}")));
             }
         }
+        // what stands for other words may call what it stands for
+        offered.extend(self.world.names.means.keys().filter(|name| name.starts_with(&layers)).cloned());
         for dotted in offered {
             match self.world.definition(&dotted)? {
-                Some(Meaning::Class(defined)) => drop(self.want_class(defined)),
+                Some(Meaning::Class(defined)) if !dotted.ends_with(".Format") => drop(self.want_class(defined)),
                 Some(Meaning::Function(file, function)) => drop(self.want_function(file, function)),
                 _ => {}
             }

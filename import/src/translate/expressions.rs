@@ -328,7 +328,13 @@ impl Translator<'_> {
                 }
             });
         }
+        let is_field = || {
+            self.import.plain
+                && lineage.classes.iter().any(|defined| is_dataclass(&defined.class))
+                && fields_of(lineage).iter().any(|(field, _)| field == name)
+        };
         if !self.import.assigns(lineage, name)
+            && !is_field()
             && let Some((place, value)) = lineage.attribute(name)
             && self.standing != Standing::Config
         {

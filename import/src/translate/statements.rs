@@ -316,15 +316,31 @@ impl Translator<'_> {
             Expr::Tuple(tuple) if self.import.plain && tuple.elts.len() == 1 => return self.evaluated(&tuple.elts[0]),
             other => return Ok(vec![self.expression(other)?.text]),
         };
+        // timm 1.0.31: buffers are filled, and some are made, where weights are filled with numbers
+        if let Expr::Attribute(method) = &*call.func
+            && method.attr.as_str() == "reset_parameters"
+            && is_named(&method.value, "self")
+            && self.import.plain
+            && let Some((lineage, _)) = self.class.clone()
+            && lineage.method("_init_buffers", 0).is_some()
+        {
+            self.import.needed.insert("_init_buffers".to_owned());
+            return Ok(vec!["self._init_buffers()".to_owned()]);
+        }
         if self.is_ignored(&call.func) {
             return Ok(Vec::new());
         }
         let arguments = &call.arguments;
+        if let Some(owner) = self.changed_argument(call)? {
+            let said = self.call(call)?.text;
+            return Ok(vec![format!("{owner} = {said}")]);
+        }
         if let Expr::Attribute(method) = &*call.func {
             let name = method.attr.as_str();
             if is_super(&method.value) {
                 return self.super_statement(call, name);
             }
+
             let single = match (&*arguments.args, arguments.keywords.len()) {
                 ([value], 0) => Some(value),
                 _ => None,
@@ -363,6 +379,9 @@ impl Translator<'_> {
                 ("save_for_backward", _) => {
                     let (ctx, saved) = (self.expression(&method.value)?.text, self.sequence(&arguments.args)?.text);
                     return Ok(vec![format!("{ctx}.saved_tensors = {saved}")]);
+                }
+                ("append" | "extend", _) if matches!(&*method.value, Expr::Name(owner) if self.given.contains(owner.id.as_str())) => {
+                    return self.fault(call.range, "a list that a forward is given grows, which its caller would see");
                 }
                 ("append", Some(value)) => {
                     let (owner, value) = (self.expression(&method.value)?.within(SUM), self.expression(value)?.text);
@@ -457,6 +476,24 @@ impl Translator<'_> {
             }
         }
         Ok(vec![self.expression(expression)?.text])
+    }
+
+    /// The local that a function changes which it is handed to: `update_kwargs(kwargs, cfg)`.
+    fn changed_argument(&self, call: &ExprCall) -> Result<Option<String>, Fault> {
+        let by_default = match &*call.func {
+            Expr::Name(name) => self.defaults.get(name.id.as_str()).cloned(),
+            _ => None,
+        };
+        let dotted = by_default.or_else(|| self.dotted(&call.func));
+        let Some(dotted) = dotted.filter(|_| self.import.plain) else { return Ok(None) };
+        let Some(Meaning::Function(_, function)) = self.import.world.definition(&dotted)? else { return Ok(None) };
+        let Some((place, name)) = changed_parameter(&function) else { return Ok(None) };
+        let given = call.arguments.args.get(place);
+        let given = given.or_else(|| call.arguments.find_keyword(name).map(|keyword| &keyword.value));
+        Ok(match given {
+            Some(Expr::Name(owner)) if self.locals.contains(owner.id.as_str()) => Some(owner.id.to_string()),
+            _ => None,
+        })
     }
 
     /// `super().__init__(config)` and its like, as a statement.
@@ -600,6 +637,12 @@ impl Translator<'_> {
                 return Ok(format!("set_elements({}, [{}], {})", owner.text, parts?.join(", "), value.text));
             }
             let key = self.expression(&subscript.slice)?.text;
+            // a list that a forward is given is its caller's as well
+            if let Expr::Name(name) = &*subscript.value
+                && self.given.contains(name.id.as_str())
+            {
+                return Ok(format!("{0} = with_element({0}, {key}, {1})", owner.text, value.text));
+            }
             self.import.captures |= key == "\"output_hidden_states\"" && value.text == "True";
             if self.standing == Standing::Config && owner.text == "self" {
                 return Ok(format!("set_attribute(self, {key}, {})", value.text));

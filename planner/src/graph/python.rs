@@ -21,6 +21,7 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
     ("with_default", with_default),
     ("without_entry", without_entry),
     ("takes", takes),
+    ("with_element", with_element),
     ("with_range", with_range),
     ("changed_fields", changed_fields),
     ("as_dictionary", as_dictionary),
@@ -293,6 +294,29 @@ fn without_entry(machine: &mut Machine, given: Given) -> Outcome<Value> {
     machine.spend_elements(changed.len())?;
     changed.shift_remove(&key);
     Ok(Value::dictionary(changed))
+}
+
+/// `values[place] = value` of a list that others hold too: the tensor that stands there is another one for all of them.
+fn with_element(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [values, place, value] = given.exactly(machine)?;
+    let (Value::Sequence(list), Value::Int(number)) = (&values, &place) else {
+        return with_entry(machine, Given { positional: vec![values, place, value], named: Vec::new() });
+    };
+    let number = if *number < 0 { number + list.len() as i64 } else { *number };
+    let element = usize::try_from(number).ok().and_then(|number| list.get(number));
+    match (element, &value) {
+        (Some(Value::Tensor(old)), Value::Tensor(new)) => {
+            let is_alone = |held: &std::rc::Rc<_>| std::rc::Rc::strong_count(held) == 1;
+            let is_known = old.tape.is_some() == new.tape.is_some();
+            if !is_alone(old) || !is_alone(new) || !is_known {
+                return machine.error("a list that others hold is changed, which is known of tensors that stand in it alone");
+            }
+            old.tensor.swap(&new.tensor);
+            drop(value);
+            Ok(values)
+        }
+        _ => machine.error("a list that others hold is changed, which is known of tensors alone"),
+    }
 }
 
 /// `values[from:to] = others`: of a list, another list; of a tensor, that part is written.

@@ -289,7 +289,12 @@ fn record_index(context: &mut Context, input: &Tensor, first: usize, saved: Vec<
             let copied = if g.is_contiguous() { 0 } else { g.bytes() };
             context.scratch(
                 "_index_put_impl_",
-                &accumulate(architecture, count, &sizes[first..first + indices.len()], copied),
+                &accumulate(
+                    architecture,
+                    count,
+                    (sizes[..first].iter().product(), &sizes[first..first + indices.len()]),
+                    copied,
+                ),
             );
             smallvec![Some(zeros)]
         }),

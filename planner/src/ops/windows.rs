@@ -122,15 +122,20 @@ fn shape_of_image(sizes: &[u64], output: &[i64], kernel: &[i64]) -> Result<Dims,
 
 /// An operator whose backward is the other way round.
 fn moved(context: &mut Context, x: &Tensor, sizes: Dims, [op, node, back]: [&'static str; 3]) -> Lowered {
+    // the result is made like the input, then resized
+    let first = context.empty(op, &x.sizes, x.dtype);
     let copy = (!x.is_contiguous()).then(|| context.empty("clone", &x.sizes, x.dtype));
     let output = context.empty(op, &sizes, x.dtype);
+    drop(first);
     drop(copy);
     if context.records(&[x]) {
         let (sizes, dtype) = (x.sizes.clone(), x.dtype);
         let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
             let Some(g) = &g[0] else { return Gradients::new() };
+            let first = context.empty(back, &g.sizes, g.dtype);
             let copy = (!g.is_contiguous()).then(|| context.empty("clone", &g.sizes, g.dtype));
             let result = context.empty(back, &sizes, dtype);
+            drop(first);
             drop(copy);
             smallvec![Some(result)]
         };
