@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use import::{Fault, Import, World, torchvision};
+use import::{Fault, Import, World, timm, torchvision};
 use planner::files;
 use planner::model::own;
 use planner::read::config;
@@ -29,6 +29,9 @@ fn read(arguments: &ImportArguments) -> Result<u8, Failure> {
     if arguments.package.file_name().is_some_and(|name| name == torchvision::PACKAGE) {
         return of_torchvision(arguments, &version);
     }
+    if arguments.package.file_name().is_some_and(|name| name == timm::PACKAGE) {
+        return of_timm(arguments, &version);
+    }
     if arguments.all {
         return all(&arguments.package, &version);
     }
@@ -50,6 +53,19 @@ fn of_torchvision(arguments: &ImportArguments, version: &str) -> Result<u8, Fail
     let world = own::plain_world(torchvision::PACKAGE, &arguments.package);
     let mut import = Import::new(world.map_err(|error| Failure::new(error, None))?);
     let spec = import.torchvision_spec(name, version).map_err(|fault| Failure::new(fault, None))?;
+    write(arguments, &spec)?;
+    import.faults.iter().for_each(|fault| output::warn(&fault.to_string()));
+    Ok(if import.faults.is_empty() { FITS } else { DOES_NOT_FIT })
+}
+
+/// Writes the spec of a file of timm, or of the layers that all of them share.
+fn of_timm(arguments: &ImportArguments, version: &str) -> Result<u8, Failure> {
+    let Some(name) = arguments.family.as_deref() else {
+        let hint = "--family resnet reads models/resnet.py".to_owned();
+        return Err(Failure::new("of timm one file is imported at a time", Some(hint)));
+    };
+    let mut import = Import::new(own::timm_world(&arguments.package).map_err(|error| Failure::new(error, None))?);
+    let spec = import.timm_spec(name, version).map_err(|fault| Failure::new(fault, None))?;
     write(arguments, &spec)?;
     import.faults.iter().for_each(|fault| output::warn(&fault.to_string()));
     Ok(if import.faults.is_empty() { FITS } else { DOES_NOT_FIT })

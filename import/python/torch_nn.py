@@ -46,6 +46,8 @@ class GroupNorm:
     def __init__(self, num_groups, num_channels, eps=1e-5, affine=True, device=None, dtype=None):
         self.num_groups = num_groups
         self.num_channels = num_channels
+        self.eps = eps
+        self.affine = affine
         self.weight = Parameter(torch.zeros([num_channels])) if affine else None
         self.bias = Parameter(torch.zeros([num_channels])) if affine else None
 
@@ -98,3 +100,68 @@ class Sequential:
         for module in self.children():
             input = module(input)
         return input
+
+
+class BatchNorm1d:
+    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, device=None, dtype=None):
+        self.num_features = num_features
+        self.eps = eps
+        self.momentum = momentum
+        self.affine = affine
+        self.track_running_stats = track_running_stats
+        self.weight = Parameter(torch.zeros([num_features])) if affine else None
+        self.bias = Parameter(torch.zeros([num_features])) if affine else None
+        self.register_buffer("running_mean", torch.zeros([num_features]) if track_running_stats else None)
+        self.register_buffer("running_var", torch.zeros([num_features]) if track_running_stats else None)
+        self.register_buffer("num_batches_tracked", torch.tensor(0, dtype=torch.long) if track_running_stats else None)
+
+    def forward(self, input):
+        if self.training and self.track_running_stats:
+            self.num_batches_tracked.add_(1)
+        return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, self.training or self.running_mean is None, self.momentum, self.eps)
+
+
+class BatchNorm2d(BatchNorm1d):
+    pass
+
+
+class MaxPool2d:
+    def __init__(self, kernel_size, stride=None, padding=0, dilation=1, return_indices=False, ceil_mode=False):
+        self.kernel_size = kernel_size
+        self.stride = stride if stride is not None else kernel_size
+        self.padding = padding
+        self.dilation = dilation
+        self.return_indices = return_indices
+        self.ceil_mode = ceil_mode
+
+    def forward(self, input):
+        return F.max_pool2d(input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices)
+
+
+class AvgPool2d:
+    def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
+        self.kernel_size = kernel_size
+        self.stride = stride if stride is not None else kernel_size
+        self.padding = padding
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
+        self.divisor_override = divisor_override
+
+    def forward(self, input):
+        return F.avg_pool2d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad, self.divisor_override)
+
+
+class PReLU:
+    def __init__(self, num_parameters=1, init=0.25, device=None, dtype=None):
+        self.num_parameters = num_parameters
+        self.weight = Parameter(torch.zeros([num_parameters]))
+
+    def forward(self, input):
+        return F.prelu(input, self.weight)
+
+
+class ModuleDict:
+    def __init__(self, modules=None):
+        if modules is not None:
+            for key, module in modules.items():
+                self.add_module(key, module)

@@ -80,6 +80,40 @@ impl Lineage {
         })
     }
 
+    /// What a class of the lineage is called in the names of methods that `super()` reaches: with its file where another has its name.
+    pub fn owner(&self, place: usize) -> String {
+        let defined = &self.classes[place];
+        let name = defined.class.name.as_str();
+        let is_other = |other: &Defined| other.class.name.as_str() == name && !Rc::ptr_eq(&other.class, &defined.class);
+        match self.classes.iter().take(place).any(is_other) {
+            true => format!("{}_{name}", defined.module.name.rsplit('.').next().unwrap_or_default()),
+            false => name.to_owned(),
+        }
+    }
+
+    /// The names of all methods but those that Python itself calls and those that fill or describe weights, in order.
+    pub fn methods(&self) -> Vec<String> {
+        const LEFT: [&str; 7] = [
+            "reset_parameters",
+            "init_weights",
+            "_init_weights",
+            "init_non_persistent_buffers",
+            "_load_from_state_dict",
+            "extra_repr",
+            "train",
+        ];
+        let mut names: Vec<String> = Vec::new();
+        for statement in self.classes.iter().flat_map(|defined| &defined.class.body) {
+            if let Stmt::FunctionDef(function) = statement {
+                let name = function.name.as_str();
+                if (!name.starts_with("__") || name == "__call__") && !LEFT.contains(&name) && !names.iter().any(|known| known == name) {
+                    names.push(name.to_owned());
+                }
+            }
+        }
+        names
+    }
+
     /// What a text is that stands in the first class that gives it.
     pub fn text(&self, name: &str) -> Option<String> {
         self.attribute(name).and_then(|(_, value)| text(value))

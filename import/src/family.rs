@@ -32,6 +32,14 @@ pub struct Import {
     pub marks: bool,
     /// Whether the source is of torch.nn alone, where what transformers' sources leave out counts: `inplace`, `end_dim`.
     pub plain: bool,
+    /// Entries that a file puts into another file's table, by the table's dotted name.
+    pub(crate) entries: IndexMap<String, Vec<(Rc<Module>, Expr, Expr)>>,
+    /// Whether what a message asks for may not be there.
+    pub(crate) asks_of_messages: bool,
+    /// Whether classes are translated with all their methods, for others to use.
+    pub(crate) whole: bool,
+    /// Classes and functions that a library of specs has: they are called as it calls them, and not translated.
+    pub(crate) library: FxHashSet<String>,
     classes: IndexMap<String, Rc<Lineage>>,
     functions: IndexMap<String, Function>,
     /// Methods of bases that a class calls through `super()`: (class, base, method).
@@ -185,6 +193,10 @@ impl Import {
             faults: Vec::new(),
             marks: false,
             plain: false,
+            entries: IndexMap::new(),
+            asks_of_messages: false,
+            whole: false,
+            library: FxHashSet::default(),
             classes: IndexMap::new(),
             functions: IndexMap::new(),
             supers: IndexSet::new(),
@@ -348,12 +360,19 @@ impl Import {
             family.derive = config.map_or(Ok(Vec::new()), |config| config::derive(self, config))?;
             let mut place = 0;
             while let Some((name, lineage)) = self.classes.get_index(place).map(|(n, l)| (n.clone(), l.clone())) {
+                place += 1;
+                if self.library.contains(&name) {
+                    continue;
+                }
                 let class = self.class(&name, &lineage);
                 family.classes.insert(name, class);
-                place += 1;
             }
             let mut place = 0;
             while let Some((name, function)) = self.functions.get_index(place).map(|(n, f)| (n.clone(), f.clone())) {
+                place += 1;
+                if self.library.contains(&name) {
+                    continue;
+                }
                 let code = match function {
                     Function::Config(lineage) => config::made(self, &lineage)?,
                     Function::Free(module, function) => {
@@ -371,7 +390,6 @@ impl Import {
                     }
                 };
                 family.functions.insert(name, code);
-                place += 1;
             }
             if before == self.found() {
                 return Ok(());
@@ -447,7 +465,13 @@ impl Import {
             class.init.push("self._is_expert_parallel = False".to_owned());
         }
         let mut wanted = vec!["forward".to_owned()];
-        wanted.extend(self.needed.iter().filter(|name| *name != "forward").cloned());
+        if self.plain && !is_module && lineage.method("__call__", 0).is_some() {
+            self.needed.insert("__call__".to_owned());
+        }
+        match self.whole {
+            true => wanted.extend(lineage.methods().into_iter().filter(|name| name != "forward")),
+            false => wanted.extend(self.needed.iter().filter(|name| *name != "forward").cloned()),
+        }
         for method in wanted {
             let Some(found) =
                 lineage.method(&method, 0).filter(|found| self.plain || found.kind() != MethodKind::Static)
@@ -478,7 +502,7 @@ impl Import {
             .map(|(_, owner, method)| (owner.clone(), method.clone()))
             .collect();
         for (owner, method) in supers {
-            let Some(place) = lineage.classes.iter().position(|defined| defined.class.name.as_str() == owner) else {
+            let Some(place) = (0..lineage.classes.len()).find(|place| lineage.owner(*place) == owner) else {
                 continue;
             };
             if let Some(found) = lineage.method(&method, place) {
@@ -650,6 +674,25 @@ impl Import {
         }
         self.called.insert(dotted, free.clone());
         free
+    }
+
+    /// Finds the entries that a file puts into other files' tables: calls of functions of one line, `TABLE[key] = value`.
+    ///
+    /// # Errors
+    /// A file that is no Python.
+    pub(crate) fn find_entries(&mut self, module: &Rc<Module>) -> Result<(), Fault> {
+        for call in &module.calls {
+            let Some(dotted) = self.world.dotted(module, &call.func, &|_| false) else { continue };
+            let Some(Meaning::Function(file, function)) = self.world.definition(&dotted)? else { continue };
+            let [Stmt::Assign(assign)] = &function.body[..] else { continue };
+            let [Expr::Subscript(target)] = &assign.targets[..] else { continue };
+            let Expr::Name(table) = &*target.value else { continue };
+            if let [key, value] = &*call.arguments.args {
+                let entry = (module.clone(), key.clone(), value.clone());
+                self.entries.entry(format!("{}.{}", file.name, table.id)).or_default().push(entry);
+            }
+        }
+        Ok(())
     }
 
     /// What the known classes are called that derive from one, by its dotted name; itself, where it is called otherwise.

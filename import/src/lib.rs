@@ -3,6 +3,7 @@
 //! ```text
 //! modeling_x.py, configuration_x.py and what they import   source.rs, meaning.rs
 //! model.py with a class of torch.nn                        plain.rs, plain.yaml
+//! a file of torchvision or timm                            torchvision.rs, timm.rs, timm.yaml, values.rs
 //!      -> classes with what they inherit                   classes.rs
 //!      -> functions, line by line                          translate.rs, names.yaml
 //!      -> a family: all that its architectures use         family.rs, config.rs, auto.rs
@@ -21,8 +22,10 @@ pub mod meaning;
 pub mod names;
 pub mod plain;
 pub mod source;
+pub mod timm;
 pub mod torchvision;
 mod translate;
+mod values;
 mod weights;
 mod write;
 

@@ -40,8 +40,10 @@ impl World {
                 Some(Binding::Import(dotted)) => Some(self.names.canonical(dotted)),
                 Some(_) => Some(format!("{}.{}", module.name, name.id)),
                 None => module.stars.iter().find_map(|star| {
-                    let offers = self.sources.module(star).ok()??.bindings.contains_key(name.id.as_str());
-                    offers.then(|| format!("{star}.{}", name.id))
+                    match self.sources.module(star).ok()??.bindings.get(name.id.as_str())? {
+                        Binding::Import(dotted) => Some(self.names.canonical(dotted)),
+                        _ => Some(format!("{star}.{}", name.id)),
+                    }
                 }),
             },
             Expr::Attribute(attribute) => {
@@ -49,6 +51,28 @@ impl World {
             }
             _ => None,
         }
+    }
+
+    /// The dotted name by which the file that defines it calls what a dotted name means, or the last one that no file defines; None where
+    /// that is the name itself.
+    pub fn defined_as(&self, dotted: &str) -> Option<String> {
+        let mut known: Option<String> = None;
+        for _ in 0..16 {
+            let (file, name) = known.as_deref().unwrap_or(dotted).rsplit_once('.')?;
+            let Ok(Some(module)) = self.sources.module(file) else { break };
+            match module.bindings.get(name) {
+                Some(Binding::Import(next)) => known = Some(self.names.canonical(next)),
+                Some(_) => break,
+                None => {
+                    let star = module.stars.iter().find(|star| {
+                        let offered = self.sources.module(star).ok().flatten();
+                        offered.is_some_and(|offered| offered.bindings.contains_key(name))
+                    });
+                    known = Some(format!("{}.{name}", star?));
+                }
+            }
+        }
+        known
     }
 
     /// What defines a dotted name, through the imports of the files on the way.

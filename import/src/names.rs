@@ -31,9 +31,9 @@ pub struct Names {
     pub methods: IndexMap<String, String>,
 }
 
-/// What counts for sources of torch.nn alone: `plain.yaml`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What counts for sources of torch.nn alone: `plain.yaml`; for timm's beside it: `timm.yaml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct Plain {
     means: IndexMap<String, String>,
     dropped_arguments: FxHashSet<String>,
@@ -73,6 +73,8 @@ const TABLE: &str = include_str!("../names.yaml");
 
 const PLAIN: &str = include_str!("../plain.yaml");
 
+const TIMM: &str = include_str!("../timm.yaml");
+
 impl Names {
     /// The table.
     ///
@@ -94,6 +96,20 @@ impl Names {
         names.dropped_arguments = plain.dropped_arguments;
         names.ignored.extend(plain.ignored);
         names.methods = plain.methods;
+        Ok(names)
+    }
+
+    /// The table for sources of timm: that of torch.nn, and what timm's own names mean.
+    ///
+    /// # Errors
+    /// As of [`Names::table`].
+    pub fn timm() -> Result<Names, String> {
+        let own: Plain = serde_yaml::from_str(TIMM).map_err(|error| format!("import/timm.yaml: {error}"))?;
+        let mut names = Names::plain()?;
+        names.means.extend(own.means);
+        names.dropped_arguments.extend(own.dropped_arguments);
+        names.ignored.extend(own.ignored);
+        names.methods.extend(own.methods);
         Ok(names)
     }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use indexmap::IndexMap;
 use python_ast::token::TokenKind;
-use python_ast::{Alias, Expr, ExprDict, Stmt, StmtClassDef, StmtFunctionDef, StmtImportFrom};
+use python_ast::{Alias, Expr, ExprCall, ExprDict, Stmt, StmtClassDef, StmtFunctionDef, StmtImportFrom};
 use python_parser::lexer::lex;
 use python_parser::{Mode, parse_module};
 use python_text::{Ranged, TextRange};
@@ -47,6 +47,10 @@ pub struct Module {
     pub file: String,
     /// What its top binds, in order.
     pub bindings: IndexMap<String, Binding>,
+    /// What a name was bound to before it was bound to what is made of it: `cfgs = made_of(cfgs)`.
+    pub earlier: IndexMap<String, Rc<Expr>>,
+    /// Calls that stand alone at its top: `register_block('mobilevit', MobileVitBlock)`.
+    pub calls: Vec<ExprCall>,
     /// The files from which it takes all that they offer: `from .layers import *`.
     pub stars: Vec<String>,
     starts: Vec<usize>,
@@ -63,7 +67,7 @@ impl Module {
     pub fn parse(name: &str, file: &str, text: &str) -> Result<Module, Fault> {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let (name, file, bindings, stars) = (name.into(), file.into(), IndexMap::new(), Vec::new());
-        let mut module = Module { name, file, bindings, stars, starts };
+        let mut module = Module { name, file, bindings, earlier: IndexMap::new(), calls: Vec::new(), stars, starts };
         if let Some(line) = too_deep(text) {
             let message = format!(
                 "statement {line} nests deeper than {BRACKETS} brackets or blocks, or has more than {SIGNS} signs"
@@ -111,7 +115,10 @@ impl Module {
                 let value = Rc::new(*assign.value);
                 for target in &assign.targets {
                     if let Expr::Name(name) = target {
-                        self.bindings.insert(name.id.to_string(), Binding::Value(value.clone()));
+                        let bound = self.bindings.insert(name.id.to_string(), Binding::Value(value.clone()));
+                        if let Some(Binding::Value(before)) = bound {
+                            self.earlier.insert(name.id.to_string(), before);
+                        }
                     }
                 }
             }
@@ -121,6 +128,16 @@ impl Module {
                 }
             }
             // what is there is used: `if is_torch_available():`, `try: import ...`
+            Stmt::Expr(evaluated) => {
+                if let Expr::Call(call) = *evaluated.value {
+                    self.calls.push(call);
+                }
+            }
+            // no variable of the environment is set: `if "TIMM_FUSED_ATTN" in os.environ:`
+            Stmt::If(conditional) if asks_environment(&conditional.test) => {
+                let otherwise = conditional.elif_else_clauses.into_iter().filter(|clause| clause.test.is_none());
+                otherwise.flat_map(|clause| clause.body).for_each(|statement| self.bind(statement));
+            }
             Stmt::If(conditional) => conditional.body.into_iter().for_each(|statement| self.bind(statement)),
             Stmt::Try(tried) => tried.body.into_iter().for_each(|statement| self.bind(statement)),
             _ => {}
@@ -158,6 +175,18 @@ impl Module {
     pub fn fault(&self, range: TextRange, message: impl Into<String>) -> Fault {
         Fault { file: self.file.clone(), line: self.line(range), message: message.into() }
     }
+}
+
+/// Whether an expression asks for a variable of the environment.
+fn asks_environment(test: &Expr) -> bool {
+    let Expr::Compare(comparison) = test else { return false };
+    comparison.comparators.iter().any(|right| match right {
+        Expr::Attribute(attribute) => {
+            attribute.attr.as_str() == "environ"
+                && matches!(&*attribute.value, Expr::Name(name) if name.id.as_str() == "os")
+        }
+        _ => false,
+    })
 }
 
 /// Reads a file of at most so many bytes.

@@ -64,6 +64,10 @@ pub struct Translator<'a> {
     imports: FxHashMap<String, String>,
     /// Whether it makes a module.
     is_constructor: bool,
+    /// The functions that parameters are where nothing is given.
+    defaults: FxHashMap<String, String>,
+    /// The parameters of a forward that have to be given, whose lists are the caller's own.
+    given: FxHashSet<String>,
 }
 
 type Text = Result<Said, Fault>;
@@ -135,9 +139,11 @@ const MADE: [(&str, bool); 10] = [
 ];
 
 /// Python's own functions by what they are called in specs.
-const BUILTINS: [(&str, &str); 26] = [
+const BUILTINS: [(&str, &str); 28] = [
     ("iter", "iterator"),
     ("next", "next"),
+    ("filter", "filtered"),
+    ("pow", "power_of"),
     ("len", "len"),
     ("range", "range"),
     ("enumerate", "enumerate"),
@@ -180,12 +186,25 @@ impl<'a> Translator<'a> {
             locals: FxHashSet::default(),
             imports: FxHashMap::default(),
             is_constructor: false,
+            given: FxHashSet::default(),
+            defaults: FxHashMap::default(),
         }
     }
 
     /// Translates a function; its first parameter is left out where that is the object.
     pub fn function(mut self, function: &StmtFunctionDef, before: &[String]) -> Code {
         self.is_constructor = function.name.as_str() == "__init__";
+        if self.import.plain && self.standing == Standing::Method && function.name.starts_with("forward") {
+            let given = function.parameters.iter_non_variadic_params().filter(|parameter| parameter.default.is_none());
+            self.given = given.map(|parameter| parameter.name().to_string()).collect();
+        }
+        for parameter in function.parameters.iter_non_variadic_params() {
+            if let Some(Expr::Name(_)) = parameter.default.as_deref()
+                && let Some(dotted) = parameter.default.as_deref().and_then(|default| self.dotted(default))
+            {
+                self.defaults.insert(parameter.name().to_string(), dotted);
+            }
+        }
         self.find_locals(function);
         let parameters = self.parameters(&function.parameters).unwrap_or_else(|fault| {
             self.import.faults.push(fault);
@@ -204,6 +223,11 @@ impl<'a> Translator<'a> {
             lines.extend([format!("result = {call}"), "no_grad_ends()".to_owned(), "return result".to_owned()]);
         } else {
             self.block(&function.body, 0, &mut lines);
+        }
+        if self.import.plain
+            && let Some((_, changed)) = changed_parameter(function)
+        {
+            lines.push(format!("return {changed}"));
         }
         Code { parameters, lines }
     }
@@ -296,6 +320,18 @@ impl<'a> Translator<'a> {
         self.import.world.dotted(&self.module, expression, &|name| self.locals.contains(name))
     }
 
+    /// What an entry of a dictionary is; what cannot be said is refused where it is called.
+    fn entry(&mut self, value: &Expr) -> Result<String, Fault> {
+        match self.expression(value) {
+            Err(fault) if self.import.plain && self.dotted(value).is_some() => {
+                let text = format!("lambda *args, **kwargs: require(False, {})", quoted(&fault.to_string()));
+                self.import.faults.push(fault);
+                Ok(text)
+            }
+            said => said.map(|said| said.text),
+        }
+    }
+
     /// What stands in the spec for a dotted name; a local of the same name hides it not.
     fn meaning(&mut self, dotted: &str, range: TextRange) -> Text {
         let said = self.meant(dotted, range)?;
@@ -308,6 +344,11 @@ impl<'a> Translator<'a> {
         }
         if let Some(name) = self.import.operator(dotted) {
             return Ok(atom(name));
+        }
+        if self.import.plain
+            && let Some(defined) = self.import.world.defined_as(dotted)
+        {
+            return self.meant(&defined, range);
         }
         match self.import.world.definition(dotted)? {
             Some(Meaning::Class(defined)) => {
@@ -322,7 +363,18 @@ impl<'a> Translator<'a> {
             Some(Meaning::Function(module, function)) => Ok(atom(self.import.want_function(module, function))),
             Some(Meaning::Value(module, value)) => {
                 let text = Translator::new(self.import, module, None, Standing::Free).constant(&value)?;
-                Ok(atom(text))
+                let mut entries = Vec::new();
+                for (file, key, value) in self.import.entries.get(dotted).cloned().unwrap_or_default() {
+                    let mut said = |value: &Expr| {
+                        Translator::new(self.import, file.clone(), None, Standing::Free).constant(value)
+                    };
+                    entries.push((Some(said(&key)?), said(&value)?));
+                }
+                if entries.is_empty() {
+                    return Ok(atom(text));
+                }
+                entries.insert(0, (None, text));
+                Ok(dictionary_of(&entries))
             }
             // outputs are bags of fields, whether transformers' own files are there or not
             None if dotted.starts_with("transformers.modeling_outputs.") => Ok(atom("Output")),
@@ -366,6 +418,48 @@ impl<'a> Translator<'a> {
             },
         }
     }
+}
+
+/// The parameter that a function changes, a dictionary or a list, where it gives nothing back: its place and its name.
+fn changed_parameter(function: &StmtFunctionDef) -> Option<(usize, &str)> {
+    struct Changed<'n> {
+        name: &'n str,
+        changes: bool,
+        rebinds: bool,
+    }
+    impl Visitor<'_> for Changed<'_> {
+        fn visit_stmt(&mut self, statement: &Stmt) {
+            match statement {
+                Stmt::Assign(assign) => {
+                    for target in &assign.targets {
+                        let entry = |target: &Expr| matches!(target, Expr::Subscript(s) if is_named(&s.value, self.name));
+                        self.changes |= entry(target);
+                        self.rebinds |= is_named(target, self.name);
+                    }
+                }
+                Stmt::Expr(evaluated) => {
+                    if let Expr::Call(call) = &*evaluated.value
+                        && let Expr::Attribute(method) = &*call.func
+                    {
+                        let changes = ["update", "setdefault", "append", "extend", "pop"];
+                        let is_change = changes.contains(&method.attr.as_str()) && is_named(&method.value, self.name);
+                        self.changes |= is_change;
+                    }
+                }
+                _ => {}
+            }
+            visitor::walk_stmt(self, statement);
+        }
+    }
+    if gives_back(&function.body) || !function.decorator_list.is_empty() {
+        return None;
+    }
+    let names = function.parameters.iter_non_variadic_params().map(|parameter| parameter.name().as_str());
+    names.enumerate().find(|(_, name)| {
+        let mut changed = Changed { name, changes: false, rebinds: false };
+        function.body.iter().for_each(|statement| changed.visit_stmt(statement));
+        changed.changes && !changed.rebinds && !matches!(*name, "self" | "cls")
+    })
 }
 
 /// Puts lines into a function of their own, which has the parameters of the function around it, and gives its call.

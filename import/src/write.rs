@@ -151,11 +151,15 @@ fn function(text: &mut String, indent: usize, name: &str, code: &Code) -> std::f
     code.lines.iter().try_for_each(|line| writeln!(text, "{:indent$}  {line}", ""))
 }
 
+/// The longest key of YAML that needs no sign before it (YAML 1.2, 7.4.2).
+const LONGEST_KEY: usize = 1000;
+
 /// A key of YAML, in quotes where it needs them.
 fn key(text: &mut String, indent: usize, key: &str) -> std::fmt::Result {
     let needs = key.contains(['"', '{', '[', '#', '&', '*']) || key.contains(": ");
-    match needs {
-        true => write!(text, "{:indent$}'{}':", "", key.replace('\'', "\"")),
+    let key = if needs { format!("'{}'", key.replace('\'', "\"")) } else { key.to_owned() };
+    match key.len() > LONGEST_KEY {
+        true => write!(text, "{:indent$}? {key}\n{:indent$}:", "", ""),
         false => write!(text, "{:indent$}{key}:", ""),
     }
 }

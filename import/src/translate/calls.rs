@@ -23,15 +23,15 @@ impl Translator<'_> {
                     let value = self.expression(value)?.text;
                     return Ok(atom(format!("is_instance({value}, [{}])", self.kinds(kinds)?.join(", "))));
                 }
+                ("issubclass", [class, kinds]) if self.import.plain => {
+                    let class = self.expression(class)?.text;
+                    return Ok(atom(format!("is_subclass({class}, [{}])", self.kinds(kinds)?.join(", "))));
+                }
                 ("hasattr", [owner, Expr::StringLiteral(attribute)])
                     if self.import.plain && self.dotted(owner).is_some_and(|dotted| dotted.starts_with("torch")) =>
                 {
                     let dotted = format!("{}.{}", self.dotted(owner).unwrap_or_default(), attribute.value.to_str());
-                    let known = self.import.world.names.means.contains_key(&dotted);
-                    return Ok(atom(match known || self.import.operator(&dotted).is_some() {
-                        true => "True",
-                        false => "False",
-                    }));
+                    return Ok(atom(if self.offers(&dotted) { "True" } else { "False" }));
                 }
                 ("getattr", [owner, Expr::StringLiteral(attribute)]) => {
                     return Ok(atom(format!("{}.{}", self.expression(owner)?.within(ATOM), attribute.value.to_str())));
@@ -43,7 +43,7 @@ impl Translator<'_> {
                     }
                     for keyword in &arguments.keywords {
                         let key = keyword.arg.as_ref().map(|key| quoted(key.as_str()));
-                        entries.push((key, self.expression(&keyword.value)?.text));
+                        entries.push((key, self.entry(&keyword.value)?));
                     }
                     return Ok(dictionary_of(&entries));
                 }
@@ -65,6 +65,10 @@ impl Translator<'_> {
             }
         }
         let dotted = self.dotted(&call.func);
+        let dotted = match dotted {
+            Some(dotted) if self.import.plain => Some(self.import.world.defined_as(&dotted).unwrap_or(dotted)),
+            other => other,
+        };
         // torchvision/models/_api.py, WeightsEnum.verify: weights that are not given are none
         if self.import.plain
             && dotted.as_deref().is_some_and(|dotted| dotted.ends_with("_Weights.verify"))
@@ -181,6 +185,16 @@ impl Translator<'_> {
                 };
                 return Ok(atom(format!("{word}({})", self.said_arguments(call, true)?)));
             }
+            Some("torch.jit.annotate") if arguments.args.len() == 2 => return self.expression(&arguments.args[1]),
+            // values of a list, each once, with how often it comes
+            Some("torch.unique") if self.import.plain => {
+                if let [Expr::Call(made)] = &*arguments.args
+                    && self.dotted(&made.func).as_deref() == Some("torch.tensor")
+                    && let Some(list) = made.arguments.args.first()
+                {
+                    return Ok(atom(format!("each_once({})", self.expression(list)?.text)));
+                }
+            }
             Some("torch.LongTensor") => {
                 return Ok(atom(format!(
                     "on_host(lambda: tensor({}, int64))",
@@ -222,6 +236,13 @@ impl Translator<'_> {
         let callee = self.expression(&call.func)?.within(ATOM);
         if callee == "Output" {
             return self.output(call, dotted.as_deref());
+        }
+        if let Some(dotted) = dotted.as_deref().filter(|_| self.import.plain)
+            && let Some((owner, keys)) = self.entries_taken(call, dotted)?
+        {
+            let said = self.said_arguments(call, is_torch)?;
+            let taken = keys.iter().fold(owner.clone(), |taken, key| format!("without_entry({taken}, {})", quoted(key)));
+            return Ok(atom(format!("[{callee}({said}), ({owner} := {taken})][0]")));
         }
         Ok(atom(format!("{callee}({})", self.said_arguments(call, is_torch)?)))
     }
@@ -362,7 +383,7 @@ impl Translator<'_> {
         let Some(method) = lineage.method(name, place + 1) else {
             return self.fault(call.range, format!("no base that is read has `{name}`"));
         };
-        let owner = lineage.classes[method.place].class.name.to_string();
+        let owner = lineage.owner(method.place);
         if self.standing == Standing::Config {
             let function = self.import.want_config_method(&lineage, &method);
             return Ok(atom(format!("{function}(self{})", self.config_arguments(call)?)));
@@ -374,7 +395,7 @@ impl Translator<'_> {
     /// A call of a method that lists, dictionaries, texts, configs and modules have.
     pub(super) fn method_call(&mut self, call: &ExprCall, owner: &Expr, name: &str) -> Result<Option<Said>, Fault> {
         let arguments = &call.arguments;
-        if self.dotted(owner).is_some() {
+        if self.dotted(owner).is_some() && !self.is_value(owner)? {
             return Ok(None);
         }
         let is_self = matches!(owner, Expr::Name(name) if name.id.as_str() == "self");
@@ -421,6 +442,16 @@ impl Translator<'_> {
             return Ok(Some(atom(format!("{}.to({dtype})", self.expression(owner)?.within(ATOM)))));
         }
         let makes_numbers = self.is_constructor && self.makes_numbers(owner);
+        if let Some((owner, key)) = self.entry_taken(call) {
+            let (owner, key) = (self.expression(owner)?.text, self.expression(key)?.text);
+            let default = match arguments.args.get(1) {
+                Some(default) => self.expression(default)?.text,
+                None => "None".to_owned(),
+            };
+            return Ok(Some(atom(format!(
+                "[entry({owner}, {key}, {default}), ({owner} := without_entry({owner}, {key}))][0]"
+            ))));
+        }
         if name == "pop"
             && self.import.plain
             && let Some(said) = self.taken_out(call, owner)?
@@ -466,11 +497,46 @@ impl Translator<'_> {
             ("startswith", 1) => of("starts_with", None),
             ("endswith", 1) => of("ends_with", None),
             ("copy", 0) => self.expression(owner).map(Some),
+            ("format", 1..) if matches!(owner, Expr::StringLiteral(_)) => of("formatted", None),
+            ("replace", 2) => of("replaced_text", None),
+            ("split", 2) if matches!(arguments.args[0], Expr::StringLiteral(_)) => of("split_text", None),
+            ("upper", 0) => of("upper_case", None),
+            ("isdigit", 0) => of("is_digits", None),
             ("get_text_config", _) => of("text_config_of", None),
             ("to", _) => self.moved(call, owner).map(Some),
             ("type", 1) if arguments.keywords.is_empty() => self.moved(call, owner).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// Whether an expression names what a file computes when it is imported, such as a table.
+    fn is_value(&self, expression: &Expr) -> Result<bool, Fault> {
+        let Some(dotted) = self.dotted(expression).filter(|_| self.import.plain) else { return Ok(false) };
+        Ok(matches!(self.import.world.definition(&dotted)?, Some(Meaning::Value(..))))
+    }
+
+    /// `kwargs.pop("padding", "")`: a dictionary that is a local, and the key.
+    pub(super) fn entry_taken<'e>(&self, call: &'e ExprCall) -> Option<(&'e Expr, &'e Expr)> {
+        let Expr::Attribute(method) = &*call.func else { return None };
+        let is_local = matches!(&*method.value, Expr::Name(name) if self.locals.contains(name.id.as_str()));
+        let takes = self.import.plain && method.attr.as_str() == "pop" && is_local;
+        let key = call.arguments.args.first().filter(|_| takes)?;
+        let is_key = matches!(key, Expr::StringLiteral(_)) || call.arguments.args.len() == 2;
+        is_key.then_some((&method.value, key))
+    }
+
+    /// The entries that a function takes out of a dictionary that is handed to it: `resolve_bn_args(kwargs)`.
+    fn entries_taken(&self, call: &ExprCall, dotted: &str) -> Result<Option<(String, Vec<String>)>, Fault> {
+        let Some(Meaning::Function(_, function)) = self.import.world.definition(dotted)? else { return Ok(None) };
+        for (argument, parameter) in call.arguments.args.iter().zip(function.parameters.iter_non_variadic_params()) {
+            let Expr::Name(owner) = argument else { continue };
+            let mut taken = TakenOut { owner: parameter.name().as_str(), keys: Vec::new() };
+            function.body.iter().for_each(|statement| taken.visit_stmt(statement));
+            if !taken.keys.is_empty() && self.locals.contains(owner.id.as_str()) {
+                return Ok(Some((owner.id.to_string(), taken.keys)));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether an expression is `torch.linspace(...)`, which constructors ask for its numbers.
@@ -678,5 +744,25 @@ fn is_shape(expression: &Expr) -> bool {
         Expr::Attribute(attribute) => attribute.attr.as_str() == "shape",
         Expr::Subscript(part) => is_shape(&part.value),
         _ => false,
+    }
+}
+
+/// The keys of entries that code takes out of a dictionary of that name.
+struct TakenOut<'n> {
+    owner: &'n str,
+    keys: Vec<String>,
+}
+
+impl Visitor<'_> for TakenOut<'_> {
+    fn visit_expr(&mut self, expression: &Expr) {
+        if let Expr::Call(call) = expression
+            && let Expr::Attribute(method) = &*call.func
+            && method.attr.as_str() == "pop"
+            && is_named(&method.value, self.owner)
+            && let Some(Expr::StringLiteral(key)) = call.arguments.args.first()
+        {
+            self.keys.push(key.value.to_str().to_owned());
+        }
+        visitor::walk_expr(self, expression);
     }
 }

@@ -119,6 +119,9 @@ impl Translator<'_> {
                 Ok(Said { text: format!("{} {sign} {}", left.within(left_level), right.within(right_level)), level })
             }
             Expr::Compare(comparison) => {
+                if let Some(known) = self.is_offered(comparison) {
+                    return Ok(atom(if known { "True" } else { "False" }));
+                }
                 let mut text = self.expression(&comparison.left)?.within(BIT_OR);
                 for (operator, right) in comparison.ops.iter().zip(&comparison.comparators) {
                     let sign = match operator {
@@ -194,12 +197,30 @@ impl Translator<'_> {
                 let mut entries = Vec::new();
                 for item in &dictionary.items {
                     let key = item.key.as_ref().map(|key| self.expression(key)).transpose()?;
-                    entries.push((key.map(|key| key.text), self.expression(&item.value)?.text));
+                    entries.push((key.map(|key| key.text), self.entry(&item.value)?));
                 }
                 Ok(dictionary_of(&entries))
             }
             other => self.fault(other.range(), format!("{} is not known", kind_of_expression(other))),
         }
+    }
+
+    /// `'silu' in dir(torch.nn.functional)`: whether torch offers a function; None where something else is asked.
+    fn is_offered(&self, comparison: &python_ast::ExprCompare) -> Option<bool> {
+        let (Expr::StringLiteral(name), [CmpOp::In], [Expr::Call(call)]) =
+            (&*comparison.left, &*comparison.ops, &*comparison.comparators)
+        else {
+            return None;
+        };
+        let [owner] = &*call.arguments.args else { return None };
+        let asks = self.import.plain && is_named(&call.func, "dir");
+        let owner = self.dotted(owner).filter(|owner| asks && owner.starts_with("torch"))?;
+        Some(self.offers(&format!("{owner}.{}", name.value.to_str())))
+    }
+
+    /// Whether specs have a function of torch.
+    pub(super) fn offers(&self, dotted: &str) -> bool {
+        self.import.world.names.means.contains_key(dotted) || self.import.operator(dotted).is_some()
     }
 
     pub(super) fn sequence(&mut self, elements: &[Expr]) -> Text {
@@ -276,6 +297,11 @@ impl Translator<'_> {
         if name == "type" && is_device {
             return Ok(atom(quoted("cuda")));
         }
+        if let (Expr::Call(made), "__name__") = (&*attribute.value, name)
+            && is_named(&made.func, "type")
+        {
+            return self.expression(&attribute.value);
+        }
         if let (Expr::Attribute(inner), "__name__") = (&*attribute.value, name)
             && inner.attr.as_str() == "__class__"
         {
@@ -310,7 +336,13 @@ impl Translator<'_> {
                 }
             });
         }
+        let is_field = || {
+            self.import.plain
+                && lineage.classes.iter().any(|defined| is_dataclass(&defined.class))
+                && fields_of(lineage).iter().any(|(field, _)| field == name)
+        };
         if !self.import.assigns(lineage, name)
+            && !is_field()
             && let Some((place, value)) = lineage.attribute(name)
             && self.standing != Standing::Config
         {

@@ -139,6 +139,25 @@ impl Translator<'_> {
                 ends.into_iter().rev().for_each(|end| lines.push(line(depth, end)));
             }
             // what would be raised is refused where it happens: handlers never run
+            Stmt::Try(tried) if self.import.plain && tried_arguments(tried).is_some() => {
+                let Some((function, names)) = tried_arguments(tried) else { return Ok(()) };
+                let function = self.expression(function)?.within(ATOM);
+                let mut takes = Vec::new();
+                for tried in names {
+                    takes.push(match tried {
+                        Tried::Name(name) => format!("takes({function}, \"{name}\")"),
+                        Tried::All(entries) => {
+                            let entries = self.expression(entries)?.text;
+                            format!("every([takes({function}, key) for key in keys({entries})])")
+                        }
+                    });
+                }
+                lines.push(line(depth, format!("if {}:", takes.join(" and "))));
+                self.body(&tried.body, depth + 1, lines);
+                lines.push(line(depth, "else:"));
+                let python_ast::ExceptHandler::ExceptHandler(handler) = &tried.handlers[0];
+                self.body(&handler.body, depth + 1, lines);
+            }
             Stmt::Try(tried) => {
                 for body in [&tried.body, &tried.orelse, &tried.finalbody] {
                     self.block(body, depth, lines);
@@ -244,7 +263,8 @@ impl Translator<'_> {
                         && inner.len() == 1
                         && inner[0].starts_with("require(False, ")
                         // a message may ask for what is not there
-                        && !(test.contains("hasattr(") && inner[0].contains("self.")) =>
+                        && !(test.contains("hasattr(") && inner[0].contains("self."))
+                        && !(self.import.asks_of_messages && inner[0].starts_with("require(False, [")) =>
                 {
                     let message = &inner[0]["require(False, ".len()..];
                     let negated = match test.strip_prefix("not ") {
@@ -296,8 +316,20 @@ impl Translator<'_> {
         let call = match expression {
             Expr::StringLiteral(_) | Expr::EllipsisLiteral(_) => return Ok(Vec::new()),
             Expr::Call(call) => call,
+            Expr::Tuple(tuple) if self.import.plain && tuple.elts.len() == 1 => return self.evaluated(&tuple.elts[0]),
             other => return Ok(vec![self.expression(other)?.text]),
         };
+        // timm 1.0.31: buffers are filled, and some are made, where weights are filled with numbers
+        if let Expr::Attribute(method) = &*call.func
+            && method.attr.as_str() == "reset_parameters"
+            && is_named(&method.value, "self")
+            && self.import.plain
+            && let Some((lineage, _)) = self.class.clone()
+            && lineage.method("_init_buffers", 0).is_some()
+        {
+            self.import.needed.insert("_init_buffers".to_owned());
+            return Ok(vec!["self._init_buffers()".to_owned()]);
+        }
         if self.is_ignored(&call.func) {
             return Ok(Vec::new());
         }
@@ -306,15 +338,24 @@ impl Translator<'_> {
             let Some(condition) = arguments.find_argument_value("cond", 0) else { return Ok(Vec::new()) };
             return Ok(vec![format!("checked({})", self.expression(condition)?.text)]);
         }
+        if let Some(owner) = self.changed_argument(call)? {
+            let said = self.call(call)?.text;
+            return Ok(vec![format!("{owner} = {said}")]);
+        }
         if let Expr::Attribute(method) = &*call.func {
             let name = method.attr.as_str();
             if is_super(&method.value) {
                 return self.super_statement(call, name);
             }
+
             let single = match (&*arguments.args, arguments.keywords.len()) {
                 ([value], 0) => Some(value),
                 _ => None,
             };
+            if let Some((owner, key)) = self.entry_taken(call) {
+                let (owner, key) = (self.expression(owner)?.text, self.expression(key)?.text);
+                return Ok(vec![format!("{owner} = without_entry({owner}, {key})")]);
+            }
             match (name, single) {
                 ("requires_grad_", Some(Expr::BooleanLiteral(flag))) => {
                     return Ok(match flag.value {
@@ -346,6 +387,9 @@ impl Translator<'_> {
                     let (ctx, saved) = (self.expression(&method.value)?.text, self.sequence(&arguments.args)?.text);
                     return Ok(vec![format!("{ctx}.saved_tensors = {saved}")]);
                 }
+                ("append" | "extend", _) if matches!(&*method.value, Expr::Name(owner) if self.given.contains(owner.id.as_str())) => {
+                    return self.fault(call.range, "a list that a forward is given grows, which its caller would see");
+                }
                 ("append", Some(value)) => {
                     let (owner, value) = (self.expression(&method.value)?.within(SUM), self.expression(value)?.text);
                     let longer = Said { text: format!("{owner} + [{value}]"), level: SUM };
@@ -368,6 +412,20 @@ impl Translator<'_> {
                         said.push(self.assigned(&method.value, atom(format!("with_entry({owner}, {key}, {value})")))?);
                     }
                     return Ok(said);
+                }
+                ("update", Some(entries)) if self.import.plain => {
+                    let (owner, entries) = (self.expression(&method.value)?.text, self.expression(entries)?.text);
+                    return Ok(vec![self.assigned(&method.value, atom(format!("joined([{owner}, {entries}])")))?]);
+                }
+                ("update", None) if self.import.plain && arguments.args.is_empty() => {
+                    let owner = self.expression(&method.value)?.text;
+                    let mut entries = Vec::new();
+                    for keyword in &arguments.keywords {
+                        let key = keyword.arg.as_ref().map(|key| quoted(key.as_str()));
+                        entries.push((key, self.expression(&keyword.value)?.text));
+                    }
+                    let entries = dictionary_of(&entries).text;
+                    return Ok(vec![self.assigned(&method.value, atom(format!("joined([{owner}, {entries}])")))?]);
                 }
                 ("setdefault", None) if arguments.args.len() == 2 => {
                     let owner = self.expression(&method.value)?.text;
@@ -402,6 +460,19 @@ impl Translator<'_> {
                         }
                     }]);
                 }
+                ("add_module", _)
+                    if self.import.plain && arguments.args.len() == 2 && !is_named(&method.value, "self") =>
+                {
+                    let owner = self.expression(&method.value)?.text;
+                    let (name, value) =
+                        (self.expression(&arguments.args[0])?.text, self.expression(&arguments.args[1])?.text);
+                    let changed = atom(format!("with_entry({owner}, {name}, {value})"));
+                    return Ok(vec![self.assigned(&method.value, changed)?]);
+                }
+                ("add_module", _) if self.import.plain && matches!(&*arguments.args, [Expr::Starred(_)]) => {
+                    let owner = self.expression(&method.value)?.text;
+                    return Ok(vec![format!("set_attribute({owner}, {})", self.said_arguments(call, false)?)]);
+                }
                 ("register_parameter", _) | ("add_module", _) if arguments.args.len() == 2 => {
                     let owner = self.expression(&method.value)?.text;
                     let (name, value) =
@@ -412,6 +483,24 @@ impl Translator<'_> {
             }
         }
         Ok(vec![self.expression(expression)?.text])
+    }
+
+    /// The local that a function changes which it is handed to: `update_kwargs(kwargs, cfg)`.
+    fn changed_argument(&self, call: &ExprCall) -> Result<Option<String>, Fault> {
+        let by_default = match &*call.func {
+            Expr::Name(name) => self.defaults.get(name.id.as_str()).cloned(),
+            _ => None,
+        };
+        let dotted = by_default.or_else(|| self.dotted(&call.func));
+        let Some(dotted) = dotted.filter(|_| self.import.plain) else { return Ok(None) };
+        let Some(Meaning::Function(_, function)) = self.import.world.definition(&dotted)? else { return Ok(None) };
+        let Some((place, name)) = changed_parameter(&function) else { return Ok(None) };
+        let given = call.arguments.args.get(place);
+        let given = given.or_else(|| call.arguments.find_keyword(name).map(|keyword| &keyword.value));
+        Ok(match given {
+            Some(Expr::Name(owner)) if self.locals.contains(owner.id.as_str()) => Some(owner.id.to_string()),
+            _ => None,
+        })
     }
 
     /// `super().__init__(config)` and its like, as a statement.
@@ -512,9 +601,12 @@ impl Translator<'_> {
         }
         match (self.dotted(callee), callee) {
             (Some(dotted), _) => {
-                let logs = self.module.bindings.get("logger").is_some()
-                    && dotted.starts_with(&format!("{}.logger.", self.module.name));
-                logs || self.import.world.names.ignores(&dotted)
+                let logs = ["logger", "_logger"].iter().any(|logger| {
+                    self.module.bindings.get(*logger).is_some()
+                        && dotted.starts_with(&format!("{}.{logger}.", self.module.name))
+                });
+                let defined = self.import.plain.then(|| self.import.world.defined_as(&dotted)).flatten();
+                logs || self.import.world.names.ignores(defined.as_deref().unwrap_or(&dotted))
             }
             (None, Expr::Name(name)) => name.id.as_str() == "print",
             _ => false,
@@ -532,6 +624,17 @@ impl Translator<'_> {
             if let Some(said) = self.assigned_part(subscript, &owner, &value)? {
                 return Ok(said);
             }
+            if let (Expr::Slice(slice), Expr::Name(_)) = (&*subscript.slice, &*subscript.value)
+                && self.import.plain
+                && slice.step.is_none()
+            {
+                let mut bound = |bound: &Option<Box<Expr>>| match bound {
+                    Some(bound) => self.expression(bound).map(|said| said.text),
+                    None => Ok("None".to_owned()),
+                };
+                let (from, to) = (bound(&slice.lower)?, bound(&slice.upper)?);
+                return Ok(format!("{0} = with_range({0}, {from}, {to}, {1})", owner.text, value.text));
+            }
             if is_part(&subscript.slice) {
                 let part = self.expression(target)?.text;
                 return Ok(format!("{part}.copy_({})", value.text));
@@ -541,6 +644,12 @@ impl Translator<'_> {
                 return Ok(format!("set_elements({}, [{}], {})", owner.text, parts?.join(", "), value.text));
             }
             let key = self.expression(&subscript.slice)?.text;
+            // a list that a forward is given is its caller's as well
+            if let Expr::Name(name) = &*subscript.value
+                && self.given.contains(name.id.as_str())
+            {
+                return Ok(format!("{0} = with_element({0}, {key}, {1})", owner.text, value.text));
+            }
             self.import.captures |= key == "\"output_hidden_states\"" && value.text == "True";
             if self.standing == Standing::Config && owner.text == "self" {
                 return Ok(format!("set_attribute(self, {key}, {})", value.text));
@@ -701,6 +810,43 @@ fn without_question(conditional: &python_ast::StmtIf) -> Option<python_ast::Stmt
         }
         _ => None,
     }
+}
+
+/// An argument that a function may not take.
+enum Tried<'e> {
+    /// By its name.
+    Name(&'e str),
+    /// All of a dictionary.
+    All(&'e Expr),
+}
+
+/// `try: return f(a=a, **rest)` with `except TypeError: return f(**rest)` behind it: the function, and what it may not take.
+fn tried_arguments(tried: &python_ast::StmtTry) -> Option<(&Expr, Vec<Tried<'_>>)> {
+    fn called(body: &[Stmt]) -> Option<&ExprCall> {
+        let [Stmt::Return(returned)] = body else { return None };
+        match returned.value.as_deref() {
+            Some(Expr::Call(call)) => Some(call),
+            _ => None,
+        }
+    }
+    let [python_ast::ExceptHandler::ExceptHandler(handler)] = &tried.handlers[..] else { return None };
+    let is_it = is_named(handler.type_.as_deref()?, "TypeError");
+    let (first, second) = (called(&tried.body).filter(|_| is_it)?, called(&handler.body)?);
+    if !same(&first.func, &second.func) {
+        return None;
+    }
+    let spreads = |call: &ExprCall, wanted: &Expr| {
+        call.arguments.keywords.iter().any(|keyword| keyword.arg.is_none() && same(&keyword.value, wanted))
+    };
+    let mut names = Vec::new();
+    for keyword in &first.arguments.keywords {
+        match &keyword.arg {
+            Some(name) if second.arguments.find_keyword(name).is_none() => names.push(Tried::Name(name.as_str())),
+            None if !spreads(second, &keyword.value) => names.push(Tried::All(&keyword.value)),
+            _ => {}
+        }
+    }
+    (!names.is_empty()).then_some((&*first.func, names))
 }
 
 /// Whether two expressions are the same names.

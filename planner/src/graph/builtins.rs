@@ -300,6 +300,16 @@ impl Machine {
                 self.spend_elements(a.len() + b.len())?;
                 Ok(Value::sequence(a.iter().chain(b.iter()).cloned().collect()))
             }
+            // nn.Sequential.append and extend: another object of the same module
+            (Value::Object(object), Value::Sequence(more)) if operator == Binary::Add && object.module.is_some() => {
+                super::containers::longer(self, object, more)
+            }
+            // lists have no difference in Python, so these are sets
+            (Value::Sequence(a), Value::Sequence(b)) if operator == Binary::Subtract => {
+                self.spend(a.len().saturating_mul(b.len()))?;
+                let is_left = |value: &&Value| !b.iter().any(|other| equal(value, other));
+                Ok(Value::sequence(a.iter().filter(is_left).cloned().collect()))
+            }
             (Value::Sequence(values), Value::Int(times)) | (Value::Int(times), Value::Sequence(values))
                 if operator == Binary::Multiply =>
             {
@@ -312,6 +322,21 @@ impl Machine {
                 self.spend_elements(a.len() + b.len())?;
                 let entries = a.iter().chain(b.iter()).map(|(key, value)| (key.clone(), value.clone()));
                 Ok(Value::dictionary(entries.collect()))
+            }
+            // `"%s of %d" % values`
+            (Value::Text(text), values) if operator == Binary::Remainder => {
+                let values = match values {
+                    Value::Sequence(values) => values.to_vec(),
+                    one => vec![one.clone()],
+                };
+                self.spend(text.len())?;
+                let mut filled = text.to_string();
+                for value in &values {
+                    let place = ["%s", "%d"].iter().filter_map(|sign| filled.find(sign)).min();
+                    let Some(place) = place else { return self.error("a text has fewer places than there are values") };
+                    filled.replace_range(place..place + 2, &show(value));
+                }
+                Ok(Value::Text(filled.into()))
             }
             (Value::Text(a), Value::Text(b)) if operator == Binary::Less => Ok(Value::Bool(a < b)),
             (Value::Text(a), Value::Text(b)) if operator == Binary::Add => {
@@ -519,6 +544,8 @@ fn equal(left: &Value, right: &Value) -> bool {
             a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| equal(a, b))
         }
         (Value::Dtype(a), Value::Dtype(b)) => a == b,
+        (Value::Class(a), Value::Class(b)) => std::sync::Arc::ptr_eq(a, b),
+        (Value::Function(a), Value::Function(b)) => std::sync::Arc::ptr_eq(a, b),
         _ => match (number(left), number(right)) {
             (Some(a), Some(b)) => a == b,
             _ => false,

@@ -69,6 +69,20 @@ pub(super) fn children(machine: &Machine, module: &Value) -> Outcome<Vec<(Arc<st
     }
 }
 
+/// A module that holds modules with more of them behind its own, called by their numbers.
+pub(super) fn longer(machine: &mut Machine, object: &Rc<Object>, more: &[Value]) -> Outcome<Value> {
+    let attributes = object.attributes.borrow().clone();
+    machine.spend_elements(attributes.len() + more.len())?;
+    let longer = Rc::new(object.copied(attributes));
+    longer.height.set(None);
+    let (value, first) = (Value::Object(longer.clone()), of_object(object).len());
+    for (place, module) in (first..).zip(more) {
+        machine.set_attribute(&value, &place.to_string().into(), module.clone())?;
+    }
+    longer.settle();
+    Ok(value)
+}
+
 fn of_object(object: &Rc<Object>) -> Vec<(Arc<str>, Value)> {
     let (owned, attributes) = (object.owned.borrow(), object.attributes.borrow());
     let elements = object.class.as_ref().map(|class| &class.elements);

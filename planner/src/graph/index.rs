@@ -7,7 +7,7 @@ use super::decisions::Kind;
 use super::machine::{Machine, Outcome};
 use super::value::Value;
 use crate::dtype::Dtype;
-use crate::interpret::Semantics;
+use crate::interpret::{Interpreter, Semantics};
 use crate::read::spec::syntax::Subscript;
 
 fn is_int(value: &Value) -> bool {
@@ -67,6 +67,25 @@ impl Machine {
                 }
                 _ => self.error("a list is asked for one element or one range"),
             },
+            Value::Text(text) => {
+                let letters: Vec<char> = text.chars().collect();
+                self.spend_elements(letters.len())?;
+                match &subscripts[..] {
+                    [Subscript::At(Value::Int(place))] => {
+                        let place = if *place < 0 { place + letters.len() as i64 } else { *place };
+                        match usize::try_from(place).ok().and_then(|place| letters.get(place)) {
+                            Some(letter) => Ok(Value::Text(letter.to_string().into())),
+                            None => self.error(format!("a text of {} letters has no letter {place}", letters.len())),
+                        }
+                    }
+                    [Subscript::Range(start, end, None)] => {
+                        let (start, end) = self.bounds(start, end, letters.len() as u64)?;
+                        let part: String = letters[start as usize..end as usize].iter().collect();
+                        Ok(Value::Text(part.into()))
+                    }
+                    _ => self.error("a text is asked for one letter or one range"),
+                }
+            }
             // transformers 5.24, utils/generic.py, ModelOutput.__getitem__: fields that are None do not count
             Value::Object(bag) if bag.class.is_none() => match &subscripts[..] {
                 [Subscript::At(Value::Int(place))] => {

@@ -405,6 +405,20 @@ impl Semantics for Machine {
                 Some(value) => Ok(value.clone()),
                 None => self.error(format!("there is no entry `{name}`")),
             },
+            Value::Dtype(dtype) if matches!(&**name, "is_floating_point" | "is_complex") => {
+                let asks_floats = &**name == "is_floating_point";
+                match self.known_type(*dtype) {
+                    DtypeArgument::Fixed(Dtype::C64) => Ok(Value::Bool(!asks_floats)),
+                    DtypeArgument::Fixed(dtype) => Ok(Value::Bool(asks_floats && dtype.is_floating())),
+                    DtypeArgument::Weights => Ok(Value::Bool(asks_floats)),
+                    DtypeArgument::Of(_) => self.error("whether a tensor is of floating-point numbers is not known here"),
+                }
+            }
+            // a class of the importer's has its file behind its name where another one has that name
+            Value::Class(class) if &**name == "__name__" => {
+                let short = class.name.split("_of_").next().unwrap_or_default();
+                Ok(Value::Text(short.into()))
+            }
             // what a class's body gives all its objects, such as `expansion`
             Value::Class(class) if class.properties.contains(name) => match class.methods.get(name).cloned() {
                 Some(constant) => self.call_function(&constant, Given { positional: Vec::new(), named: Vec::new() }),
@@ -514,6 +528,10 @@ impl Semantics for Machine {
             }
             Value::ShapeMethod(tensor, question) => self.ask_shape(tensor, question, given),
             Value::Object(object) if object.module.is_some() => self.call_module(&object, given),
+            Value::Object(object) if object.method("__call__").is_some() => {
+                let call = object.method("__call__").cloned();
+                call.map_or(Ok(Value::None), |call| self.call_method(object, &call, given))
+            }
             other => self.error(format!("{} cannot be called", other.kind())),
         }
     }

@@ -1,12 +1,13 @@
 //! Python's own functions and the methods of its texts, lists and dictionaries, as imported sources call them. Lists and dictionaries do
 //! not change here: `with_entry(entries, key, value)` gives another one, which the importer assigns in place of the first.
 
+use super::DtypeArgument;
 use super::call::Given;
 use super::machine::{Machine, Outcome};
 use super::value::{Attributes, Builtin, Value};
 use crate::interpret::nested::{CONFIGS, LISTS};
 use crate::interpret::{Interpreter, Semantics};
-use crate::read::spec::syntax::{Binary, Subscript};
+use crate::read::spec::syntax::{Binary, Function, Parameter, Rest, Subscript};
 
 /// The functions by name.
 pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
@@ -18,6 +19,26 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
     ("entry", entry),
     ("with_entry", with_entry),
     ("with_default", with_default),
+    ("without_entry", without_entry),
+    ("takes", takes),
+    ("with_element", with_element),
+    ("with_range", with_range),
+    ("changed_fields", changed_fields),
+    ("as_dictionary", as_dictionary),
+    ("split_pattern", split_pattern),
+    ("replaced_text", replaced_text),
+    ("upper_case", |machine, given| change_text(machine, given, |text| text.to_uppercase())),
+    ("is_digits", |machine, given| {
+        let [text] = given.exactly(machine)?;
+        let Value::Text(text) = &text else { return machine.error(format!("{} is no text", text.kind())) };
+        Ok(Value::Bool(!text.is_empty() && text.chars().all(|c| c.is_ascii_digit())))
+    }),
+    ("is_subclass", is_subclass),
+    ("filtered", filtered),
+    ("power_of", |machine, given| {
+        let [base, exponent] = given.exactly(machine)?;
+        machine.binary(Binary::Power, base, exponent)
+    }),
     ("settle_entry", settle_entry),
     ("no_grad_begins", |machine, _| machine.emit_named("set_grad_enabled", vec![Value::Bool(false)])),
     ("no_grad_ends", |machine, _| {
@@ -30,14 +51,18 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
         Ok(value)
     }),
     ("copied", copied),
-    ("finfo", |_, _| {
-        Ok(Value::bag(
-            [("min", -3.4e38), ("max", 3.4e38), ("eps", 1e-6), ("tiny", 1e-38)]
-                .map(|(name, value)| (name.into(), Value::Float(value)))
-                .into_iter()
-                .collect(),
-        ))
+    ("finfo", |machine, given| {
+        let limits = [("min", -3.4e38), ("max", 3.4e38), ("eps", 1e-6), ("tiny", 1e-38)];
+        let mut said: Attributes =
+            limits.into_iter().map(|(name, value)| (name.into(), Value::Float(value))).collect();
+        if let Some(Value::Dtype(dtype)) = given.positional.first()
+            && let DtypeArgument::Fixed(dtype) = machine.known_type(*dtype)
+        {
+            said.insert("bits".into(), Value::Int(8 * dtype.size() as i64));
+        }
+        Ok(Value::bag(said))
     }),
+    ("formatted", formatted),
     ("dictionary", dictionary),
     ("joined", joined),
     ("place_in", place_in),
@@ -85,7 +110,13 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
     ("floor_of", |machine, given| round(machine, given, f64::floor)),
     ("round", rounded),
     ("root", |machine, given| real(machine, given, f64::sqrt)),
-    ("logarithm", |machine, given| real(machine, given, f64::ln)),
+    ("logarithm", |machine, given| match <[Value; 2]>::try_from(given.positional.clone()) {
+        Ok([value, base]) => {
+            let number = |machine: &mut Machine, value| number(machine, Given { positional: vec![value], named: vec![] });
+            Ok(Value::Float(number(machine, value)?.log(number(machine, base)?)))
+        }
+        Err(_) => real(machine, given, f64::ln),
+    }),
     ("exponential", |machine, given| real(machine, given, f64::exp)),
     ("logarithm10", |machine, given| real(machine, given, f64::log10)),
     ("logarithm2", |machine, given| real(machine, given, f64::log2)),
@@ -135,7 +166,11 @@ fn split_text(machine: &mut Machine, given: Given) -> Outcome<Value> {
     machine.spend_elements(text.len())?;
     let parts = match &sign {
         Some(Value::Text(sign)) if !sign.is_empty() => {
-            text.split(&**sign).map(|part| Value::Text(part.into())).collect()
+            let most = match arguments.next() {
+                Some(Value::Int(most)) if most >= 0 => most as usize + 1,
+                _ => usize::MAX,
+            };
+            text.splitn(most, &**sign).map(|part| Value::Text(part.into())).collect()
         }
         _ => text.split_whitespace().map(|part| Value::Text(part.into())).collect(),
     };
@@ -152,9 +187,13 @@ fn is_instance(machine: &mut Machine, given: Given) -> Outcome<Value> {
             Value::Int(_) => &**kind == "int",
             Value::Float(_) => &**kind == "float",
             Value::Text(_) => &**kind == "str",
-            Value::Sequence(_) => matches!(&**kind, "list" | "tuple" | "ModuleList" | "Iterable" | "Sequence"),
+            Value::Sequence(_) => matches!(&**kind, "list" | "tuple" | "Tuple" | "ModuleList" | "Iterable" | "Sequence"),
+            Value::Class(_) => matches!(&**kind, "type" | "Callable"),
+            Value::Function(_) | Value::Closure(..) => matches!(&**kind, "FunctionType" | "Callable"),
+            Value::Method(..) | Value::Builtin(_) | Value::Operator(_) => &**kind == "Callable",
             Value::Dictionary(_) => &**kind == "dict",
             Value::Tensor(_) => &**kind == "Tensor",
+            Value::Object(object) if &**kind == "Module" && object.module.is_some() => true,
             Value::Object(object) => match &object.class {
                 // caches derive from Cache, as their names say (cache_utils.py)
                 Some(class) => class.name == *kind || (&**kind == "Cache" && class.name.ends_with("Cache")),
@@ -263,6 +302,205 @@ fn with_default(machine: &mut Machine, given: Given) -> Outcome<Value> {
     Ok(Value::dictionary(changed))
 }
 
+/// `entries.pop(key)`, as another dictionary.
+fn without_entry(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [entries, key] = given.exactly(machine)?;
+    let key = key_of(machine, &key)?;
+    let mut changed = entries_of(machine, &entries)?;
+    machine.spend_elements(changed.len())?;
+    changed.shift_remove(&key);
+    Ok(Value::dictionary(changed))
+}
+
+/// `values[place] = value` of a list that others hold too: the tensor that stands there is another one for all of them.
+fn with_element(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [values, place, value] = given.exactly(machine)?;
+    let (Value::Sequence(list), Value::Int(number)) = (&values, &place) else {
+        return with_entry(machine, Given { positional: vec![values, place, value], named: Vec::new() });
+    };
+    let number = if *number < 0 { number + list.len() as i64 } else { *number };
+    let element = usize::try_from(number).ok().and_then(|number| list.get(number));
+    match (element, &value) {
+        (Some(Value::Tensor(old)), Value::Tensor(new)) => {
+            let is_alone = |held: &std::rc::Rc<_>| std::rc::Rc::strong_count(held) == 1;
+            let is_known = old.tape.is_some() == new.tape.is_some();
+            if !is_alone(old) || !is_alone(new) || !is_known {
+                return machine.error("a list that others hold is changed, which is known of tensors that stand in it alone");
+            }
+            old.tensor.swap(&new.tensor);
+            drop(value);
+            Ok(values)
+        }
+        _ => machine.error("a list that others hold is changed, which is known of tensors alone"),
+    }
+}
+
+/// `values[from:to] = others`: of a list, another list; of a tensor, that part is written.
+fn with_range(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [values, from, to, others] = given.exactly(machine)?;
+    let Value::Sequence(list) = &values else {
+        let is_whole = |bound: &Value| (!matches!(bound, Value::None)).then(|| bound.clone());
+        let range = Subscript::Range(is_whole(&from), is_whole(&to), None);
+        let part = machine.subscript(values.clone(), vec![range])?;
+        machine.emit_named("copy_", vec![part, others])?;
+        return Ok(values);
+    };
+    let count = list.len() as i64;
+    let place = |bound: &Value, otherwise: i64| match bound {
+        Value::Int(place) if *place < 0 => (place + count).clamp(0, count),
+        Value::Int(place) => (*place).clamp(0, count),
+        _ => otherwise,
+    };
+    let (from, to) = (place(&from, 0), place(&to, count));
+    let (from, to) = (from as usize, to.max(from) as usize);
+    let others = machine.elements(&others)?;
+    machine.spend_elements(list.len() + others.len())?;
+    Ok(Value::sequence(list[..from].iter().chain(others.iter()).chain(&list[to..]).cloned().collect()))
+}
+
+/// `dataclasses.replace(value, **fields)`: a copy with these fields.
+fn changed_fields(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [Value::Object(object)] = &given.positional[..] else { return machine.error("an object is copied here") };
+    let attributes = object.attributes.borrow().clone();
+    machine.spend_elements(attributes.len())?;
+    let changed = std::rc::Rc::new(object.copied(attributes));
+    changed.height.set(None);
+    let value = Value::Object(changed.clone());
+    for (name, field) in given.named {
+        machine.set_attribute(&value, &name, field)?;
+    }
+    changed.settle();
+    Ok(value)
+}
+
+/// `dataclasses.asdict(value)`: the fields by name, those of objects within it too.
+fn as_dictionary(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [value] = given.exactly(machine)?;
+    machine.spend(1)?;
+    let within = |machine: &mut Machine, value: &Value| {
+        as_dictionary(machine, Given { positional: vec![value.clone()], named: Vec::new() })
+    };
+    match &value {
+        Value::Object(object) if object.module.is_none() => {
+            let fields = object.attributes.borrow().clone();
+            let mut entries = Attributes::default();
+            for (name, field) in &fields {
+                entries.insert(name.clone(), within(machine, field)?);
+            }
+            Ok(Value::dictionary(entries))
+        }
+        Value::Sequence(values) => {
+            let values: Outcome<Vec<Value>> = values.iter().map(|value| within(machine, value)).collect();
+            Ok(Value::sequence(values?))
+        }
+        _ => Ok(value),
+    }
+}
+
+/// `re.split(pattern, text)`: what lies between the places that match, with what their groups hold.
+fn split_pattern(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [pattern, text] = given.exactly(machine)?;
+    let (Value::Text(pattern), Value::Text(text)) = (&pattern, &text) else {
+        return machine.error("a text is split at a pattern");
+    };
+    let Ok(pattern) = regex::Regex::new(pattern) else {
+        return machine.error("this regular expression is not known");
+    };
+    machine.spend_elements(text.len())?;
+    let (mut parts, mut from) = (Vec::new(), 0);
+    for found in pattern.captures_iter(text) {
+        let Some(whole) = found.get(0) else { continue };
+        parts.push(Value::Text(text[from..whole.start()].into()));
+        let groups = found.iter().skip(1);
+        parts.extend(groups.map(|group| group.map_or(Value::None, |group| Value::Text(group.as_str().into()))));
+        from = whole.end();
+    }
+    parts.push(Value::Text(text[from..].into()));
+    Ok(Value::sequence(parts))
+}
+
+/// `text.format(values)`: each pair of braces holds the next value.
+fn formatted(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let mut values = given.positional.into_iter();
+    let Some(Value::Text(text)) = values.next() else { return machine.error("a text is filled in") };
+    let mut filled = String::new();
+    let mut parts = text.split("{}");
+    filled += parts.next().unwrap_or_default();
+    for part in parts {
+        let Some(value) = values.next() else { return machine.error("a text has more places than there are values") };
+        filled += &super::builtins::show(&value);
+        filled += part;
+        machine.spend(filled.len())?;
+    }
+    Ok(Value::Text(filled.into()))
+}
+
+/// `text.replace(old, new)`
+fn replaced_text(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [text, old, new] = given.exactly(machine)?;
+    let (Value::Text(text), Value::Text(old), Value::Text(new)) = (&text, &old, &new) else {
+        return machine.error("a part of a text is replaced by a text");
+    };
+    machine.spend(text.len().saturating_mul(new.len() + 1))?;
+    Ok(Value::Text(text.replace(&**old, new).into()))
+}
+
+/// `issubclass(class, kinds)`, with all that derives from the kinds.
+fn is_subclass(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [class, kinds] = given.exactly(machine)?;
+    let Value::Class(class) = &class else { return Ok(Value::Bool(false)) };
+    let is_it = |kind: &Value| matches!(kind, Value::Text(kind) if *kind == class.name);
+    Ok(Value::Bool(machine.elements(&kinds)?.iter().any(is_it)))
+}
+
+/// `filter(function, values)`; without a function, what is true.
+fn filtered(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [function, values] = given.exactly(machine)?;
+    let mut kept = Vec::new();
+    for value in machine.elements(&values)?.iter() {
+        let answer = match &function {
+            Value::None => value.clone(),
+            function => {
+                machine.call(function.clone(), Given { positional: vec![value.clone()], named: Vec::new() })?
+            }
+        };
+        if machine.truth(&answer)? {
+            kept.push(value.clone());
+        }
+    }
+    machine.spend_elements(kept.len())?;
+    Ok(Value::sequence(kept))
+}
+
+/// Whether a function or a class takes an argument of that name: Python raises a TypeError where one does not.
+fn takes(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [function, name] = given.exactly(machine)?;
+    let Value::Text(name) = name else { return machine.error("an argument's name is a text") };
+    let has = |function: &Function| {
+        let named = |parameter: &Parameter| *function.names[usize::from(parameter.name.0)] == *name;
+        function.parameters.iter().any(|parameter| match parameter.rest {
+            Rest::One => named(parameter),
+            Rest::Named => true,
+            Rest::Positional => false,
+        })
+    };
+    Ok(Value::Bool(match &function {
+        Value::Class(class) => has(&class.constructor),
+        Value::Function(function) | Value::Method(_, function) | Value::Closure(function, _) => has(function),
+        // functools.partial takes what its function takes
+        Value::Object(object) => {
+            let inner = object.attributes.borrow().get("func").cloned();
+            match inner {
+                Some(inner) => {
+                    return takes(machine, Given { positional: vec![inner, Value::Text(name)], named: Vec::new() });
+                }
+                None => false,
+            }
+        }
+        other => return machine.error(format!("what {} takes is not known", other.kind())),
+    }))
+}
+
 /// `copy.copy(value)` and `copy.deepcopy(value)`: what changes is a bag of attributes alone, such as a config; all else never does.
 fn copied(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [value] = given.exactly(machine)?;
@@ -333,6 +571,11 @@ fn joined(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [parts] = given.exactly(machine)?;
     let mut all = Attributes::default();
     for part in machine.elements(&parts)?.iter() {
+        let part = match part {
+            // `dict(pairs)`
+            Value::Sequence(_) => &dictionary(machine, Given { positional: vec![part.clone()], named: Vec::new() })?,
+            part => part,
+        };
         let entries = entries_of(machine, part)?;
         machine.spend_elements(entries.len())?;
         all.extend(entries);

@@ -131,9 +131,9 @@ impl Machine {
         let config = self.config((family, architecture), config, wanted)?;
         let class = self.global(&architecture.made.clone().unwrap_or_else(|| architecture.name.as_str().into()))?;
         let given = Given { positional: vec![config.clone()], named: Vec::new() };
-        let model = self.call(class, given)?;
-        // what exported programs ask for by these names, wherever they are
+        // what code asks for by these names, wherever it stands
         self.globals.insert("_config".into(), config.clone());
+        let model = self.call(class, given)?;
         self.globals.insert("_model".into(), model.clone());
         let Value::Object(model) = &model else { return self.error("the architecture is no module") };
         if tied(&config) || family.always_ties {

@@ -82,6 +82,14 @@ pub fn plain_world(package: &str, folder: &Path) -> Result<World, String> {
     Ok(World { names: Names::plain()?, ..world(package, folder)? })
 }
 
+/// The same for timm.
+///
+/// # Errors
+/// As of [`world`].
+pub fn timm_world(folder: &Path) -> Result<World, String> {
+    Ok(World { names: Names::timm()?, ..world(import::timm::PACKAGE, folder)? })
+}
+
 fn read(folder: &Path, module: &str, architecture: &str, kind: &str) -> Result<String, String> {
     let work = || {
         let classes = [(architecture.to_owned(), kind.to_owned())];

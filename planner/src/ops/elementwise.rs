@@ -148,6 +148,19 @@ pub(super) const ROWS: &[Row] = &[
         |context, a| compare(context, "ge", a, Some(Dtype::Bool)),
     ),
     Row {
+        name: "addcmul",
+        signature: "input, tensor1, tensor2, value=1",
+        returns: Returns::One,
+        // under autocast all are as wide as the widest, which weights in float32 are
+        source: "aten/src/ATen/native/PointwiseOps.cpp, addcmul",
+        class: Class::Elements,
+        autocast: Autocast::Full,
+        savable: &["addcmul.default"],
+        aten: &[("addcmul.default", "self, tensor1, tensor2, value", "")],
+        shapes: |call| one_shape(broadcast(call.shape(0)?, &broadcast(call.shape(1)?, call.shape(2)?)?)?),
+        lower: addcmul,
+    },
+    Row {
         name: "pow",
         signature: "input, exponent",
         returns: Returns::One,
@@ -514,6 +527,32 @@ fn compare(context: &mut Context, op: &'static str, operands: &Operands, dtype: 
     let tensors: smallvec::SmallVec<[&Tensor; 2]> =
         operands.optional(0).into_iter().chain(operands.optional(1)).collect();
     one(elementwise(context, op, &tensors, dtype.unwrap_or_else(|| result_type(operands))))
+}
+
+/// The sum of a tensor and a product; the gradients are grad, grad * (tensor2 * value) and grad * (tensor1 * value) (derivatives.yaml).
+fn addcmul(context: &mut Context, operands: &Operands) -> Lowered {
+    let given = [operands.tensor(0)?, operands.tensor(1)?, operands.tensor(2)?];
+    let needs = given.map(|tensor| tensor.requires_grad());
+    let saved = context.records(&given).then(|| {
+        [(1, needs[2]), (2, needs[1])].map(|(place, keeps)| keeps.then(|| context.save(given[place])))
+    });
+    let output = elementwise(context, "addcmul", &given, common_type(&given));
+    if let Some(saved) = saved {
+        let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            let [first, second] = [0, 1].map(|place: usize| saved[place].as_ref().map(|saved| saved.get(context)));
+            let mut scaled = |needed: bool, factor: &Option<Tensor>| {
+                let factor = factor.as_ref().filter(|_| needed)?;
+                let factor = multiply(context, factor, None);
+                Some(multiply(context, g, Some(&factor)))
+            };
+            let to_first = scaled(needs[1], &second);
+            let to_second = scaled(needs[2], &first);
+            smallvec![needs[0].then(|| g.clone()), to_first, to_second]
+        };
+        context.record("AddcmulBackward0", &given.map(Some), &[&output], Box::new(apply));
+    }
+    one(output)
 }
 
 /// The larger or the smaller of two; backward of each is where(self == other, grad / 2, grad).masked_fill_(self < other, 0), an expression

@@ -289,7 +289,7 @@ enum Places {
     OfHost(usize),
 }
 
-type Accumulate = fn(Architecture, u64, &[u64], u64) -> Vec<Step>;
+type Accumulate = fn(Architecture, u64, (u64, &[u64]), u64) -> Vec<Step>;
 
 /// `index_backward`: the gradient is added up into zeros.
 fn record_index(context: &mut Context, input: &Tensor, first: usize, saved: Places, count: u64, output: &Tensor) {
@@ -308,7 +308,8 @@ fn record_index(context: &mut Context, input: &Tensor, first: usize, saved: Plac
             let zeros = context.empty("new_zeros", &sizes, g.dtype);
             let architecture = context.cub();
             let copied = if g.is_contiguous() { 0 } else { g.bytes() };
-            context.scratch("_index_put_impl_", &add(architecture, count, &sizes[first..first + dims], copied));
+            let places = (sizes[..first].iter().product(), &sizes[first..first + dims]);
+            context.scratch("_index_put_impl_", &add(architecture, count, places, copied));
             smallvec![Some(zeros)]
         }),
     );

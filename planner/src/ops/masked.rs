@@ -98,7 +98,7 @@ fn masked_index(context: &mut Context, a: &Operands) -> Lowered {
             let zeros = context.empty("new_zeros", &sizes, g.dtype);
             let places = nonzero_of(context, &mask, count);
             let copied = if g.is_contiguous() { 0 } else { g.bytes() };
-            let steps = accumulate(context.cub(), count, &sizes[..mask.sizes.len()], copied);
+            let steps = accumulate(context.cub(), count, (1, &sizes[..mask.sizes.len()]), copied);
             context.scratch("_index_put_impl_", &steps);
             drop(places);
             smallvec![Some(zeros)]

@@ -37,6 +37,7 @@ mod tests;
 mod transposed;
 mod upsample;
 mod views;
+mod windows;
 mod work;
 
 use std::sync::OnceLock;
@@ -117,7 +118,7 @@ impl Operator {
     }
 }
 
-const TABLE: [&[Row]; 26] = [
+const TABLE: [&[Row]; 27] = [
     activation::ROWS,
     attention::ROWS,
     batch_norm::ROWS,
@@ -136,6 +137,7 @@ const TABLE: [&[Row]; 26] = [
     opaque::ROWS,
     pages::ROWS,
     pooling::ROWS,
+        windows::ROWS,
     quantized::ROWS,
     stored::ROWS,
     reduce::ROWS,

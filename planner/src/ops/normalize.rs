@@ -12,6 +12,7 @@ use super::{Autocast, Call, Class, Lowered, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
+use crate::lower::kernels::memory_format::{MemoryFormat, laid_out, suggested};
 use crate::lower::kernels::layer_norm::{Backward, backward};
 use crate::lower::tensor::{Storage, Tensor, TensorData, contiguous_strides};
 use crate::versions::Change;
@@ -155,6 +156,10 @@ fn gradients(
 
 /// Result, mean and rstd of each group; the kernel makes a scale and a shift for each channel of an image. Backward needs the input, mean, rstd and the
 /// weight (`GroupNormKernelImplInternal`, `GroupNormBackwardKernelImplInternal`).
+fn contiguous_of_gradient(context: &mut Context, g: &Tensor) -> Tensor {
+    if g.is_contiguous() { g.clone() } else { context.empty("clone", &g.sizes, g.dtype) }
+}
+
 fn group_norm(context: &mut Context, operands: &Operands) -> Lowered {
     let (input, weight, bias) = (operands.tensor(0)?, operands.optional(2), operands.optional(3));
     let groups = u64::try_from(operands.int(1)?).ok().filter(|groups| *groups > 0).ok_or("a group norm has groups")?;
@@ -162,7 +167,8 @@ fn group_norm(context: &mut Context, operands: &Operands) -> Lowered {
         return Err("a group norm takes a batch with channels".to_owned());
     };
     let is_one = places.iter().product::<u64>() == 1;
-    let x = contiguous(context, input);
+    let keeps = context.device.rules.has(Change::GroupNormKeepsFormat) && suggested(input) == MemoryFormat::ChannelsLast;
+    let x = if keeps { laid_out(context, input, MemoryFormat::ChannelsLast) } else { contiguous(context, input) };
     let inputs: smallvec::SmallVec<[&Tensor; 3]> = std::iter::once(&x).chain(weight).chain(bias).collect();
     let saved = context.records(&inputs).then(|| (context.save(&x), weight.map(|weight| context.save(weight))));
     let mixed = weight.is_some_and(|weight| weight.dtype != x.dtype);
@@ -170,7 +176,7 @@ fn group_norm(context: &mut Context, operands: &Operands) -> Lowered {
     let wide = accumulator(x.dtype);
     let outputs = context.aten_outputs("native_group_norm", |context| {
         let op = "native_group_norm";
-        let output = context.empty(op, &x.sizes, x.dtype);
+        let output = context.empty_like(op, &x);
         let [mean, rstd] = [(); 2].map(|()| context.empty(op, &[batch, groups], statistic));
         let is_rounded = statistic != wide && context.device.rules.has(Change::GroupNormWideStatistics);
         let rounded = is_rounded.then(|| [(); 2].map(|()| context.empty(op, &[batch, groups], wide)));
@@ -193,8 +199,11 @@ fn group_norm(context: &mut Context, operands: &Operands) -> Lowered {
             let x = saved_input.get(context);
             let weight = saved_weight.as_ref().map(|saved| saved.get(context));
             let _statistics = [0, 1].map(|number: usize| statistics[number].get(context));
-            let _g = (!g.is_contiguous()).then(|| context.empty("clone", &g.sizes, g.dtype));
-            let first = wanted[0].then(|| context.empty(op, &x.sizes, x.dtype));
+            let _g = match keeps {
+                true => laid_out(context, g, MemoryFormat::ChannelsLast),
+                false => contiguous_of_gradient(context, g),
+            };
+            let first = wanted[0].then(|| context.empty_like(op, &x));
             let like_weight = |context: &mut Context| {
                 let dtype = weight.as_ref().map_or(x.dtype, |weight| weight.dtype);
                 context.empty(op, &[channels], dtype)

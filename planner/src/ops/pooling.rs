@@ -128,11 +128,14 @@ fn average_pool(context: &mut Context, operands: &Operands) -> Lowered {
     let copy = laid_out(context, x, suggested(x));
     drop(copy);
     if let Some(saved) = saved {
-        let names = ["AvgPool2DBackward0", "avg_pool2d_backward"];
+        let names = ["AvgPool2DBackward0", AVERAGE];
         record_pool(context, names, x, &output, move |context| vec![saved.get(context)]);
     }
     one(output)
 }
+
+/// The backward of average pooling.
+const AVERAGE: &str = "avg_pool2d_backward";
 
 /// Backward makes its result in the input's format, then lays the gradient out alike; the node holds what it saved, the input
 /// first, until it has run (`unpack` into locals of `apply`, derivatives.yaml's generated code).
@@ -153,7 +156,13 @@ fn record_pool(
             let Some(input) = saved.first() else { return Gradients::new() };
             let format = suggested(input);
             let result = empty(context, op, &input.sizes, g.dtype, format);
-            let _g = laid_out(context, g, format);
+            // the input is laid out alike as well: before the gradient by avg_pool2d_backward_out_cuda (cuda/AveragePool2d.cu), behind it by
+            // max_pool2d_with_indices_backward_out_cuda (cuda/DilatedMaxPool2d.cu)
+            let is_average = op == AVERAGE;
+            let before = is_average.then(|| laid_out(context, input, format));
+            let g = laid_out(context, g, format);
+            let behind = (!is_average).then(|| laid_out(context, input, format));
+            drop((behind, g, before));
             smallvec![Some(result)]
         }),
     );

@@ -60,6 +60,8 @@ pub enum Change {
     ClampMasksEachBound,
     /// `native_group_norm` computes mean and rstd of half precision in float32.
     GroupNormWideStatistics,
+    /// `native_group_norm` takes images with channels last as they are.
+    GroupNormKeepsFormat,
     /// `_foreach_norm` keeps as many partial norms as there are chunks.
     PackedForeachNorm,
     /// transformers' switch for checkpoints makes the input embeddings' output need a gradient.
@@ -321,6 +323,15 @@ pub const CHANGES: &[ChangeRow] = &[
         until: None,
         what: "the gradient of a clamp between tensors masks each bound by itself, as in T5 in float16",
         source: "torch/csrc/autograd/FunctionsManual.cpp, clamp_backward, by measuring",
+        pulls: &[],
+    },
+    ChangeRow {
+        change: Change::GroupNormKeepsFormat,
+        library: Library::Torch,
+        since: torch(15),
+        until: None,
+        what: "native_group_norm takes images with channels last as they are, without a copy",
+        source: "aten/src/ATen/native/group_norm.cpp, by measuring 2.15; releases before were not measured",
         pulls: &[],
     },
     ChangeRow {

@@ -20,6 +20,10 @@ fn shelf() -> Shelf {
 
 /// The model that a case names, of its spec.
 pub fn model_of(case: &Value) -> Model {
+    if case["model"]["library"] == "timm" {
+        let name = case["model"]["name"].as_str().expect("a case of timm names its model");
+        return open(&format!("timm/{name}"), None, &shelf()).expect("a built-in model");
+    }
     if case["model"]["library"] == "torchvision" {
         let name = case["model"]["name"].as_str().expect("a case of torchvision names its model");
         return open(name, None, &shelf()).expect("a built-in model");

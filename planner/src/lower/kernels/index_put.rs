@@ -17,18 +17,23 @@ const INDEX: u64 = Dtype::I64.size();
 const DIGIT: u32 = 8;
 
 /// The same, where the places were counted on the host, whose indices went to the device for the operator alone.
-pub fn accumulate_from_host(architecture: Architecture, indices: u64, sizes: &[u64], copied: u64) -> Vec<Step> {
+pub fn accumulate_from_host(
+    architecture: Architecture,
+    indices: u64,
+    places: (u64, &[u64]),
+    copied: u64,
+) -> Vec<Step> {
     let mut steps = Steps::default();
     if indices > 0 {
         steps.hold(indices * INDEX);
-        sorted(&mut steps, architecture, indices, sizes, copied);
+        sorted(&mut steps, architecture, indices, places, copied);
     }
     steps.finish()
 }
 
-/// Adds `indices` slices to places along the first dimensions, of these sizes, of a contiguous tensor; `copied` bytes are those
-/// of the values where they are not contiguous, else 0.
-pub fn accumulate(architecture: Architecture, indices: u64, sizes: &[u64], copied: u64) -> Vec<Step> {
+/// Adds `indices` slices to places along dimensions of these sizes of a contiguous tensor, behind `before` slices; `copied` bytes are
+/// those of the values where they are not contiguous, else 0.
+pub fn accumulate(architecture: Architecture, indices: u64, (before, sizes): (u64, &[u64]), copied: u64) -> Vec<Step> {
     let mut steps = Steps::default();
     if indices == 0 {
         return steps.finish();
@@ -44,20 +49,26 @@ pub fn accumulate(architecture: Architecture, indices: u64, sizes: &[u64], copie
         steps.free(wrapped);
         steps.free(place);
     }
-    sorted(&mut steps, architecture, indices, sizes, copied);
+    sorted(&mut steps, architecture, indices, (before, sizes), copied);
     steps.finish()
 }
 
-fn sorted(steps: &mut Steps, architecture: Architecture, indices: u64, sizes: &[u64], copied: u64) {
+fn sorted(
+    steps: &mut Steps,
+    architecture: Architecture,
+    indices: u64,
+    (before, sizes): (u64, &[u64]),
+    copied: u64,
+) {
     let bytes = indices * INDEX;
     steps.hold(copied);
     steps.hold(bytes); // sorted
     steps.hold(bytes); // where they came from
     steps.hold(bytes); // 0, 1, 2, ...
-    steps.hold(cub::sort_by_digits(architecture, digits(sizes.iter().product()), indices));
+    steps.hold(cub::sort_by_digits(architecture, digits(before * sizes.iter().product::<u64>()), indices));
 }
 
-/// The digits of the largest place, which the sort takes.
+/// The digits of the largest place, which the sort takes (`largestIndex(self) / sliceSize`).
 fn digits(rows: u64) -> u64 {
     let bits = u64::BITS - rows.saturating_sub(1).max(1).leading_zeros();
     u64::from(bits.div_ceil(DIGIT))

@@ -268,9 +268,13 @@ impl<'a> Places<'a> {
         let lines = self.lines.get(self.next..).unwrap_or_default();
         let searched = lines.iter().enumerate().take(self.left);
         let length = searched.len();
+        // a key that is too long for its line alone stands behind a question mark, the colon in the next line
         let is_key = |line: &str| {
-            let rest = line.trim_start().trim_start_matches(['"', '\'']).strip_prefix(key);
-            rest.is_some_and(|rest| rest.trim_start_matches(['"', '\'']).starts_with(':'))
+            let line = line.trim_start();
+            let (is_long, line) = line.strip_prefix("? ").map_or((false, line), |line| (true, line));
+            let rest = line.trim_start_matches(['"', '\'']).strip_prefix(key);
+            rest.map(|rest| rest.trim_start_matches(['"', '\'']))
+                .is_some_and(|rest| rest.starts_with(':') || is_long && rest.is_empty())
         };
         let found = searched.map(|(number, line)| (number, *line)).find(|(_, line)| is_key(line));
         self.left -= found.map_or(length, |(passed, _)| passed);
@@ -282,7 +286,8 @@ impl<'a> Places<'a> {
     /// The position of the code of a block that stands under the key found last.
     pub(super) fn block(&self) -> Position {
         let behind = self.lines.iter().enumerate().skip(self.next + 1);
-        let first = behind.map(|(number, line)| (number, line.trim())).find(|(_, line)| !line.is_empty());
+        let first =
+            behind.map(|(number, line)| (number, line.trim())).find(|(_, line)| !line.is_empty() && *line != ": |");
         let number = first.map_or(self.next, |(number, _)| number);
         let line = self.lines.get(number).copied().unwrap_or("");
         Position { line: number as u32 + 1, column: (line.len() - line.trim_start().len()) as u32 + 1 }

@@ -75,7 +75,7 @@ pub fn check(file: &str, text: &str) -> Result<(), SpecError> {
     family::parse(&document::read(&file, text)?, &file, text).map(|_| ())
 }
 
-/// The names that the embedded library defines.
+/// The names that the embedded library defines, but for its imported files.
 ///
 /// # Errors
 /// A file that is no spec.
@@ -84,6 +84,10 @@ pub fn library_names() -> Result<Vec<String>, SpecError> {
     for (file, text) in super::specs::embedded_files("library") {
         let file: Arc<str> = file.into();
         let family = family::parse(&document::read(&file, text)?, &file, text)?;
+        // what was imported is asked for by the families that were imported with it
+        if family.imported {
+            continue;
+        }
         names.extend(family.definitions.into_keys().map(|name| name.to_string()));
     }
     names.sort();
