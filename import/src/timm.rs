@@ -173,7 +173,8 @@ impl Import {
         for (key, cfg) in entries {
             let Value::Object(cfg) = cfg else { continue };
             let (model, tag) = key.split_once('.').unwrap_or((&key, ""));
-            let is_said = |name: &&str| cfg.get(*name).is_some_and(|value| !matches!(value, Value::Null) && value != "");
+            let is_said =
+                |name: &&str| cfg.get(*name).is_some_and(|value| !matches!(value, Value::Null) && value != "");
             let has_weights = ["url", "file", "hf_hub_id"].iter().any(|name| is_said(&name));
             let (tags, is_set, is_pretrained) = all.entry(model.to_owned()).or_default();
             let goes_first = has_weights && tag.is_empty() || tag.ends_with('*') && !*is_set;
@@ -219,8 +220,7 @@ fn configuration(called: &str, tags: Option<&Tags>) -> String {
     let mut others = Map::new();
     for (tag, cfg) in tags.into_iter().flatten().filter(|(tag, _)| !tag.is_empty()) {
         let said = of_weights(cfg);
-        let differs: Map<String, Value> =
-            said.into_iter().filter(|(key, value)| own.get(key) != Some(value)).collect();
+        let differs: Map<String, Value> = said.into_iter().filter(|(key, value)| own.get(key) != Some(value)).collect();
         others.insert(tag.clone(), Value::Object(differs));
     }
     if !others.is_empty() {
@@ -233,10 +233,9 @@ fn configuration(called: &str, tags: Option<&Tags>) -> String {
 fn registered(module: &Rc<Module>) -> Vec<Rc<StmtFunctionDef>> {
     let functions = module.bindings.values().filter_map(|binding| match binding {
         Binding::Function(function)
-            if function
-                .decorator_list
-                .iter()
-                .any(|decorator| matches!(&decorator.expression, Expr::Name(name) if name.id.as_str() == "register_model")) =>
+            if function.decorator_list.iter().any(
+                |decorator| matches!(&decorator.expression, Expr::Name(name) if name.id.as_str() == "register_model"),
+            ) =>
         {
             Some(function.clone())
         }

@@ -241,7 +241,8 @@ impl Translator<'_> {
             && let Some((owner, keys)) = self.entries_taken(call, dotted)?
         {
             let said = self.said_arguments(call, is_torch)?;
-            let taken = keys.iter().fold(owner.clone(), |taken, key| format!("without_entry({taken}, {})", quoted(key)));
+            let taken =
+                keys.iter().fold(owner.clone(), |taken, key| format!("without_entry({taken}, {})", quoted(key)));
             return Ok(atom(format!("[{callee}({said}), ({owner} := {taken})][0]")));
         }
         Ok(atom(format!("{callee}({})", self.said_arguments(call, is_torch)?)))
@@ -314,7 +315,8 @@ impl Translator<'_> {
         // numbers say their type themselves
         if !has_dtype && !self.is_constructor && name != "tensor" {
             let integral = |text: &str| text.parse::<i64>().is_ok();
-            let is = match (name, said.get(1).map(String::as_str)) {
+            let filled = said.get(1).map(|value| value.trim_start_matches("fill_value="));
+            let is = match (name, filled) {
                 ("full", Some("True" | "False")) => "bool",
                 ("full", Some(value)) if integral(value) => "int64",
                 // a function may run where modules are made
@@ -497,6 +499,10 @@ impl Translator<'_> {
             ("startswith", 1) => of("starts_with", None),
             ("endswith", 1) => of("ends_with", None),
             ("copy", 0) => self.expression(owner).map(Some),
+            ("unfold", _) => {
+                let (owner, given) = (self.expression(owner)?.text, self.said_arguments(call, true)?);
+                Ok(Some(atom(format!("windows_along({owner}, {given})"))))
+            }
             ("format", 1..) if matches!(owner, Expr::StringLiteral(_)) => of("formatted", None),
             ("replace", 2) => of("replaced_text", None),
             ("split", 2) if matches!(arguments.args[0], Expr::StringLiteral(_)) => of("split_text", None),

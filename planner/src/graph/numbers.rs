@@ -9,10 +9,14 @@ use super::call::Given;
 use super::machine::{Machine, Outcome};
 use super::value::Value;
 use super::{Argument, Dims, DtypeArgument, TensorId};
+use crate::dtype::Dtype;
 use crate::interpret::{Interpreter, Semantics};
 
 /// The most elements of a tensor whose numbers are kept.
 const MOST: u64 = 1 << 20;
+
+/// The most elements of a tensor of one number whose numbers are written out.
+const FEW: u64 = 1 << 12;
 
 /// Operators whose results are new memory, whatever they are given: what is written into those changes nothing else.
 const NEW_MEMORY: [&str; 33] = [
@@ -54,9 +58,18 @@ const NEW_MEMORY: [&str; 33] = [
 /// What is known, by tensor.
 #[derive(Default)]
 pub struct Numbers {
-    known: FxHashMap<TensorId, Rc<[i64]>>,
+    known: FxHashMap<TensorId, Known>,
     /// The first of the tensors whose memory a tensor may share, of all that are known or made of such.
     kin: FxHashMap<TensorId, TensorId>,
+}
+
+/// What is known of one tensor.
+#[derive(Clone, Debug)]
+pub enum Known {
+    /// Its numbers, in the order of its elements.
+    Each(Rc<[i64]>),
+    /// One number, which all of its elements are.
+    All(i64),
 }
 
 /// Numbers in their places.
@@ -156,6 +169,18 @@ pub(super) fn numbered(machine: &mut Machine, given: Given) -> Outcome<Value> {
     Ok(made)
 }
 
+/// `all_are(tensor, number)`: the tensor, all of whose elements are that number, or compare with others as it does.
+pub(super) fn all_are(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [made, number] = given.exactly(machine)?;
+    let (Value::Tensor(reference), Value::Int(number)) = (&made, &number) else {
+        return machine.error("all elements of a tensor are an integer");
+    };
+    let tensor = reference.tensor.get();
+    machine.numbers.known.insert(tensor, Known::All(*number));
+    machine.numbers.kin.insert(tensor, tensor);
+    Ok(made)
+}
+
 /// `value.item()` and `value.tolist()`: numbers of the host are what they are, and so are those of tensors where they are known.
 pub(super) fn known_numbers(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let [value] = given.exactly(machine)?;
@@ -203,7 +228,7 @@ impl Machine {
 
     pub(super) fn note_numbers(&mut self, tensor: TensorId, numbers: Vec<i64>) {
         if let Some(grid) = Grid::new(self.shape(tensor).clone(), numbers) {
-            self.numbers.known.insert(tensor, grid.numbers);
+            self.numbers.known.insert(tensor, Known::Each(grid.numbers));
             self.numbers.kin.insert(tensor, tensor);
         }
     }
@@ -218,16 +243,22 @@ impl Machine {
 
     /// The one number of a tensor, where it is known.
     pub(super) fn known_number(&self, tensor: TensorId) -> Option<i64> {
-        match &**self.numbers.known.get(&tensor)? {
-            [number] => Some(*number),
-            _ => None,
+        match self.numbers.known.get(&tensor)? {
+            Known::Each(numbers) => match &**numbers {
+                [number] => Some(*number),
+                _ => None,
+            },
+            Known::All(number) => (self.shape(tensor).iter().product::<u64>() == 1).then_some(*number),
         }
     }
 
     /// How many elements of a mask are true, where that is known.
     pub(super) fn known_count(&self, mask: TensorId) -> Option<i64> {
-        let numbers = self.numbers.known.get(&mask)?;
-        Some(numbers.iter().filter(|number| **number != 0).count() as i64)
+        Some(match self.numbers.known.get(&mask)? {
+            Known::Each(numbers) => numbers.iter().filter(|number| **number != 0).count() as i64,
+            Known::All(0) => 0,
+            Known::All(_) => self.shape(mask).iter().product::<u64>() as i64,
+        })
     }
 
     /// Whether the numbers of any tensor are known.
@@ -236,14 +267,64 @@ impl Machine {
     }
 
     /// What an operator makes of known numbers; none where it is given others.
-    pub(super) fn computed(&self, name: &str, arguments: &[Argument], shapes: &[Dims]) -> Vec<Option<Rc<[i64]>>> {
+    pub(super) fn computed(&self, name: &str, arguments: &[Argument], shapes: &[Dims]) -> Vec<Option<Known>> {
+        if let Some(number) = self.same(name, arguments, shapes) {
+            return shapes.iter().map(|_| Some(Known::All(number))).collect();
+        }
         let grids = match (name, shapes) {
             ("split", _) => self.split(arguments, shapes),
             ("unbind", _) => self.unbound(arguments, shapes),
             (_, [shape]) => self.single(name, arguments, shape).map(|grid| vec![grid]),
             _ => None,
         };
-        grids.unwrap_or_default().into_iter().map(|grid| Some(grid.numbers)).collect()
+        grids.unwrap_or_default().into_iter().map(|grid| Some(Known::Each(grid.numbers))).collect()
+    }
+
+    /// The number that all elements of a result are, where those of what it is made of are one number.
+    fn same(&self, name: &str, arguments: &[Argument], shapes: &[Dims]) -> Option<i64> {
+        let number = |argument: Option<&Argument>| match argument? {
+            Argument::Tensor(tensor) => match self.numbers.known.get(tensor)? {
+                Known::All(number) => Some(*number as f64),
+                Known::Each(_) => self.known_number(*tensor).map(|number| number as f64),
+            },
+            Argument::Int(number) => Some(*number as f64),
+            Argument::Float(number) => Some(*number),
+            Argument::Bool(flag) => Some(f64::from(u8::from(*flag))),
+            _ => None,
+        };
+        let Some(Argument::Tensor(tensor)) = arguments.first() else { return None };
+        let Some(Known::All(first)) = self.numbers.known.get(tensor) else { return None };
+        match name {
+            "as_input" | "alias" | "contiguous" | "contiguous_clone" | "clone" | "detach" | "view" | "reshape"
+            | "unsqueeze" | "squeeze" | "flatten" | "select" | "slice" | "transpose" | "permute" | "expand"
+            | "repeat" | "flip" | "split" | "unbind" | "windows_along" | "masked_index" | "any" | "all"
+            | "max_of_all" => Some(*first),
+            "to" | "long" | "int" | "float" => {
+                let is_bool = matches!(arguments.get(1), Some(Argument::Dtype(dtype)) if self.known_type(*dtype) == DtypeArgument::Fixed(Dtype::Bool));
+                Some(if is_bool { i64::from(*first != 0) } else { *first })
+            }
+            "logical_not" => Some(i64::from(*first == 0)),
+            "bitwise_not" if self.types.get(tensor) == Some(&Dtype::Bool) => Some(i64::from(*first == 0)),
+            "bitwise_or" => Some(*first | number(arguments.get(1))? as i64),
+            "bitwise_and" => Some(*first & number(arguments.get(1))? as i64),
+            "sum" => {
+                let count: u64 = self.shape(*tensor).iter().product();
+                let results: u64 = shapes.first()?.iter().product();
+                first.checked_mul(i64::try_from(count.checked_div(results)?).ok()?)
+            }
+            "eq" | "ne" | "lt" | "le" | "gt" | "ge" => {
+                let (a, b) = (*first as f64, number(arguments.get(1))?);
+                Some(i64::from(match name {
+                    "eq" => a == b,
+                    "ne" => a != b,
+                    "lt" => a < b,
+                    "le" => a <= b,
+                    "gt" => a > b,
+                    _ => a >= b,
+                }))
+            }
+            _ => None,
+        }
     }
 
     /// Notes what an operator made; what it wrote into is not known any more.
@@ -252,13 +333,16 @@ impl Machine {
         name: &str,
         arguments: &[Argument],
         outputs: &[TensorId],
-        computed: Vec<Option<Rc<[i64]>>>,
+        computed: Vec<Option<Known>>,
     ) {
         let given: Vec<TensorId> = arguments.iter().flat_map(super::tensors_of).collect();
         let kin = given.iter().find_map(|tensor| self.numbers.kin.get(tensor)).copied();
         if name.ends_with('_')
             && let Some(written) = given.first().and_then(|tensor| self.numbers.kin.get(tensor)).copied()
         {
+            if self.writes_the_same(name, &given) {
+                return;
+            }
             let Numbers { known, kin } = &mut self.numbers;
             known.retain(|tensor, _| kin.get(tensor) != Some(&written));
             kin.extend(outputs.iter().map(|output| (*output, written)));
@@ -276,6 +360,15 @@ impl Machine {
         }
     }
 
+    /// Whether a copy writes the number that all elements are anyway.
+    fn writes_the_same(&self, name: &str, given: &[TensorId]) -> bool {
+        let [to, from] = given else { return false };
+        match (self.numbers.known.get(to), self.numbers.known.get(from)) {
+            (Some(Known::All(to)), Some(Known::All(from))) => name.starts_with("copy_") && to == from,
+            _ => false,
+        }
+    }
+
     /// Notes what `arange` gives, which has no tensor to begin with.
     fn ranged(&self, arguments: &[Argument], shape: &Dims) -> Option<Grid> {
         let (start, step) = match arguments {
@@ -290,8 +383,14 @@ impl Machine {
     fn grid(&self, argument: &Argument) -> Option<Grid> {
         match argument {
             Argument::Tensor(tensor) => {
-                let numbers = self.numbers.known.get(tensor)?.clone();
-                Some(Grid { sizes: self.shape(*tensor).clone(), numbers })
+                let sizes = self.shape(*tensor).clone();
+                match self.numbers.known.get(tensor)? {
+                    Known::Each(numbers) => Some(Grid { sizes, numbers: numbers.clone() }),
+                    Known::All(number) => {
+                        let count = sizes.iter().product::<u64>();
+                        (count <= FEW).then(|| Grid { sizes, numbers: vec![*number; count as usize].into() })
+                    }
+                }
             }
             Argument::Int(number) => Grid::new(Dims::new(), vec![*number]),
             Argument::Bool(flag) => Grid::new(Dims::new(), vec![i64::from(*flag)]),

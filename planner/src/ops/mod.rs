@@ -137,7 +137,7 @@ const TABLE: [&[Row]; 27] = [
     opaque::ROWS,
     pages::ROWS,
     pooling::ROWS,
-        windows::ROWS,
+    windows::ROWS,
     quantized::ROWS,
     stored::ROWS,
     reduce::ROWS,

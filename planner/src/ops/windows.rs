@@ -3,7 +3,7 @@
 
 use smallvec::smallvec;
 
-use super::call::one as one_shape;
+use super::call::{dimension, one as one_shape};
 use super::elementwise::first_shape;
 use super::operands::one;
 use super::{Autocast, Call, Class, Lowered, Operands, Returns, Row, Shapes};
@@ -11,7 +11,7 @@ use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
-use crate::lower::tensor::Tensor;
+use crate::lower::tensor::{Tensor, TensorData, contiguous_strides};
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -27,6 +27,29 @@ pub(super) const ROWS: &[Row] = &[
         lower: |context, a| {
             let call = shape_of_columns(&a.tensor(0)?.sizes, [a.ints(1)?, a.ints(2)?, a.ints(3)?, a.ints(4)?])?;
             moved(context, a.tensor(0)?, call, ["im2col", "Im2ColBackward0", "col2im"])
+        },
+    },
+    // Tensor.unfold: a view
+    Row {
+        name: "windows_along",
+        signature: "input, dimension, size, step",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/TensorShape.cpp, unfold",
+        class: Class::Moves,
+        autocast: Autocast::Keeps,
+        savable: &[],
+        aten: &[("unfold.default", "self, dimension, size, step", "")],
+        shapes: |call| one_shape(along(call.shape(0)?, [call.int(1)?, call.int(2)?, call.int(3)?])?.1),
+        lower: |context, a| {
+            let x = a.tensor(0)?;
+            if context.records(&[x]) {
+                return Err("the gradient of a tensor's unfold is not known".to_owned());
+            }
+            let (dim, sizes) = along(&x.sizes, [a.int(1)?, a.int(2)?, a.int(3)?])?;
+            let mut strides = x.strides.clone();
+            strides.push(strides[dim]);
+            strides[dim] *= a.int(3)?.unsigned_abs();
+            one(TensorData::view(x, sizes, strides))
         },
     },
     Row {
@@ -99,13 +122,19 @@ fn columns_shape(call: &Call) -> Shapes {
 
 /// Batch, what a window holds, windows.
 fn shape_of_columns(sizes: &[u64], window: [Vec<i64>; 4]) -> Result<Dims, String> {
-    let [batch, channels, rows, columns] = sizes else { return Err("images of four dimensions are unfolded".to_owned()) };
+    let [batch, channels, rows, columns] = sizes else {
+        return Err("images of four dimensions are unfolded".to_owned());
+    };
     let [kernel, dilation, padding, stride] =
         [both(&window[0])?, both(&window[1])?, both(&window[2])?, both(&window[3])?];
     let places = |size: u64, at: usize| {
         let reach = dilation[at] * (kernel[at] - 1) + 1;
         let room = size as i64 + 2 * padding[at] - reach;
-        if room < 0 || stride[at] < 1 { Err("a window is larger than its image".to_owned()) } else { Ok(room / stride[at] + 1) }
+        if room < 0 || stride[at] < 1 {
+            Err("a window is larger than its image".to_owned())
+        } else {
+            Ok(room / stride[at] + 1)
+        }
     };
     let count = places(*rows, 0)? * places(*columns, 1)?;
     let held = channels * (kernel[0] * kernel[1]).unsigned_abs();
@@ -122,26 +151,42 @@ fn shape_of_image(sizes: &[u64], output: &[i64], kernel: &[i64]) -> Result<Dims,
 
 /// An operator whose backward is the other way round.
 fn moved(context: &mut Context, x: &Tensor, sizes: Dims, [op, node, back]: [&'static str; 3]) -> Lowered {
-    // the result is made like the input, then resized
-    let first = context.empty(op, &x.sizes, x.dtype);
-    let copy = (!x.is_contiguous()).then(|| context.empty("clone", &x.sizes, x.dtype));
-    let output = context.empty(op, &sizes, x.dtype);
-    drop(first);
-    drop(copy);
+    let output = resized(context, x, &sizes, x.dtype, op);
     if context.records(&[x]) {
         let (sizes, dtype) = (x.sizes.clone(), x.dtype);
         let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
             let Some(g) = &g[0] else { return Gradients::new() };
-            let first = context.empty(back, &g.sizes, g.dtype);
-            let copy = (!g.is_contiguous()).then(|| context.empty("clone", &g.sizes, g.dtype));
-            let result = context.empty(back, &sizes, dtype);
-            drop(first);
-            drop(copy);
-            smallvec![Some(result)]
+            smallvec![Some(resized(context, g, &sizes, dtype, back))]
         };
         context.record(node, &[Some(x)], &[&output], Box::new(apply));
     }
     one(output)
+}
+
+/// The dimension that windows go along, and the sizes with them.
+fn along(shape: &[u64], [dim, size, step]: [i64; 3]) -> Result<(usize, Dims), String> {
+    let dim = dimension(dim, shape.len())?;
+    let left = shape[dim] as i64 - size;
+    if left < 0 || size < 0 || step < 1 {
+        return Err(format!("windows of {size} every {step} do not fit {} places", shape[dim]));
+    }
+    let mut sizes = Dims::from(shape);
+    sizes[dim] = (left / step + 1) as u64;
+    sizes.push(size as u64);
+    Ok((dim, sizes))
+}
+
+/// A result that is made like the input, then resized, for which it takes more memory where there are more elements.
+fn resized(context: &mut Context, x: &Tensor, sizes: &Dims, dtype: Dtype, op: &'static str) -> Tensor {
+    let first = context.empty(op, &x.sizes, dtype);
+    let copy = (!x.is_contiguous()).then(|| context.empty("clone", &x.sizes, x.dtype));
+    let output = if sizes.iter().product::<u64>() <= x.count() {
+        TensorData::view(&first, sizes.clone(), contiguous_strides(sizes))
+    } else {
+        context.empty(op, sizes, dtype)
+    };
+    drop((first, copy));
+    output
 }
 
 /// The sizes with what is put on the left, right, above and below.

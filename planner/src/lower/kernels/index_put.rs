@@ -17,12 +17,7 @@ const INDEX: u64 = Dtype::I64.size();
 const DIGIT: u32 = 8;
 
 /// The same, where the places were counted on the host, whose indices went to the device for the operator alone.
-pub fn accumulate_from_host(
-    architecture: Architecture,
-    indices: u64,
-    places: (u64, &[u64]),
-    copied: u64,
-) -> Vec<Step> {
+pub fn accumulate_from_host(architecture: Architecture, indices: u64, places: (u64, &[u64]), copied: u64) -> Vec<Step> {
     let mut steps = Steps::default();
     if indices > 0 {
         steps.hold(indices * INDEX);
@@ -53,13 +48,16 @@ pub fn accumulate(architecture: Architecture, indices: u64, (before, sizes): (u6
     steps.finish()
 }
 
-fn sorted(
-    steps: &mut Steps,
-    architecture: Architecture,
-    indices: u64,
-    (before, sizes): (u64, &[u64]),
-    copied: u64,
-) {
+/// What follows once the places are counted and held by the caller.
+pub fn sorted_and_added(architecture: Architecture, indices: u64, places: (u64, &[u64]), copied: u64) -> Vec<Step> {
+    let mut steps = Steps::default();
+    if indices > 0 {
+        sorted(&mut steps, architecture, indices, places, copied);
+    }
+    steps.finish()
+}
+
+fn sorted(steps: &mut Steps, architecture: Architecture, indices: u64, (before, sizes): (u64, &[u64]), copied: u64) {
     let bytes = indices * INDEX;
     steps.hold(copied);
     steps.hold(bytes); // sorted
