@@ -106,7 +106,10 @@ impl Lineage {
         for statement in self.classes.iter().flat_map(|defined| &defined.class.body) {
             if let Stmt::FunctionDef(function) = statement {
                 let name = function.name.as_str();
-                if (!name.starts_with("__") || name == "__call__") && !LEFT.contains(&name) && !names.iter().any(|known| known == name) {
+                if (!name.starts_with("__") || name == "__call__")
+                    && !LEFT.contains(&name)
+                    && !names.iter().any(|known| known == name)
+                {
                     names.push(name.to_owned());
                 }
             }

@@ -64,7 +64,7 @@ impl Import {
         let mut lines = Vec::new();
         for builder in registered(&module) {
             let called = builder.name.to_string();
-            let class = self.class_of_builder(&module, &builder);
+            let class = class_of_builder(&builder);
             let architecture = Architecture {
                 inputs: "image_inputs",
                 made: Some(made.clone()),
@@ -138,23 +138,6 @@ impl Import {
         Ok(family)
     }
 
-    /// What a function of models makes, in a word: the class that it returns, or the one that its annotation names.
-    fn class_of_builder(&self, module: &Rc<Module>, builder: &Rc<StmtFunctionDef>) -> String {
-        let annotated = builder.returns.as_deref().and_then(|returns| match returns {
-            Expr::Name(name) => Some(name.id.to_string()),
-            Expr::Subscript(either) => match &*either.slice {
-                Expr::Tuple(tuple) => match tuple.elts.first() {
-                    Some(Expr::Name(name)) => Some(name.id.to_string()),
-                    _ => None,
-                },
-                _ => None,
-            },
-            _ => None,
-        });
-        let _ = module;
-        annotated.unwrap_or_else(|| "Model".to_owned())
-    }
-
     /// What the file's `default_cfgs` say of each model's weights (timm 1.0.31, models/_registry.py, generate_default_cfgs): the first tag with
     /// weights is the default, unless one without a tag has weights or one ends in `*`.
     fn default_cfgs(&self, module: &Rc<Module>) -> IndexMap<String, Tags> {
@@ -173,7 +156,8 @@ impl Import {
         for (key, cfg) in entries {
             let Value::Object(cfg) = cfg else { continue };
             let (model, tag) = key.split_once('.').unwrap_or((&key, ""));
-            let is_said = |name: &&str| cfg.get(*name).is_some_and(|value| !matches!(value, Value::Null) && value != "");
+            let is_said =
+                |name: &&str| cfg.get(*name).is_some_and(|value| !matches!(value, Value::Null) && value != "");
             let has_weights = ["url", "file", "hf_hub_id"].iter().any(|name| is_said(&name));
             let (tags, is_set, is_pretrained) = all.entry(model.to_owned()).or_default();
             let goes_first = has_weights && tag.is_empty() || tag.ends_with('*') && !*is_set;
@@ -219,8 +203,7 @@ fn configuration(called: &str, tags: Option<&Tags>) -> String {
     let mut others = Map::new();
     for (tag, cfg) in tags.into_iter().flatten().filter(|(tag, _)| !tag.is_empty()) {
         let said = of_weights(cfg);
-        let differs: Map<String, Value> =
-            said.into_iter().filter(|(key, value)| own.get(key) != Some(value)).collect();
+        let differs: Map<String, Value> = said.into_iter().filter(|(key, value)| own.get(key) != Some(value)).collect();
         others.insert(tag.clone(), Value::Object(differs));
     }
     if !others.is_empty() {
@@ -229,14 +212,28 @@ fn configuration(called: &str, tags: Option<&Tags>) -> String {
     Value::Object(config).to_string().replace("\":", "\": ").replace(",\"", ", \"")
 }
 
+/// The class that a function of models says that it makes: the name behind its arrow, the first where there are several.
+fn class_of_builder(builder: &StmtFunctionDef) -> String {
+    let first = match builder.returns.as_deref() {
+        Some(Expr::Subscript(either)) => match &*either.slice {
+            Expr::Tuple(tuple) => tuple.elts.first(),
+            one => Some(one),
+        },
+        other => other,
+    };
+    match first {
+        Some(Expr::Name(name)) => name.id.to_string(),
+        _ => "Model".to_owned(),
+    }
+}
+
 /// The functions that a file registers as models, in order.
 fn registered(module: &Rc<Module>) -> Vec<Rc<StmtFunctionDef>> {
     let functions = module.bindings.values().filter_map(|binding| match binding {
         Binding::Function(function)
-            if function
-                .decorator_list
-                .iter()
-                .any(|decorator| matches!(&decorator.expression, Expr::Name(name) if name.id.as_str() == "register_model")) =>
+            if function.decorator_list.iter().any(
+                |decorator| matches!(&decorator.expression, Expr::Name(name) if name.id.as_str() == "register_model"),
+            ) =>
         {
             Some(function.clone())
         }

@@ -363,9 +363,8 @@ impl<'a> Translator<'a> {
                 let text = Translator::new(self.import, module, None, Standing::Free).constant(&value)?;
                 let mut entries = Vec::new();
                 for (file, key, value) in self.import.entries.get(dotted).cloned().unwrap_or_default() {
-                    let mut said = |value: &Expr| {
-                        Translator::new(self.import, file.clone(), None, Standing::Free).constant(value)
-                    };
+                    let mut said =
+                        |value: &Expr| Translator::new(self.import, file.clone(), None, Standing::Free).constant(value);
                     entries.push((Some(said(&key)?), said(&value)?));
                 }
                 if entries.is_empty() {
@@ -430,7 +429,8 @@ fn changed_parameter(function: &StmtFunctionDef) -> Option<(usize, &str)> {
             match statement {
                 Stmt::Assign(assign) => {
                     for target in &assign.targets {
-                        let entry = |target: &Expr| matches!(target, Expr::Subscript(s) if is_named(&s.value, self.name));
+                        let entry =
+                            |target: &Expr| matches!(target, Expr::Subscript(s) if is_named(&s.value, self.name));
                         self.changes |= entry(target);
                         self.rebinds |= is_named(target, self.name);
                     }

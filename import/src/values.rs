@@ -37,11 +37,13 @@ impl Evaluator<'_> {
                 Number::Float(float) => json!(*float),
                 Number::Complex { .. } => return None,
             },
-            Expr::UnaryOp(operation) if operation.op == UnaryOp::USub => match self.value(&operation.operand, locals)? {
-                Value::Number(number) if number.is_i64() => json!(-number.as_i64()?),
-                Value::Number(number) => json!(-number.as_f64()?),
-                _ => return None,
-            },
+            Expr::UnaryOp(operation) if operation.op == UnaryOp::USub => {
+                match self.value(&operation.operand, locals)? {
+                    Value::Number(number) if number.is_i64() => json!(-number.as_i64()?),
+                    Value::Number(number) => json!(-number.as_f64()?),
+                    _ => return None,
+                }
+            }
             Expr::Tuple(tuple) => self.list(&tuple.elts, locals),
             Expr::List(list) => self.list(&list.elts, locals),
             Expr::Dict(dictionary) => {

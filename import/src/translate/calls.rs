@@ -241,7 +241,8 @@ impl Translator<'_> {
             && let Some((owner, keys)) = self.entries_taken(call, dotted)?
         {
             let said = self.said_arguments(call, is_torch)?;
-            let taken = keys.iter().fold(owner.clone(), |taken, key| format!("without_entry({taken}, {})", quoted(key)));
+            let taken =
+                keys.iter().fold(owner.clone(), |taken, key| format!("without_entry({taken}, {})", quoted(key)));
             return Ok(atom(format!("[{callee}({said}), ({owner} := {taken})][0]")));
         }
         Ok(atom(format!("{callee}({})", self.said_arguments(call, is_torch)?)))

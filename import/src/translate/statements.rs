@@ -380,7 +380,8 @@ impl Translator<'_> {
                     let (ctx, saved) = (self.expression(&method.value)?.text, self.sequence(&arguments.args)?.text);
                     return Ok(vec![format!("{ctx}.saved_tensors = {saved}")]);
                 }
-                ("append" | "extend", _) if matches!(&*method.value, Expr::Name(owner) if self.given.contains(owner.id.as_str())) => {
+                ("append" | "extend", _) if matches!(&*method.value, Expr::Name(owner) if self.given.contains(owner.id.as_str())) =>
+                {
                     return self.fault(call.range, "a list that a forward is given grows, which its caller would see");
                 }
                 ("append", Some(value)) => {

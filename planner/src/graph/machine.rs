@@ -373,7 +373,9 @@ impl Semantics for Machine {
                     DtypeArgument::Fixed(Dtype::C64) => Ok(Value::Bool(!asks_floats)),
                     DtypeArgument::Fixed(dtype) => Ok(Value::Bool(asks_floats && dtype.is_floating())),
                     DtypeArgument::Weights => Ok(Value::Bool(asks_floats)),
-                    DtypeArgument::Of(_) => self.error("whether a tensor is of floating-point numbers is not known here"),
+                    DtypeArgument::Of(_) => {
+                        self.error("whether a tensor is of floating-point numbers is not known here")
+                    }
                 }
             }
             // a class of the importer's has its file behind its name where another one has that name

@@ -53,8 +53,7 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
     ("copied", copied),
     ("finfo", |machine, given| {
         let limits = [("min", -3.4e38), ("max", 3.4e38), ("eps", 1e-6), ("tiny", 1e-38)];
-        let mut said: Attributes =
-            limits.into_iter().map(|(name, value)| (name.into(), Value::Float(value))).collect();
+        let mut said: Attributes = limits.into_iter().map(|(name, value)| (name.into(), Value::Float(value))).collect();
         if let Some(Value::Dtype(dtype)) = given.positional.first()
             && let DtypeArgument::Fixed(dtype) = machine.known_type(*dtype)
         {
@@ -108,7 +107,8 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
     ("root", |machine, given| real(machine, given, f64::sqrt)),
     ("logarithm", |machine, given| match <[Value; 2]>::try_from(given.positional.clone()) {
         Ok([value, base]) => {
-            let number = |machine: &mut Machine, value| number(machine, Given { positional: vec![value], named: vec![] });
+            let number =
+                |machine: &mut Machine, value| number(machine, Given { positional: vec![value], named: vec![] });
             Ok(Value::Float(number(machine, value)?.log(number(machine, base)?)))
         }
         Err(_) => real(machine, given, f64::ln),
@@ -171,7 +171,9 @@ fn is_instance(machine: &mut Machine, given: Given) -> Outcome<Value> {
             Value::Int(_) => &**kind == "int",
             Value::Float(_) => &**kind == "float",
             Value::Text(_) => &**kind == "str",
-            Value::Sequence(_) => matches!(&**kind, "list" | "tuple" | "Tuple" | "ModuleList" | "Iterable" | "Sequence"),
+            Value::Sequence(_) => {
+                matches!(&**kind, "list" | "tuple" | "Tuple" | "ModuleList" | "Iterable" | "Sequence")
+            }
             Value::Class(_) => matches!(&**kind, "type" | "Callable"),
             Value::Function(_) | Value::Closure(..) => matches!(&**kind, "FunctionType" | "Callable"),
             Value::Method(..) | Value::Builtin(_) | Value::Operator(_) => &**kind == "Callable",
@@ -309,7 +311,8 @@ fn with_element(machine: &mut Machine, given: Given) -> Outcome<Value> {
             let is_alone = |held: &std::rc::Rc<_>| std::rc::Rc::strong_count(held) == 1;
             let is_known = old.tape.is_some() == new.tape.is_some();
             if !is_alone(old) || !is_alone(new) || !is_known {
-                return machine.error("a list that others hold is changed, which is known of tensors that stand in it alone");
+                return machine
+                    .error("a list that others hold is changed, which is known of tensors that stand in it alone");
             }
             old.tensor.swap(&new.tensor);
             drop(value);
@@ -444,9 +447,7 @@ fn filtered(machine: &mut Machine, given: Given) -> Outcome<Value> {
     for value in machine.elements(&values)?.iter() {
         let answer = match &function {
             Value::None => value.clone(),
-            function => {
-                machine.call(function.clone(), Given { positional: vec![value.clone()], named: Vec::new() })?
-            }
+            function => machine.call(function.clone(), Given { positional: vec![value.clone()], named: Vec::new() })?,
         };
         if machine.truth(&answer)? {
             kept.push(value.clone());

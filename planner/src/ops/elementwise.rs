@@ -520,9 +520,9 @@ fn compare(context: &mut Context, op: &'static str, operands: &Operands, dtype: 
 fn addcmul(context: &mut Context, operands: &Operands) -> Lowered {
     let given = [operands.tensor(0)?, operands.tensor(1)?, operands.tensor(2)?];
     let needs = given.map(|tensor| tensor.requires_grad());
-    let saved = context.records(&given).then(|| {
-        [(1, needs[2]), (2, needs[1])].map(|(place, keeps)| keeps.then(|| context.save(given[place])))
-    });
+    let saved = context
+        .records(&given)
+        .then(|| [(1, needs[2]), (2, needs[1])].map(|(place, keeps)| keeps.then(|| context.save(given[place]))));
     let output = elementwise(context, "addcmul", &given, common_type(&given));
     if let Some(saved) = saved {
         let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {

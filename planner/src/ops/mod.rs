@@ -134,7 +134,7 @@ const TABLE: [&[Row]; 26] = [
     opaque::ROWS,
     pages::ROWS,
     pooling::ROWS,
-        windows::ROWS,
+    windows::ROWS,
     quantized::ROWS,
     stored::ROWS,
     reduce::ROWS,

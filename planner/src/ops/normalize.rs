@@ -12,8 +12,8 @@ use super::{Autocast, Call, Class, Lowered, Operands, Returns, Row, Shapes};
 use crate::dtype::Dtype;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
-use crate::lower::kernels::memory_format::{MemoryFormat, laid_out, suggested};
 use crate::lower::kernels::layer_norm::{Backward, backward};
+use crate::lower::kernels::memory_format::{MemoryFormat, laid_out, suggested};
 use crate::lower::tensor::{Storage, Tensor, TensorData, contiguous_strides};
 use crate::versions::Change;
 
@@ -167,7 +167,8 @@ fn group_norm(context: &mut Context, operands: &Operands) -> Lowered {
         return Err("a group norm takes a batch with channels".to_owned());
     };
     let is_one = places.iter().product::<u64>() == 1;
-    let keeps = context.device.rules.has(Change::GroupNormKeepsFormat) && suggested(input) == MemoryFormat::ChannelsLast;
+    let keeps =
+        context.device.rules.has(Change::GroupNormKeepsFormat) && suggested(input) == MemoryFormat::ChannelsLast;
     let x = if keeps { laid_out(context, input, MemoryFormat::ChannelsLast) } else { contiguous(context, input) };
     let inputs: smallvec::SmallVec<[&Tensor; 3]> = std::iter::once(&x).chain(weight).chain(bias).collect();
     let saved = context.records(&inputs).then(|| (context.save(&x), weight.map(|weight| context.save(weight))));

@@ -11,7 +11,7 @@ use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
-use crate::lower::tensor::Tensor;
+use crate::lower::tensor::{Tensor, TensorData, contiguous_strides};
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -99,13 +99,19 @@ fn columns_shape(call: &Call) -> Shapes {
 
 /// Batch, what a window holds, windows.
 fn shape_of_columns(sizes: &[u64], window: [Vec<i64>; 4]) -> Result<Dims, String> {
-    let [batch, channels, rows, columns] = sizes else { return Err("images of four dimensions are unfolded".to_owned()) };
+    let [batch, channels, rows, columns] = sizes else {
+        return Err("images of four dimensions are unfolded".to_owned());
+    };
     let [kernel, dilation, padding, stride] =
         [both(&window[0])?, both(&window[1])?, both(&window[2])?, both(&window[3])?];
     let places = |size: u64, at: usize| {
         let reach = dilation[at] * (kernel[at] - 1) + 1;
         let room = size as i64 + 2 * padding[at] - reach;
-        if room < 0 || stride[at] < 1 { Err("a window is larger than its image".to_owned()) } else { Ok(room / stride[at] + 1) }
+        if room < 0 || stride[at] < 1 {
+            Err("a window is larger than its image".to_owned())
+        } else {
+            Ok(room / stride[at] + 1)
+        }
     };
     let count = places(*rows, 0)? * places(*columns, 1)?;
     let held = channels * (kernel[0] * kernel[1]).unsigned_abs();
@@ -122,26 +128,29 @@ fn shape_of_image(sizes: &[u64], output: &[i64], kernel: &[i64]) -> Result<Dims,
 
 /// An operator whose backward is the other way round.
 fn moved(context: &mut Context, x: &Tensor, sizes: Dims, [op, node, back]: [&'static str; 3]) -> Lowered {
-    // the result is made like the input, then resized
-    let first = context.empty(op, &x.sizes, x.dtype);
-    let copy = (!x.is_contiguous()).then(|| context.empty("clone", &x.sizes, x.dtype));
-    let output = context.empty(op, &sizes, x.dtype);
-    drop(first);
-    drop(copy);
+    let output = resized(context, op, x, &sizes);
     if context.records(&[x]) {
-        let (sizes, dtype) = (x.sizes.clone(), x.dtype);
+        let sizes = x.sizes.clone();
         let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
             let Some(g) = &g[0] else { return Gradients::new() };
-            let first = context.empty(back, &g.sizes, g.dtype);
-            let copy = (!g.is_contiguous()).then(|| context.empty("clone", &g.sizes, g.dtype));
-            let result = context.empty(back, &sizes, dtype);
-            drop(first);
-            drop(copy);
-            smallvec![Some(result)]
+            smallvec![Some(resized(context, back, g, &sizes))]
         };
         context.record(node, &[Some(x)], &[&output], Box::new(apply));
     }
     one(output)
+}
+
+/// What is made like the input, and resized: it stays where it is where it gets no larger (`im2col_cuda`, `resize_`).
+fn resized(context: &mut Context, op: &'static str, x: &Tensor, sizes: &Dims) -> Tensor {
+    let first = context.empty(op, &x.sizes, x.dtype);
+    let copy = (!x.is_contiguous()).then(|| context.empty("clone", &x.sizes, x.dtype));
+    let output = match sizes.iter().product::<u64>() > x.count() {
+        true => context.empty(op, sizes, x.dtype),
+        false => TensorData::new(first.storage.clone(), x.dtype, sizes.clone(), contiguous_strides(sizes)),
+    };
+    drop(first);
+    drop(copy);
+    output
 }
 
 /// The sizes with what is put on the left, right, above and below.
