@@ -158,7 +158,7 @@ impl Import {
             let (model, tag) = key.split_once('.').unwrap_or((&key, ""));
             let is_said =
                 |name: &&str| cfg.get(*name).is_some_and(|value| !matches!(value, Value::Null) && value != "");
-            let has_weights = ["url", "file", "hf_hub_id"].iter().any(|name| is_said(&name));
+            let has_weights = ["url", "file", "hf_hub_id"].iter().any(is_said);
             let (tags, is_set, is_pretrained) = all.entry(model.to_owned()).or_default();
             let goes_first = has_weights && tag.is_empty() || tag.ends_with('*') && !*is_set;
             let at = if goes_first || has_weights && !*is_pretrained { 0 } else { tags.len() };
