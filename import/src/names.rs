@@ -106,6 +106,7 @@ impl Names {
     pub fn timm() -> Result<Names, String> {
         let own: Plain = serde_yaml::from_str(TIMM).map_err(|error| format!("import/timm.yaml: {error}"))?;
         let mut names = Names::plain()?;
+        names.ignored.retain(|name| !own.means.contains_key(name));
         names.means.extend(own.means);
         names.dropped_arguments.extend(own.dropped_arguments);
         names.ignored.extend(own.ignored);

@@ -64,7 +64,7 @@ impl Import {
         let mut lines = Vec::new();
         for builder in registered(&module) {
             let called = builder.name.to_string();
-            let class = self.class_of_builder(&module, &builder);
+            let class = class_of_builder(&builder);
             let architecture = Architecture {
                 inputs: "image_inputs",
                 made: Some(made.clone()),
@@ -138,23 +138,6 @@ impl Import {
         Ok(family)
     }
 
-    /// What a function of models makes, in a word: the class that it returns, or the one that its annotation names.
-    fn class_of_builder(&self, module: &Rc<Module>, builder: &Rc<StmtFunctionDef>) -> String {
-        let annotated = builder.returns.as_deref().and_then(|returns| match returns {
-            Expr::Name(name) => Some(name.id.to_string()),
-            Expr::Subscript(either) => match &*either.slice {
-                Expr::Tuple(tuple) => match tuple.elts.first() {
-                    Some(Expr::Name(name)) => Some(name.id.to_string()),
-                    _ => None,
-                },
-                _ => None,
-            },
-            _ => None,
-        });
-        let _ = module;
-        annotated.unwrap_or_else(|| "Model".to_owned())
-    }
-
     /// What the file's `default_cfgs` say of each model's weights (timm 1.0.31, models/_registry.py, generate_default_cfgs): the first tag with
     /// weights is the default, unless one without a tag has weights or one ends in `*`.
     fn default_cfgs(&self, module: &Rc<Module>) -> IndexMap<String, Tags> {
@@ -175,7 +158,7 @@ impl Import {
             let (model, tag) = key.split_once('.').unwrap_or((&key, ""));
             let is_said =
                 |name: &&str| cfg.get(*name).is_some_and(|value| !matches!(value, Value::Null) && value != "");
-            let has_weights = ["url", "file", "hf_hub_id"].iter().any(|name| is_said(&name));
+            let has_weights = ["url", "file", "hf_hub_id"].iter().any(is_said);
             let (tags, is_set, is_pretrained) = all.entry(model.to_owned()).or_default();
             let goes_first = has_weights && tag.is_empty() || tag.ends_with('*') && !*is_set;
             let at = if goes_first || has_weights && !*is_pretrained { 0 } else { tags.len() };
@@ -227,6 +210,21 @@ fn configuration(called: &str, tags: Option<&Tags>) -> String {
         config.insert("tags".to_owned(), Value::Object(others));
     }
     Value::Object(config).to_string().replace("\":", "\": ").replace(",\"", ", \"")
+}
+
+/// The class that a function of models says that it makes: the name behind its arrow, the first where there are several.
+fn class_of_builder(builder: &StmtFunctionDef) -> String {
+    let first = match builder.returns.as_deref() {
+        Some(Expr::Subscript(either)) => match &*either.slice {
+            Expr::Tuple(tuple) => tuple.elts.first(),
+            one => Some(one),
+        },
+        other => other,
+    };
+    match first {
+        Some(Expr::Name(name)) => name.id.to_string(),
+        _ => "Model".to_owned(),
+    }
 }
 
 /// The functions that a file registers as models, in order.

@@ -25,7 +25,7 @@ pub use weights::{Agreement, agree};
 
 use self::class::ClassPlace;
 use self::export::{Exported, ExportedModel};
-use self::named::HubId;
+use self::named::{BuiltIn, HubId};
 use self::quantization::{Method, Quantization, QuantizationError};
 use crate::dtype::Dtype;
 use crate::files;
@@ -137,8 +137,10 @@ impl Model {
     pub fn image_size(&self) -> Option<u64> {
         let size = |value: &Value| value.as_u64().or_else(|| value.get(0)?.as_u64());
         let within = || self.entry("vision_config")?.get("image_size").and_then(size);
-        (self.takes_images() || self.takes_images_beside())
-            .then(|| self.entry("image_size").and_then(size).or_else(within).unwrap_or(224))
+        // timm's: channels, rows, columns
+        let of_weights = || self.entry("pretrained_cfg")?.get("input_size")?.get(1)?.as_u64();
+        let said = || self.entry("image_size").and_then(size).or_else(within).or_else(of_weights);
+        (self.takes_images() || self.takes_images_beside()).then(|| said().unwrap_or(224))
     }
 
     /// The rows of the images of a run; None where there are no images.
@@ -270,7 +272,7 @@ fn describe(name: &str, architecture: Option<&str>, shelf: &Shelf) -> Result<Mod
         return Ok(Model { name: name.to_owned(), ..model });
     }
     match (named::built_in(name, shelf)?, id) {
-        (Some(found), _) => built_in(&found.name, architecture, found.family, shelf),
+        (Some(found), _) => built_in(found, architecture, shelf),
         (None, Some(id)) => Err(ModelError::NotCached { id, nearest: nearest_names(name, shelf)? }),
         (None, None) => Err(unknown_name(name, shelf)?),
     }
@@ -330,7 +332,9 @@ fn nearest_names(word: &str, shelf: &Shelf) -> Result<Vec<String>, ModelError> {
     Ok(nearest(word, names).into_iter().map(str::to_owned).collect())
 }
 
-fn built_in(name: &str, architecture: Option<&str>, family: Family, shelf: &Shelf) -> Result<Model, ModelError> {
+fn built_in(found: BuiltIn, architecture: Option<&str>, shelf: &Shelf) -> Result<Model, ModelError> {
+    let BuiltIn { name, family, tag } = found;
+    let name = name.as_str();
     let Some(configuration) = family.configurations.get(name) else {
         return Err(unknown_name(name, shelf)?);
     };
@@ -339,10 +343,16 @@ fn built_in(name: &str, architecture: Option<&str>, family: Family, shelf: &Shel
         let known = family.architectures.keys().cloned().collect();
         return Err(ModelError::UnknownArchitecture { found: architecture, known });
     }
+    let mut config: Map<String, Value> =
+        configuration.config.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let tags = config.remove("tags");
+    if let Some(Value::Object(said)) = tag.as_ref().and_then(|tag| tags.as_ref()?.get(tag)) {
+        config.extend(said.clone());
+    }
     Ok(Model {
-        name: name.to_owned(),
+        name: tag.map_or_else(|| name.to_owned(), |tag| format!("{name}.{tag}")),
         architecture,
-        config: configuration.config.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        config,
         config_file: None,
         dtype: configuration.dtype.as_deref().and_then(Dtype::named),
         weights: None,
@@ -362,6 +372,9 @@ fn describe_folder(path: &Path, architecture: Option<&str>, shelf: &Shelf) -> Re
 /// # Errors
 /// An architecture that is not known, or entries that are not what the family's spec needs.
 pub fn of_config(config: &Config, architecture: Option<&str>, shelf: &Shelf) -> Result<Model, ModelError> {
+    if let (None, Some(name)) = (architecture, config.of_timm()?) {
+        return of_timm(config, name, shelf);
+    }
     let architecture = match architecture {
         Some(architecture) => architecture,
         None => config.architecture()?,
@@ -380,6 +393,37 @@ pub fn of_config(config: &Config, architecture: Option<&str>, shelf: &Shelf) -> 
         config: config.values().clone(),
         config_file: Some(config.path().to_owned()),
         dtype: named_dtype(config)?,
+        weights: None,
+        family,
+        exported: None,
+    })
+}
+
+/// The model that a config.json of timm describes: `"architecture": "resnet50"`, and what its weights say (timm 1.0.31, models/_hub.py,
+/// `_parse_model_cfg`).
+fn of_timm(config: &Config, name: &str, shelf: &Shelf) -> Result<Model, ModelError> {
+    let called = format!("{}{name}", named::TIMM);
+    let Some(family) = shelf.family_of_configuration(&called)? else { return Err(unknown_name(&called, shelf)?) };
+    let Some(architecture) = family.configurations.get(&called).map(|known| known.architecture.clone()) else {
+        return Err(unknown_name(&called, shelf)?);
+    };
+    entries::check(config, &family)?;
+    let mut values = config.values().clone();
+    // the form of older files: all in one
+    if !values.contains_key("pretrained_cfg") {
+        let said: Map<String, Value> = values
+            .iter()
+            .filter(|(key, _)| *key != "architecture")
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        values.insert("pretrained_cfg".to_owned(), Value::Object(said));
+    }
+    Ok(Model {
+        name: config.path().display().to_string(),
+        architecture,
+        config: values,
+        config_file: Some(config.path().to_owned()),
+        dtype: None,
         weights: None,
         family,
         exported: None,

@@ -110,7 +110,12 @@ pub struct BuiltIn {
     pub name: String,
     /// Its family.
     pub family: Family,
+    /// Which of its published weights is meant: `a1_in1k` of `timm/resnet50.a1_in1k`.
+    pub tag: Option<String>,
 }
+
+/// What names of timm's models begin with.
+pub const TIMM: &str = "timm/";
 
 /// The built-in configuration of a name, of a hub id or the part of one behind the slash; of none of them, the only one of
 /// that family and size (`llama3-8b`).
@@ -120,7 +125,10 @@ pub struct BuiltIn {
 pub fn built_in(word: &str, shelf: &Shelf) -> Result<Option<BuiltIn>, SpecError> {
     let key = word.to_ascii_lowercase();
     if let Some(family) = shelf.family_of_configuration(&key)? {
-        return Ok(Some(BuiltIn { name: key, family }));
+        return Ok(Some(BuiltIn { name: key, family, tag: None }));
+    }
+    if let Some(found) = of_timm(&key, shelf)? {
+        return Ok(Some(found));
     }
     let families = shelf.families()?;
     let find = |is_meant: &dyn Fn(&str, &str) -> bool| -> Vec<(usize, String)> {
@@ -135,7 +143,25 @@ pub fn built_in(word: &str, shelf: &Shelf) -> Result<Option<BuiltIn>, SpecError>
         ([found, ..], _) | ([], [found]) => found.clone(),
         _ => return Ok(None),
     };
-    Ok(families.into_iter().nth(found.0).map(|family| BuiltIn { name: found.1, family }))
+    Ok(families.into_iter().nth(found.0).map(|family| BuiltIn { name: found.1, family, tag: None }))
+}
+
+/// A model of timm, whose name may stand alone where no other model has it, with the tag of its weights: `timm/resnet50.a1_in1k`, `vit_base_patch16_224`.
+fn of_timm(key: &str, shelf: &Shelf) -> Result<Option<BuiltIn>, SpecError> {
+    let name = key.strip_prefix("hf-hub:").unwrap_or(key);
+    let name = name.strip_prefix(TIMM).unwrap_or(name);
+    if name.contains('/') {
+        return Ok(None);
+    }
+    let (model, tag) = name.split_once('.').map_or((name, None), |(model, tag)| (model, Some(tag)));
+    let called = format!("{TIMM}{model}");
+    let Some(family) = shelf.family_of_configuration(&called)? else { return Ok(None) };
+    let has_tag = |tag: &str| {
+        let configuration = family.configurations.get(&called);
+        configuration.and_then(|known| known.config.get("tags")?.get(tag)).is_some()
+    };
+    let is_known = tag.is_none_or(has_tag);
+    Ok(is_known.then(|| BuiltIn { name: called, family, tag: tag.map(str::to_owned) }))
 }
 
 /// The hub id that a configuration's source names, in lower case; empty where it names none.
@@ -210,10 +236,24 @@ mod tests {
             ("Llama-3.1-8B-Instruct", "llama-3.1-8b"),
             ("Meta-Llama-3-8B", "llama-3.1-8b"),
             ("qwen2.5-7b-instruct", "qwen2.5-7b"),
+            ("timm/resnet50", "timm/resnet50"),
+            ("timm/resnet50.a1_in1k", "timm/resnet50"),
+            ("vit_base_patch16_224.augreg_in21k", "timm/vit_base_patch16_224"),
+            ("resnet50", "resnet50"),
         ] {
             assert_eq!(taken(word).as_deref(), Some(meant), "{word}");
         }
-        for word in ["llama-4-8b", "qwen3-9b", "gpt3", "someone/Llama-3.1-8B", "bert", "qwen-8b", "llama-3.3-70b", ""] {
+        for word in [
+            "llama-4-8b",
+            "qwen3-9b",
+            "gpt3",
+            "someone/Llama-3.1-8B",
+            "bert",
+            "qwen-8b",
+            "llama-3.3-70b",
+            "timm/resnet50.a9",
+            "",
+        ] {
             assert_eq!(taken(word), None, "{word}");
         }
     }

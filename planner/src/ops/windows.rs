@@ -151,12 +151,12 @@ fn shape_of_image(sizes: &[u64], output: &[i64], kernel: &[i64]) -> Result<Dims,
 
 /// An operator whose backward is the other way round.
 fn moved(context: &mut Context, x: &Tensor, sizes: Dims, [op, node, back]: [&'static str; 3]) -> Lowered {
-    let output = resized(context, x, &sizes, x.dtype, op);
+    let output = resized(context, op, x, &sizes);
     if context.records(&[x]) {
-        let (sizes, dtype) = (x.sizes.clone(), x.dtype);
+        let sizes = x.sizes.clone();
         let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
             let Some(g) = &g[0] else { return Gradients::new() };
-            smallvec![Some(resized(context, g, &sizes, dtype, back))]
+            smallvec![Some(resized(context, back, g, &sizes))]
         };
         context.record(node, &[Some(x)], &[&output], Box::new(apply));
     }
@@ -176,16 +176,16 @@ fn along(shape: &[u64], [dim, size, step]: [i64; 3]) -> Result<(usize, Dims), St
     Ok((dim, sizes))
 }
 
-/// A result that is made like the input, then resized, for which it takes more memory where there are more elements.
-fn resized(context: &mut Context, x: &Tensor, sizes: &Dims, dtype: Dtype, op: &'static str) -> Tensor {
-    let first = context.empty(op, &x.sizes, dtype);
+/// What is made like the input, and resized: it stays where it is where it gets no larger (`im2col_cuda`, `resize_`).
+fn resized(context: &mut Context, op: &'static str, x: &Tensor, sizes: &Dims) -> Tensor {
+    let first = context.empty(op, &x.sizes, x.dtype);
     let copy = (!x.is_contiguous()).then(|| context.empty("clone", &x.sizes, x.dtype));
-    let output = if sizes.iter().product::<u64>() <= x.count() {
-        TensorData::view(&first, sizes.clone(), contiguous_strides(sizes))
-    } else {
-        context.empty(op, sizes, dtype)
+    let output = match sizes.iter().product::<u64>() > x.count() {
+        true => context.empty(op, sizes, x.dtype),
+        false => TensorData::new(first.storage.clone(), x.dtype, sizes.clone(), contiguous_strides(sizes)),
     };
-    drop((first, copy));
+    drop(first);
+    drop(copy);
     output
 }
 

@@ -80,6 +80,12 @@ impl Config {
         }
     }
 
+    /// The model of timm that it is of: `architecture`, where no class of transformers is named.
+    pub fn of_timm(&self) -> Result<Option<&str>, ConfigError> {
+        let is_other = ["architectures", "model_type"].iter().any(|key| self.values.contains_key(*key));
+        if is_other { Ok(None) } else { self.string("architecture") }
+    }
+
     /// The family that the model is of.
     pub fn model_type(&self) -> Result<&str, ConfigError> {
         self.needed("model_type", self.string("model_type")?)

@@ -90,6 +90,10 @@ pub const SETS: &[Set] = &[
     // Builders of torchvision whose specs `memplan import` wrote; torchvision.yaml has the cases. MaxViT trains with one sum of
     // gradients more made beside than PyTorch has: the place of a view, not understood; no peak differs.
     Set { release: "2.15", name: "torchvision", count: 107, known: &["maxvit_t-train-fp32"] },
+    // transformers' own ResNet and RegNet, which backbones are made of; detection.jsonl has the cases alone.
+    exact("2.15", "detection", 8),
+    // Models of timm, from specs that `memplan import` wrote; timm.yaml has the cases.
+    exact("2.15", "timm", 314),
     // Families that `memplan import` wrote; imported.jsonl has the cases alone. ModernBERT goes through a set of names, whose order Python
     // draws anew in each process: lists of temporaries go in another order, no peak differs. Layers that are checkpointed within
     // layers that are (Swin, Zamba2) let their arguments go in another order, as do PhiMoE's checkpointed routers; SegFormer's training for
