@@ -36,6 +36,7 @@ mod tests;
 mod transposed;
 mod upsample;
 mod views;
+mod weight_norm;
 mod work;
 
 use std::sync::OnceLock;
@@ -115,7 +116,7 @@ impl Operator {
     }
 }
 
-const TABLE: [&[Row]; 25] = [
+const TABLE: [&[Row]; 26] = [
     activation::ROWS,
     attention::ROWS,
     batch_norm::ROWS,
@@ -141,6 +142,7 @@ const TABLE: [&[Row]; 25] = [
     transposed::ROWS,
     upsample::ROWS,
     views::ROWS,
+    weight_norm::ROWS,
 ];
 
 /// All operators, by name.
