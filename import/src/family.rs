@@ -188,9 +188,12 @@ impl Import {
     /// A file that is not there or is no Python; no architecture that is known.
     pub fn family(&mut self, name: &str, version: &str) -> Result<Family, Fault> {
         let folder = auto::folder(&self.world, name)?;
+        // a folder may hold several types of models, each with a file of its own
+        let own = format!("transformers.models.{folder}.modeling_{name}");
+        let file = if self.world.sources.module(&own)?.is_some() { name } else { &folder };
         let module = self.root(
-            &format!("transformers.models.{folder}.modeling_{folder}"),
-            &format!("models/{folder}/modeling_{folder}.py"),
+            &format!("transformers.models.{folder}.modeling_{file}"),
+            &format!("models/{folder}/modeling_{file}.py"),
         )?;
         let is_wanted =
             |class: &StmtClassDef| self.only.is_empty() || self.only.iter().any(|name| *name == class.name.as_str());

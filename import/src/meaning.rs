@@ -70,7 +70,7 @@ impl World {
                 // another name of a class or a function of the file
                 Some(Binding::Value(value)) => match self.dotted(&module, value, &|_| false) {
                     Some(other)
-                        if matches!(&**value, Expr::Name(name) if matches!(module.bindings.get(name.id.as_str()), Some(Binding::Class(_) | Binding::Function(_)))) =>
+                        if matches!(&**value, Expr::Name(name) if matches!(module.bindings.get(name.id.as_str()), Some(Binding::Class(_) | Binding::Function(_) | Binding::Import(_)))) =>
                     {
                         other
                     }

@@ -650,8 +650,8 @@ impl Translator<'_> {
                 let parts = text.value.elements().map(|element| match element {
                     InterpolatedStringElement::Literal(literal) => quoted(&literal.value),
                     InterpolatedStringElement::Interpolation(part) => match self.expression(&part.expression) {
-                        Ok(said) => said.text,
-                        Err(_) => quoted("..."),
+                        Ok(said) if !said.text.contains("__class__") => said.text,
+                        _ => quoted("..."),
                     },
                 });
                 format!("[{}]", parts.collect::<Vec<_>>().join(", "))
