@@ -290,7 +290,9 @@ impl Import {
                 _ => None,
             };
             let inputs = match () {
-                () if inputs == "encoder_inputs" && !takes("input_ids") && sound.is_some() => sound.unwrap_or_default()[0],
+                () if inputs == "encoder_inputs" && !takes("input_ids") && sound.is_some() => {
+                    sound.unwrap_or_default()[0]
+                }
                 () if inputs == "classifier_inputs" && sound.is_some() => sound.unwrap_or_default()[1],
                 () if takes("decoder_input_ids") && generates => "encoder_decoder_inputs",
                 () if takes("decoder_input_ids") && ends == "Model" => "both_sides_inputs",
@@ -401,7 +403,8 @@ impl Import {
         };
         let said = match class {
             Expr::List(several) => {
-                let names: Option<Vec<String>> = several.elts.iter().map(|one| self.class_named(&module, one)).collect();
+                let names: Option<Vec<String>> =
+                    several.elts.iter().map(|one| self.class_named(&module, one)).collect();
                 format!("[{}]", names?.join(", "))
             }
             one => self.class_named(&module, one)?,

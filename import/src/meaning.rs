@@ -69,9 +69,7 @@ impl World {
                 }
                 // another name of a class or a function of the file
                 Some(Binding::Value(value)) => match self.dotted(&module, value, &|_| false) {
-                    Some(other)
-                        if matches!(&**value, Expr::Name(name) if matches!(module.bindings.get(name.id.as_str()), Some(Binding::Class(_) | Binding::Function(_) | Binding::Import(_)))) =>
-                    {
+                    Some(other) if matches!(&**value, Expr::Name(name) if matches!(module.bindings.get(name.id.as_str()), Some(Binding::Class(_) | Binding::Function(_) | Binding::Import(_)))) => {
                         other
                     }
                     _ => return Ok(Some(Meaning::Value(module.clone(), value.clone()))),

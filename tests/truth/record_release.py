@@ -14,7 +14,7 @@ ORACLE names the folder of record.py. One import serves all cases: each is a for
 import argparse, collections, functools, gzip, json, os, sys, time, traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SETS = ["truth", "unseen", "text", "caches", "experts", "optimizers", "adapters", "combinations", "selective", "parallel", "vision", "exports", "long", "targets", "sharding", "imported", "lora", "losses", "own", "older"]
+SETS = ["truth", "unseen", "text", "caches", "experts", "optimizers", "adapters", "combinations", "selective", "parallel", "vision", "exports", "long", "targets", "sharding", "imported", "lora", "losses", "own", "speech", "older"]
 OVERLOADS = {"add": "Tensor", "div": "Tensor", "mean": "dim", "mul": "Tensor", "pow": "Tensor_Scalar", "sub": "Tensor", "sum": "dim_IntList", "where": "self"}
 
 

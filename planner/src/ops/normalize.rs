@@ -156,8 +156,7 @@ fn fused_rms_norm(context: &mut Context, operands: &Operands) -> Lowered {
         return Err("torch.nn.RMSNorm of another type than its input is not planned".to_owned());
     }
     let inputs: smallvec::SmallVec<[&Tensor; 3]> = std::iter::once(input).chain(weight).collect();
-    let saved =
-        context.records(&inputs).then(|| (context.save(input), weight.map(|weight| context.save(weight))));
+    let saved = context.records(&inputs).then(|| (context.save(input), weight.map(|weight| context.save(weight))));
     let width = *input.sizes.last().unwrap_or(&1);
     let rows = input.count() / width.max(1);
     let outputs = context.aten_outputs("_fused_rms_norm", |context| {
