@@ -94,7 +94,11 @@ fn config_class(world: &World, model_type: &str) -> Result<Option<Defined>, Faul
 /// # Errors
 /// A file that is no Python.
 pub fn folder(world: &World, model_type: &str) -> Result<String, Fault> {
-    let special = entry(world, &format!("{AUTO}.auto_mappings.SPECIAL_MODEL_TYPE_TO_MODULE_NAME"), model_type)?;
+    let table = format!("{AUTO}.auto_mappings.SPECIAL_MODEL_TYPE_TO_MODULE_NAME");
+    let mut special = entry(world, &table, model_type)?;
+    if special.is_none() {
+        special = entry(world, &table, &model_type.replace('_', "-"))?;
+    }
     Ok(special.unwrap_or_else(|| model_type.replace('-', "_")))
 }
 

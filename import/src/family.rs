@@ -163,7 +163,7 @@ type Kind = (&'static str, &'static str, bool, &'static str);
 
 /// What is known of architectures by how their names end: inputs, whether they generate, the loss (transformers 5.24,
 /// loss/loss_utils.py, LOSS_MAPPING).
-const KINDS: [Kind; 17] = [
+const KINDS: [Kind; 21] = [
     ("ForCausalLM", "language_model_inputs", true, "ForCausalLMLoss"),
     ("LMHeadModel", "language_model_inputs", true, "ForCausalLMLoss"),
     ("ForMaskedLM", "language_model_inputs", false, "ForMaskedLMLoss"),
@@ -179,6 +179,10 @@ const KINDS: [Kind; 17] = [
     ("ForObjectDetection", "image_features_inputs", false, ""),
     ("ForDepthEstimation", "image_features_inputs", false, ""),
     ("ForMaskedImageModeling", "image_features_inputs", false, ""),
+    ("ForCTC", "encoder_inputs", false, ""),
+    ("ForAudioClassification", "classifier_inputs", false, "ForSequenceClassificationLoss"),
+    ("ForAudioFrameClassification", "encoder_inputs", false, ""),
+    ("ForXVector", "encoder_inputs", false, ""),
     ("WithProjection", "encoder_inputs", false, ""),
     ("Model", "encoder_inputs", false, ""),
 ];
@@ -214,9 +218,12 @@ impl Import {
     /// A file that is not there or is no Python; no architecture that is known.
     pub fn family(&mut self, name: &str, version: &str) -> Result<Family, Fault> {
         let folder = auto::folder(&self.world, name)?;
+        // a folder may hold several types of models, each with a file of its own
+        let own = format!("transformers.models.{folder}.modeling_{name}");
+        let file = if self.world.sources.module(&own)?.is_some() { name } else { &folder };
         let module = self.root(
-            &format!("transformers.models.{folder}.modeling_{folder}"),
-            &format!("models/{folder}/modeling_{folder}.py"),
+            &format!("transformers.models.{folder}.modeling_{file}"),
+            &format!("models/{folder}/modeling_{file}.py"),
         )?;
         let is_wanted =
             |class: &StmtClassDef| self.only.is_empty() || self.only.iter().any(|name| *name == class.name.as_str());
@@ -305,8 +312,18 @@ impl Import {
             };
             let cache_argument = ["cache", "past_key_values"].into_iter().find(|name| takes(name));
             let text = |name: &str| lineage.text(name).unwrap_or_default();
-            let is_image = text("main_input_name") == "pixel_values";
+            let main_input = text("main_input_name");
+            let is_image = main_input == "pixel_values";
+            let sound = match main_input.as_str() {
+                "input_values" if takes("input_values") => Some(["sound_inputs", "sound_classifier_inputs"]),
+                "input_features" if takes("input_features") => Some(["frames_inputs", "frames_classifier_inputs"]),
+                _ => None,
+            };
             let inputs = match () {
+                () if inputs == "encoder_inputs" && !takes("input_ids") && sound.is_some() => {
+                    sound.unwrap_or_default()[0]
+                }
+                () if inputs == "classifier_inputs" && sound.is_some() => sound.unwrap_or_default()[1],
                 () if takes("decoder_input_ids") && generates => "encoder_decoder_inputs",
                 () if takes("decoder_input_ids") && ends == "Model" => "both_sides_inputs",
                 () if is_image && inputs == "encoder_inputs" => "image_features_inputs",
@@ -402,7 +419,8 @@ impl Import {
         (self.classes.len(), self.functions.len(), self.needed.len(), self.supers.len(), self.captures)
     }
 
-    /// The class whose calls a model's hooks capture as its hidden states, and whether the first one's input is captured too.
+    /// The class whose calls a model's hooks capture as its hidden states, or a list of such classes, as a spec names them, and whether
+    /// the first one's input is captured too.
     fn captured_class(&mut self, lineage: &Lineage) -> Option<(String, bool)> {
         let (place, Expr::Dict(entries)) = lineage.attribute("_can_record_outputs")? else { return None };
         let module = lineage.classes[place].module.clone();
@@ -420,9 +438,22 @@ impl Import {
             }
             class => (class, true),
         };
-        let dotted = self.world.dotted(&module, class, &|_| false)?;
+        let said = match class {
+            Expr::List(several) => {
+                let names: Option<Vec<String>> =
+                    several.elts.iter().map(|one| self.class_named(&module, one)).collect();
+                format!("[{}]", names?.join(", "))
+            }
+            one => self.class_named(&module, one)?,
+        };
+        Some((said, initial))
+    }
+
+    /// The name of a class in the spec, quoted.
+    fn class_named(&mut self, module: &Module, class: &Expr) -> Option<String> {
+        let dotted = self.world.dotted(module, class, &|_| false)?;
         match self.world.definition(&dotted) {
-            Ok(Some(Meaning::Class(defined))) => Some((self.want_class(defined), initial)),
+            Ok(Some(Meaning::Class(defined))) => Some(quoted(&self.want_class(defined))),
             _ => None,
         }
     }
@@ -642,7 +673,7 @@ impl Import {
             (false, None) => "None".to_owned(),
         };
         let (class, initial) = match self.captured_class(lineage) {
-            Some((class, initial)) => (quoted(&class), initial),
+            Some((class, initial)) => (class, initial),
             None => ("None".to_owned(), true),
         };
         let untied = method.decorator_says("capture_outputs", "tie_last_hidden_states", false);

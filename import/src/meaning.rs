@@ -91,7 +91,13 @@ impl World {
                 Some(Binding::Function(function)) => {
                     return Ok(Some(Meaning::Function(module.clone(), function.clone())));
                 }
-                Some(Binding::Value(value)) => return Ok(Some(Meaning::Value(module.clone(), value.clone()))),
+                // another name of a class or a function of the file
+                Some(Binding::Value(value)) => match self.dotted(&module, value, &|_| false) {
+                    Some(other) if matches!(&**value, Expr::Name(name) if matches!(module.bindings.get(name.id.as_str()), Some(Binding::Class(_) | Binding::Function(_) | Binding::Import(_)))) => {
+                        other
+                    }
+                    _ => return Ok(Some(Meaning::Value(module.clone(), value.clone()))),
+                },
                 Some(Binding::Import(next)) => self.names.canonical(next),
                 None => return Ok(None),
             };

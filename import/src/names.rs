@@ -119,6 +119,15 @@ impl Names {
         self.offered.get(dotted).cloned().unwrap_or_else(|| dotted.to_owned())
     }
 
+    /// What a name means: by the file that it stands in, or in whichever file of transformers it stands.
+    pub fn meaning(&self, dotted: &str) -> Option<&String> {
+        let anywhere = || {
+            let name = dotted.strip_prefix("transformers.models.")?.rsplit('.').next()?;
+            self.means.get(&format!("transformers.models.*.{name}"))
+        };
+        self.means.get(dotted).or_else(anywhere)
+    }
+
     /// What a call of that function stands for, whatever it is given.
     pub fn answer(&self, dotted: &str) -> Option<String> {
         let called = dotted.strip_prefix("transformers.").and_then(|rest| rest.rsplit('.').next());

@@ -339,7 +339,7 @@ impl<'a> Translator<'a> {
     }
 
     fn meant(&mut self, dotted: &str, range: TextRange) -> Text {
-        if let Some(meant) = self.import.world.names.means.get(dotted) {
+        if let Some(meant) = self.import.world.names.meaning(dotted) {
             return Ok(atom(meant.clone()));
         }
         if let Some(name) = self.import.operator(dotted) {

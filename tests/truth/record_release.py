@@ -14,7 +14,7 @@ ORACLE names the folder of record.py. One import serves all cases: each is a for
 import argparse, collections, functools, gzip, json, math, os, sys, time, traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SETS = ["truth", "unseen", "text", "caches", "experts", "optimizers", "adapters", "combinations", "selective", "parallel", "vision", "exports", "long", "targets", "sharding", "imported", "lora", "losses", "own", "older"]
+SETS = ["truth", "unseen", "text", "caches", "experts", "optimizers", "adapters", "combinations", "selective", "parallel", "vision", "exports", "long", "targets", "sharding", "imported", "lora", "losses", "own", "speech", "older"]
 OVERLOADS = {"add": "Tensor", "div": "Tensor", "mean": "dim", "mul": "Tensor", "pow": "Tensor_Scalar", "sub": "Tensor", "sum": "dim_IntList", "where": "self"}
 
 
@@ -154,6 +154,14 @@ def in_the_cases_type(quantize):
     return within
 
 
+def sound_sizes(name, config, seq):
+    """A waveform of `seq` samples or the spectrogram that the config describes; `seq` frames of features."""
+    if name == "input_values":
+        both = getattr(config, "max_length", None), getattr(config, "num_mel_bins", None)
+        return both if None not in both else (seq,)
+    return seq, next(getattr(config, key) for key in ("feature_projection_input_dim", "num_mel_bins", "input_feat_per_channel") if getattr(config, key, None))
+
+
 def with_inputs_of_heads(case):
     """record.py knows labels of language models and of sequence classifiers; other heads take others."""
     import inspect, record
@@ -165,6 +173,10 @@ def with_inputs_of_heads(case):
 
         batch, seq, trains = case["batch"], case["seq"], case["mode"] in ("train", "eval_with_grad")
         names, vision = inspect.signature(model.forward).parameters, getattr(model.config, "vision_config", None)
+        sound = next((name for name in ("input_values", "input_features") if name == model.main_input_name and name in names), None)
+        if sound:
+            values = torch.zeros(batch, *sound_sizes(sound, model.config, seq), device="cuda", dtype=model.dtype)
+            return {sound: values, "labels": integers(batch)} if trains else {"image": values}  # record.py hands that on by its place
         if architecture.endswith("Model") and {"input_ids", "pixel_values", "return_loss"} <= names.keys():
             pixels = torch.zeros(batch, vision.num_channels, vision.image_size, vision.image_size, device="cuda", dtype=model.dtype)
             return {"input_ids": integers(batch, seq), "pixel_values": pixels, **({"return_loss": True} if trains else {})}

@@ -616,6 +616,12 @@ impl Translator<'_> {
 
     /// `target = value`, where the target may be an entry of a list or dictionary, or a part of a tensor.
     pub(super) fn assigned(&mut self, target: &Expr, value: Said) -> Result<String, Fault> {
+        if let Expr::Attribute(attribute) = target
+            && attribute.attr.as_str() == "requires_grad"
+            && value.text == "True"
+        {
+            return Ok(format!("{}.requires_grad_()", self.expression(&attribute.value)?.within(ATOM)));
+        }
         if let Expr::Subscript(subscript) = target {
             let owner = self.expression(&subscript.value)?;
             let is_part = |expression: &Expr| {
@@ -761,8 +767,8 @@ impl Translator<'_> {
                 let parts = text.value.elements().map(|element| match element {
                     InterpolatedStringElement::Literal(literal) => quoted(&literal.value),
                     InterpolatedStringElement::Interpolation(part) => match self.expression(&part.expression) {
-                        Ok(said) => said.text,
-                        Err(_) => quoted("..."),
+                        Ok(said) if !said.text.contains("__class__") => said.text,
+                        _ => quoted("..."),
                     },
                 });
                 format!("[{}]", parts.collect::<Vec<_>>().join(", "))
@@ -772,12 +778,23 @@ impl Translator<'_> {
     }
 }
 
-/// `if x.dtype != dtype: x = x.to(dtype)`, which is `x = x.to(dtype)`: the question is left out, whatever else is asked stays.
+/// `if x.dtype != dtype: x = x.to(dtype)`, which is `x = x.to(dtype)`: the question is left out, whatever else is asked stays; so is
+/// whether `x` lies on another device.
 fn without_question(conditional: &python_ast::StmtIf) -> Option<python_ast::StmtIf> {
     let [Stmt::Assign(assign)] = &conditional.body[..] else { return None };
     let ([target], Expr::Call(call)) = (&assign.targets[..], &*assign.value) else { return None };
-    let ([dtype], Expr::Attribute(method)) = (&*call.arguments.args, &*call.func) else { return None };
-    let casts = method.attr.as_str() == "to" && same(&method.value, target) && call.arguments.keywords.is_empty();
+    let Expr::Attribute(method) = &*call.func else { return None };
+    let named = call.arguments.find_keyword("dtype").map(|keyword| &keyword.value);
+    let dtype = match &*call.arguments.args {
+        [dtype] => dtype,
+        [] => named?,
+        _ => return None,
+    };
+    let moves = |keyword: &python_ast::Keyword| {
+        matches!(keyword.arg.as_ref().map(|name| name.as_str()), Some("dtype" | "device"))
+    };
+    let casts =
+        method.attr.as_str() == "to" && same(&method.value, target) && call.arguments.keywords.iter().all(moves);
     if !casts || !conditional.elif_else_clauses.is_empty() {
         return None;
     }
@@ -804,6 +821,14 @@ fn without_question(conditional: &python_ast::StmtIf) -> Option<python_ast::Stmt
             let before = operation.values.len();
             operation.values.retain(|value| !asks(value));
             (operation.values.len() < before).then_some(changed)
+        }
+        Expr::BoolOp(operation)
+            if operation.op == BoolOp::Or
+                && operation.values.iter().any(asks)
+                && operation.values.iter().all(|value| asks(value) || is_elsewhere(value)) =>
+        {
+            *changed.test = yes();
+            Some(changed)
         }
         test if asks(test) => {
             *test = yes();
@@ -848,6 +873,12 @@ fn tried_arguments(tried: &python_ast::StmtTry) -> Option<(&Expr, Vec<Tried<'_>>
         }
     }
     (!names.is_empty()).then_some((&*first.func, names))
+}
+
+/// `x.device != y.device`
+fn is_elsewhere(test: &Expr) -> bool {
+    let of_device = |side: &Expr| matches!(side, Expr::Attribute(attribute) if attribute.attr.as_str() == "device");
+    matches!(test, Expr::Compare(asked) if matches!(asked.ops[..], [CmpOp::NotEq]) && of_device(&asked.left) && asked.comparators.iter().all(of_device))
 }
 
 /// Whether two expressions are the same names.

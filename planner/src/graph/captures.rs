@@ -10,8 +10,8 @@ use crate::interpret::Semantics;
 /// What a model's forward was asked for.
 #[derive(Debug)]
 pub struct Capture {
-    /// The class whose calls are captured.
-    class: Arc<str>,
+    /// The classes whose calls are captured.
+    classes: Vec<Arc<str>>,
     /// Whether the input of the first is captured too.
     initial: bool,
     /// The places that are kept; all where None is given.
@@ -35,11 +35,14 @@ pub(super) fn captured(machine: &mut Machine, given: Given) -> Outcome<Value> {
     let is_wanted = !matches!(wanted, Value::None | Value::Bool(false));
     let capture = match (is_wanted, class) {
         (false, _) => None,
-        (true, Value::Text(class)) => {
+        (true, class) => {
             let chosen = machine.chosen(&config, &wanted, initial)?;
-            Some(Capture { class, initial, chosen, states: Vec::new() })
+            let classes = named(&class);
+            if classes.is_empty() {
+                return machine.error("the hidden states of this model are not planned");
+            }
+            Some(Capture { classes, initial, chosen, states: Vec::new() })
         }
-        (true, _) => return machine.error("the hidden states of this model are not planned"),
     };
     machine.captures.push(capture);
     let outputs = machine.call(forward, Given { positional: Vec::new(), named: Vec::new() })?;
@@ -56,6 +59,15 @@ pub(super) fn captured(machine: &mut Machine, given: Given) -> Outcome<Value> {
     }
     machine.set_attribute(&outputs, &"hidden_states".into(), Value::sequence(states))?;
     Ok(outputs)
+}
+
+/// The names of one class, or of several.
+fn named(class: &Value) -> Vec<Arc<str>> {
+    match class {
+        Value::Text(name) => vec![name.clone()],
+        Value::Sequence(names) => names.iter().flat_map(named).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// What a forward gave, without its hidden states unless they were asked for.
@@ -96,7 +108,7 @@ impl Machine {
     /// Captures the call of a module that has returned.
     pub(super) fn capture(&mut self, object: &Object, arguments: &[Value], result: &Value) {
         let Some(Some(capture)) = self.captures.last_mut() else { return };
-        if object.class.as_ref().is_none_or(|class| class.name != capture.class) {
+        if object.class.as_ref().is_none_or(|class| !capture.classes.contains(&class.name)) {
             return;
         }
         if capture.initial && capture.states.is_empty() {

@@ -10,6 +10,7 @@ use crate::lower::autograd::Gradients;
 use crate::lower::checkpoint::Saved;
 use crate::lower::context::Context;
 use crate::lower::iterator::output_strides;
+use crate::lower::kernels::memory_format::{empty, suggested};
 use crate::lower::tensor::Tensor;
 
 pub(super) const ROWS: &[Row] = &[
@@ -686,7 +687,8 @@ fn dropout(context: &mut Context, operands: &Operands) -> Lowered {
             Box::new(move |context, g| {
                 let Some(g) = &g[0] else { return Gradients::new() };
                 let _mask = saved.get(context);
-                smallvec![Some(context.empty_like("native_dropout_backward", g))]
+                // cuda/Dropout.cu, dropout_backward_cuda: in the layout that the gradient suggests, which of a sequence is the plain one
+                smallvec![Some(empty(context, "native_dropout_backward", &g.sizes, g.dtype, suggested(g)))]
             }),
         );
     }

@@ -37,6 +37,7 @@ mod tests;
 mod transposed;
 mod upsample;
 mod views;
+mod weight_norm;
 mod windows;
 mod work;
 
@@ -118,7 +119,7 @@ impl Operator {
     }
 }
 
-const TABLE: [&[Row]; 27] = [
+const TABLE: [&[Row]; 28] = [
     activation::ROWS,
     attention::ROWS,
     batch_norm::ROWS,
@@ -146,6 +147,7 @@ const TABLE: [&[Row]; 27] = [
     transposed::ROWS,
     upsample::ROWS,
     views::ROWS,
+    weight_norm::ROWS,
 ];
 
 /// All operators, by name.

@@ -67,6 +67,18 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
+        name: "fused_rms_norm",
+        signature: "input, weight=None",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/layer_norm.cpp, rms_norm_symint; cuda/layer_norm_kernel.cu",
+        class: Class::Elements,
+        autocast: Autocast::Keeps,
+        savable: &["_fused_rms_norm.default"],
+        aten: &[],
+        shapes: first_shape,
+        lower: fused_rms_norm,
+    },
+    Row {
         name: "group_norm",
         signature: "input, num_groups, weight=None, bias=None",
         returns: Returns::One,
@@ -134,6 +146,49 @@ fn layer_norm(context: &mut Context, operands: &Operands) -> Lowered {
             gradients(results, wanted, [Some(&input), weight.as_ref(), weight.as_ref()], g.dtype)
         };
         context.record("NativeLayerNormBackward0", &[Some(input), weight, bias], &[output], Box::new(apply));
+    }
+    one(output.clone())
+}
+
+/// Result and rstd, over the last dimension; backward needs the input, rstd and the weight.
+fn fused_rms_norm(context: &mut Context, operands: &Operands) -> Lowered {
+    let (input, weight) = (operands.tensor(0)?, operands.optional(1));
+    if weight.is_some_and(|weight| weight.dtype != input.dtype) {
+        return Err("torch.nn.RMSNorm of another type than its input is not planned".to_owned());
+    }
+    let inputs: smallvec::SmallVec<[&Tensor; 3]> = std::iter::once(input).chain(weight).collect();
+    let saved = context.records(&inputs).then(|| (context.save(input), weight.map(|weight| context.save(weight))));
+    let width = *input.sizes.last().unwrap_or(&1);
+    let rows = input.count() / width.max(1);
+    let outputs = context.aten_outputs("_fused_rms_norm", |context| {
+        let op = "_fused_rms_norm";
+        let copy = (!input.is_contiguous()).then(|| context.empty(op, &input.sizes, input.dtype));
+        let output = context.empty(op, &input.sizes, input.dtype);
+        let rstd = context.empty(op, &[rows], accumulator(input.dtype));
+        drop(copy);
+        smallvec![rstd, output]
+    });
+    let [rstd, output] = &outputs[..] else { return Err("an RMS norm gives two tensors".to_owned()) };
+    if let Some((saved_input, saved_weight)) = saved {
+        let saved_rstd = context.save(rstd);
+        let wanted = [input.requires_grad(), weight.is_some_and(|weight| weight.requires_grad()), false];
+        let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
+            let Some(g) = &g[0] else { return Gradients::new() };
+            let input = saved_input.get(context);
+            let weight = saved_weight.as_ref().map(|saved| saved.get(context));
+            let _rstd = saved_rstd.get(context);
+            let call = Backward {
+                gradient_is_contiguous: g.is_contiguous(),
+                input_is_contiguous: input.is_contiguous(),
+                ..Backward::new(rows, width, input.dtype, wanted)
+            };
+            let steps = backward(&context.device, &call);
+            let results = context.scratch("_fused_rms_norm_backward", &steps);
+            let mut found = gradients(results, wanted, [Some(&input), weight.as_ref(), None], g.dtype);
+            found.truncate(2);
+            found
+        };
+        context.record("FusedRmsNormBackward0", &[Some(input), weight], &[output], Box::new(apply));
     }
     one(output.clone())
 }
