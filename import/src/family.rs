@@ -66,6 +66,10 @@ pub struct Architecture {
     pub made: Option<String>,
     /// Whether its input is an image.
     pub takes_images: bool,
+    /// Whether it takes text beside images, as long as a run says.
+    pub takes_text: bool,
+    /// The rows of its images where a run gives none, as a spec says it.
+    pub image_rows: Option<String>,
     /// Whether it generates.
     pub generates: bool,
     /// Whether it computes the last logits alone where that is asked for.
@@ -289,6 +293,8 @@ impl Import {
                 inputs,
                 made: None,
                 takes_images: is_image,
+                takes_text: false,
+                image_rows: None,
                 generates: generates
                     && cache_argument.is_some()
                     && lineage.derives_from("transformers.generation.GenerationMixin"),
@@ -428,6 +434,9 @@ impl Import {
             class.init.push("self._is_expert_parallel = False".to_owned());
         }
         let mut wanted = vec!["forward".to_owned()];
+        if self.plain && !class.is_module {
+            wanted.push("__call__".to_owned());
+        }
         wanted.extend(self.needed.iter().filter(|name| *name != "forward").cloned());
         for method in wanted {
             let Some(found) =
@@ -540,6 +549,12 @@ impl Import {
         }
         if method.is_decorated("dynamic_rope_update") {
             before.push("update_rope(self, position_ids)".to_owned());
+        }
+        // diffusers, configuration_utils.py: what the constructor is given is the config
+        if method.is_decorated("register_to_config") {
+            let names = method.function().parameters.iter_non_variadic_params().skip(1).map(|p| p.name().to_string());
+            let entries: Vec<String> = names.map(|name| format!("{name}={name}")).collect();
+            before.push(format!("self.config = Output({})", entries.join(", ")));
         }
         let module = lineage.classes[method.place].module.clone();
         let class = Some((lineage.clone(), method.place));

@@ -86,6 +86,12 @@ fn architecture(text: &mut String, name: &str, architecture: &Architecture) -> s
     if architecture.takes_images {
         writeln!(text, "    takes_images: true")?;
     }
+    if architecture.takes_text {
+        writeln!(text, "    takes_text: true")?;
+    }
+    if let Some(rows) = &architecture.image_rows {
+        writeln!(text, "    image_rows: {{{rows}}}")?;
+    }
     if !architecture.base_prefix.is_empty() {
         writeln!(text, "    base_prefix: {}", architecture.base_prefix)?;
     }
@@ -148,10 +154,16 @@ fn function(text: &mut String, indent: usize, name: &str, code: &Code) -> std::f
     code.lines.iter().try_for_each(|line| writeln!(text, "{:indent$}  {line}", ""))
 }
 
+/// The longest key that YAML takes without a sign before it (YAML 1.2, 7.4.2).
+const LONGEST_KEY: usize = 1000;
+
 /// A key of YAML, in quotes where it needs them.
 fn key(text: &mut String, indent: usize, key: &str) -> std::fmt::Result {
     let needs = key.contains(['"', '{', '[', '#', '&', '*']) || key.contains(": ");
-    match needs {
+    match needs || key.len() > LONGEST_KEY {
+        _ if key.len() > LONGEST_KEY => {
+            write!(text, "{:indent$}? '{}'\n{:indent$}:", "", key.replace('\'', "\""), "")
+        }
         true => write!(text, "{:indent$}'{}':", "", key.replace('\'', "\"")),
         false => write!(text, "{:indent$}{key}:", ""),
     }

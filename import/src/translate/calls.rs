@@ -197,6 +197,13 @@ impl Translator<'_> {
             }
             _ => {}
         }
+        // diffusers, utils/import_utils.py: the releases that are planned are newer than all that it asks for
+        if let (Some(dotted), [Expr::StringLiteral(sign), _]) = (&dotted, &*arguments.args)
+            && dotted.starts_with("diffusers.")
+            && dotted.ends_with(".is_torch_version")
+        {
+            return Ok(atom(if sign.value.to_str().starts_with('>') { "True" } else { "False" }));
+        }
         if let Some(dotted) = &dotted
             && let Some(answer) = self.import.world.names.answer(dotted)
         {
@@ -381,6 +388,11 @@ impl Translator<'_> {
         if self.dotted(owner).is_some() {
             return Ok(None);
         }
+        if name == "keys"
+            && let Some(asked) = self.parameters_asked(owner)?
+        {
+            return Ok(Some(asked));
+        }
         let is_self = matches!(owner, Expr::Name(name) if name.id.as_str() == "self");
         if is_self
             && self.standing == Standing::Config
@@ -473,6 +485,20 @@ impl Translator<'_> {
             ("type", 1) if arguments.keywords.is_empty() => self.moved(call, owner).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// `inspect.signature(x).parameters`: the names of what a function or a call of an object takes.
+    pub(super) fn parameters_asked(&mut self, expression: &Expr) -> Result<Option<Said>, Fault> {
+        let Expr::Attribute(attribute) = expression else { return Ok(None) };
+        let (Expr::Call(call), "parameters") = (&*attribute.value, attribute.attr.as_str()) else { return Ok(None) };
+        let (Some("inspect.signature"), [asked]) = (self.dotted(&call.func).as_deref(), &*call.arguments.args) else {
+            return Ok(None);
+        };
+        let asked = match asked {
+            Expr::Attribute(method) if method.attr.as_str() == "__call__" => &*method.value,
+            other => other,
+        };
+        Ok(Some(atom(format!("parameters_of({})", self.expression(asked)?.text))))
     }
 
     /// Whether an expression is `torch.linspace(...)`, which constructors ask for its numbers.

@@ -251,6 +251,9 @@ impl Translator<'_> {
     pub(super) fn attribute(&mut self, expression: &Expr) -> Text {
         let Expr::Attribute(attribute) = expression else { return self.expression(expression) };
         let name = attribute.attr.as_str();
+        if let Some(asked) = self.parameters_asked(expression)? {
+            return Ok(asked);
+        }
         if let Some(dotted) = self.dotted(expression) {
             return self.meaning(&dotted, expression.range());
         }

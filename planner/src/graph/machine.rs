@@ -476,6 +476,7 @@ impl Semantics for Machine {
             }
             Value::ShapeMethod(tensor, question) => self.ask_shape(tensor, question, given),
             Value::Object(object) if object.module.is_some() => self.call_module(&object, given),
+            Value::Object(object) if object.method("__call__").is_some() => self.call_object(&object, given),
             other => self.error(format!("{} cannot be called", other.kind())),
         }
     }

@@ -114,8 +114,13 @@ impl Model {
     pub fn takes_tokens(&self) -> bool {
         match &self.exported {
             Some(exported) => exported.takes_tokens(),
-            None => !self.takes_images(),
+            None => !self.takes_images() || self.takes_text(),
         }
+    }
+
+    /// Whether it takes text beside images.
+    fn takes_text(&self) -> bool {
+        self.family.architectures.get(&self.architecture).is_some_and(|architecture| architecture.takes_text)
     }
 
     /// How many tokens its config says that it takes; None where it says nothing of them.
@@ -132,7 +137,9 @@ impl Model {
     pub fn image_size(&self) -> Option<u64> {
         let size = |value: &Value| value.as_u64().or_else(|| value.get(0)?.as_u64());
         let within = || self.entry("vision_config")?.get("image_size").and_then(size);
-        self.takes_images().then(|| self.entry("image_size").and_then(size).or_else(within).unwrap_or(224))
+        let rows = &self.family.architectures.get(&self.architecture).filter(|a| a.takes_images)?.image_rows;
+        let own = self.entry(&rows.entry).and_then(size).map(|entry| entry * rows.times);
+        own.or_else(within).or(Some(rows.otherwise))
     }
 
     /// The rows of the images of a run; None where there are no images.
@@ -358,6 +365,10 @@ fn describe_folder(path: &Path, architecture: Option<&str>, shelf: &Shelf) -> Re
 pub fn of_config(config: &Config, architecture: Option<&str>, shelf: &Shelf) -> Result<Model, ModelError> {
     let architecture = match architecture {
         Some(architecture) => architecture,
+        // diffusers writes its models' class so (0.42.1, configuration_utils.py, to_json_string)
+        None if config.get("architectures").is_none() && config.get("_class_name").is_some() => {
+            config.needed("_class_name", config.string("_class_name")?)?
+        }
         None => config.architecture()?,
     };
     let found = shelf.family_of_architecture(architecture)?;

@@ -169,7 +169,7 @@ impl RunOptions {
             (None, None) => super::open(name, architecture, &shelf)?,
         };
         self.take_sizes(&model);
-        self.check_inputs(model.takes_images())?;
+        self.check_inputs(model.takes_images(), model.takes_tokens())?;
         Ok(model)
     }
 
@@ -177,9 +177,9 @@ impl RunOptions {
     ///
     /// # Errors
     /// Tokens for a model of images, or images for any other.
-    pub fn check_inputs(&self, takes_images: bool) -> Result<(), RunError> {
+    pub fn check_inputs(&self, takes_images: bool, takes_tokens: bool) -> Result<(), RunError> {
         match (self.seq, self.image) {
-            (Some(_), _) if takes_images => {
+            (Some(_), _) if takes_images && !takes_tokens => {
                 Err(RunError::Contradiction("seq is for models that take tokens: this one takes images, give image"))
             }
             (_, Some(_)) if !takes_images => {

@@ -18,7 +18,7 @@ use super::wire::Size;
 use super::write::Writer;
 use crate::dtype::Dtype;
 use crate::read::spec::syntax::{Expression, Function, Literal, Position, Statement, StatementKind};
-use crate::read::spec::{Architecture, Buffer, Class, Definition, Family, Field, FieldType, Sdpa, Shelf, SpecError};
+use crate::read::spec::{Architecture, Buffer, Class, Definition, Family, Field, FieldType, ImageRows, Sdpa, Shelf, SpecError};
 use crate::words::quote;
 
 /// What a family is made of.
@@ -111,6 +111,8 @@ impl<'p, 'a> Parts<'p, 'a> {
             keeps_logits: false,
             sdpa: Sdpa::Always,
             takes_images: false,
+            takes_text: false,
+            image_rows: ImageRows::default(),
             trained_as: None,
         }
     }

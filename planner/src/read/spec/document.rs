@@ -77,7 +77,29 @@ pub(super) struct ArchitectureText {
     #[serde(default)]
     pub takes_images: bool,
     #[serde(default)]
+    pub takes_text: bool,
+    #[serde(default)]
+    pub image_rows: ImageRows,
+    #[serde(default)]
     pub trained_as: Option<String>,
+}
+
+/// The rows of an image where a run gives none: a config's entry, so many pixels each; a number where the config has none.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImageRows {
+    /// The entry.
+    pub entry: String,
+    /// How many rows of pixels one of its rows is.
+    pub times: u64,
+    /// The rows where the config does not have the entry.
+    pub otherwise: u64,
+}
+
+impl Default for ImageRows {
+    fn default() -> ImageRows {
+        ImageRows { entry: "image_size".to_owned(), times: 1, otherwise: 224 }
+    }
 }
 
 /// Whether transformers lets an architecture run with sdpa: always, never, or `since transformers 5.17`.
@@ -267,8 +289,14 @@ impl<'a> Places<'a> {
         let searched = lines.iter().enumerate().take(self.left);
         let length = searched.len();
         let is_key = |line: &str| {
-            let rest = line.trim_start().trim_start_matches(['"', '\'']).strip_prefix(key);
-            rest.is_some_and(|rest| rest.trim_start_matches(['"', '\'']).starts_with(':'))
+            // `? key`, with the colon in the next line, where a key is long
+            let (plain, explicit) = match line.trim_start().strip_prefix("? ") {
+                Some(rest) => (rest, true),
+                None => (line.trim_start(), false),
+            };
+            let rest = plain.trim_start_matches(['"', '\'']).strip_prefix(key);
+            let rest = rest.map(|rest| rest.trim_start_matches(['"', '\'']));
+            rest.is_some_and(|rest| rest.starts_with(':') || explicit && rest.is_empty())
         };
         let found = searched.map(|(number, line)| (number, *line)).find(|(_, line)| is_key(line));
         self.left -= found.map_or(length, |(passed, _)| passed);

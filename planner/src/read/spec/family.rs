@@ -9,7 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::changes::span;
 use super::document::{
-    ArchitectureText, BeforeText, ClassText, Document, FieldText, FullFieldText, Places, Scalar, SdpaText, read,
+    ArchitectureText, BeforeText, ClassText, Document, FieldText, FullFieldText, ImageRows, Places, Scalar, SdpaText, read,
 };
 use super::syntax::{Function, Position};
 use super::{SpecError, parse};
@@ -161,6 +161,10 @@ pub struct Architecture {
     pub keeps_logits: bool,
     /// Whether it takes images, of the config's `image_size` where a run gives none.
     pub takes_images: bool,
+    /// Whether it takes text beside images, as many tokens as a run's sequences have.
+    pub takes_text: bool,
+    /// The rows of its images where a run gives none.
+    pub image_rows: ImageRows,
     /// The architecture of this family that adds a loss, for a base model that has none.
     pub trained_as: Option<String>,
 }
@@ -543,6 +547,8 @@ fn parse_architecture(name: &str, text: &ArchitectureText, file: &Arc<str>) -> R
             },
         },
         takes_images: text.takes_images,
+        takes_text: text.takes_text,
+        image_rows: text.image_rows.clone(),
         trained_as: text.trained_as.clone(),
     })
 }
