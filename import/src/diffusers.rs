@@ -65,6 +65,9 @@ impl Import {
         let given: Vec<String> = names.map(|name| format!("{name}=config.{name}")).collect();
         self.gather(&mut family, None)?;
         family.defaults.extend(config::defaults(&parameters));
+        if let Some(frames) = self.world.names.frames.get(name) {
+            family.defaults.insert("frames".to_owned(), frames.to_string());
+        }
         let code = |parameters: &str, line: String| Code { parameters: parameters.to_owned(), lines: vec![line] };
         family.functions.insert(made, code("config", format!("return {name}({})", given.join(", "))));
         family.functions.insert(INPUTS.to_owned(), code("model, run", format!("return {inputs}(model, run)")));

@@ -460,6 +460,8 @@ impl Import {
         }
         if self.plain && !lineage.classes.iter().any(|defined| is_dataclass(&defined.class)) {
             self.constants(lineage, &mut class);
+            let defaults = self.changed_later(lineage);
+            class.init.splice(0..0, defaults);
         }
         let supers: Vec<(String, String)> = self
             .supers
@@ -494,6 +496,22 @@ impl Import {
                 class.methods.insert(name, Code { parameters: String::new(), lines });
             }
         }
+    }
+
+    /// What a class's body gives all its objects, where a method may give one of them another: `fused_projections = False`.
+    fn changed_later(&mut self, lineage: &Rc<Lineage>) -> Vec<String> {
+        let asked: Vec<String> = self.needed.iter().cloned().collect();
+        let mut lines = Vec::new();
+        for name in asked {
+            let Some((place, value)) = lineage.attribute(&name).filter(|_| self.assigns(lineage, &name)) else {
+                continue;
+            };
+            let (module, value) = (lineage.classes[place].module.clone(), value.clone());
+            if let Ok(value) = Translator::new(self, module, None, Standing::Free).constant(&value) {
+                lines.push(format!("self.{name} = {value}"));
+            }
+        }
+        lines
     }
 
     /// What a field of a dataclass is where nothing is given: its value, or what `field(default=...)` says.

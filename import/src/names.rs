@@ -32,6 +32,9 @@ pub struct Names {
     /// The rows of images that models of diffusers take: the entry, the pixels of each of its rows, the rows without it.
     #[serde(skip)]
     pub image_rows: IndexMap<String, String>,
+    /// The frames of videos that models of diffusers take where their config names none.
+    #[serde(skip)]
+    pub frames: IndexMap<String, u64>,
 }
 
 /// What counts for sources of torch.nn alone: `plain.yaml`.
@@ -43,6 +46,7 @@ struct Plain {
     ignored: Vec<String>,
     methods: IndexMap<String, String>,
     image_rows: IndexMap<String, String>,
+    frames: IndexMap<String, u64>,
 }
 
 /// What is called otherwise in checkpoints of some families: patterns to what stands for them.
@@ -98,7 +102,7 @@ impl Names {
         names.dropped_arguments = plain.dropped_arguments;
         names.ignored.extend(plain.ignored);
         names.methods = plain.methods;
-        names.image_rows = plain.image_rows;
+        (names.image_rows, names.frames) = (plain.image_rows, plain.frames);
         Ok(names)
     }
 

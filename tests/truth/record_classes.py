@@ -26,7 +26,7 @@ class Maker:
 
     def __call__(self, config):
         if isinstance(self.place, type):
-            return self.place(**self.init)
+            return self.place(**{name: value for name, value in self.init.items() if name != "frames"})
         file, name = self.place.rsplit(":", 1)
         spec = importlib.util.spec_from_file_location("own_classes", os.path.join(HERE, "classes", file))
         module = importlib.util.module_from_spec(spec)
@@ -69,7 +69,9 @@ def tensor(text, model, torch):
     """`float[2,4,32,32]`, where float is the weights' type; a mapping has a tensor by each name."""
     if isinstance(text, dict):
         return {name: tensor(part, model, torch) for name, part in text.items()}
-    if isinstance(text, (int, float)):
+    if isinstance(text, list):
+        return tuple(tensor(part, model, torch) for part in text)
+    if text is None or isinstance(text, (int, float)):
         return text
     dtype, sizes = text.rstrip("]").split("[")
     dtype = next(model.parameters()).dtype if dtype == "float" else getattr(torch, dtype)

@@ -2,6 +2,15 @@
 
 use super::*;
 
+/// Whether a call is `x.parameters()`, or an `iter` of it.
+fn is_of_parameters(call: &ExprCall) -> bool {
+    match (&*call.func, &*call.arguments.args) {
+        (Expr::Attribute(method), _) => method.attr.as_str() == "parameters",
+        (Expr::Name(name), [Expr::Call(inner)]) => name.id.as_str() == "iter" && is_of_parameters(inner),
+        _ => false,
+    }
+}
+
 impl Translator<'_> {
     pub(super) fn call(&mut self, call: &ExprCall) -> Text {
         let arguments = &call.arguments;
@@ -48,8 +57,7 @@ impl Translator<'_> {
                     return Ok(dictionary_of(&entries));
                 }
                 // of parameters their type and place are asked
-                ("next", [Expr::Call(made)]) if matches!(&*made.func, Expr::Attribute(method) if method.attr.as_str() == "parameters") =>
-                {
+                ("next", [Expr::Call(made)]) if is_of_parameters(made) => {
                     return Ok(atom("Output(dtype=weights_dtype, device=None)"));
                 }
                 ("next", [Expr::Call(made), rest @ ..])
@@ -388,6 +396,10 @@ impl Translator<'_> {
         if self.dotted(owner).is_some() {
             return Ok(None);
         }
+        // diffusers, models/modeling_utils.py
+        if name == "_gradient_checkpointing_func" && self.import.plain {
+            return Ok(Some(atom(format!("checkpointed_call({})", self.said_arguments(call, false)?))));
+        }
         if name == "keys"
             && let Some(asked) = self.parameters_asked(owner)?
         {
@@ -613,6 +625,12 @@ impl Translator<'_> {
                         && !frozen
                         && self.import.world.names.dropped_arguments.contains(name.as_str())
                     {
+                        continue;
+                    }
+                    // a new shape has no name in a spec
+                    let reshapes = matches!(&*call.func, Expr::Attribute(method) if matches!(method.attr.as_str(), "reshape" | "view"));
+                    if reshapes && name.as_str() == "shape" && call.arguments.args.is_empty() {
+                        said.push(self.expression(&keyword.value)?.text);
                         continue;
                     }
                     // hidden states that are asked for outright are captured

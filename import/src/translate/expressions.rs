@@ -281,6 +281,7 @@ impl Translator<'_> {
             "T" => atom(format!("{owner}.transpose(0, 1)")),
             "mT" => atom(format!("{owner}.transpose(-1, -2)")),
             "data" => atom(owner),
+            "__class__" => atom(format!("class_name({owner})")),
             _ => {
                 self.import.needed.insert(name.to_owned());
                 atom(format!("{owner}.{name}"))
@@ -305,6 +306,9 @@ impl Translator<'_> {
                 }
             });
         }
+        if self.import.plain && self.import.assigns(lineage, name) && lineage.attribute(name).is_some() {
+            self.import.needed.insert(name.to_owned());
+        }
         if !self.import.assigns(lineage, name)
             && let Some((place, value)) = lineage.attribute(name)
             && self.standing != Standing::Config
@@ -319,6 +323,7 @@ impl Translator<'_> {
         }
         if self.standing == Standing::Method {
             match name {
+                "__class__" => return Ok(atom("class_name(self)")),
                 "dtype" => return Ok(atom("weights_dtype")),
                 "device" => return Ok(atom("None")),
                 "loss_function" => return self.fault(range, "the loss function is called where it stands"),

@@ -53,6 +53,8 @@ pub struct Machine {
     pub(super) ops: Vec<Op>,
     /// The modules whose calls are checkpointed, with the operators whose results those save.
     pub(super) checkpointed: FxHashMap<ModuleId, Option<Arc<SavedOperators>>>,
+    /// The operators whose results the checkpointed calls of a function save.
+    pub(super) saved_of_calls: Option<Arc<SavedOperators>>,
     /// Whether they are as `use_reentrant=True` does it.
     pub(super) reentrant: bool,
     /// The module whose output needs a gradient.
@@ -117,6 +119,7 @@ impl Machine {
             shapes: Vec::new(),
             ops: Vec::new(),
             checkpointed: FxHashMap::default(),
+            saved_of_calls: None,
             reentrant: false,
             input_embedding: None,
             adapters: 0..0,

@@ -53,6 +53,7 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
     ("first", first),
     ("slice_of", slice_of),
     ("parameters_of", parameters_of),
+    ("checkpointed_call", |machine, given| machine.checkpointed_call(given)),
     ("callable", |machine, given| {
         let [value] = given.exactly(machine)?;
         Ok(Value::Bool(match value {

@@ -352,7 +352,24 @@ fn built_in(name: &str, architecture: Option<&str>, family: Family, shelf: &Shel
     })
 }
 
+/// What a pipeline of diffusers lists in its folder (0.42.1, pipelines/pipeline_utils.py): its own class, and its models by the folders
+/// that they lie in; None where the folder is no pipeline's.
+fn pipeline(path: &Path) -> Option<ModelError> {
+    let index = config::read(&path.join("model_index.json")).ok()?;
+    let class = |part: &Value| Some(part.as_array()?.get(1)?.as_str()?.to_owned());
+    let is_model = |name: &str| path.join(name).join("config.json").is_file();
+    let parts = index.values().iter().filter(|(name, _)| is_model(name));
+    let parts = parts.filter_map(|(name, part)| Some((name.clone(), class(part)?))).collect();
+    let class = index.string("_class_name").ok().flatten().unwrap_or("pipeline").to_owned();
+    Some(ModelError::Pipeline { path: path.to_owned(), class, parts })
+}
+
 fn describe_folder(path: &Path, architecture: Option<&str>, shelf: &Shelf) -> Result<Model, ModelError> {
+    if !path.join("config.json").is_file()
+        && let Some(error) = pipeline(path).filter(|_| path.is_dir())
+    {
+        return Err(error);
+    }
     Ok(Model { name: path.display().to_string(), ..of_config(&config::read(path)?, architecture, shelf)? })
 }
 
@@ -365,10 +382,6 @@ fn describe_folder(path: &Path, architecture: Option<&str>, shelf: &Shelf) -> Re
 pub fn of_config(config: &Config, architecture: Option<&str>, shelf: &Shelf) -> Result<Model, ModelError> {
     let architecture = match architecture {
         Some(architecture) => architecture,
-        // diffusers writes its models' class so (0.42.1, configuration_utils.py, to_json_string)
-        None if config.get("architectures").is_none() && config.get("_class_name").is_some() => {
-            config.needed("_class_name", config.string("_class_name")?)?
-        }
         None => config.architecture()?,
     };
     let found = shelf.family_of_architecture(architecture)?;
