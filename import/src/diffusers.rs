@@ -37,7 +37,9 @@ impl Import {
         let Some(init) = init else { return Err(fault(&format!("{name} is no model with a config"))) };
         let inputs = format!("{name}_inputs");
         if !self.world.known.contains(&inputs) {
-            return Err(fault(&format!("what {name} takes is not known: specs/library/diffusers.yaml has no {inputs}")));
+            return Err(fault(&format!(
+                "what {name} takes is not known: specs/library/diffusers.yaml has no {inputs}"
+            )));
         }
         let (module, made) = (defined.module.clone(), format!("made_{name}"));
         let mut family = Family {

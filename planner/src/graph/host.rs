@@ -421,7 +421,9 @@ impl Machine {
                 }
             }
             // an empty list has its place; where it gets no modules it goes when the module is made
-            value if (is_child(value) || is_empty(value)) && !owned.children.contains(name) => owned.children.push(name.clone()),
+            value if (is_child(value) || is_empty(value)) && !owned.children.contains(name) => {
+                owned.children.push(name.clone())
+            }
             _ => {}
         }
         Ok(())

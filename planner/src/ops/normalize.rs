@@ -13,6 +13,7 @@ use crate::dtype::Dtype;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
 use crate::lower::kernels::layer_norm::{Backward, backward};
+use crate::lower::kernels::memory_format::{MemoryFormat, empty, lies_in, suggested};
 use crate::lower::tensor::{Storage, Tensor, TensorData, contiguous_strides};
 use crate::versions::Change;
 
@@ -212,7 +213,11 @@ fn group_norm(context: &mut Context, operands: &Operands) -> Lowered {
         return Err("a group norm takes a batch with channels".to_owned());
     };
     let is_one = places.iter().product::<u64>() == 1;
-    let x = contiguous(context, input);
+    let format = suggested(input);
+    let stays = context.device.rules.has(Change::GroupNormChannelsLast) && lies_in(input, format);
+    let format = if stays { format } else { MemoryFormat::Contiguous };
+    let is_last = format == MemoryFormat::ChannelsLast;
+    let x = if is_last { input.clone() } else { contiguous(context, input) };
     let inputs: smallvec::SmallVec<[&Tensor; 3]> = std::iter::once(&x).chain(weight).chain(bias).collect();
     let saved = context.records(&inputs).then(|| (context.save(&x), weight.map(|weight| context.save(weight))));
     let mixed = weight.is_some_and(|weight| weight.dtype != x.dtype);
@@ -220,7 +225,7 @@ fn group_norm(context: &mut Context, operands: &Operands) -> Lowered {
     let wide = accumulator(x.dtype);
     let outputs = context.aten_outputs("native_group_norm", |context| {
         let op = "native_group_norm";
-        let output = context.empty(op, &x.sizes, x.dtype);
+        let output = empty(context, op, &x.sizes, x.dtype, format);
         let [mean, rstd] = [(); 2].map(|()| context.empty(op, &[batch, groups], statistic));
         let is_rounded = statistic != wide && context.device.rules.has(Change::GroupNormWideStatistics);
         let rounded = is_rounded.then(|| [(); 2].map(|()| context.empty(op, &[batch, groups], wide)));
@@ -243,8 +248,8 @@ fn group_norm(context: &mut Context, operands: &Operands) -> Lowered {
             let x = saved_input.get(context);
             let weight = saved_weight.as_ref().map(|saved| saved.get(context));
             let _statistics = [0, 1].map(|number: usize| statistics[number].get(context));
-            let _g = (!g.is_contiguous()).then(|| context.empty("clone", &g.sizes, g.dtype));
-            let first = wanted[0].then(|| context.empty(op, &x.sizes, x.dtype));
+            let _g = (!lies_in(g, format)).then(|| context.empty("clone", &g.sizes, g.dtype));
+            let first = wanted[0].then(|| empty(context, op, &x.sizes, x.dtype, format));
             let like_weight = |context: &mut Context| {
                 let dtype = weight.as_ref().map_or(x.dtype, |weight| weight.dtype);
                 context.empty(op, &[channels], dtype)
@@ -254,7 +259,8 @@ fn group_norm(context: &mut Context, operands: &Operands) -> Lowered {
             let sums = (!is_one).then(|| [(); 2].map(|()| context.empty(op, &[batch, channels], wide)));
             if wanted[0] {
                 let parts = [(); 2].map(|()| context.empty(op, &[batch, groups], wide));
-                let scale = (!is_one && weight.is_some()).then(|| context.empty(op, &[batch, channels], wide));
+                let scale =
+                    (!is_one && !is_last && weight.is_some()).then(|| context.empty(op, &[batch, channels], wide));
                 drop((scale, parts));
             }
             drop(sums);

@@ -17,7 +17,7 @@ pub(super) const ROWS: &[Row] = &[Row {
     returns: Returns::One,
     source: "aten/src/ATen/native/UpSample.cpp; cuda/UpSampleNearest2d.cu, UpSampleBilinear2d.cu, UpSampleBicubic2d.cu",
     class: Class::Elements,
-    autocast: Autocast::Keeps,
+    autocast: Autocast::Full,
     savable: &[],
     aten: &[],
     shapes: |call| one_shape(sized(call.shape(0)?, &call.ints(1)?)?),

@@ -60,6 +60,8 @@ pub enum Change {
     ClampMasksEachBound,
     /// `native_group_norm` computes mean and rstd of half precision in float32.
     GroupNormWideStatistics,
+    /// `native_group_norm` takes images with channels last as they are.
+    GroupNormChannelsLast,
     /// `_foreach_norm` keeps as many partial norms as there are chunks.
     PackedForeachNorm,
     /// transformers' switch for checkpoints makes the input embeddings' output need a gradient.
@@ -330,6 +332,15 @@ pub const CHANGES: &[ChangeRow] = &[
         until: None,
         what: "native_group_norm computes mean and rstd of half precision in float32 before it rounds them",
         source: "aten/src/ATen/native/cuda/group_norm_kernel.cu, GroupNormKernelImplInternal, by measuring 2.15; releases before were not measured",
+        pulls: &[],
+    },
+    ChangeRow {
+        change: Change::GroupNormChannelsLast,
+        library: Library::Torch,
+        since: torch(15),
+        until: None,
+        what: "native_group_norm takes images with channels last as they are, and gives such; before, it copies them",
+        source: "aten/src/ATen/native/group_norm.cpp, by measuring 2.11 and 2.15; releases between were not measured",
         pulls: &[],
     },
     ChangeRow {

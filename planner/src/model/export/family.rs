@@ -18,7 +18,9 @@ use super::wire::Size;
 use super::write::Writer;
 use crate::dtype::Dtype;
 use crate::read::spec::syntax::{Expression, Function, Literal, Position, Statement, StatementKind};
-use crate::read::spec::{Architecture, Buffer, Class, Definition, Family, Field, FieldType, ImageRows, Sdpa, Shelf, SpecError};
+use crate::read::spec::{
+    Architecture, Buffer, Class, Definition, Family, Field, FieldType, ImageRows, Sdpa, Shelf, SpecError,
+};
 use crate::words::quote;
 
 /// What a family is made of.

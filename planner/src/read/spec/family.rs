@@ -9,7 +9,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::changes::span;
 use super::document::{
-    ArchitectureText, BeforeText, ClassText, Document, FieldText, FullFieldText, ImageRows, Places, Scalar, SdpaText, read,
+    ArchitectureText, BeforeText, ClassText, Document, FieldText, FullFieldText, ImageRows, Places, Scalar, SdpaText,
+    read,
 };
 use super::syntax::{Function, Position};
 use super::{SpecError, parse};
