@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use import::{Fault, Import, World, timm, torchvision};
+use import::{Fault, Import, World, diffusers, timm, torchvision};
 use planner::files;
 use planner::model::own;
 use planner::read::config;
@@ -31,6 +31,9 @@ fn read(arguments: &ImportArguments) -> Result<u8, Failure> {
     }
     if arguments.package.file_name().is_some_and(|name| name == timm::PACKAGE) {
         return of_timm(arguments, &version);
+    }
+    if arguments.package.file_name().is_some_and(|name| name == diffusers::PACKAGE) {
+        return of_diffusers(arguments, &version);
     }
     if arguments.all {
         return all(&arguments.package, &version);
@@ -66,6 +69,20 @@ fn of_timm(arguments: &ImportArguments, version: &str) -> Result<u8, Failure> {
     };
     let mut import = Import::new(own::timm_world(&arguments.package).map_err(|error| Failure::new(error, None))?);
     let spec = import.timm_spec(name, version).map_err(|fault| Failure::new(fault, None))?;
+    write(arguments, &spec)?;
+    import.faults.iter().for_each(|fault| output::warn(&fault.to_string()));
+    Ok(if import.faults.is_empty() { FITS } else { DOES_NOT_FIT })
+}
+
+/// Writes the spec of a class of diffusers.
+fn of_diffusers(arguments: &ImportArguments, version: &str) -> Result<u8, Failure> {
+    let Some(name) = arguments.family.as_deref() else {
+        let hint = "--family UNet2DConditionModel reads that class";
+        return Err(Failure::new("of diffusers one class is imported at a time", Some(hint.to_owned())));
+    };
+    let world = own::plain_world(diffusers::PACKAGE, &arguments.package);
+    let mut import = Import::new(world.map_err(|error| Failure::new(error, None))?);
+    let spec = import.diffusers_spec(name, version).map_err(|fault| Failure::new(fault, None))?;
     write(arguments, &spec)?;
     import.faults.iter().for_each(|fault| output::warn(&fault.to_string()));
     Ok(if import.faults.is_empty() { FITS } else { DOES_NOT_FIT })

@@ -87,6 +87,32 @@ class Conv2d:
         return F.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
+class Conv3d:
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True, padding_mode="zeros", device=None, dtype=None):
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = tuple(kernel_size) if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size, kernel_size)
+        self.stride = tuple(stride) if isinstance(stride, (tuple, list)) else (stride, stride, stride)
+        self.padding = tuple(padding) if isinstance(padding, (tuple, list)) else (padding, padding, padding)
+        self.dilation = tuple(dilation) if isinstance(dilation, (tuple, list)) else (dilation, dilation, dilation)
+        self.groups = groups
+        self.weight = Parameter(torch.zeros([out_channels, in_channels // groups, self.kernel_size[0], self.kernel_size[1], self.kernel_size[2]]))
+        self.bias = Parameter(torch.zeros([out_channels])) if bias else None
+
+    def forward(self, input):
+        return F.conv3d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class Upsample:
+    def __init__(self, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None):
+        self.size = size
+        self.scale_factor = scale_factor
+        self.mode = mode
+
+    def forward(self, input):
+        return F.interpolate(input, self.size, self.scale_factor, self.mode)
+
+
 class Sequential:
     def __init__(self, *args):
         if len(args) == 1 and isinstance(args[0], dict):

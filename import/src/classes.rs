@@ -235,7 +235,12 @@ fn collect(
     }
     all.push(Ancestor::Defined(Defined { module: module.clone(), class: class.clone() }));
     for base in class.arguments.iter().flat_map(|arguments| &arguments.args) {
-        let Some(dotted) = world.dotted(module, base, &|_| false) else { continue };
+        // a class may have the name of what it derives from, which was imported before it
+        let shadowed = match base {
+            Expr::Name(name) if name.id == class.name.id => module.shadowed.get(name.id.as_str()).cloned(),
+            _ => None,
+        };
+        let Some(dotted) = shadowed.or_else(|| world.dotted(module, base, &|_| false)) else { continue };
         if world.names.bases.get(&dotted).is_some_and(|base| !base.unless_read) {
             all.push(Ancestor::Foreign(dotted));
             continue;

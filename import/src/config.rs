@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use indexmap::IndexMap;
-use python_ast::{Expr, Number, Operator, Stmt, UnaryOp};
+use python_ast::{Expr, Number, Operator, Parameters, Stmt, UnaryOp};
 
 use crate::auto;
 use crate::classes::{Lineage, Method, MethodKind};
@@ -47,6 +47,14 @@ pub fn made(import: &mut Import, config: &Rc<Lineage>) -> Result<Code, Fault> {
     lines.extend(derive(import, config)?);
     lines.push("return config".to_owned());
     Ok(Code { parameters: "given, outer".to_owned(), lines })
+}
+
+/// What a constructor's parameters are where nothing is given, as JSON; one without a default has none.
+pub fn defaults(parameters: &Parameters) -> Vec<(String, String)> {
+    let value = |default: &Expr| plain(default, JSON).unwrap_or_else(|| JSON[0].to_owned());
+    let parameters = parameters.iter_non_variadic_params().skip(1);
+    let named = parameters.map(|parameter| (parameter.name().to_string(), parameter.default.as_deref().map(value)));
+    named.map(|(name, value)| (name, value.unwrap_or_else(|| JSON[0].to_owned()))).collect()
 }
 
 type Entries = IndexMap<String, String>;

@@ -92,6 +92,10 @@ pub struct Architecture {
     pub takes_images: bool,
     /// The function that gives images beside its tokens, where it takes some.
     pub images: Option<&'static str>,
+    /// Whether it takes text beside images, as long as a run says.
+    pub takes_text: bool,
+    /// The rows of its images where a run gives none, as a spec says it.
+    pub image_rows: Option<String>,
     /// Whether it generates.
     pub generates: bool,
     /// Whether it computes the last logits alone where that is asked for.
@@ -337,6 +341,8 @@ impl Import {
                 made: None,
                 takes_images: is_image,
                 images: (inputs == "language_model_inputs" && takes("pixel_values")).then(|| images_of(takes)),
+                takes_text: false,
+                image_rows: None,
                 generates: generates
                     && cache_argument.is_some()
                     && lineage.derives_from("transformers.generation.GenerationMixin"),
@@ -525,6 +531,8 @@ impl Import {
         }
         if self.plain && !lineage.classes.iter().any(|defined| is_dataclass(&defined.class)) {
             self.constants(lineage, &mut class);
+            let defaults = self.changed_later(lineage);
+            class.init.splice(0..0, defaults);
         }
         let supers: Vec<(String, String)> = self
             .supers
@@ -559,6 +567,22 @@ impl Import {
                 class.methods.insert(name, Code { parameters: String::new(), lines });
             }
         }
+    }
+
+    /// What a class's body gives all its objects, where a method may give one of them another: `fused_projections = False`.
+    fn changed_later(&mut self, lineage: &Rc<Lineage>) -> Vec<String> {
+        let asked: Vec<String> = self.needed.iter().cloned().collect();
+        let mut lines = Vec::new();
+        for name in asked {
+            let Some((place, value)) = lineage.attribute(&name).filter(|_| self.assigns(lineage, &name)) else {
+                continue;
+            };
+            let (module, value) = (lineage.classes[place].module.clone(), value.clone());
+            if let Ok(value) = Translator::new(self, module, None, Standing::Free).constant(&value) {
+                lines.push(format!("self.{name} = {value}"));
+            }
+        }
+        lines
     }
 
     /// What a field of a dataclass is where nothing is given: its value, or what `field(default=...)` says.
@@ -624,6 +648,12 @@ impl Import {
         }
         if method.is_decorated("dynamic_rope_update") {
             before.push("update_rope(self, position_ids)".to_owned());
+        }
+        // diffusers, configuration_utils.py: what the constructor is given is the config
+        if method.is_decorated("register_to_config") {
+            let names = method.function().parameters.iter_non_variadic_params().skip(1).map(|p| p.name().to_string());
+            let entries: Vec<String> = names.map(|name| format!("{name}={name}")).collect();
+            before.push(format!("self.config = Output({})", entries.join(", ")));
         }
         let module = lineage.classes[method.place].module.clone();
         let class = Some((lineage.clone(), method.place));

@@ -16,6 +16,7 @@
 mod auto;
 pub mod classes;
 mod config;
+pub mod diffusers;
 pub mod family;
 pub mod marks;
 pub mod meaning;

@@ -29,6 +29,12 @@ pub struct Names {
     /// Methods of tensors and modules that are functions of them in a spec: `flatten`.
     #[serde(skip)]
     pub methods: IndexMap<String, String>,
+    /// The rows of images that models of diffusers take: the entry, the pixels of each of its rows, the rows without it.
+    #[serde(skip)]
+    pub image_rows: IndexMap<String, String>,
+    /// The frames of videos that models of diffusers take where their config names none.
+    #[serde(skip)]
+    pub frames: IndexMap<String, u64>,
 }
 
 /// What counts for sources of torch.nn alone: `plain.yaml`; for timm's beside it: `timm.yaml`.
@@ -39,6 +45,8 @@ struct Plain {
     dropped_arguments: FxHashSet<String>,
     ignored: Vec<String>,
     methods: IndexMap<String, String>,
+    image_rows: IndexMap<String, String>,
+    frames: IndexMap<String, u64>,
 }
 
 /// What is called otherwise in checkpoints of some families: patterns to what stands for them.
@@ -96,6 +104,7 @@ impl Names {
         names.dropped_arguments = plain.dropped_arguments;
         names.ignored.extend(plain.ignored);
         names.methods = plain.methods;
+        (names.image_rows, names.frames) = (plain.image_rows, plain.frames);
         Ok(names)
     }
 
@@ -130,7 +139,8 @@ impl Names {
 
     /// What a call of that function stands for, whatever it is given.
     pub fn answer(&self, dotted: &str) -> Option<String> {
-        let called = dotted.strip_prefix("transformers.").and_then(|rest| rest.rsplit('.').next());
+        let of_package = dotted.strip_prefix("transformers.").or_else(|| dotted.strip_prefix("diffusers."));
+        let called = of_package.and_then(|rest| rest.rsplit('.').next());
         let answer = self.means.get(&format!("{dotted}()")).or_else(|| self.answers.get(called?));
         answer.cloned()
     }

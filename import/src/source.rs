@@ -51,6 +51,8 @@ pub struct Module {
     pub earlier: IndexMap<String, Rc<Expr>>,
     /// Calls that stand alone at its top: `register_block('mobilevit', MobileVitBlock)`.
     pub calls: Vec<ExprCall>,
+    /// What a class's name meant before the class was defined: `from .x import Y`, then `class Y(Y)`.
+    pub shadowed: FxHashMap<String, String>,
     /// The files from which it takes all that they offer: `from .layers import *`.
     pub stars: Vec<String>,
     starts: Vec<usize>,
@@ -67,7 +69,16 @@ impl Module {
     pub fn parse(name: &str, file: &str, text: &str) -> Result<Module, Fault> {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let (name, file, bindings, stars) = (name.into(), file.into(), IndexMap::new(), Vec::new());
-        let mut module = Module { name, file, bindings, earlier: IndexMap::new(), calls: Vec::new(), stars, starts };
+        let mut module = Module {
+            name,
+            file,
+            bindings,
+            earlier: IndexMap::new(),
+            calls: Vec::new(),
+            shadowed: FxHashMap::default(),
+            stars,
+            starts,
+        };
         if let Some(line) = too_deep(text) {
             let message = format!(
                 "statement {line} nests deeper than {BRACKETS} brackets or blocks, or has more than {SIGNS} signs"
@@ -85,6 +96,9 @@ impl Module {
     fn bind(&mut self, statement: Stmt) {
         match statement {
             Stmt::ClassDef(class) => {
+                if let Some(Binding::Import(dotted)) = self.bindings.get(class.name.as_str()) {
+                    self.shadowed.insert(class.name.to_string(), dotted.clone());
+                }
                 self.bindings.insert(class.name.to_string(), Binding::Class(Rc::new(class)));
             }
             Stmt::FunctionDef(function) => {

@@ -139,7 +139,7 @@ const MADE: [(&str, bool); 10] = [
 ];
 
 /// Python's own functions by what they are called in specs.
-const BUILTINS: [(&str, &str); 28] = [
+const BUILTINS: [(&str, &str); 29] = [
     ("iter", "iterator"),
     ("next", "next"),
     ("filter", "filtered"),
@@ -168,6 +168,7 @@ const BUILTINS: [(&str, &str); 28] = [
     ("round", "round"),
     ("slice", "slice_of"),
     ("callable", "callable"),
+    ("pow", "raised_to"),
 ];
 
 impl<'a> Translator<'a> {
@@ -355,6 +356,8 @@ impl<'a> Translator<'a> {
                 let lineage = Lineage::of(&self.import.world, &defined.module, &defined.class)?;
                 if lineage.derives_from("transformers.utils.generic.ModelOutput")
                     || lineage.derives_from("transformers.utils.ModelOutput")
+                    || lineage.derives_from("diffusers.utils.BaseOutput")
+                    || lineage.derives_from("diffusers.utils.outputs.BaseOutput")
                 {
                     return Ok(atom("Output"));
                 }

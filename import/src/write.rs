@@ -89,6 +89,12 @@ fn architecture(text: &mut String, name: &str, architecture: &Architecture) -> s
     if let Some(images) = architecture.images {
         writeln!(text, "    images: {images}")?;
     }
+    if architecture.takes_text {
+        writeln!(text, "    takes_text: true")?;
+    }
+    if let Some(rows) = &architecture.image_rows {
+        writeln!(text, "    image_rows: {{{rows}}}")?;
+    }
     if !architecture.base_prefix.is_empty() {
         writeln!(text, "    base_prefix: {}", architecture.base_prefix)?;
     }

@@ -3,7 +3,8 @@
 
     record_classes.py CASES.yaml --out TRUTH.jsonl [--only ID ...] [--stacks]
 
-A case has record.py's keys, and as its model one of record.py's, or {class: nets.py:ConvNet, init: "width=64", inputs: {x: "float32[8,3,64,64]"}, loss: own |
+A case has record.py's keys, and as its model one of record.py's, or {library: diffusers, architecture: UNet2DConditionModel, config: {...}, inputs: {sample:
+"float[2,4,32,32]", ...}, target: "float[2,4,32,32]"}, trained on the mean of squares in float32, or {class: nets.py:ConvNet, init: "width=64", inputs: {x: "float32[8,3,64,64]"}, loss: own |
 cross-entropy | sum, labels: N}. `inputs` go into forward by name. A loss of its own is the first number that forward returns; the others
 are made of the first tensor that it returns. Each line holds its trace as `events`. ORACLE names record.py's folder.
 """
@@ -24,6 +25,8 @@ class Maker:
         pass
 
     def __call__(self, config):
+        if isinstance(self.place, type):
+            return self.place(**{name: value for name, value in self.init.items() if name != "frames"})
         file, name = self.place.rsplit(":", 1)
         spec = importlib.util.spec_from_file_location("own_classes", os.path.join(HERE, "classes", file))
         module = importlib.util.module_from_spec(spec)
@@ -60,6 +63,39 @@ def scores_in(out, torch):
     if isinstance(out, torch.Tensor):
         return out
     return scores_in(next(iter(out.values() if isinstance(out, dict) else out)), torch)
+
+
+def tensor(text, model, torch):
+    """`float[2,4,32,32]`, where float is the weights' type; a mapping has a tensor by each name."""
+    if isinstance(text, dict):
+        return {name: tensor(part, model, torch) for name, part in text.items()}
+    if isinstance(text, list):
+        return tuple(tensor(part, model, torch) for part in text)
+    if text is None or isinstance(text, (int, float)):
+        return text
+    dtype, sizes = text.rstrip("]").split("[")
+    dtype = next(model.parameters()).dtype if dtype == "float" else getattr(torch, dtype)
+    return torch.zeros([int(size) for size in sizes.split(",") if size], dtype=dtype, device="cuda")
+
+
+def inputs_of_diffusers(case, model, torch):
+    """Inputs by name, then what should come out (examples/text_to_image/train_text_to_image.py)."""
+    batch = Batch({name: tensor(text, model, torch) for name, text in case["model"]["inputs"].items()})
+    if case["mode"] != "infer":
+        target, forward = tensor(case["model"]["target"], model, torch), model.forward
+
+        def with_loss(**given):
+            out = forward(**given)
+            return Out(out, torch.nn.functional.mse_loss(out.sample.float(), target.float(), reduction="mean"))
+
+        model.forward = with_loss
+    return batch
+
+
+def checkpointed_as_diffusers(case, model):
+    """`enable_gradient_checkpointing()` where all is checkpointed."""
+    if case["checkpoint"] == "full":
+        model.enable_gradient_checkpointing()
 
 
 def inputs_for(case, model, torch):
@@ -99,7 +135,11 @@ def main():
     args = parser.parse_args()
     import yaml, torch, transformers
     inputs_of_others = record.inputs_for
-    record.inputs_for = lambda case, model, torch: (inputs_for if "class" in case["model"] else inputs_of_others)(case, model, torch)
+
+    def chosen(case):
+        return inputs_for if "class" in case["model"] else inputs_of_diffusers if "inputs" in case["model"] else inputs_of_others
+
+    record.inputs_for = lambda case, model, torch: chosen(case)(case, model, torch)
     cases = [case for case in yaml.safe_load(open(args.cases)) if not args.only or case["id"] in args.only]
     failed = 0
     for case in cases:
@@ -107,8 +147,15 @@ def main():
         if not child:
             try:
                 os.environ.update(case.get("env", {}))
-                own = "class" in case["model"]
-                if own:
+                source = dict(case["model"])
+                own = "class" in source or source["library"] == "diffusers"
+                if source.get("library") == "diffusers":
+                    import diffusers
+                    made = Maker(getattr(diffusers, source["architecture"]), source["config"])
+                    sys.modules["transformers"].Recorded = made  # diffusers loads that module anew
+                    record.apply_checkpointing = checkpointed_as_diffusers
+                    case["model"].update(library="transformers", architecture="Recorded", config={})
+                elif own:
                     case["model"].update(library="transformers", architecture="Recorded")
                     transformers.Recorded = Maker(case["model"]["class"], case["model"].get("init", ""))
                 with tempfile.TemporaryDirectory() as folder:
@@ -116,7 +163,7 @@ def main():
                     made = record.run(case, trace, None, args.stacks)
                     made["events"] = json.load(open(trace))["events"]
                 if own:
-                    del made["case"]["model"]["library"], made["case"]["model"]["architecture"]
+                    made["case"]["model"] = source
                 with open(args.out, "a") as out:
                     out.write(json.dumps(made) + "\n")
             except BaseException:

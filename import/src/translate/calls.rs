@@ -2,6 +2,15 @@
 
 use super::*;
 
+/// Whether a call is `x.parameters()`, or an `iter` of it.
+fn is_of_parameters(call: &ExprCall) -> bool {
+    match (&*call.func, &*call.arguments.args) {
+        (Expr::Attribute(method), _) => method.attr.as_str() == "parameters",
+        (Expr::Name(name), [Expr::Call(inner)]) => name.id.as_str() == "iter" && is_of_parameters(inner),
+        _ => false,
+    }
+}
+
 impl Translator<'_> {
     pub(super) fn call(&mut self, call: &ExprCall) -> Text {
         let arguments = &call.arguments;
@@ -48,8 +57,7 @@ impl Translator<'_> {
                     return Ok(dictionary_of(&entries));
                 }
                 // of parameters their type and place are asked
-                ("next", [Expr::Call(made)]) if matches!(&*made.func, Expr::Attribute(method) if method.attr.as_str() == "parameters") =>
-                {
+                ("next", [Expr::Call(made)]) if is_of_parameters(made) => {
                     return Ok(atom("Output(dtype=weights_dtype, device=None)"));
                 }
                 ("next", [Expr::Call(made), rest @ ..])
@@ -210,6 +218,13 @@ impl Translator<'_> {
                 return Ok(atom(format!("{base}({})", self.said_arguments(call, false)?)));
             }
             _ => {}
+        }
+        // diffusers, utils/import_utils.py: the releases that are planned are newer than all that it asks for
+        if let (Some(dotted), [Expr::StringLiteral(sign), _]) = (&dotted, &*arguments.args)
+            && dotted.starts_with("diffusers.")
+            && dotted.ends_with(".is_torch_version")
+        {
+            return Ok(atom(if sign.value.to_str().starts_with('>') { "True" } else { "False" }));
         }
         if let Some(dotted) = &dotted
             && let Some(answer) = self.import.world.names.answer(dotted)
@@ -400,6 +415,15 @@ impl Translator<'_> {
         if self.dotted(owner).is_some() && !self.is_value(owner)? {
             return Ok(None);
         }
+        // diffusers, models/modeling_utils.py
+        if name == "_gradient_checkpointing_func" && self.import.plain {
+            return Ok(Some(atom(format!("checkpointed_call({})", self.said_arguments(call, false)?))));
+        }
+        if name == "keys"
+            && let Some(asked) = self.parameters_asked(owner)?
+        {
+            return Ok(Some(asked));
+        }
         let is_self = matches!(owner, Expr::Name(name) if name.id.as_str() == "self");
         if is_self
             && self.standing == Standing::Config
@@ -545,6 +569,20 @@ impl Translator<'_> {
         Ok(None)
     }
 
+    /// `inspect.signature(x).parameters`: the names of what a function or a call of an object takes.
+    pub(super) fn parameters_asked(&mut self, expression: &Expr) -> Result<Option<Said>, Fault> {
+        let Expr::Attribute(attribute) = expression else { return Ok(None) };
+        let (Expr::Call(call), "parameters") = (&*attribute.value, attribute.attr.as_str()) else { return Ok(None) };
+        let (Some("inspect.signature"), [asked]) = (self.dotted(&call.func).as_deref(), &*call.arguments.args) else {
+            return Ok(None);
+        };
+        let asked = match asked {
+            Expr::Attribute(method) if method.attr.as_str() == "__call__" => &*method.value,
+            other => other,
+        };
+        Ok(Some(atom(format!("parameters_of({})", self.expression(asked)?.text))))
+    }
+
     /// Whether an expression is `torch.linspace(...)`, which constructors ask for its numbers.
     pub(super) fn makes_numbers(&self, expression: &Expr) -> bool {
         matches!(expression, Expr::Call(call) if self.dotted(&call.func).as_deref() == Some("torch.linspace"))
@@ -657,6 +695,12 @@ impl Translator<'_> {
                         && !frozen
                         && self.import.world.names.dropped_arguments.contains(name.as_str())
                     {
+                        continue;
+                    }
+                    // a new shape has no name in a spec
+                    let reshapes = matches!(&*call.func, Expr::Attribute(method) if matches!(method.attr.as_str(), "reshape" | "view"));
+                    if reshapes && name.as_str() == "shape" && call.arguments.args.is_empty() {
+                        said.push(self.expression(&keyword.value)?.text);
                         continue;
                     }
                     // hidden states that are asked for outright are captured

@@ -280,6 +280,9 @@ impl Translator<'_> {
     pub(super) fn attribute(&mut self, expression: &Expr) -> Text {
         let Expr::Attribute(attribute) = expression else { return self.expression(expression) };
         let name = attribute.attr.as_str();
+        if let Some(asked) = self.parameters_asked(expression)? {
+            return Ok(asked);
+        }
         if let Some(dotted) = self.dotted(expression) {
             return self.meaning(&dotted, expression.range());
         }
@@ -312,6 +315,7 @@ impl Translator<'_> {
             "T" => atom(format!("{owner}.transpose(0, 1)")),
             "mT" => atom(format!("{owner}.transpose(-1, -2)")),
             "data" => atom(owner),
+            "__class__" => atom(format!("class_name({owner})")),
             _ => {
                 self.import.needed.insert(name.to_owned());
                 atom(format!("{owner}.{name}"))
@@ -336,6 +340,9 @@ impl Translator<'_> {
                 }
             });
         }
+        if self.import.plain && self.import.assigns(lineage, name) && lineage.attribute(name).is_some() {
+            self.import.needed.insert(name.to_owned());
+        }
         let is_field = || {
             self.import.plain
                 && lineage.classes.iter().any(|defined| is_dataclass(&defined.class))
@@ -356,6 +363,7 @@ impl Translator<'_> {
         }
         if self.standing == Standing::Method {
             match name {
+                "__class__" => return Ok(atom("class_name(self)")),
                 "dtype" => return Ok(atom("weights_dtype")),
                 "device" => return Ok(atom("None")),
                 "loss_function" => return self.fault(range, "the loss function is called where it stands"),

@@ -45,6 +45,12 @@ impl Translator<'_> {
             },
             Stmt::Assign(assign) => {
                 let value = self.expression(&assign.value)?;
+                if let [Expr::Tuple(tuple)] = &assign.targets[..]
+                    && tuple.elts.iter().any(|target| matches!(target, Expr::Subscript(_)))
+                {
+                    self.assigned_apart(&tuple.elts, value)?.into_iter().for_each(say);
+                    return Ok(());
+                }
                 let mut targets = assign.targets.iter();
                 if let Some(first) = targets.next() {
                     say(self.assigned(first, value)?);
@@ -673,6 +679,24 @@ impl Translator<'_> {
             _ => value.text,
         };
         Ok(format!("{} = {value}", self.target(target)?))
+    }
+
+    /// `x, entries[key] = y`: what goes into entries has a name first.
+    fn assigned_apart(&mut self, targets: &[Expr], value: Said) -> Result<Vec<String>, Fault> {
+        let (mut names, mut lines, mut parts) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, target) in targets.iter().enumerate() {
+            if !matches!(target, Expr::Subscript(_)) {
+                names.push(self.target(target)?);
+                continue;
+            }
+            let part = format!("part_{place}");
+            lines.push(self.assigned(target, atom(part.clone()))?);
+            names.push(part.clone());
+            parts.push(part);
+        }
+        lines.insert(0, format!("{} = {}", names.join(", "), value.text));
+        lines.push(format!("del {}", parts.join(", ")));
+        Ok(lines)
     }
 
     /// `x[..., a:b] = y` and `x[:, i] = y`: the tensor stays, at a new place of the autograd graph.

@@ -110,6 +110,18 @@ impl Machine {
         result
     }
 
+    /// Calls an object that is no module: CPython packs the arguments for `__call__`, and holds them until it has returned
+    /// (Objects/typeobject.c, slot_tp_call).
+    pub(super) fn call_object(&mut self, object: &Rc<Object>, given: Given) -> Outcome<Value> {
+        let Some(method) = object.method("__call__").cloned() else {
+            return self.error("only objects with `__call__` can be called");
+        };
+        let held = given.clone_values();
+        let result = self.call_method(object.clone(), &method, given);
+        drop(held);
+        result
+    }
+
     /// Calls the method of that name.
     pub(super) fn call_named(&mut self, object: &Rc<Object>, name: &str, arguments: Vec<Value>) -> Outcome<Value> {
         let Some(method) = object.method(name).cloned() else {

@@ -58,6 +58,11 @@ impl Machine {
             Checkpointing::Off => Ok(()),
             Checkpointing::Full => {
                 self.switch_on(&Value::Object(model.clone()), &saved);
+                // diffusers' models call each block through a function that they are given (0.42.1, models/modeling_utils.py)
+                if model.attributes.borrow().contains_key("_gradient_checkpointing_func") {
+                    self.saved_of_calls = saved;
+                    return Ok(());
+                }
                 if self.rules.has(Change::CheckpointedInputsNeedGradients) {
                     self.input_embedding = first_embedding(&Value::Object(model.clone()));
                 }
@@ -94,6 +99,22 @@ impl Machine {
             }
             _ => {}
         }
+    }
+
+    /// `self._gradient_checkpointing_func(block, *args)` of diffusers: this call of the block is checkpointed (0.42.1,
+    /// models/modeling_utils.py, `enable_gradient_checkpointing`).
+    pub(super) fn checkpointed_call(&mut self, mut given: Given) -> Outcome<Value> {
+        let first = (!given.positional.is_empty()).then(|| given.positional.remove(0));
+        let Some(Value::Object(object)) = first else {
+            return self.error("a checkpoint of what is no module is not planned");
+        };
+        let Some(module) = object.module.filter(|_| given.named.is_empty()) else {
+            return self.error("a checkpoint takes a module and its arguments without names");
+        };
+        self.checkpointed.insert(module, self.saved_of_calls.clone());
+        let result = self.call_module(&object, given);
+        self.checkpointed.remove(&module);
+        result
     }
 
     /// transformers 5.17.0, modeling_utils.py, `enable_input_require_grads`: where checkpointing is switched on, the input

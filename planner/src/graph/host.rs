@@ -429,11 +429,18 @@ impl Machine {
                     Becomes::Buffer { persistent } => owned.buffers.push((name.clone(), dtype, persistent)),
                 }
             }
-            value if is_child(value) && !owned.children.contains(name) => owned.children.push(name.clone()),
+            // an empty list has its place; where it gets no modules it goes when the module is made
+            value if (is_child(value) || is_empty(value)) && !owned.children.contains(name) => {
+                owned.children.push(name.clone())
+            }
             _ => {}
         }
         Ok(())
     }
+}
+
+fn is_empty(value: &Value) -> bool {
+    matches!(value, Value::Sequence(values) if values.is_empty())
 }
 
 fn is_child(value: &Value) -> bool {

@@ -53,6 +53,8 @@ pub struct Machine {
     pub(super) ops: Vec<Op>,
     /// The modules whose calls are checkpointed, with the operators whose results those save.
     pub(super) checkpointed: FxHashMap<ModuleId, Option<Arc<SavedOperators>>>,
+    /// The operators whose results the checkpointed calls of a function save.
+    pub(super) saved_of_calls: Option<Arc<SavedOperators>>,
     /// Whether they are as `use_reentrant=True` does it.
     pub(super) reentrant: bool,
     /// The module whose output needs a gradient.
@@ -119,6 +121,7 @@ impl Machine {
             shapes: Vec::new(),
             ops: Vec::new(),
             checkpointed: FxHashMap::default(),
+            saved_of_calls: None,
             reentrant: false,
             input_embedding: None,
             adapters: 0..0,
@@ -530,10 +533,7 @@ impl Semantics for Machine {
             }
             Value::ShapeMethod(tensor, question) => self.ask_shape(tensor, question, given),
             Value::Object(object) if object.module.is_some() => self.call_module(&object, given),
-            Value::Object(object) if object.method("__call__").is_some() => {
-                let call = object.method("__call__").cloned();
-                call.map_or(Ok(Value::None), |call| self.call_method(object, &call, given))
-            }
+            Value::Object(object) if object.method("__call__").is_some() => self.call_object(&object, given),
             other => self.error(format!("{} cannot be called", other.kind())),
         }
     }

@@ -81,6 +81,8 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
     ("einsum", super::einsum::einsum),
     ("first", first),
     ("slice_of", slice_of),
+    ("parameters_of", parameters_of),
+    ("checkpointed_call", |machine, given| machine.checkpointed_call(given)),
     ("callable", |machine, given| {
         let [value] = given.exactly(machine)?;
         Ok(Value::Bool(match value {
@@ -122,6 +124,21 @@ pub(super) const FUNCTIONS: &[(&str, Builtin)] = &[
     ("logarithm10", |machine, given| real(machine, given, f64::log10)),
     ("logarithm2", |machine, given| real(machine, given, f64::log2)),
 ];
+
+/// `inspect.signature(x).parameters`: the names of what a function takes, or a call of an object.
+fn parameters_of(machine: &mut Machine, given: Given) -> Outcome<Value> {
+    let [value] = given.exactly(machine)?;
+    let function = match &value {
+        Value::Function(function) | Value::Method(_, function) => Some(function.clone()),
+        Value::Object(object) => object.method("__call__").or_else(|| object.method("forward")).cloned(),
+        _ => None,
+    };
+    let Some(function) = function else {
+        return machine.error(format!("what {} takes is not known", value.kind()));
+    };
+    let named = |parameter: &Parameter| Value::Text(function.names[usize::from(parameter.name.0)].as_ref().into());
+    Ok(Value::sequence(function.parameters.iter().map(named).collect()))
+}
 
 /// `f"layer_{i}"` is `text(["layer_", i])`.
 fn text(machine: &mut Machine, given: Given) -> Outcome<Value> {

@@ -124,9 +124,17 @@ impl Object {
         Object { class, module, attributes: RefCell::new(attributes), owned, height: self.height.clone() }
     }
 
-    /// Fixes its height by what it holds.
+    /// Fixes its height by what it holds, and its children.
     pub fn settle(&self) {
-        let within = Extent::around(self.attributes.borrow().values().map(Value::extent));
+        let holds_modules = |value: &Value| match value {
+            Value::Sequence(values) => {
+                values.first().is_some_and(|first| matches!(first, Value::Object(_) | Value::Sequence(_) | Value::None))
+            }
+            _ => true,
+        };
+        let attributes = self.attributes.borrow();
+        self.owned.borrow_mut().children.retain(|name| attributes.get(name).is_none_or(holds_modules));
+        let within = Extent::around(attributes.values().map(Value::extent));
         self.height.set(Some(within.height.max(LISTS)));
     }
 }

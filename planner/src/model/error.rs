@@ -33,6 +33,16 @@ pub enum ModelError {
         /// The nearest built-in names.
         nearest: Vec<String>,
     },
+    /// A folder of a pipeline of diffusers.
+    #[error("{} is a {class} of several models: plan one of them, {}", quote::path(.path), listed(path, .parts))]
+    Pipeline {
+        /// The folder.
+        path: PathBuf,
+        /// What kind of pipeline it is.
+        class: String,
+        /// Its models: their folders, and their classes.
+        parts: Vec<(String, String)>,
+    },
     /// A file where a folder is needed.
     #[error("{} is a file: give the folder that holds config.json and the weights", quote::path(.path))]
     FileNotFolder {
@@ -209,4 +219,10 @@ impl ModelError {
 
 fn unknown(architecture: &str) -> String {
     format!("the architecture {} is not known", quote::quoted(architecture))
+}
+
+/// A pipeline's models, with their classes.
+fn listed(path: &std::path::Path, parts: &[(String, String)]) -> String {
+    let said = parts.iter().map(|(name, class)| format!("{} ({class})", quote::path(&path.join(name))));
+    said.collect::<Vec<_>>().join(", ")
 }

@@ -119,8 +119,13 @@ impl Model {
     pub fn takes_tokens(&self) -> bool {
         match &self.exported {
             Some(exported) => exported.takes_tokens(),
-            None => !self.takes_images(),
+            None => !self.takes_images() || self.takes_text(),
         }
+    }
+
+    /// Whether it takes text beside images.
+    fn takes_text(&self) -> bool {
+        self.family.architectures.get(&self.architecture).is_some_and(|architecture| architecture.takes_text)
     }
 
     /// How many tokens its config says that it takes; None where it says nothing of them.
@@ -139,8 +144,10 @@ impl Model {
         let within = || self.entry("vision_config")?.get("image_size").and_then(size);
         // timm's: channels, rows, columns
         let of_weights = || self.entry("pretrained_cfg")?.get("input_size")?.get(1)?.as_u64();
-        let said = || self.entry("image_size").and_then(size).or_else(within).or_else(of_weights);
-        (self.takes_images() || self.takes_images_beside()).then(|| said().unwrap_or(224))
+        let takes = self.takes_images() || self.takes_images_beside();
+        let rows = &self.family.architectures.get(&self.architecture).filter(|_| takes)?.image_rows;
+        let own = self.entry(&rows.entry).and_then(size).map(|entry| entry * rows.times);
+        own.or_else(within).or_else(of_weights).or(Some(rows.otherwise))
     }
 
     /// The rows of the images of a run; None where there are no images.
@@ -361,7 +368,24 @@ fn built_in(found: BuiltIn, architecture: Option<&str>, shelf: &Shelf) -> Result
     })
 }
 
+/// What a pipeline of diffusers lists in its folder (0.42.1, pipelines/pipeline_utils.py): its own class, and its models by the folders
+/// that they lie in; None where the folder is no pipeline's.
+fn pipeline(path: &Path) -> Option<ModelError> {
+    let index = config::read(&path.join("model_index.json")).ok()?;
+    let class = |part: &Value| Some(part.as_array()?.get(1)?.as_str()?.to_owned());
+    let is_model = |name: &str| path.join(name).join("config.json").is_file();
+    let parts = index.values().iter().filter(|(name, _)| is_model(name));
+    let parts = parts.filter_map(|(name, part)| Some((name.clone(), class(part)?))).collect();
+    let class = index.string("_class_name").ok().flatten().unwrap_or("pipeline").to_owned();
+    Some(ModelError::Pipeline { path: path.to_owned(), class, parts })
+}
+
 fn describe_folder(path: &Path, architecture: Option<&str>, shelf: &Shelf) -> Result<Model, ModelError> {
+    if !path.join("config.json").is_file()
+        && let Some(error) = pipeline(path).filter(|_| path.is_dir())
+    {
+        return Err(error);
+    }
     Ok(Model { name: path.display().to_string(), ..of_config(&config::read(path)?, architecture, shelf)? })
 }
 

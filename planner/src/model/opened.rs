@@ -171,7 +171,7 @@ impl RunOptions {
         self.take_sizes(&model);
         self.check_images(&model)?;
         if !model.takes_images_beside() {
-            self.check_inputs(model.takes_images())?;
+            self.check_inputs(model.takes_images(), model.takes_tokens())?;
         }
         Ok(model)
     }
@@ -180,9 +180,9 @@ impl RunOptions {
     ///
     /// # Errors
     /// Tokens for a model of images, or images for any other.
-    pub fn check_inputs(&self, takes_images: bool) -> Result<(), RunError> {
+    pub fn check_inputs(&self, takes_images: bool, takes_tokens: bool) -> Result<(), RunError> {
         match (self.seq, self.image) {
-            (Some(_), _) if takes_images => {
+            (Some(_), _) if takes_images && !takes_tokens => {
                 Err(RunError::Contradiction("seq is for models that take tokens: this one takes images, give image"))
             }
             (_, Some(_)) if !takes_images => {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 use super::call::one as one_shape;
 use super::elementwise::{first_shape, to};
@@ -32,6 +32,18 @@ pub(super) const ROWS: &[Row] = &[
         aten: &[("layer_norm.default", "input, weight!, bias=None", "normalized_shape, eps, cudnn_enable")],
         shapes: layer_norm_shape,
         lower: layer_norm,
+    },
+    Row {
+        name: "rms_norm",
+        signature: "input, weight=None",
+        returns: Returns::One,
+        source: "aten/src/ATen/native/layer_norm.cpp, rms_norm_symint; cuda/layer_norm_kernel.cu",
+        class: Class::Elements,
+        autocast: Autocast::Full,
+        savable: &["_fused_rms_norm.default"],
+        aten: &[],
+        shapes: layer_norm_shape,
+        lower: rms_norm,
     },
     Row {
         name: SOFTMAX,
@@ -67,18 +79,6 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
-        name: "fused_rms_norm",
-        signature: "input, weight=None",
-        returns: Returns::One,
-        source: "aten/src/ATen/native/layer_norm.cpp, rms_norm_symint; cuda/layer_norm_kernel.cu",
-        class: Class::Elements,
-        autocast: Autocast::Keeps,
-        savable: &["_fused_rms_norm.default"],
-        aten: &[],
-        shapes: first_shape,
-        lower: fused_rms_norm,
-    },
-    Row {
         name: "group_norm",
         signature: "input, num_groups, weight=None, bias=None",
         returns: Returns::One,
@@ -107,26 +107,65 @@ fn accumulator(dtype: Dtype) -> Dtype {
     if dtype == Dtype::F64 { Dtype::F64 } else { Dtype::F32 }
 }
 
+/// What a normalization of rows is made of.
+struct OfRows {
+    op: &'static str,
+    node: &'static str,
+    backward: &'static str,
+    /// How many numbers are kept of each row.
+    statistics: usize,
+}
+
 /// Result, mean and rstd; backward needs the input, mean, rstd and the weight.
 fn layer_norm(context: &mut Context, operands: &Operands) -> Lowered {
-    let (input, weight, bias) = (operands.tensor(0)?, operands.optional(1), operands.optional(2));
+    const LAYER: OfRows = OfRows {
+        op: "native_layer_norm",
+        node: "NativeLayerNormBackward0",
+        backward: "native_layer_norm_backward",
+        statistics: 2,
+    };
+    of_rows(context, (operands.tensor(0)?, operands.optional(1), operands.optional(2)), &LAYER)
+}
+
+/// Result and rstd.
+fn rms_norm(context: &mut Context, operands: &Operands) -> Lowered {
+    const RMS: OfRows = OfRows {
+        op: "_fused_rms_norm",
+        node: "FusedRmsNormBackward0",
+        backward: "_fused_rms_norm_backward",
+        statistics: 1,
+    };
+    let (input, weight) = (operands.tensor(0)?, operands.optional(1));
+    if weight.is_some_and(|weight| weight.dtype != input.dtype) {
+        return Err("torch.nn.RMSNorm of an input whose type is not its weight's is not planned".to_owned());
+    }
+    of_rows(context, (input, weight, None), &RMS)
+}
+
+fn of_rows(
+    context: &mut Context,
+    (input, weight, bias): (&Tensor, Option<&Tensor>, Option<&Tensor>),
+    kind: &'static OfRows,
+) -> Lowered {
     let inputs: smallvec::SmallVec<[&Tensor; 3]> = std::iter::once(input).chain(weight).chain(bias).collect();
     let saved_inputs = context
         .records(&inputs)
         .then(|| (context.save(input), weight.map(|weight| context.save(weight)), bias.map(|bias| context.save(bias))));
     let width: u64 = weight.map_or(*input.sizes.last().unwrap_or(&1), |weight| weight.count());
     let rows = input.count() / width.max(1);
-    let outputs = context.aten_outputs("native_layer_norm", |context| {
-        let op = "native_layer_norm";
+    let outputs = context.aten_outputs(kind.op, |context| {
+        let op = kind.op;
         let copy = (!input.is_contiguous()).then(|| context.empty(op, &input.sizes, input.dtype));
         let output = context.empty(op, &input.sizes, input.dtype);
-        let [mean, rstd] = [(); 2].map(|()| context.empty(op, &[rows], accumulator(input.dtype)));
+        let mut made: SmallVec<[Tensor; 3]> =
+            (0..kind.statistics).map(|_| context.empty(op, &[rows], accumulator(input.dtype))).collect();
         drop(copy);
-        smallvec![mean, rstd, output]
+        made.push(output);
+        made
     });
-    let [mean, rstd, output] = &outputs[..] else { return Err("layer norm gives three tensors".to_owned()) };
+    let Some((output, statistics)) = outputs.split_last() else { return Err("a norm gives a tensor".to_owned()) };
     if let Some((saved_input, saved_weight, saved_bias)) = saved_inputs {
-        let statistics = [mean, rstd].map(|tensor| context.save(tensor));
+        let statistics: SmallVec<[_; 2]> = statistics.iter().map(|tensor| context.save(tensor)).collect();
         let needs = |tensor: Option<&Tensor>| tensor.is_some_and(|tensor| tensor.requires_grad());
         let wanted = [input.requires_grad(), needs(weight), needs(bias)];
         let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
@@ -134,61 +173,17 @@ fn layer_norm(context: &mut Context, operands: &Operands) -> Lowered {
             let input = saved_input.get(context);
             let weight = saved_weight.as_ref().map(|saved| saved.get(context));
             let _bias = saved_bias.as_ref().map(|saved| saved.get(context));
-            let _mean = statistics[0].get(context);
-            let _rstd = statistics[1].get(context);
+            let _statistics: SmallVec<[_; 2]> = statistics.iter().map(|saved| saved.get(context)).collect();
             let call = Backward {
                 gradient_is_contiguous: g.is_contiguous(),
                 input_is_contiguous: input.is_contiguous(),
                 ..Backward::new(rows, width, input.dtype, wanted)
             };
             let steps = backward(&context.device, &call);
-            let results = context.scratch("native_layer_norm_backward", &steps);
+            let results = context.scratch(kind.backward, &steps);
             gradients(results, wanted, [Some(&input), weight.as_ref(), weight.as_ref()], g.dtype)
         };
-        context.record("NativeLayerNormBackward0", &[Some(input), weight, bias], &[output], Box::new(apply));
-    }
-    one(output.clone())
-}
-
-/// Result and rstd, over the last dimension; backward needs the input, rstd and the weight.
-fn fused_rms_norm(context: &mut Context, operands: &Operands) -> Lowered {
-    let (input, weight) = (operands.tensor(0)?, operands.optional(1));
-    if weight.is_some_and(|weight| weight.dtype != input.dtype) {
-        return Err("torch.nn.RMSNorm of another type than its input is not planned".to_owned());
-    }
-    let inputs: smallvec::SmallVec<[&Tensor; 3]> = std::iter::once(input).chain(weight).collect();
-    let saved = context.records(&inputs).then(|| (context.save(input), weight.map(|weight| context.save(weight))));
-    let width = *input.sizes.last().unwrap_or(&1);
-    let rows = input.count() / width.max(1);
-    let outputs = context.aten_outputs("_fused_rms_norm", |context| {
-        let op = "_fused_rms_norm";
-        let copy = (!input.is_contiguous()).then(|| context.empty(op, &input.sizes, input.dtype));
-        let output = context.empty(op, &input.sizes, input.dtype);
-        let rstd = context.empty(op, &[rows], accumulator(input.dtype));
-        drop(copy);
-        smallvec![rstd, output]
-    });
-    let [rstd, output] = &outputs[..] else { return Err("an RMS norm gives two tensors".to_owned()) };
-    if let Some((saved_input, saved_weight)) = saved {
-        let saved_rstd = context.save(rstd);
-        let wanted = [input.requires_grad(), weight.is_some_and(|weight| weight.requires_grad()), false];
-        let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
-            let Some(g) = &g[0] else { return Gradients::new() };
-            let input = saved_input.get(context);
-            let weight = saved_weight.as_ref().map(|saved| saved.get(context));
-            let _rstd = saved_rstd.get(context);
-            let call = Backward {
-                gradient_is_contiguous: g.is_contiguous(),
-                input_is_contiguous: input.is_contiguous(),
-                ..Backward::new(rows, width, input.dtype, wanted)
-            };
-            let steps = backward(&context.device, &call);
-            let results = context.scratch("_fused_rms_norm_backward", &steps);
-            let mut found = gradients(results, wanted, [Some(&input), weight.as_ref(), None], g.dtype);
-            found.truncate(2);
-            found
-        };
-        context.record("FusedRmsNormBackward0", &[Some(input), weight], &[output], Box::new(apply));
+        context.record(kind.node, &[Some(input), weight, bias], &[output], Box::new(apply));
     }
     one(output.clone())
 }
@@ -269,7 +264,8 @@ fn group_norm(context: &mut Context, operands: &Operands) -> Lowered {
             let sums = (!is_one).then(|| [(); 2].map(|()| context.empty(op, &[batch, channels], wide)));
             if wanted[0] {
                 let parts = [(); 2].map(|()| context.empty(op, &[batch, groups], wide));
-                let scale = (!is_one && weight.is_some()).then(|| context.empty(op, &[batch, channels], wide));
+                let scale =
+                    (!is_one && !keeps && weight.is_some()).then(|| context.empty(op, &[batch, channels], wide));
                 drop((scale, parts));
             }
             drop(sums);

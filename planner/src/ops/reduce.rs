@@ -129,18 +129,6 @@ pub(super) const ROWS: &[Row] = &[
         lower: max_along,
     },
     Row {
-        name: "logsumexp",
-        signature: "input, dim, keepdim=False",
-        returns: Returns::One,
-        source: "aten/src/ATen/native/ReduceOps.cpp, logsumexp_out_impl; FunctionsManual.cpp, logsumexp_backward",
-        class: Class::Elements,
-        autocast: Autocast::Keeps,
-        savable: &["logsumexp.default"],
-        aten: &[],
-        shapes: reduced_shape,
-        lower: logsumexp,
-    },
-    Row {
         name: "argmax",
         signature: "input, dim, keepdim=False",
         returns: Returns::One,
@@ -322,37 +310,6 @@ fn vector_norm(context: &mut Context, operands: &Operands) -> Lowered {
             smallvec![Some(if x.dtype == result.dtype { result } else { cast(context, &result, x.dtype) })]
         };
         context.record("LinalgVectorNormBackward0", &[Some(x)], &[&output], Box::new(apply));
-    }
-    one(output)
-}
-
-/// The largest is taken off before the exponentials and added to the logarithm of their sum; backward is
-/// grad * (self - result).exp().
-fn logsumexp(context: &mut Context, operands: &Operands) -> Lowered {
-    let x = operands.tensor(0)?;
-    let marks = marks(x.sizes.len(), &operands.ints(1)?)?;
-    let keepdim = operands.flag(2);
-    let saved = context.records(&[x]).then(|| context.save(x));
-    let output = context.aten("logsumexp", |context| {
-        let largest = reduce(context, "amax", Reduction::Extreme, x, &marks, true, x.dtype);
-        let sizes = elementwise(context, "abs", &[&largest], x.dtype);
-        drop((elementwise(context, "eq", &[&sizes], Dtype::Bool), sizes));
-        let exponentials = elementwise(context, "sub", &[x, &largest], x.dtype);
-        reduce(context, "sum", Reduction::Sum, &exponentials, &marks, keepdim, x.dtype)
-    });
-    if let Some(saved) = saved {
-        let result = context.save(&output);
-        let apply = move |context: &mut Context, g: &mut [Option<Tensor>]| {
-            let Some(g) = &g[0] else { return Gradients::new() };
-            let (x, result) = (saved.get(context), result.get(context));
-            let [g, result] = [g, &result].map(|one| if keepdim { one.clone() } else { unreduced(one, &marks) });
-            let difference = elementwise(context, "sub", &[&x, &result], x.dtype);
-            let exponentials = elementwise(context, "exp", &[&difference], x.dtype);
-            let product = elementwise(context, "mul", &[&g, &exponentials], x.dtype);
-            drop((exponentials, difference));
-            smallvec![Some(product)]
-        };
-        context.record("LogsumexpBackward0", &[Some(x)], &[&output], Box::new(apply));
     }
     one(output)
 }

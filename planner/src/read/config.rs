@@ -70,8 +70,12 @@ impl Config {
         self.values.get(key).filter(|value| !value.is_null())
     }
 
-    /// The class that the model is of: the first of `architectures`.
+    /// The class that the model is of: the first of `architectures`, or `_class_name`.
     pub fn architecture(&self) -> Result<&str, ConfigError> {
+        // diffusers writes its models' class so (0.42.1, configuration_utils.py, to_json_string)
+        if let (None, Some(class)) = (self.get("architectures"), self.string("_class_name")?) {
+            return Ok(class);
+        }
         let expected = "a list of class names";
         match self.needed("architectures", self.list("architectures")?)?.first() {
             Some(Value::String(name)) => Ok(name),

@@ -13,6 +13,7 @@ mod attention;
 mod capacity;
 mod combinations;
 mod cutpoints;
+mod diffusers;
 mod estimates;
 mod exports;
 mod exports_hostile;

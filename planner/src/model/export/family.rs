@@ -18,7 +18,9 @@ use super::wire::Size;
 use super::write::Writer;
 use crate::dtype::Dtype;
 use crate::read::spec::syntax::{Expression, Function, Literal, Position, Statement, StatementKind};
-use crate::read::spec::{Architecture, Buffer, Class, Definition, Family, Field, FieldType, Sdpa, Shelf, SpecError};
+use crate::read::spec::{
+    Architecture, Buffer, Class, Definition, Family, Field, FieldType, ImageRows, Sdpa, Shelf, SpecError,
+};
 use crate::words::quote;
 
 /// What a family is made of.
@@ -112,6 +114,8 @@ impl<'p, 'a> Parts<'p, 'a> {
             sdpa: Sdpa::Always,
             takes_images: false,
             images: None,
+            takes_text: false,
+            image_rows: ImageRows::default(),
             trained_as: None,
         }
     }

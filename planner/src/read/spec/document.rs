@@ -79,7 +79,29 @@ pub(super) struct ArchitectureText {
     #[serde(default)]
     pub images: Option<String>,
     #[serde(default)]
+    pub takes_text: bool,
+    #[serde(default)]
+    pub image_rows: ImageRows,
+    #[serde(default)]
     pub trained_as: Option<String>,
+}
+
+/// The rows of an image where a run gives none: a config's entry, so many pixels each; a number where the config has none.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImageRows {
+    /// The entry.
+    pub entry: String,
+    /// How many rows of pixels one of its rows is.
+    pub times: u64,
+    /// The rows where the config does not have the entry.
+    pub otherwise: u64,
+}
+
+impl Default for ImageRows {
+    fn default() -> ImageRows {
+        ImageRows { entry: "image_size".to_owned(), times: 1, otherwise: 224 }
+    }
 }
 
 /// Whether transformers lets an architecture run with sdpa: always, never, or `since transformers 5.17`.

@@ -9,7 +9,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::changes::span;
 use super::document::{
-    ArchitectureText, BeforeText, ClassText, Document, FieldText, FullFieldText, Places, Scalar, SdpaText, read,
+    ArchitectureText, BeforeText, ClassText, Document, FieldText, FullFieldText, ImageRows, Places, Scalar, SdpaText,
+    read,
 };
 use super::syntax::{Function, Position};
 use super::{SpecError, parse};
@@ -163,6 +164,10 @@ pub struct Architecture {
     pub takes_images: bool,
     /// The function that gives a run's images, for an architecture that takes them beside tokens.
     pub images: Option<Arc<str>>,
+    /// Whether it takes text beside images, as many tokens as a run's sequences have.
+    pub takes_text: bool,
+    /// The rows of its images where a run gives none.
+    pub image_rows: ImageRows,
     /// The architecture of this family that adds a loss, for a base model that has none.
     pub trained_as: Option<String>,
 }
@@ -546,6 +551,8 @@ fn parse_architecture(name: &str, text: &ArchitectureText, file: &Arc<str>) -> R
         },
         takes_images: text.takes_images,
         images: text.images.as_deref().map(Arc::from),
+        takes_text: text.takes_text,
+        image_rows: text.image_rows.clone(),
         trained_as: text.trained_as.clone(),
     })
 }

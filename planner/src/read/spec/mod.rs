@@ -19,6 +19,7 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 
 use crate::words::quote;
+pub use document::ImageRows;
 pub(in crate::read) use family::read_text;
 pub use family::{
     Architecture, Buffer, Class, Configuration, Definition, Definitions, Earlier, Family, Field, FieldType, Sdpa, Shelf,
