@@ -88,7 +88,7 @@ pub const SETS: &[Set] = &[
     // Classes of torch.nn in files of their own (classes/), planned from their source; classes.yaml has the cases.
     exact("2.15", "classes", 26),
     // Models of diffusers 0.42.1; diffusers.yaml has the cases.
-    exact("2.15", "diffusers", 40),
+    exact("2.15", "diffusers", 58),
     // Builders of torchvision whose specs `memplan import` wrote; torchvision.yaml has the cases. MaxViT trains with one sum of
     // gradients more made beside than PyTorch has: the place of a view, not understood; no peak differs.
     Set { release: "2.15", name: "torchvision", count: 107, known: &["maxvit_t-train-fp32"] },
