@@ -199,7 +199,7 @@ def with_inputs_of_heads(case):
 
 
 def with_images(case):
-    """Images beside tokens: `images` of `image` rows and columns each for every sequence, whose places lie at its beginning. How many places an
+    """Images beside tokens: `images` of `image` rows and columns each for every sequence, whose places lie at its beginning, each image's behind a token. How many places an
     image takes is counted on the host, by a copy of the model. What PyTorch decides by integers is decided by their values, which a shadow of the
     device's tensors keeps."""
     import copy, ctypes, inspect, record, struct, torch
@@ -294,7 +294,7 @@ def with_images(case):
 
     def inputs_for(case, model, torch):
         taken = places(model, torch)
-        assert taken < case["seq"], f"{taken} places of images in {case['seq']} tokens"
+        assert taken + case["images"] <= case["seq"], f"{taken} places of images in {case['seq']} tokens"
         values = Values()
         with values:
             given = on_the_device(case, model, torch, taken)
@@ -304,9 +304,11 @@ def with_images(case):
     def on_the_device(case, model, torch, taken):
         config = model.config
         ids = torch.zeros(case["batch"], case["seq"], dtype=torch.long)
-        ids[:, 1 : 1 + taken] = config.image_token_id
-        if getattr(config, "vision_start_token_id", None) is not None:
-            ids[:, 0] = config.vision_start_token_id
+        each = taken // case["images"]
+        for image in range(case["images"]):
+            start = image * (each + 1)
+            ids[:, start] = getattr(config, "vision_start_token_id", None) or 0
+            ids[:, start + 1 : start + 1 + each] = config.image_token_id
         given = {"input_ids": ids.to("cuda")}
         if case["mode"] in ("train", "eval_with_grad"):
             given["labels"] = given["input_ids"]

@@ -41,7 +41,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "prod",
-        signature: "input, dim=None, keepdim=False",
+        signature: "input, dim=None, keepdim=False, dtype=None",
         returns: Returns::One,
         source: "aten/src/ATen/native/ReduceOps.cpp, prod",
         class: Class::Elements,
@@ -56,7 +56,7 @@ pub(super) const ROWS: &[Row] = &[
             }
             let dims = if matches!(a.at(1), Operand::None) { Vec::new() } else { a.ints(1)? };
             let marks = marks(x.sizes.len(), &dims)?;
-            let dtype = if x.dtype.is_floating() { x.dtype } else { Dtype::I64 };
+            let dtype = a.dtype(3).unwrap_or(if x.dtype.is_floating() { x.dtype } else { Dtype::I64 });
             one(reduce(context, "prod", Reduction::Product, x, &marks, a.flag(2), dtype))
         },
     },
