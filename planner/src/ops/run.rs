@@ -35,7 +35,9 @@ pub(super) const ROWS: &[Row] = &[
     // cuda/Copy.cu, copy_requires_temporaries: what does not lie closely together is copied on the device first
     row("read_on_host", "input", |context, a| {
         let x = a.tensor(0)?;
-        nothing(drop((!x.is_dense()).then(|| context.empty("contiguous", &x.sizes, x.dtype))))
+        let copy = (!x.is_dense()).then(|| context.empty("contiguous", &x.sizes, x.dtype));
+        drop(copy);
+        nothing(())
     }),
     row("exit_autocast", "", |context, _| {
         context.autocast.exit();
