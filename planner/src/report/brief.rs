@@ -107,10 +107,13 @@ fn assumed(planned: &Planned<'_>, options: &RunOptions) -> String {
     let mut words: Vec<String> = Vec::new();
     let mut say = |is_said: bool, text: String| words.extend((!is_said).then_some(text));
     say(options.batch.is_some(), format!("batch {}", run.batch));
-    match model.image_of(run) {
-        Some(size) => say(options.image.is_some(), format!("image {size}")),
-        None if model.takes_tokens() => say(options.seq.is_some(), format!("seq {}", run.seq)),
-        None => {}
+    if model.takes_tokens() {
+        say(options.seq.is_some(), format!("seq {}", run.seq));
+    }
+    match (model.image_of(run), model.takes_images_beside()) {
+        (Some(_), true) if run.images.unwrap_or(0) == 0 => say(options.images.is_some(), "no images (--images)".into()),
+        (Some(size), _) => say(options.image.is_some(), format!("image {size}")),
+        (None, _) => {}
     }
     if run.mode == Mode::Train && run.checkpoint == Checkpointing::Off {
         say(options.checkpoint.is_some(), "no checkpointing".to_owned());
