@@ -41,8 +41,13 @@ fn read(arguments: &ImportArguments) -> Result<u8, Failure> {
     let name = arguments.family.as_deref().unwrap_or_default();
     let mut import = Import::new(world(&arguments.package)?);
     import.only = arguments.only.clone();
-    let spec = import.spec(name, &version).map_err(|fault| Failure::new(fault, None))?;
-    write(arguments, &spec)?;
+    let spec = import.spec(name, &version);
+    written(arguments, &import, spec)
+}
+
+/// Writes a spec, and names what it could not say.
+fn written(arguments: &ImportArguments, import: &Import, spec: Result<String, Fault>) -> Result<u8, Failure> {
+    write(arguments, &spec.map_err(|fault| Failure::new(fault, None))?)?;
     import.faults.iter().for_each(|fault| output::warn(&fault.to_string()));
     Ok(if import.faults.is_empty() { FITS } else { DOES_NOT_FIT })
 }
@@ -55,10 +60,8 @@ fn of_torchvision(arguments: &ImportArguments, version: &str) -> Result<u8, Fail
     };
     let world = own::plain_world(torchvision::PACKAGE, &arguments.package);
     let mut import = Import::new(world.map_err(|error| Failure::new(error, None))?);
-    let spec = import.torchvision_spec(name, version).map_err(|fault| Failure::new(fault, None))?;
-    write(arguments, &spec)?;
-    import.faults.iter().for_each(|fault| output::warn(&fault.to_string()));
-    Ok(if import.faults.is_empty() { FITS } else { DOES_NOT_FIT })
+    let spec = import.torchvision_spec(name, version);
+    written(arguments, &import, spec)
 }
 
 /// Writes the spec of a file of timm, or of the layers that all of them share.
@@ -68,10 +71,8 @@ fn of_timm(arguments: &ImportArguments, version: &str) -> Result<u8, Failure> {
         return Err(Failure::new("of timm one file is imported at a time", Some(hint)));
     };
     let mut import = Import::new(own::timm_world(&arguments.package).map_err(|error| Failure::new(error, None))?);
-    let spec = import.timm_spec(name, version).map_err(|fault| Failure::new(fault, None))?;
-    write(arguments, &spec)?;
-    import.faults.iter().for_each(|fault| output::warn(&fault.to_string()));
-    Ok(if import.faults.is_empty() { FITS } else { DOES_NOT_FIT })
+    let spec = import.timm_spec(name, version);
+    written(arguments, &import, spec)
 }
 
 /// Writes the spec of a class of diffusers.
@@ -82,10 +83,8 @@ fn of_diffusers(arguments: &ImportArguments, version: &str) -> Result<u8, Failur
     };
     let world = own::plain_world(diffusers::PACKAGE, &arguments.package);
     let mut import = Import::new(world.map_err(|error| Failure::new(error, None))?);
-    let spec = import.diffusers_spec(name, version).map_err(|fault| Failure::new(fault, None))?;
-    write(arguments, &spec)?;
-    import.faults.iter().for_each(|fault| output::warn(&fault.to_string()));
-    Ok(if import.faults.is_empty() { FITS } else { DOES_NOT_FIT })
+    let spec = import.diffusers_spec(name, version);
+    written(arguments, &import, spec)
 }
 
 /// Writes the spec of the architecture that a model's folder brings itself.

@@ -19,7 +19,12 @@ fn write(text: &mut String, family: &Family) -> std::fmt::Result {
     if !family.release.is_empty() {
         writeln!(text, "read_in: transformers {}", family.release)?;
     }
-    let uses = if family.uses.is_empty() { "transformers, loops".to_owned() } else { family.uses.join(", ") };
+    let takes_images = family.architectures.values().any(|architecture| architecture.images.is_some());
+    let uses = match takes_images {
+        true => "transformers, loops, images".to_owned(),
+        false if family.uses.is_empty() => "transformers, loops".to_owned(),
+        false => family.uses.join(", "),
+    };
     writeln!(text, "uses: [{uses}]")?;
     writeln!(text, "architectures:")?;
     for (name, architecture) in &family.architectures {

@@ -11,6 +11,7 @@ use super::value::Value;
 use super::{Argument, Dims, DtypeArgument, TensorId};
 use crate::dtype::Dtype;
 use crate::interpret::{Interpreter, Semantics};
+use crate::ops;
 
 /// The most elements of a tensor whose numbers are kept.
 const MOST: u64 = 1 << 20;
@@ -53,6 +54,21 @@ const NEW_MEMORY: [&str; 33] = [
     "constant_pad_nd",
     "zeros",
     "zeros_like",
+];
+
+/// Operators that leave all elements as they are, in their order.
+const KEEP_THE_ORDER: [&str; 11] = [
+    "as_input",
+    "alias",
+    "contiguous",
+    "contiguous_clone",
+    "clone",
+    "detach",
+    "view",
+    "reshape",
+    "unsqueeze",
+    "squeeze",
+    "flatten",
 ];
 
 /// What is known, by tensor.
@@ -295,10 +311,9 @@ impl Machine {
         let Some(Argument::Tensor(tensor)) = arguments.first() else { return None };
         let Some(Known::All(first)) = self.numbers.known.get(tensor) else { return None };
         match name {
-            "as_input" | "alias" | "contiguous" | "contiguous_clone" | "clone" | "detach" | "view" | "reshape"
-            | "unsqueeze" | "squeeze" | "flatten" | "select" | "slice" | "transpose" | "permute" | "expand"
-            | "repeat" | "flip" | "split" | "unbind" | "windows_along" | "masked_index" | "any" | "all"
-            | "max_of_all" => Some(*first),
+            name if KEEP_THE_ORDER.contains(&name) => Some(*first),
+            "select" | "slice" | "transpose" | "permute" | "expand" | "repeat" | "flip" | "split" | "unbind"
+            | "windows_along" | "masked_index" | "any" | "all" | "max_of_all" => Some(*first),
             "to" | "long" | "int" | "float" => {
                 let is_bool = matches!(arguments.get(1), Some(Argument::Dtype(dtype)) if self.known_type(*dtype) == DtypeArgument::Fixed(Dtype::Bool));
                 Some(if is_bool { i64::from(*first != 0) } else { *first })
@@ -312,18 +327,7 @@ impl Machine {
                 let results: u64 = shapes.first()?.iter().product();
                 first.checked_mul(i64::try_from(count.checked_div(results)?).ok()?)
             }
-            "eq" | "ne" | "lt" | "le" | "gt" | "ge" => {
-                let (a, b) = (*first as f64, number(arguments.get(1))?);
-                Some(i64::from(match name {
-                    "eq" => a == b,
-                    "ne" => a != b,
-                    "lt" => a < b,
-                    "le" => a <= b,
-                    "gt" => a > b,
-                    _ => a >= b,
-                }))
-            }
-            _ => None,
+            _ => compared(name, *first as f64, number(arguments.get(1))?).map(i64::from),
         }
     }
 
@@ -414,10 +418,8 @@ impl Machine {
         let dim = |place: usize| dimension(int(place)?, rank);
         match name {
             "to" | "long" | "int" if !self.is_integer(name, arguments) => None,
-            "to" | "long" | "int" | "as_input" | "alias" | "contiguous" | "contiguous_clone" | "clone" | "detach"
-            | "view" | "reshape" | "unsqueeze" | "squeeze" | "flatten" => {
-                Some(Grid { sizes: shape.clone(), numbers: first.numbers })
-            }
+            "to" | "long" | "int" => Some(Grid { sizes: shape.clone(), numbers: first.numbers }),
+            name if KEEP_THE_ORDER.contains(&name) => Some(Grid { sizes: shape.clone(), numbers: first.numbers }),
             "select" => {
                 let (dim, index) = (dim(1)?, int(2)?);
                 let index = u64::try_from(if index < 0 { index + first.sizes[dim] as i64 } else { index }).ok()?;
@@ -537,17 +539,11 @@ impl Machine {
             "mul" => a.checked_mul(b),
             "floor_divide" if b > 0 => Some(a.div_euclid(b)),
             "remainder" if b > 0 => Some(a.rem_euclid(b)),
-            "eq" => truth(a == b),
-            "ne" => truth(a != b),
-            "lt" => truth(a < b),
-            "le" => truth(a <= b),
-            "gt" => truth(a > b),
-            "ge" => truth(a >= b),
             "bitwise_and" => Some(a & b),
             "bitwise_or" => Some(a | b),
             "logical_and" => truth(a != 0 && b != 0),
             "logical_or" => truth(a != 0 || b != 0),
-            _ => None,
+            _ => compared(name, a, b).map(i64::from),
         };
         let numbers: Option<Vec<i64>> =
             Places::of(shape)?.map(|place| make(first.broadcast_at(&place)?, second.broadcast_at(&place)?)).collect();
@@ -648,8 +644,20 @@ fn padded(x: &Grid, arguments: &[Argument], shape: &Dims) -> Option<Grid> {
 }
 
 fn dimension(dim: i64, rank: usize) -> Option<usize> {
-    let rank = rank as i64;
-    usize::try_from(if dim < 0 { dim + rank } else { dim }).ok().filter(|dim| (*dim as i64) < rank)
+    ops::dimension(dim, rank).ok()
+}
+
+/// What an operator that compares two numbers answers.
+fn compared<T: PartialOrd>(name: &str, a: T, b: T) -> Option<bool> {
+    Some(match name {
+        "eq" => a == b,
+        "ne" => a != b,
+        "lt" => a < b,
+        "le" => a <= b,
+        "gt" => a > b,
+        "ge" => a >= b,
+        _ => return None,
+    })
 }
 
 fn dims_of(argument: &Argument, rank: usize) -> Option<Vec<usize>> {

@@ -7,13 +7,12 @@ use super::elementwise::{elementwise, first_shape};
 use super::operands::one;
 use super::views::expanded;
 use super::{Autocast, Call, Class, Lowered, Operands, Returns, Row, Shapes};
+use crate::dtype::Dtype;
 use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
 use crate::lower::checkpoint::Saved;
 use crate::lower::context::Context;
-use crate::lower::kernels::cub::Architecture;
-use crate::lower::kernels::index_put::{accumulate, accumulate_from_host};
-use crate::lower::kernels::step::Step;
+use crate::lower::kernels::index_put::sort_and_add;
 use crate::lower::tensor::Tensor;
 
 /// `x[i, j]` of tensors of integers.
@@ -289,7 +288,27 @@ enum Places {
     OfHost(usize),
 }
 
-type Accumulate = fn(Architecture, u64, (u64, &[u64]), u64) -> Vec<Step>;
+const ADDED: &str = "_index_put_impl_";
+
+/// The places along the first dimension, to which those along further ones are added (cuda/Indexing.cu, computeLinearIndex).
+pub(super) fn flat_places(context: &mut Context, count: u64, dims: usize) -> Tensor {
+    let wrapped = context.empty(ADDED, &[count], Dtype::I64);
+    let linear = context.empty(ADDED, &[count], Dtype::I64);
+    drop(wrapped);
+    for _ in 1..dims {
+        let wrapped = context.empty(ADDED, &[count], Dtype::I64);
+        let place = context.empty(ADDED, &[count], Dtype::I64);
+        drop((wrapped, place));
+    }
+    linear
+}
+
+/// Adds a gradient's slices at these places, which go when it is done.
+pub(super) fn added_at(context: &mut Context, g: &Tensor, linear: Tensor, sizes: (u64, &[u64])) {
+    let copied = if g.is_contiguous() { 0 } else { g.bytes() };
+    context.scratch(ADDED, &sort_and_add(context.cub(), linear.count(), sizes, copied));
+    drop(linear);
+}
 
 /// `index_backward`: the gradient is added up into zeros.
 fn record_index(context: &mut Context, input: &Tensor, first: usize, saved: Places, count: u64, output: &Tensor) {
@@ -300,16 +319,17 @@ fn record_index(context: &mut Context, input: &Tensor, first: usize, saved: Plac
         &[output],
         Box::new(move |context, g| {
             let Some(g) = &g[0] else { return Gradients::new() };
-            let (indices, add): (Vec<Tensor>, Accumulate) = match &saved {
-                Places::Saved(saved) => (saved.iter().map(|saved| saved.get(context)).collect(), accumulate),
-                Places::OfHost(_) => (Vec::new(), accumulate_from_host),
+            let (indices, dims): (Vec<Tensor>, usize) = match &saved {
+                Places::Saved(saved) => (saved.iter().map(|saved| saved.get(context)).collect(), saved.len()),
+                Places::OfHost(dims) => (Vec::new(), *dims),
             };
-            let dims = if let Places::OfHost(dims) = &saved { *dims } else { indices.len() };
             let zeros = context.empty("new_zeros", &sizes, g.dtype);
-            let architecture = context.cub();
-            let copied = if g.is_contiguous() { 0 } else { g.bytes() };
-            let places = (sizes[..first].iter().product(), &sizes[first..first + dims]);
-            context.scratch("_index_put_impl_", &add(architecture, count, places, copied));
+            // what is counted on the host goes to the device as it is
+            let linear = match indices.is_empty() {
+                true => context.empty(ADDED, &[count], Dtype::I64),
+                false => flat_places(context, count, dims),
+            };
+            added_at(context, g, linear, (sizes[..first].iter().product(), &sizes[first..first + dims]));
             smallvec![Some(zeros)]
         }),
     );

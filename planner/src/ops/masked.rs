@@ -4,7 +4,7 @@ use smallvec::smallvec;
 
 use super::call::{broadcast, one as one_shape};
 use super::elementwise::first_shape;
-use super::indexing::{copied_whole, filled};
+use super::indexing::{added_at, copied_whole, filled, flat_places};
 use super::operands::one;
 use super::routing::nonzero_of;
 use super::views::expanded;
@@ -14,7 +14,6 @@ use crate::graph::Dims;
 use crate::lower::autograd::Gradients;
 use crate::lower::context::Context;
 use crate::lower::kernels::cub::{self, Width};
-use crate::lower::kernels::index_put::sorted_and_added;
 use crate::lower::tensor::Tensor;
 
 const SOURCE: &str = "aten/src/ATen/native/IndexingUtils.h, expandTensors: a mask stands for its nonzero, which goes when the operator ends (2.15)";
@@ -97,30 +96,13 @@ fn masked_index(context: &mut Context, a: &Operands) -> Lowered {
             let mask = saved.get(context);
             let zeros = context.empty("new_zeros", &sizes, g.dtype);
             let places = nonzero_of(context, &mask, count);
-            let rows = (1, &sizes[..mask.sizes.len()]);
-            let copied = if g.is_contiguous() { 0 } else { g.bytes() };
             let linear = flat_places(context, count, mask.sizes.len());
             drop(places);
-            context.scratch("_index_put_impl_", &sorted_and_added(context.cub(), count, rows, copied));
-            drop(linear);
+            added_at(context, g, linear, (1, &sizes[..mask.sizes.len()]));
             smallvec![Some(zeros)]
         }),
     );
     one(output)
-}
-
-/// The places along the first dimension, to which those along further ones are added (makeLinearIndex).
-fn flat_places(context: &mut Context, count: u64, dims: usize) -> Tensor {
-    let op = "_index_put_impl_";
-    let wrapped = context.empty(op, &[count], Dtype::I64);
-    let linear = context.empty(op, &[count], Dtype::I64);
-    drop(wrapped);
-    for _ in 1..dims {
-        let wrapped = context.empty(op, &[count], Dtype::I64);
-        let place = context.empty(op, &[count], Dtype::I64);
-        drop((wrapped, place));
-    }
-    linear
 }
 
 /// `x[mask] = values`: the gradient goes on with zeros in those places, which are the values' own.

@@ -63,6 +63,7 @@ pub use work::{Class, Known, Multiplied, Works, works};
 
 use row::{Lines, Names, Row};
 
+pub(crate) use call::dimension;
 pub(crate) use elementwise::{add, cast, common_type, elementwise, to};
 pub(crate) use matrix::{addmm, matmul};
 pub(crate) use reduce::{reduce, sum_to};
